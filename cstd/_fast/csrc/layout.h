@@ -1,0 +1,28 @@
+/* Constants and structs shared by the compiled modules; layout.pxd gives Cython their shape. */
+#ifndef CSTD_LAYOUT_H
+#define CSTD_LAYOUT_H
+#include <stdint.h>
+
+#define CSTD_NO_BID INT64_MIN
+#define CSTD_NO_ASK INT64_MAX
+/* Account-currency money in compiled code: int64 in units of 10^-8. */
+#define CSTD_MONEY_SCALE 100000000LL
+
+/* One level of one side. digits holds the checksum tokens of price and quantity (the raw integers in decimal),
+ * made once when the level changes, so that the checksum only concatenates. */
+typedef struct {
+    int64_t price_raw;
+    int64_t qty_raw;
+    int64_t own_qty_raw;
+    uint8_t n_digits;
+    char digits[39];
+} cstd_level;
+
+/* A side is kept best-last: level[first] is the worst kept level, level[end - 1] the best. */
+typedef struct {
+    cstd_level *level;
+    int first;
+    int end;
+    int capacity;
+} cstd_side;
+#endif

@@ -1,0 +1,5 @@
+"""The seam between the gateway and a link: the only way an order frame leaves the process."""
+
+cdef class OrderPort:
+    cdef public bint up
+    cdef int send(self, const char *frame, size_t n, size_t token_at) noexcept

@@ -1,0 +1,16 @@
+"""OrderPort: what the gateway hands finished order frames to.
+
+The base class refuses everything, so an engine without a link sends nothing. The private link derives from it and
+splices the session token into the frame at `token_at`; the engine, the journal and the digest never see a token.
+"""
+
+
+cdef class OrderPort:
+    """Refuse every frame; links override `send`."""
+
+    def __cinit__(self):
+        self.up = False
+
+    cdef int send(self, const char *frame, size_t n, size_t token_at) noexcept:
+        """Send one order frame. Returns 0 when handed to the socket, -1 when it was not."""
+        return -1

@@ -1,0 +1,65 @@
+"""Shape of the trade bars of one instrument at 1 m, 5 m and 1 h. How they are built: bars.pyx."""
+from libc.stdint cimport int64_t
+from cstd._fast.indicators cimport BarIndicators
+
+cpdef enum Interval:
+    M1 = 0
+    M5 = 1
+    H1 = 2
+
+cdef enum:
+    INTERVAL_COUNT = 3
+    BAR_CAPACITY = 720
+
+cdef struct Bar:
+    int64_t start_ns
+    int64_t open_raw
+    int64_t high_raw
+    int64_t low_raw
+    int64_t close_raw
+    int64_t qty_raw
+    int64_t value_acct_raw
+    int64_t trades
+
+cdef struct BarRing:
+    Bar bar[BAR_CAPACITY]
+    int64_t closed
+    Bar forming
+    bint has_forming
+    int64_t as_of_ns
+    int64_t interval_ns
+
+cdef class BarSeries:
+    cdef BarRing ring[INTERVAL_COUNT]
+    cdef readonly int price_precision, qty_precision
+    cdef readonly double price_unit, qty_unit
+    cdef int64_t acct_rate_raw
+    cdef readonly int64_t covered_from_ns, history_from_ns
+    # Counters: refused trades, trades older than their closed bar, bars dropped because the tape missed part of them.
+    cdef readonly int64_t refused_trades, late_trades, incomplete_bars
+
+    # Account currency per quote unit in 10**-8; 0 = unknown, trades then carry no value.
+    cdef void set_rate(self, int64_t acct_rate_raw) noexcept nogil
+    # The tape is complete from `from_ns` on: call at subscription and after every gap of the trade stream.
+    cdef void begin_tape(self, int64_t from_ns) noexcept nogil
+    # Times are wall ns of the venue (trade) and of the host (now). Both return the bitmask of intervals that closed.
+    cdef int on_trade(self, int64_t price_raw, int64_t qty_raw, int64_t trade_ns) noexcept nogil
+    cdef int on_time(self, int64_t now_ns) noexcept nogil
+    # History, oldest first. Returns 1 when the closed bar was taken, 0 when it was not (older than what is there, or bad).
+    cdef int load_bar(self, int interval, int64_t start_ns, int64_t open_raw, int64_t high_raw, int64_t low_raw,
+                      int64_t close_raw, int64_t qty_raw, int64_t value_acct_raw, int64_t trades) noexcept nogil
+    # The bar still forming in the history, complete up to as_of_ns: trades at or before as_of_ns are not added again.
+    cdef int load_forming(self, int interval, int64_t start_ns, int64_t open_raw, int64_t high_raw, int64_t low_raw,
+                          int64_t close_raw, int64_t qty_raw, int64_t value_acct_raw, int64_t trades,
+                          int64_t as_of_ns) noexcept nogil
+    # Number of closed bars that can be read; closed_bar(i, 0) is the newest. NULL when there is none.
+    cdef int closed_count(self, int interval) noexcept nogil
+    cdef const Bar *closed_bar(self, int interval, int back) noexcept nogil
+    # Feed the newest closed bar, or all of them oldest first, into indicators.
+    cdef int feed_last(self, int interval, BarIndicators indicators) noexcept nogil
+    cdef void feed_all(self, int interval, BarIndicators indicators) noexcept nogil
+    # Value traded in the 60 minutes before now_ns, the forming minute included; 10**-8 account currency.
+    cdef int64_t value_hour_acct_raw(self, int64_t now_ns) noexcept nogil
+    cdef bint hour_ready(self, int64_t now_ns) noexcept nogil
+    # Value of price x quantity in 10**-8 account currency at the current rate, rounded down, saturating.
+    cdef int64_t value_of(self, int64_t price_raw, int64_t qty_raw) noexcept nogil

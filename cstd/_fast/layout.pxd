@@ -1,7 +1,7 @@
 """Memory layout of what the compiled modules share: levels, sides, sentinels, money scale."""
 from libc.stdint cimport int64_t, uint8_t
 
-cdef extern from "csrc/layout.h" nogil:
+cdef extern from "layout.h" nogil:
     # An empty side has no price; the sentinels never compare like a tradable price.
     int64_t NO_BID "CSTD_NO_BID"
     int64_t NO_ASK "CSTD_NO_ASK"

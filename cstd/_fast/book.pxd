@@ -1,0 +1,32 @@
+"""The book of one instrument: int64 levels best-last, checksum compared on every message."""
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from cstd._fast.layout cimport BookSide, Level
+from cstd._fast.wire cimport WireLevel
+
+cdef class Book:
+    cdef BookSide bids
+    cdef BookSide asks
+    cdef public int depth
+    cdef readonly int state             # codes.BookState
+    cdef readonly int fault             # codes.BookFault of the last fault, FAULT_NONE while verified
+    cdef readonly uint32_t checksum     # last one computed
+    cdef readonly int64_t exch_ns       # venue time of the last message applied
+    cdef readonly int64_t updates
+    cdef readonly int64_t verified_count
+    cdef readonly int64_t mismatch_count
+    cdef int64_t time_backwards_ns_max
+    cdef char *tokens
+    cdef bint top_changed
+
+    cdef int apply(self, bint snapshot, const WireLevel *bids, int n_bids, const WireLevel *asks, int n_asks,
+                   bint has_checksum, uint32_t checksum, int64_t exch_ns) noexcept nogil
+    cdef void clear(self, int fault) noexcept nogil
+    cdef int set_fault(self, int fault) noexcept nogil
+    cdef int64_t best_bid(self) noexcept nogil
+    cdef int64_t best_ask(self) noexcept nogil
+    cdef Level *find(self, int side, int64_t price_raw) noexcept nogil
+    cdef int _put(self, BookSide *side, int sign, const WireLevel *level) noexcept nogil
+    cdef int _insert(self, BookSide *side, int at) noexcept nogil
+    cdef uint32_t _compute(self) noexcept nogil
+    cdef int _judge(self, bint has_checksum, uint32_t checksum, int64_t exch_ns) noexcept nogil

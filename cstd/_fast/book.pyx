@@ -1,0 +1,263 @@
+"""The order book of one instrument.
+
+Purpose: keep both sides exactly as the venue has them and prove it on every message with the CRC32 of the top ten.
+Takes: scanned levels in raw integers. Gives: VERIFIED or a fault; sides as `BookSide` arrays best-last.
+Owns: its level arrays; only `apply` and `clear` write them, and the gateway writes `own_qty_raw`.
+
+Invariant: state is VERIFIED only if the last message's checksum matched, both sides have a level and they do not cross.
+Why this way: best-last makes the frequent changes (near the touch) short moves; the checksum tokens of a level are
+made when the level changes, so a checksum is a concatenation of up to 20 short strings; it is recomputed only when one
+of the top ten levels changed, and compared on every message all the same.
+"""
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy, memmove
+
+from cstd._fast.codes cimport (
+    BOOK_EMPTY, BOOK_UNVERIFIED, BOOK_VERIFIED, BUY, FAULT_CHECKSUM, FAULT_CROSSED, FAULT_EMPTY_SIDE, FAULT_NO_CHECKSUM,
+    FAULT_NO_SNAPSHOT, FAULT_NONE, FAULT_TIME_BACKWARDS, FAULT_MALFORMED,
+)
+from cstd._fast.layout cimport NO_ASK, NO_BID, BookSide, Level
+from cstd._fast.wire cimport LEVELS_MAX, WireLevel
+
+cdef extern from "crc32.h" nogil:
+    void cstd_crc32_init(int allow_clmul)
+    uint32_t cstd_crc32(const void *data, size_t n)
+
+cdef extern from *:
+    """
+    static inline int cstd_digits(uint64_t v, char *to)
+    {
+        char tmp[20];
+        int n = 0;
+        do {
+            tmp[n++] = (char)('0' + v % 10);
+            v /= 10;
+        } while (v);
+        for (int i = 0; i < n; i++)
+            to[i] = tmp[n - 1 - i];
+        return n;
+    }
+    """
+    int cstd_digits(uint64_t v, char *to) nogil
+
+cdef enum:
+    CHECKSUM_LEVELS = 10
+    TOKENS_MAX = 2 * CHECKSUM_LEVELS * 40 + 64
+
+cstd_crc32_init(1)
+
+
+def use_clmul(bint allowed):
+    """Choose the checksum variant (tests compare both); the default is what the CPU has."""
+    cstd_crc32_init(allowed)
+
+
+def crc32(bytes data):
+    """CRC-32 (IEEE) of data; for tests against zlib."""
+    return cstd_crc32(<const char *>data, len(data))
+
+
+cdef class Book:
+    """One book. depth: subscribed depth, 10 to 1000. time_backwards_ns_max: tolerated step back of the venue's time."""
+
+    def __cinit__(self, int depth, int64_t time_backwards_ns_max=1000000000):
+        cdef int capacity = 2 * depth + LEVELS_MAX + 64
+        self.depth = depth
+        self.time_backwards_ns_max = time_backwards_ns_max
+        self.bids.level = <Level *>calloc(capacity, sizeof(Level))
+        self.asks.level = <Level *>calloc(capacity, sizeof(Level))
+        self.tokens = <char *>calloc(TOKENS_MAX, 1)
+        if self.bids.level == NULL or self.asks.level == NULL or self.tokens == NULL:
+            raise MemoryError("book levels")
+        self.bids.capacity = capacity
+        self.asks.capacity = capacity
+        self.clear(FAULT_NO_SNAPSHOT)
+
+    def __dealloc__(self):
+        free(self.bids.level)
+        free(self.asks.level)
+        free(self.tokens)
+
+    cdef void clear(self, int fault) noexcept nogil:
+        """Forget all levels; the book is EMPTY with `fault` as the reason until the next snapshot."""
+        self.bids.first = self.bids.end = 0
+        self.asks.first = self.asks.end = 0
+        self.state = BOOK_EMPTY
+        self.fault = fault
+        self.exch_ns = 0
+        self.top_changed = True
+
+    cdef int set_fault(self, int fault) noexcept nogil:
+        """Mark the book unverified for a reason; levels stay for display. Returns the fault."""
+        if self.state == BOOK_VERIFIED:
+            self.state = BOOK_UNVERIFIED
+        self.fault = fault
+        return fault
+
+    cdef int64_t best_bid(self) noexcept nogil:
+        return self.bids.level[self.bids.end - 1].price_raw if self.bids.end > self.bids.first else NO_BID
+
+    cdef int64_t best_ask(self) noexcept nogil:
+        return self.asks.level[self.asks.end - 1].price_raw if self.asks.end > self.asks.first else NO_ASK
+
+    cdef Level *find(self, int side, int64_t price_raw) noexcept nogil:
+        """The level at a price, NULL if there is none."""
+        cdef BookSide *levels = &self.bids if side == BUY else &self.asks
+        cdef int i = levels.end - 1
+        while i >= levels.first:
+            if levels.level[i].price_raw == price_raw:
+                return &levels.level[i]
+            i -= 1
+        return NULL
+
+    cdef int _insert(self, BookSide *side, int at) noexcept nogil:
+        """Open a slot at index `at`, counted after a possible move of the side to the array's start; returns it."""
+        cdef int n = side.end - side.first
+        if side.end >= side.capacity:
+            memmove(side.level, side.level + side.first, n * sizeof(Level))
+            at -= side.first
+            side.first = 0
+            side.end = n
+        memmove(side.level + at + 1, side.level + at, (side.end - at) * sizeof(Level))
+        side.end += 1
+        return at
+
+    cdef int _put(self, BookSide *side, int sign, const WireLevel *update) noexcept nogil:
+        """Insert, replace or remove one level. sign: +1 bids (best = highest), -1 asks (best = lowest)."""
+        cdef int64_t key = sign * update.price_raw
+        cdef int i = side.end - 1
+        cdef int low, high, half
+        cdef Level *level
+        # Most changes are near the touch; far ones are found by bisection.
+        cdef int near = side.end - 16 if side.end - 16 > side.first else side.first
+        while i >= near and sign * side.level[i].price_raw > key:
+            i -= 1
+        if i < near and near > side.first:
+            low = side.first
+            high = near
+            while low < high:
+                half = (low + high) >> 1
+                if sign * side.level[half].price_raw > key:
+                    high = half
+                else:
+                    low = half + 1
+            i = low - 1
+        if i >= side.first and side.level[i].price_raw == update.price_raw:
+            if side.end - i <= CHECKSUM_LEVELS:
+                self.top_changed = True
+            if update.qty_raw == 0:
+                side.end -= 1
+                memmove(side.level + i, side.level + i + 1, (side.end - i) * sizeof(Level))
+                return 0
+            level = &side.level[i]
+        else:
+            if update.qty_raw == 0:
+                return 0
+            i = self._insert(side, i + 1)
+            if side.end - i <= CHECKSUM_LEVELS:
+                self.top_changed = True
+            level = &side.level[i]
+            level.price_raw = update.price_raw
+            level.own_qty_raw = 0
+        level.qty_raw = update.qty_raw
+        level.n_digits = <uint8_t>cstd_digits(<uint64_t>update.price_raw, level.digits)
+        level.n_digits += <uint8_t>cstd_digits(<uint64_t>update.qty_raw, level.digits + level.n_digits)
+        return 1
+
+    cdef uint32_t _compute(self) noexcept nogil:
+        """CRC32 over the tokens of the top ten: asks ascending, then bids descending."""
+        cdef char *to = self.tokens
+        cdef BookSide *side = &self.asks
+        cdef Level *level
+        cdef int s, i, stop
+        for s in range(2):
+            stop = side.end - CHECKSUM_LEVELS if side.end - CHECKSUM_LEVELS > side.first else side.first
+            i = side.end - 1
+            while i >= stop:
+                level = &side.level[i]
+                memcpy(to, level.digits, 39)
+                to += level.n_digits
+                i -= 1
+            side = &self.bids
+        return cstd_crc32(self.tokens, to - self.tokens)
+
+    cdef int apply(self, bint snapshot, const WireLevel *bids, int n_bids, const WireLevel *asks, int n_asks,
+                   bint has_checksum, uint32_t checksum, int64_t exch_ns) noexcept nogil:
+        """Apply one message and judge the book; returns FAULT_NONE if it is VERIFIED, else the fault.
+
+        An update without a snapshot before it changes nothing. Levels are applied in order, then each side is cut to
+        the subscribed depth, then the checksum is compared: the venue computes it over that state.
+        """
+        cdef int i
+        if n_bids < 0 or n_asks < 0 or n_bids > LEVELS_MAX or n_asks > LEVELS_MAX:
+            return self.set_fault(FAULT_MALFORMED)
+        if snapshot:
+            self.clear(FAULT_NONE)
+        elif self.state == BOOK_EMPTY:
+            return self.fault if self.fault != FAULT_NONE else self.set_fault(FAULT_NO_SNAPSHOT)
+        for i in range(n_bids):
+            self._put(&self.bids, 1, &bids[i])
+        for i in range(n_asks):
+            self._put(&self.asks, -1, &asks[i])
+        if self.bids.end - self.bids.first > self.depth:
+            self.bids.first = self.bids.end - self.depth
+        if self.asks.end - self.asks.first > self.depth:
+            self.asks.first = self.asks.end - self.depth
+        self.updates += 1
+        return self._judge(has_checksum, checksum, exch_ns)
+
+    cdef int _judge(self, bint has_checksum, uint32_t checksum, int64_t exch_ns) noexcept nogil:
+        self.state = BOOK_UNVERIFIED
+        if not has_checksum:
+            return self.set_fault(FAULT_NO_CHECKSUM)
+        if self.top_changed:
+            self.checksum = self._compute()
+            self.top_changed = False
+        if self.checksum != checksum:
+            self.mismatch_count += 1
+            return self.set_fault(FAULT_CHECKSUM)
+        self.verified_count += 1
+        if self.bids.end == self.bids.first or self.asks.end == self.asks.first:
+            return self.set_fault(FAULT_EMPTY_SIDE)
+        if self.best_bid() >= self.best_ask():
+            return self.set_fault(FAULT_CROSSED)
+        if exch_ns and exch_ns < self.exch_ns - self.time_backwards_ns_max:
+            return self.set_fault(FAULT_TIME_BACKWARDS)
+        if exch_ns > self.exch_ns:
+            self.exch_ns = exch_ns
+        self.state = BOOK_VERIFIED
+        self.fault = FAULT_NONE
+        return FAULT_NONE
+
+    def apply_levels(self, bint snapshot, list bids, list asks, checksum, int64_t exch_ns):
+        """`apply` for lists of (price_raw, qty_raw): the tolerant path and tests. Returns the fault code.
+
+        Raises OverflowError: a raw value that does not fit int64.
+        """
+        cdef WireLevel bid_levels[LEVELS_MAX]
+        cdef WireLevel ask_levels[LEVELS_MAX]
+        cdef int i
+        if len(bids) > LEVELS_MAX or len(asks) > LEVELS_MAX:
+            return self.set_fault(FAULT_MALFORMED)
+        for i in range(len(bids)):
+            bid_levels[i].price_raw, bid_levels[i].qty_raw = bids[i]
+        for i in range(len(asks)):
+            ask_levels[i].price_raw, ask_levels[i].qty_raw = asks[i]
+        return self.apply(snapshot, bid_levels, len(bids), ask_levels, len(asks),
+                          checksum is not None, checksum or 0, exch_ns)
+
+    def reset(self, int fault):
+        """Drop the book for a reason; it is EMPTY until the next snapshot."""
+        self.clear(fault)
+
+    def levels(self, int side, int n):
+        """Up to n levels of a side, best first, as (price_raw, qty_raw, own_qty_raw)."""
+        cdef BookSide *levels = &self.bids if side == BUY else &self.asks
+        cdef int i
+        out = []
+        for i in range(levels.end - 1, levels.first - 1, -1):
+            if len(out) >= n:
+                break
+            out.append((levels.level[i].price_raw, levels.level[i].qty_raw, levels.level[i].own_qty_raw))
+        return out

@@ -1,0 +1,473 @@
+"""Scan the hot frames of Kraken's websocket v2 in place.
+
+Purpose: turn the bytes of `book`, `trade`, `ticker` and `heartbeat` frames into int64 levels and trades.
+Takes: a borrowed pointer and a length; precisions per instrument, set once from the `instrument` channel.
+Gives: a status code and the `Scan` struct with levels and trades in preallocated scratch arrays.
+
+The scanner knows exactly the key order that the venue sends. Whatever differs (other order, unknown fields, exponents,
+numbers as strings, more than one element) is SCAN_SLOW: the caller hands the frame to the tolerant decoder, which is
+slower but decides right. So the scanner never has to guess, and a hostile frame costs one failed comparison.
+Every read is bounded by `end`: the buffer needs no terminator.
+
+Numbers are scanned digit by digit into integers of 10**-precision; a float never exists on the way in.
+"""
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcmp, memcpy
+
+from cstd._fast.codes cimport BUY, SELL, SCAN_BOOK, SCAN_HEARTBEAT, SCAN_SLOW, SCAN_TICKER, SCAN_TRADE
+from cstd._fast.codes cimport SCAN_UNKNOWN_INSTRUMENT
+
+cdef extern from *:
+    """
+    static const int64_t cstd_pow10[19] = {1LL, 10LL, 100LL, 1000LL, 10000LL, 100000LL, 1000000LL, 10000000LL,
+        100000000LL, 1000000000LL, 10000000000LL, 100000000000LL, 1000000000000LL, 10000000000000LL,
+        100000000000000LL, 1000000000000000LL, 10000000000000000LL, 100000000000000000LL, 1000000000000000000LL};
+    """
+    const int64_t cstd_pow10[19]
+
+cdef enum:
+    DIGITS_MAX = 18         # what always fits an int64
+
+cdef inline const char *literal(const char *p, const char *end, const char *text, size_t n) noexcept nogil:
+    """Return the byte after `text` if it stands at p, else NULL."""
+    if p == NULL or <size_t>(end - p) < n or memcmp(p, text, n) != 0:
+        return NULL
+    return p + n
+
+
+cdef inline const char *number(const char *p, const char *end, int precision, int64_t *raw, int *excess) noexcept nogil:
+    """Scan a plain decimal into units of 10**-precision. NULL: not a plain decimal that fits 18 digits."""
+    cdef int64_t value = 0
+    cdef int digits = 0
+    cdef int fraction = 0
+    cdef unsigned char c
+    while p < end:
+        c = <unsigned char>(p[0] - 48)
+        if c > 9:
+            break
+        value = value * 10 + c
+        digits += 1
+        p += 1
+        if digits > DIGITS_MAX:
+            return NULL
+    if digits == 0 or p >= end:
+        return NULL
+    if p[0] == c'.':
+        p += 1
+        while p < end:
+            c = <unsigned char>(p[0] - 48)
+            if c > 9:
+                break
+            value = value * 10 + c
+            fraction += 1
+            p += 1
+            if digits + fraction > DIGITS_MAX:
+                return NULL
+        if fraction == 0:
+            return NULL
+    if fraction > precision:
+        excess[0] = 1
+        raw[0] = 0
+        return p
+    if digits + precision > DIGITS_MAX:
+        return NULL
+    raw[0] = value * cstd_pow10[precision - fraction]
+    return p
+
+
+cdef inline const char *unsigned_int(const char *p, const char *end, int64_t *value) noexcept nogil:
+    """Scan an unsigned integer of at most 18 digits."""
+    cdef int64_t v = 0
+    cdef int digits = 0
+    cdef unsigned char c
+    while p < end:
+        c = <unsigned char>(p[0] - 48)
+        if c > 9:
+            break
+        v = v * 10 + c
+        digits += 1
+        p += 1
+        if digits > DIGITS_MAX:
+            return NULL
+    if digits == 0:
+        return NULL
+    value[0] = v
+    return p
+
+
+cdef inline int two(const char *p) noexcept nogil:
+    """Two decimal digits, or a negative number that poisons any sum it enters."""
+    cdef unsigned char a = <unsigned char>(p[0] - 48)
+    cdef unsigned char b = <unsigned char>(p[1] - 48)
+    if a > 9 or b > 9:
+        return -1000000
+    return a * 10 + b
+
+
+cdef inline int64_t days_from_civil(int64_t y, int64_t m, int64_t d) noexcept nogil:
+    """Days since 1970-01-01 of a proleptic Gregorian date (years from March, eras of 400 years)."""
+    cdef int64_t era, yoe, doy, doe
+    if m <= 2:
+        y -= 1
+    era = y // 400 if y >= 0 else (y - 399) // 400
+    yoe = y - era * 400
+    doy = (153 * (m + (-3 if m > 2 else 9)) + 2) // 5 + d - 1
+    doe = yoe * 365 + yoe // 4 - yoe // 100 + doy
+    return era * 146097 + doe - 719468
+
+
+cdef int64_t parse_time_ns(const char *p, const char *end, const char **after) noexcept nogil:
+    """RFC 3339 UTC time with 0 to 9 fractional digits to ns since the epoch; -1 if it is not one."""
+    cdef int year, month, day, hour, minute, second
+    cdef int64_t fraction = 0
+    cdef int digits = 0
+    cdef unsigned char c
+    if end - p < 20:
+        return -1
+    year = two(p) * 100 + two(p + 2)
+    month = two(p + 5)
+    day = two(p + 8)
+    hour = two(p + 11)
+    minute = two(p + 14)
+    second = two(p + 17)
+    if year < 1970 or year > 2261 or month < 1 or month > 12 or day < 1 or day > 31:
+        return -1
+    if hour < 0 or hour > 23 or minute < 0 or minute > 59 or second < 0 or second > 60:
+        return -1
+    if p[4] != c'-' or p[7] != c'-' or p[10] != c'T' or p[13] != c':' or p[16] != c':':
+        return -1
+    p += 19
+    if p[0] == c'.':
+        p += 1
+        while p < end:
+            c = <unsigned char>(p[0] - 48)
+            if c > 9:
+                break
+            digits += 1
+            if digits > 9:
+                return -1
+            fraction = fraction * 10 + c
+            p += 1
+        if digits == 0:
+            return -1
+        fraction *= cstd_pow10[9 - digits]
+    if p >= end or p[0] != c'Z':
+        return -1
+    after[0] = p + 1
+    return (((days_from_civil(year, month, day) * 24 + hour) * 60 + minute) * 60 + second) * 1000000000 + fraction
+
+
+cdef inline uint32_t name_hash(const char *name, int n) noexcept nogil:
+    cdef uint32_t h = 2166136261
+    cdef int i
+    for i in range(n):
+        h = (h ^ <unsigned char>name[i]) * 16777619
+    return h ^ (h >> 15)
+
+
+cdef class Scanner:
+    """Scanner with its instruments. One writer: the engine that owns it.
+
+    Invariant: `out` and the scratch arrays describe the last frame scanned and are valid until the next call.
+    """
+
+    def __cinit__(self):
+        cdef int i
+        self.bids = <WireLevel *>calloc(LEVELS_MAX, sizeof(WireLevel))
+        self.asks = <WireLevel *>calloc(LEVELS_MAX, sizeof(WireLevel))
+        self.trades = <WireTrade *>calloc(TRADES_MAX, sizeof(WireTrade))
+        self.names = <NameSlot *>calloc(NAME_TABLE, sizeof(NameSlot))
+        if self.bids == NULL or self.asks == NULL or self.trades == NULL or self.names == NULL:
+            raise MemoryError("scanner scratch")
+        for i in range(NAME_TABLE):
+            self.names[i].instrument = -1
+        self.count = 0
+
+    def __dealloc__(self):
+        free(self.bids)
+        free(self.asks)
+        free(self.trades)
+        free(self.names)
+
+    def set_instrument(self, int instrument, bytes name, int price_precision, int qty_precision):
+        """Make `name` known as number `instrument` with its precisions, or change the precisions of a known one.
+
+        Raises ValueError: a name above 23 bytes, a number outside the table, a precision outside 0..15.
+        """
+        cdef uint32_t at
+        cdef int n = len(name)
+        cdef const char *text = name
+        if not 0 < n < NAME_MAX or not 0 <= instrument < INSTRUMENTS_MAX:
+            raise ValueError(f"instrument {name!r} (number {instrument}) does not fit the table")
+        if not (0 <= price_precision <= 15 and 0 <= qty_precision <= 15):
+            raise ValueError(f"precision of {name!r} outside 0..15: {price_precision}, {qty_precision}")
+        at = name_hash(text, n) & (NAME_TABLE - 1)
+        while self.names[at].instrument >= 0 and not (
+                self.names[at].n == n and memcmp(self.names[at].name, text, n) == 0):
+            at = (at + 1) & (NAME_TABLE - 1)
+        if self.names[at].instrument < 0:
+            memcpy(self.names[at].name, text, n)
+            self.names[at].n = n
+            self.count += 1
+        self.names[at].instrument = instrument
+        self.price_precision[instrument] = price_precision
+        self.qty_precision[instrument] = qty_precision
+
+    cdef int find(self, const char *name, int n) noexcept nogil:
+        """Instrument number of a wire name, -1 if unknown."""
+        cdef uint32_t at
+        if n <= 0 or n >= NAME_MAX:
+            return -1
+        at = name_hash(name, n) & (NAME_TABLE - 1)
+        while self.names[at].instrument >= 0:
+            if self.names[at].n == n and memcmp(self.names[at].name, name, n) == 0:
+                return self.names[at].instrument
+            at = (at + 1) & (NAME_TABLE - 1)
+        return -1
+
+    cdef const char *_name(self, const char *p, const char *end) noexcept nogil:
+        """Scan a quoted name into out.instrument; p stands after the opening quote."""
+        cdef const char *start = p
+        if p == NULL:
+            return NULL
+        while p < end and p[0] != c'"':
+            if p[0] == c'\\' or p - start >= NAME_MAX:
+                return NULL
+            p += 1
+        if p >= end:
+            return NULL
+        self.out.instrument = self.find(start, <int>(p - start))
+        return p + 1
+
+    cdef const char *_price_qty(self, const char *p, const char *end, WireLevel *to) noexcept nogil:
+        p = number(p, end, self.price_precision[self.out.instrument], &to.price_raw, &self.out.excess_digits)
+        p = literal(p, end, b',"qty":', 7)
+        if p == NULL:
+            return NULL
+        return number(p, end, self.qty_precision[self.out.instrument], &to.qty_raw, &self.out.excess_digits)
+
+    cdef const char *_levels(self, const char *p, const char *end, WireLevel *to, int *count) noexcept nogil:
+        """Scan `{"price":…,"qty":…},…]`; p stands after the opening bracket. Bounded by LEVELS_MAX."""
+        cdef int n = 0
+        if p == NULL or p >= end:
+            return NULL
+        if p[0] == c']':
+            count[0] = 0
+            return p + 1
+        while n < LEVELS_MAX:
+            p = literal(p, end, b'{"price":', 9)
+            if p == NULL:
+                return NULL
+            p = self._price_qty(p, end, &to[n])
+            if p == NULL or end - p < 2 or p[0] != c'}':
+                return NULL
+            n += 1
+            if p[1] == c']':
+                count[0] = n
+                return p + 2
+            if p[1] != c',':
+                return NULL
+            p += 2
+        return NULL
+
+    cdef int _scan_book(self, const char *p, const char *end) noexcept nogil:
+        """Scan a book frame from the value of `type` on."""
+        cdef int64_t checksum
+        cdef const char *after
+        if end - p > 10 and memcmp(p, b'update","d', 10) == 0:
+            self.out.snapshot = False
+            p = literal(p + 6, end, b'","data":[{"symbol":"', 21)
+        else:
+            p = literal(p, end, b'snapshot","data":[{"symbol":"', 29)
+            self.out.snapshot = True
+        p = self._name(p, end)
+        if p == NULL:
+            return SCAN_SLOW
+        if self.out.instrument < 0:
+            return SCAN_UNKNOWN_INSTRUMENT
+        p = self._levels(literal(p, end, b',"bids":[', 9), end, self.bids, &self.out.n_bids)
+        p = self._levels(literal(p, end, b',"asks":[', 9), end, self.asks, &self.out.n_asks)
+        p = literal(p, end, b',"checksum":', 12)
+        if p == NULL:
+            return SCAN_SLOW
+        p = unsigned_int(p, end, &checksum)
+        p = literal(p, end, b',"timestamp":"', 14)
+        if p == NULL or (checksum >> 32):
+            return SCAN_SLOW
+        self.out.checksum = <uint32_t>checksum
+        self.out.has_checksum = True
+        self.out.exch_ns = parse_time_ns(p, end, &after)
+        if self.out.exch_ns < 0:
+            return SCAN_SLOW
+        p = literal(after, end, b'"}]}', 4)
+        return SCAN_BOOK if p == end else SCAN_SLOW
+
+    cdef int _scan_trade(self, const char *p, const char *end) noexcept nogil:
+        """Scan a trade frame from the value of `type` on. All elements must be of one instrument."""
+        cdef WireTrade *trade
+        cdef WireLevel level
+        cdef const char *after
+        cdef int instrument = -1
+        cdef int n = 0
+        if end - p > 10 and memcmp(p, b'update","d', 10) == 0:
+            self.out.snapshot = False
+            p = literal(p + 6, end, b'","data":[', 10)
+        else:
+            p = literal(p, end, b'snapshot","data":[', 18)
+            self.out.snapshot = True
+        while n < TRADES_MAX:
+            trade = &self.trades[n]
+            p = self._name(literal(p, end, b'{"symbol":"', 11), end)
+            if p == NULL:
+                return SCAN_SLOW
+            if self.out.instrument < 0:
+                return SCAN_UNKNOWN_INSTRUMENT
+            if n and self.out.instrument != instrument:
+                return SCAN_SLOW
+            instrument = self.out.instrument
+            p = literal(p, end, b',"side":"', 9)
+            if p == NULL or end - p < 5:
+                return SCAN_SLOW
+            if memcmp(p, b'buy"', 4) == 0:
+                trade.side = BUY
+                p += 4
+            elif memcmp(p, b'sell"', 5) == 0:
+                trade.side = SELL
+                p += 5
+            else:
+                return SCAN_SLOW
+            p = literal(p, end, b',"price":', 9)
+            if p == NULL:
+                return SCAN_SLOW
+            p = self._price_qty(p, end, &level)
+            p = literal(p, end, b',"ord_type":"', 13)
+            if p == NULL or end - p < 7:
+                return SCAN_SLOW
+            trade.price_raw = level.price_raw
+            trade.qty_raw = level.qty_raw
+            trade.market = p[0] == c'm'
+            p = literal(p, end, b'market"' if trade.market else b'limit"', 7 if trade.market else 6)
+            p = literal(p, end, b',"trade_id":', 12)
+            if p == NULL:
+                return SCAN_SLOW
+            p = unsigned_int(p, end, &trade.trade_id)
+            p = literal(p, end, b',"timestamp":"', 14)
+            if p == NULL:
+                return SCAN_SLOW
+            trade.exch_ns = parse_time_ns(p, end, &after)
+            if trade.exch_ns < 0:
+                return SCAN_SLOW
+            p = literal(after, end, b'"}', 2)
+            n += 1
+            if p == NULL or end - p < 2:
+                return SCAN_SLOW
+            if p[0] == c',':
+                p += 1
+                continue
+            p = literal(p, end, b']}', 2)
+            self.out.n_trades = n
+            self.out.exch_ns = trade.exch_ns
+            return SCAN_TRADE if p == end else SCAN_SLOW
+        return SCAN_SLOW
+
+    cdef int _scan_ticker(self, const char *p, const char *end) noexcept nogil:
+        """Scan the top of book of a ticker frame; the statistics after it are not used and only delimited."""
+        if end - p > 10 and memcmp(p, b'update","d', 10) == 0:
+            self.out.snapshot = False
+            p = literal(p + 6, end, b'","data":[{"symbol":"', 21)
+        else:
+            p = literal(p, end, b'snapshot","data":[{"symbol":"', 29)
+            self.out.snapshot = True
+        p = self._name(p, end)
+        if p == NULL:
+            return SCAN_SLOW
+        if self.out.instrument < 0:
+            return SCAN_UNKNOWN_INSTRUMENT
+        p = literal(p, end, b',"bid":', 7)
+        if p == NULL:
+            return SCAN_SLOW
+        p = self._bid_ask(p, end)
+        if p == NULL:
+            return SCAN_SLOW
+        # One flat object follows: no brace may open, and the frame must end with it.
+        while p < end and p[0] != c'{' and p[0] != c'}' and p[0] != c'\\':
+            p += 1
+        p = literal(p, end, b'}]}', 3)
+        return SCAN_TICKER if p == end else SCAN_SLOW
+
+    cdef const char *_bid_ask(self, const char *p, const char *end) noexcept nogil:
+        cdef int price = self.price_precision[self.out.instrument]
+        cdef int qty = self.qty_precision[self.out.instrument]
+        p = number(p, end, price, &self.out.bid.price_raw, &self.out.excess_digits)
+        p = literal(p, end, b',"bid_qty":', 11)
+        if p == NULL:
+            return NULL
+        p = number(p, end, qty, &self.out.bid.qty_raw, &self.out.excess_digits)
+        p = literal(p, end, b',"ask":', 7)
+        if p == NULL:
+            return NULL
+        p = number(p, end, price, &self.out.ask.price_raw, &self.out.excess_digits)
+        p = literal(p, end, b',"ask_qty":', 11)
+        if p == NULL:
+            return NULL
+        p = number(p, end, qty, &self.out.ask.qty_raw, &self.out.excess_digits)
+        if p == NULL or p >= end or p[0] != c',':
+            return NULL
+        return p
+
+    cdef int scan(self, const char *data, size_t n) noexcept nogil:
+        """Scan one frame; returns a ScanStatus and fills `out`.
+
+        SCAN_SLOW: not one of the known shapes, nothing is said about its validity.
+        """
+        cdef const char *end = data + n
+        cdef const char *p = literal(data, end, b'{"channel":"', 12)
+        self.out.instrument = -1
+        self.out.n_bids = 0
+        self.out.n_asks = 0
+        self.out.n_trades = 0
+        self.out.has_checksum = False
+        self.out.excess_digits = 0
+        if p == NULL or end - p < 8:
+            return SCAN_SLOW
+        if p[0] == c'b':
+            p = literal(p, end, b'book","type":"', 14)
+            return self._scan_book(p, end) if p != NULL else SCAN_SLOW
+        if p[0] == c't' and p[1] == c'r':
+            p = literal(p, end, b'trade","type":"', 15)
+            return self._scan_trade(p, end) if p != NULL else SCAN_SLOW
+        if p[0] == c't' and p[1] == c'i':
+            p = literal(p, end, b'ticker","type":"', 16)
+            return self._scan_ticker(p, end) if p != NULL else SCAN_SLOW
+        if p[0] == c'h':
+            p = literal(p, end, b'heartbeat"}', 11)
+            return SCAN_HEARTBEAT if p == end else SCAN_SLOW
+        return SCAN_SLOW
+
+    def scan_bytes(self, bytes frame):
+        """Scan `frame` and return what was found as a dict; for tests and tools, not for the path."""
+        cdef int status = self.scan(frame, len(frame))
+        cdef int i
+        return {
+            "status": status,
+            "instrument": self.out.instrument,
+            "snapshot": bool(self.out.snapshot),
+            "bids": [(self.bids[i].price_raw, self.bids[i].qty_raw) for i in range(self.out.n_bids)],
+            "asks": [(self.asks[i].price_raw, self.asks[i].qty_raw) for i in range(self.out.n_asks)],
+            "checksum": self.out.checksum if self.out.has_checksum else None,
+            "exch_ns": self.out.exch_ns,
+            "excess_digits": self.out.excess_digits,
+            "top": (self.out.bid.price_raw, self.out.bid.qty_raw, self.out.ask.price_raw, self.out.ask.qty_raw),
+            "trades": [
+                (self.trades[i].side, self.trades[i].price_raw, self.trades[i].qty_raw, self.trades[i].trade_id,
+                 self.trades[i].exch_ns) for i in range(self.out.n_trades)
+            ],
+        }
+
+
+def time_ns(bytes text):
+    """Nanoseconds since the epoch of an RFC 3339 UTC time, or -1."""
+    cdef const char *after = NULL
+    cdef const char *p = text
+    return parse_time_ns(p, p + len(text), &after)

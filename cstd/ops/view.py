@@ -1,0 +1,260 @@
+"""The view: all that control and sight may know of the trading process, as a Protocol.
+
+The daemon implements `EngineView` over the engine; `board.BoardWriter` calls every method of it four times a second in
+the trading process, and `admin.AdminServer` calls them to answer read verbs. So each method must be cheap (together
+well below 1 ms), must not block, log or allocate without bound, and must return plain values: dicts, lists, strings,
+ints, floats, bools, None, and numpy arrays where stated. What is returned may be a live array: the caller copies it
+at once and never writes to it.
+
+Conventions, which hold in every dict here:
+- prices, quantities and money are **decimal strings** ("104.20"), except where a key ends in `_raw` (int, value ×
+  10^precision); no money is ever a float;
+- times are int ns, `_wall_ns` since the epoch, `_mono_ns` on the host's monotonic clock; ages are `_ns`;
+- an unknown or inapplicable value is None, never 0 or an invented number;
+- codes are their lower-case words ("verified", "checksum", "buy"), never bare numbers.
+"""
+
+from __future__ import annotations
+
+from typing import NotRequired, Protocol, TypedDict
+
+import numpy as np
+
+
+class LinkStatus(TypedDict):
+    """One connection to the venue."""
+
+    up: bool
+    age_ns: int | None  # since its last message; None before the first
+    reconnects: int
+
+
+class DeadmanStatus(TypedDict):
+    """The venue-side cancel-all-after timer."""
+
+    armed: bool
+    remaining_s: float | None
+
+
+class JournalStatus(TypedDict):
+    """Where the journal stands."""
+
+    seq: int
+    synced_seq: int
+    lag_ms: float  # age of the oldest byte that is not on disk yet
+    bytes: int
+    error: str | None
+
+
+class Status(TypedDict):
+    """`cstd status` and `/api/v1/status`. The first eight keys are an interface that outside scripts rely on."""
+
+    pid: int
+    mode: str  # practice, paper, live, replay
+    state: str  # starting recovering reconciling ready paused halted killed stopping
+    ready: bool  # state == "ready"
+    boot_epoch: int
+    kill: bool  # latched
+    level: str  # normal warning critical emergency shutdown
+    instruments: list[str]
+    kill_reason: str | None
+    kill_hold: bool  # exits are held too
+    state_reason: str | None  # why it is not ready, in words
+    shadow: bool  # decides, does not send
+    strategy: str
+    version: str
+    config_hash: str  # hex
+    uptime_s: float
+    wall_ns: int  # wall clock of the event last processed
+    event_seq: int
+    links: dict[str, LinkStatus]  # "public", "private"
+    deadman: DeadmanStatus
+    journal: JournalStatus
+    digest: str  # hex, of decisions and order frames so far
+
+
+class InstrumentStatus(TypedDict):
+    """One instrument's data quality and rules."""
+
+    name: str
+    price_precision: int
+    qty_precision: int
+    tick: str
+    qty_min: str
+    cost_min: str
+    state: str  # empty unverified verified
+    fault: str | None  # why it is not verified, e.g. "checksum"
+    evidence_age_ns: int | None
+    resyncs: int
+    checksums_ok: int
+    checksums_bad: int
+    updates: int
+    tradable: bool  # openings are possible as far as data goes
+    venue_state: str  # online, cancel_only, ...
+    off: bool  # switched off after losing round trips
+    volume_hour: str | None  # traded value of the last hour, account currency
+
+
+class Book(TypedDict):
+    """Top levels of one book, best first, as (price_raw, qty_raw, own_qty_raw)."""
+
+    name: str
+    price_precision: int
+    qty_precision: int
+    verified: bool
+    checksum: int | None
+    bids: list[tuple[int, int, int]]
+    asks: list[tuple[int, int, int]]
+
+
+class Position(TypedDict):
+    """Managed inventory of one asset."""
+
+    instrument: str
+    asset: str
+    qty: str
+    entry_price: str | None
+    mark_price: str | None  # the verified bid
+    value: str | None  # account currency
+    unrealized_pnl: str | None
+    realized_pnl: str
+    user_qty: str  # the user's own coins, never sold
+    dust: bool
+
+
+class Equity(TypedDict):
+    """Money, in account currency."""
+
+    currency: str
+    equity: str
+    capital: str
+    cash: str
+    peak: str
+    day_start: str
+    day_loss_bps: float
+    drawdown_bps: float
+    exposure: str  # positions + open + UNKNOWN orders
+    realized_pnl: str
+    unrealized_pnl: str
+    fees: str
+    turnover_day: str
+
+
+class Order(TypedDict):
+    """One order. The first seven keys are the practice truth file's, Kraken's status words included."""
+
+    cl_ord_id: str
+    order_id: str | None
+    symbol: str
+    side: str
+    status: str
+    order_qty: str
+    filled_qty: str
+    state: str  # our lifecycle state, UNKNOWN included
+    limit_price: str
+    time_in_force: str
+    post_only: bool
+    kind: str  # opening, exit
+    intent_seq: int
+    sent_wall_ns: int | None
+
+
+class Fill(TypedDict):
+    """One fill. The first eight keys are the practice truth file's."""
+
+    exec_id: str
+    cl_ord_id: str
+    symbol: str
+    side: str
+    qty: str
+    price: str
+    fee: str
+    fee_asset: str
+    wall_ns: NotRequired[int]
+    liquidity: NotRequired[str]  # maker, taker
+    slippage_bps: NotRequired[float | None]
+
+
+class Gate(TypedDict):
+    """One of the 15 gates with its counts since the boot."""
+
+    gate: int  # 1-7 policy, 11-18 risk
+    name: str
+    group: str  # policy, risk
+    key: str  # configuration key of its limit
+    unit: str
+    limit: float | int | str | None
+    last_value: float | int | str | None
+    last_pass: bool | None
+    passed: int
+    failed: int
+    first_failed: int  # refusals where this gate was the first to fail
+
+
+class Trade(TypedDict):
+    """One trade of others, from the tape."""
+
+    instrument: str
+    side: str
+    price: str
+    qty: str
+    wall_ns: int
+
+
+class StageLatency(TypedDict):
+    """A histogram of one stage: `counts[i]` holds durations in [edges_ns[i-1], edges_ns[i]); counts[0] is below the
+    first edge and the last is open above, so len(counts) == len(edges_ns) + 1."""
+
+    counts: np.ndarray  # int64, live
+    sum_ns: int
+    max_ns: int
+
+
+class Latency(TypedDict):
+    """Stage durations of the trading process."""
+
+    edges_ns: np.ndarray  # int64, increasing, the same object for every stage
+    stages: dict[str, StageLatency]  # "frame_to_order", "frame_to_decision", "batch", "loop_lag", ...
+
+
+class EngineView(Protocol):
+    """What the trading process shows; see the module docstring for the rules every method obeys."""
+
+    def status(self) -> Status:
+        """Return the daemon's state."""
+
+    def instruments(self) -> list[InstrumentStatus]:
+        """Return every configured instrument, in configured order."""
+
+    def books(self, depth: int) -> list[Book]:
+        """Return at most `depth` levels a side of every book, in the order of `instruments`."""
+
+    def positions(self) -> list[Position]:
+        """Return managed positions, dust included, empty ones left out."""
+
+    def equity(self) -> Equity:
+        """Return equity, loss and exposure."""
+
+    def orders(self, *, all_: bool, limit: int) -> list[Order]:
+        """Return orders that may still be working, or with `all_` all of the session; newest first, at most `limit`."""
+
+    def fills(self, *, all_: bool, limit: int) -> list[Fill]:
+        """Return fills of this UTC day, or with `all_` of the session; newest first, at most `limit`."""
+
+    def decisions(self, limit: int) -> list[dict[str, object]]:
+        """Return the newest explained decisions (`cstd.decision.why.explain`), newest first, at most `limit`."""
+
+    def find_decision(self, id_: str) -> dict[str, object] | None:
+        """Return the explained decision of an intent sequence or client order id, or None where it is not kept."""
+
+    def gates(self) -> list[Gate]:
+        """Return the 15 gates in order, policy first."""
+
+    def counters(self) -> dict[str, int]:
+        """Return all counters since the boot; the set of names is fixed for the life of the process."""
+
+    def latency(self) -> Latency:
+        """Return the stage histograms."""
+
+    def tape(self, limit: int) -> list[Trade]:
+        """Return the newest trades over all instruments, newest first, at most `limit`."""

@@ -71,6 +71,7 @@ class Status(TypedDict):
     deadman: DeadmanStatus
     journal: JournalStatus
     digest: str  # hex, of decisions and order frames so far
+    children: dict[str, bool]  # name of a child process ("reader") -> it lives
 
 
 class InstrumentStatus(TypedDict):
@@ -235,11 +236,18 @@ class EngineView(Protocol):
     def equity(self) -> Equity:
         """Return equity, loss and exposure."""
 
-    def orders(self, *, all_: bool, limit: int) -> list[Order]:
-        """Return orders that may still be working, or with `all_` all of the session; newest first, at most `limit`."""
+    def orders(self, *, all_: bool, limit: int, offset: int = 0) -> list[Order]:
+        """Return orders that may still be working, or with `all_` all of the session.
 
-    def fills(self, *, all_: bool, limit: int) -> list[Fill]:
-        """Return fills of this UTC day, or with `all_` of the session; newest first, at most `limit`."""
+        Newest first, at most `limit`, after skipping `offset`: a client pages through a long session so that no one
+        answer holds up the loop. A page may repeat rows of the one before when orders came in between.
+        """
+
+    def fills(self, *, all_: bool, limit: int, offset: int = 0) -> list[Fill]:
+        """Return fills of this UTC day, or with `all_` of the session; paged as `orders`."""
+
+    def decision_count(self) -> int:
+        """Return how many decision rows there have been since the boot; a reader asks for no more than are new."""
 
     def decisions(self, limit: int) -> list[dict[str, object]]:
         """Return the newest explained decisions (`cstd.decision.why.explain`), newest first, at most `limit`."""

@@ -1,0 +1,44 @@
+"""Shape of the journal: what the engine calls for each record, and the C it is made of."""
+from libc.stdint cimport int64_t, uint16_t, uint64_t
+
+cdef extern from "journal_writer.h" nogil:
+    ctypedef struct cstd_journal:
+        uint64_t capacity
+        uint64_t head
+        uint64_t next_seq
+        uint64_t records
+        uint64_t full_count
+        uint64_t oversize_count
+        uint64_t payload_max
+        uint64_t written
+        uint64_t synced
+        uint64_t synced_seq
+        int writer_error
+        int failing
+        uint64_t error_count
+        uint64_t blocks
+        uint64_t segments
+        uint64_t syncs
+        uint64_t sync_ns_max
+        uint64_t file_bytes
+
+
+cdef class Journal:
+    cdef cstd_journal *_journal
+    cdef readonly str directory
+    cdef readonly str ring_path
+    cdef readonly dict recovery
+    cdef object _lock_file
+
+    # 0, or -1 when the ring is full, the record too large or the journal closed; counted, the caller halts trading.
+    cdef int append(self, uint16_t kind, uint16_t tag, int64_t mono_ns, int64_t wall_ns,
+                    const void *data, size_t n) noexcept nogil
+    # The same record made of two pieces, so that a header and a borrowed frame need no copy of their own.
+    cdef int append2(self, uint16_t kind, uint16_t tag, int64_t mono_ns, int64_t wall_ns,
+                     const void *first, size_t first_bytes, const void *second, size_t second_bytes) noexcept nogil
+    # Sequence number that the next append will give; 0 when closed.
+    cdef uint64_t next_seq(self) noexcept nogil
+    # errno of the writer thread's first failure, 0 while all is well; one load, cheap enough for every pass.
+    cdef int writer_error(self) noexcept nogil
+    # Blocks until everything appended so far is on disk: 0 or an errno.
+    cdef int sync_now(self) noexcept nogil

@@ -59,7 +59,7 @@ cdef class BarIndicators:
     cdef double w_log_return[BAR_WINDOW]
     cdef double w_stoch[BAR_WINDOW]
     cdef uint64_t stoch_defined
-    cdef Ema ema12, ema26, macd_fast, macd_slow, macd_signal
+    cdef Ema ema12, ema26, macd_fast, macd_signal
     cdef double gain_mean, loss_mean, atr, obv
     cdef double plus_dm, minus_dm, dm_range, dx_sum, adx
 
@@ -67,3 +67,16 @@ cdef class BarIndicators:
     # Takes one closed bar: prices in quote per base, volume in base. Returns 0, or -1 when the bar is refused
     # (not finite, not positive, high < low, open or close outside, negative volume): then nothing has changed.
     cdef int update(self, double o, double h, double l, double c, double v) noexcept nogil
+    cdef void _set(self, int indicator, double value) noexcept nogil
+    cdef int _at(self, int back) noexcept nogil
+    cdef void _trend(self, double c) noexcept nogil
+    cdef void _strength(self, double change) noexcept nogil
+    cdef void _direction(self, int at) noexcept nogil
+    cdef void _average_index(self) noexcept nogil
+    cdef void _obv(self, double change, double v) noexcept nogil
+    cdef void _bands(self) noexcept nogil
+    cdef void _stochastic(self) noexcept nogil
+    cdef void _extremes(self, double *high, double *low) noexcept nogil
+    cdef void _typical(self) noexcept nogil
+    cdef void _volume(self) noexcept nogil
+    cdef void _range(self) noexcept nogil

@@ -26,15 +26,22 @@ cdef struct BarRing:
     int64_t closed
     Bar forming
     bint has_forming
+    # The history holds everything of the forming bar up to here; INT64_MIN when it was built from trades alone.
     int64_t as_of_ns
+    # Bars that ended at or before this are closed, taken or dropped: a trade before it is late.
+    int64_t closed_to_ns
     int64_t interval_ns
 
 cdef class BarSeries:
     cdef BarRing ring[INTERVAL_COUNT]
     cdef readonly int price_precision, qty_precision
     cdef readonly double price_unit, qty_unit
+    cdef double price_scale, qty_scale
     cdef int64_t acct_rate_raw
     cdef readonly int64_t covered_from_ns, history_from_ns
+    cdef int64_t last_trade_ns
+    # The sum over closed bars of the hour, valid for one minute and one number of closed bars.
+    cdef int64_t hour_floor_ns, hour_closed, hour_sum_acct_raw
     # Counters: refused trades, trades older than their closed bar, bars dropped because the tape missed part of them.
     cdef readonly int64_t refused_trades, late_trades, incomplete_bars
 
@@ -63,3 +70,8 @@ cdef class BarSeries:
     cdef bint hour_ready(self, int64_t now_ns) noexcept nogil
     # Value of price x quantity in 10**-8 account currency at the current rate, rounded down, saturating.
     cdef int64_t value_of(self, int64_t price_raw, int64_t qty_raw) noexcept nogil
+
+    cdef bint _merge(self, BarRing *ring, int64_t price_raw, int64_t qty_raw, int64_t value_acct_raw,
+                     int64_t trade_ns, int *closed_mask, int bit) noexcept nogil
+    cdef int _close(self, BarRing *ring, int bit) noexcept nogil
+    cdef void _push(self, BarRing *ring, const Bar *bar) noexcept nogil

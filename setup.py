@@ -1,0 +1,81 @@
+"""Build the compiled core: every `cstd/**/*.pyx` is one extension module.
+
+Metadata lives in pyproject.toml; this file lists extensions and flags only.
+
+`CSTD_DEBUG=1` builds the checked variant: bounds, None and overflow checks, C asserts, `-O1 -g`.
+A neighbouring C file is named in the head of its .pyx: `# distutils: sources = cstd/_fast/csrc/name.c`.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+DEBUG = os.environ.get("CSTD_DEBUG") == "1"
+
+# No -march=native: the machine that runs is not always the machine that built, so instructions are chosen at run time.
+# No contraction and no fast-math: the same inputs must give the same bits on every host.
+RELEASE_FLAGS = ["-O3", "-DNDEBUG"]
+DEBUG_FLAGS = ["-O1", "-g", "-UNDEBUG", "-DCSTD_DEBUG=1"]
+COMMON_FLAGS = ["-ffp-contract=off", "-fno-fast-math", "-fno-math-errno", "-std=gnu11"]
+
+DIRECTIVES = {
+    "language_level": 3,
+    "boundscheck": DEBUG,
+    "wraparound": False,
+    "initializedcheck": DEBUG,
+    "nonecheck": DEBUG,
+    "overflowcheck": DEBUG,
+    "cdivision": True,
+    "embedsignature": True,
+}
+
+
+def picows_include() -> str:
+    """Return the folder of the installed picows, whose .pxd refers to headers beside it."""
+    import picows
+
+    return str(Path(picows.__file__).parent)
+
+
+def extensions() -> list[Extension]:
+    """Return one Extension for each .pyx below cstd/."""
+    include_dirs = ["cstd/_fast/csrc", numpy.get_include(), picows_include()]
+    return [
+        Extension(
+            ".".join(path.with_suffix("").parts),
+            [str(path)],
+            include_dirs=include_dirs,
+            extra_compile_args=COMMON_FLAGS + (DEBUG_FLAGS if DEBUG else RELEASE_FLAGS),
+            extra_link_args=["-pthread"],
+            define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
+            depends=sorted(str(header) for header in Path("cstd/_fast/csrc").glob("*.h")),
+        )
+        for path in sorted(Path("cstd").rglob("*.pyx"))
+    ]
+
+
+class ParallelBuildExt(build_ext):
+    """Compiles two extensions at a time; each C file here is small and independent."""
+
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        if self.parallel is None:
+            self.parallel = 2
+
+
+setup(
+    ext_modules=cythonize(
+        extensions(),
+        compiler_directives=DIRECTIVES,
+        nthreads=2,
+        # Two builds of the same sources with different directives must not share generated files.
+        build_dir="build/cython-debug" if DEBUG else "build/cython",
+    ),
+    cmdclass={"build_ext": ParallelBuildExt},
+)

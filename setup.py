@@ -3,6 +3,7 @@
 Metadata lives in pyproject.toml; this file lists extensions and flags only.
 
 `CSTD_DEBUG=1` builds the checked variant: bounds, None and overflow checks, C asserts, `-O1 -g`.
+`CSTD_ONLY=book,wire` builds only the modules of these names, for work on one of them.
 A neighbouring C file is named in the head of its .pyx: `# distutils: sources = cstd/_fast/csrc/name.c`.
 """
 
@@ -17,6 +18,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 DEBUG = os.environ.get("CSTD_DEBUG") == "1"
+ONLY = {name for name in os.environ.get("CSTD_ONLY", "").split(",") if name}
 
 # No -march=native: the machine that runs is not always the machine that built, so instructions are chosen at run time.
 # No contraction and no fast-math: the same inputs must give the same bits on every host.
@@ -57,6 +59,7 @@ def extensions() -> list[Extension]:
             depends=sorted(str(header) for header in Path("cstd/_fast/csrc").glob("*.h")),
         )
         for path in sorted(Path("cstd").rglob("*.pyx"))
+        if not ONLY or path.stem in ONLY
     ]
 
 

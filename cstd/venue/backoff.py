@@ -16,7 +16,7 @@ MINUTE_NS = 60 * NS_PER_S
 class TokenBucket:
     """At most `rate_per_s` sends a second on average, `burst` at once."""
 
-    __slots__ = ("_burst", "_credit_ns", "_cost_ns", "_filled_ns")
+    __slots__ = ("_burst", "_cost_ns", "_credit_ns", "_filled_ns")
 
     def __init__(self, *, rate_per_s: int, burst: int) -> None:
         self._cost_ns = NS_PER_S // rate_per_s

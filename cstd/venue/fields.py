@@ -152,7 +152,8 @@ def parse_rfc3339_ns(value: bytes | str) -> int:
         raise FieldError(f"not an RFC 3339 time: {text[:40]!r}")
     year, month, day = int(head[0:4]), int(head[5:7]), int(head[8:10])
     hour, minute, second = int(head[11:13]), int(head[14:16]), int(head[17:19])
-    if not (1 <= month <= 12 and 1 <= day <= _days_in_month(year, month) and hour < 24 and minute < 60 and second <= 60):
+    date_ok = 1 <= month <= 12 and 1 <= day <= _days_in_month(year, month)
+    if not (date_ok and hour < 24 and minute < 60 and second <= 60):
         raise FieldError(f"not an RFC 3339 time: {text[:40]!r}")
     fraction_ns, offset_s = _fraction_and_offset(tail, text)
     seconds = _days_from_epoch(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second - offset_s

@@ -203,19 +203,18 @@ class Trade(TypedDict):
 
 
 class StageLatency(TypedDict):
-    """A histogram of one stage: `counts[i]` holds durations in [edges_ns[i-1], edges_ns[i]); counts[0] is below the
-    first edge and the last is open above, so len(counts) == len(edges_ns) + 1."""
+    """A histogram of one stage: `counts[i]` durations below `edges_ns[i]` and not below `edges_ns[i - 1]`; the last
+    bucket is open above."""
 
     counts: np.ndarray  # int64, live
     sum_ns: int
-    max_ns: int
 
 
 class Latency(TypedDict):
     """Stage durations of the trading process."""
 
-    edges_ns: np.ndarray  # int64, increasing, the same object for every stage
-    stages: dict[str, StageLatency]  # "frame_to_order", "frame_to_decision", "batch", "loop_lag", ...
+    edges_ns: np.ndarray  # int64, increasing: exclusive upper edge of each bucket, the same for every stage
+    stages: dict[str, StageLatency]  # "frame", "decision", "order", "send", "scan", "book", "features", "gates" ...
 
 
 class EngineView(Protocol):

@@ -1,0 +1,402 @@
+"""The admin socket: JSON lines over a Unix socket, served by the trading process's own loop.
+
+    -> {"verb": "why", "args": {"last": true}, "id": 7}
+    <- {"id": 7, "ok": true, "data": {...}}
+    <- {"id": 7, "ok": false, "error": {"error": "usage", "message": "...", "retryable": false, "suggestion": "..."}}
+
+Read verbs are answered from the view. Mutating verbs change nothing here: they become a command with the sender's uid,
+gid and pid, which the daemon journals as an event and applies in its turn (`submit`).
+
+Who may connect: root, the daemon's own user, and members of the group that owns the socket file; the kernel says who
+it is (SO_PEERCRED, SO_PEERGROUPS), the file mode 0660 says it a second time. One connection cannot hurt the loop: a
+line is at most 64 KiB, requests are paid from a token bucket, answers are paged, and who does not read is dropped.
+`kill` and `pause` are never held back by the bucket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import socket
+import stat
+import struct
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from cstd.errors import CstdError, OperatorError, UsageError
+from cstd.ops.socket_path import socket_address
+from cstd.ops.view import EngineView
+
+LINE_BYTES_MAX = 64 * 1024
+CONNECTIONS_MAX = 16
+REQUESTS_PER_S = 50.0
+REQUEST_BURST = 100.0
+MUTATIONS_PER_S = 2.0
+MUTATION_BURST = 10.0
+PAGE_ROWS_MAX = 500
+DECISIONS_SEARCHED = 128  # explaining one costs tens of microseconds of the loop
+DRAIN_TIMEOUT_S = 2.0
+IDLE_TIMEOUT_S = 300.0
+SUBMIT_TIMEOUT_S = 10.0
+SOCKET_MODE = 0o660
+SO_PEERGROUPS = 59  # Linux; Python's socket module does not name it
+
+JsonDict = dict[str, Any]
+Submit = Callable[[JsonDict], JsonDict | Awaitable[JsonDict]]
+Audit = Callable[[JsonDict], None]
+
+# verb -> argument name -> type
+READ_VERBS: dict[str, dict[str, type]] = {
+    "status": {},
+    "instruments": {},
+    "positions": {},
+    "equity": {},
+    "gates": {},
+    "counters": {},
+    "books": {"depth": int},
+    "orders": {"all": bool, "limit": int, "offset": int},
+    "fills": {"all": bool, "limit": int, "offset": int},
+    "why": {"id": str, "last": bool, "instrument": str, "refused_by": str, "limit": int},
+}
+MUTATING_VERBS: dict[str, dict[str, type]] = {
+    "pause": {"reason": str},
+    "resume": {"reason": str},
+    "kill": {"hold": bool, "reason": str},
+    "kill_clear": {"confirm": str},
+    "flatten": {"reason": str},
+}
+NEVER_LIMITED = frozenset({"kill", "pause"})
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who is on the other end, as the kernel says."""
+
+    pid: int
+    uid: int
+    gid: int
+    groups: frozenset[int]
+
+
+class TokenBucket:
+    """Allows `rate_per_s` on average and `burst` at once."""
+
+    __slots__ = ("_at_s", "_burst", "_rate_per_s", "_tokens")
+
+    def __init__(self, rate_per_s: float, burst: float, now_s: float) -> None:
+        self._rate_per_s = rate_per_s
+        self._burst = burst
+        self._tokens = burst
+        self._at_s = now_s
+
+    def take(self, now_s: float) -> bool:
+        """Take one token; False when there is none."""
+        self._tokens = min(self._burst, self._tokens + max(0.0, now_s - self._at_s) * self._rate_per_s)
+        self._at_s = now_s
+        if self._tokens < 1.0:
+            return False
+        self._tokens -= 1.0
+        return True
+
+
+def peer_of(connection: socket.socket) -> Peer:
+    """Return the credentials of the process that connected."""
+    size = struct.calcsize("3i")
+    pid, uid, gid = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
+    try:
+        raw = connection.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, 4 * 1024)
+        groups = frozenset(struct.unpack(f"{len(raw) // 4}I", raw))
+    except OSError:
+        # More than 1,024 groups, or an old kernel: the primary group alone counts then.
+        groups = frozenset()
+    return Peer(pid, uid, gid, groups | {gid})
+
+
+def may_connect(peer: Peer, *, own_uid: int, socket_gid: int) -> bool:
+    """Return whether a peer is root, the daemon's user, or in the group that owns the socket."""
+    return peer.uid in (0, own_uid) or socket_gid in peer.groups
+
+
+class AdminServer:
+    """Serves one admin socket; `start` and `close` are called by the daemon on its loop."""
+
+    def __init__(self, path: str | os.PathLike[str], view: EngineView, submit: Submit, *,
+                 audit: Audit | None = None) -> None:
+        """Prepare to serve `view` at `path`.
+
+        Args:
+            path: of the socket; its directory must exist.
+            view: answers the read verbs.
+            submit: takes {"verb", "args", "uid", "gid", "pid"}, returns (or awaits) what to tell the sender; raises a
+                CstdError to refuse.
+            audit: is told of every command and every refused connection, for the audit log.
+        """
+        self.path = Path(path)
+        self._view = view
+        self._submit = submit
+        self._audit = audit or (lambda _event: None)
+        self._server: asyncio.AbstractServer | None = None
+        self._inode = (0, 0)
+        self._socket_gid = -1
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.counts = {"admin_requests": 0, "admin_errors": 0, "admin_denied": 0, "admin_limited": 0,
+                       "admin_dropped": 0}
+
+    async def start(self) -> None:
+        """Bind and serve.
+
+        Raises:
+            OperatorError: another daemon answers there, or the socket cannot be made.
+        """
+        listener = bind_admin_socket(self.path)
+        info = self.path.stat()
+        self._inode, self._socket_gid = (info.st_dev, info.st_ino), info.st_gid
+        self._server = await asyncio.start_unix_server(self._accept, sock=listener, limit=LINE_BYTES_MAX)
+
+    async def close(self) -> None:
+        """Stop serving, end open connections and remove the socket file, unless another daemon's is there by now."""
+        if self._server is None:
+            return
+        self._server.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._server = None
+        try:
+            info = self.path.stat()
+            if (info.st_dev, info.st_ino) == self._inode:
+                self.path.unlink()
+        except FileNotFoundError:
+            return
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            peer = _peer_of_writer(writer)
+            if len(self._tasks) > CONNECTIONS_MAX:
+                raise OperatorError(f"too many connections to the admin socket; the limit is {CONNECTIONS_MAX}")
+            if not may_connect(peer, own_uid=os.geteuid(), socket_gid=self._socket_gid):
+                raise OperatorError(f"uid {peer.uid} may not use the admin socket",
+                                    suggestion=f"add the user to group {self._socket_gid}")
+            await self._serve(reader, writer, peer)
+        except OperatorError as error:
+            self.counts["admin_denied"] += 1
+            self._audit({"event": "admin connection refused", "message": error.message})
+            await self._send(writer, {"id": None, "ok": False, "error": error.to_json()})
+        except (TimeoutError, ConnectionError, asyncio.CancelledError):
+            # Idle, slow, gone, or the daemon stops: in each case the connection ends and nothing else happens.
+            self.counts["admin_dropped"] += 1
+        finally:
+            self._tasks.discard(task)
+            writer.transport.abort() if writer.transport.get_write_buffer_size() else writer.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: Peer) -> None:
+        now_s = time.monotonic()
+        requests = TokenBucket(REQUESTS_PER_S, REQUEST_BURST, now_s)
+        mutations = TokenBucket(MUTATIONS_PER_S, MUTATION_BURST, now_s)
+        while True:
+            try:
+                line = await asyncio.wait_for(reader.readline(), IDLE_TIMEOUT_S)
+            except ValueError:
+                too_long = UsageError(f"a request line is at most {LINE_BYTES_MAX} bytes")
+                await self._send(writer, {"id": None, "ok": False, "error": too_long.to_json()})
+                return
+            if not line.endswith(b"\n"):
+                return
+            self.counts["admin_requests"] += 1
+            reply = await self._answer(line, peer, requests, mutations)
+            self.counts["admin_errors"] += not reply["ok"]
+            await self._send(writer, reply)
+
+    async def _send(self, writer: asyncio.StreamWriter, reply: JsonDict) -> None:
+        writer.write(orjson.dumps(reply, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE))
+        # A client that does not read is dropped here: the timeout ends `_accept`, which aborts the transport.
+        await asyncio.wait_for(writer.drain(), DRAIN_TIMEOUT_S)
+
+    async def _answer(self, line: bytes, peer: Peer, requests: TokenBucket, mutations: TokenBucket) -> JsonDict:
+        id_: object = None
+        try:
+            request = _parse(line)
+            id_ = request.get("id")
+            verb, args = _check(request)
+            self._pay(verb, requests, mutations)
+            data = await self._mutate(verb, args, peer) if verb in MUTATING_VERBS else self._read(verb, args)
+        except CstdError as error:
+            return {"id": id_, "ok": False, "error": error.to_json()}
+        except TimeoutError:
+            return {"id": id_, "ok": False, "error": {
+                "error": "timeout", "message": f"the engine did not answer within {SUBMIT_TIMEOUT_S:g} s",
+                "retryable": False, "suggestion": "look at `cstd status`: the command may still be applied"}}
+        return {"id": id_, "ok": True, "data": data}
+
+    def _pay(self, verb: str, requests: TokenBucket, mutations: TokenBucket) -> None:
+        now_s = time.monotonic()
+        allowed = requests.take(now_s) and (verb not in MUTATING_VERBS or mutations.take(now_s))
+        if not allowed and verb not in NEVER_LIMITED:
+            self.counts["admin_limited"] += 1
+            raise RateLimitedError("too many requests on this connection", suggestion="wait a second")
+
+    async def _mutate(self, verb: str, args: JsonDict, peer: Peer) -> JsonDict:
+        command = {"verb": verb, "args": args, "uid": peer.uid, "gid": peer.gid, "pid": peer.pid}
+        self._audit({"event": "admin command", **command})
+        result = self._submit(command)
+        if inspect.isawaitable(result):
+            return await asyncio.wait_for(_as_coroutine(result), SUBMIT_TIMEOUT_S)
+        return result
+
+    def _read(self, verb: str, args: JsonDict) -> object:
+        view = self._view
+        if verb in ("orders", "fills"):
+            rows = view.orders if verb == "orders" else view.fills
+            return rows(all_=args.get("all", False), limit=_bounded(args, "limit", PAGE_ROWS_MAX),
+                        offset=max(0, args.get("offset", 0)))
+        if verb == "books":
+            return view.books(_bounded(args, "depth", 100))
+        if verb == "why":
+            return self._why(args)
+        answers: dict[str, Callable[[], object]] = {
+            "status": view.status, "instruments": view.instruments, "positions": view.positions,
+            "equity": view.equity, "gates": view.gates, "counters": view.counters,
+        }
+        return answers[verb]()
+
+    def _why(self, args: JsonDict) -> object:
+        if "id" in args:
+            decision = self._view.find_decision(args["id"])
+            if decision is None:
+                raise OperatorError(f"no decision {args['id']!r} is kept in memory",
+                                    suggestion="older ones are in the journal: `cstd replay` prints them")
+            return decision
+        limit = 1 if args.get("last") else _bounded(args, "limit", 20)
+        filtered = "instrument" in args or "refused_by" in args
+        found = [row for row in self._view.decisions(DECISIONS_SEARCHED if filtered else limit)
+                 if decision_matches(row, args.get("instrument"), args.get("refused_by"))][:limit]
+        if args.get("last"):
+            if not found:
+                raise OperatorError("there is no decision yet", suggestion="look at `cstd status` for the state")
+            return found[0]
+        return found
+
+
+class RateLimitedError(OperatorError):
+    """The sender asks too often."""
+
+    category = "rate_limit"
+    retryable = True
+
+
+def decision_matches(decision: Mapping[str, Any], instrument: str | None, refused_by: str | None) -> bool:
+    """Return whether an explained decision is of an instrument and was first refused by a gate (its name or code)."""
+    if instrument is not None and str(decision.get("instrument", "")).upper() != instrument.upper():
+        return False
+    if refused_by is None:
+        return True
+    first = decision.get("first_failing")
+    wanted = refused_by.strip().lower().replace("-", "_").replace(" ", "_")
+    names = {str(first).lower()}
+    for gate in decision.get("gates", ()):
+        if first is not None and first in (gate.get("gate"), gate.get("name")):
+            names |= {str(gate.get("gate")), str(gate.get("name")).lower().replace(" ", "_")}
+    return first not in (None, 0, "") and wanted in names
+
+
+def bind_admin_socket(path: Path) -> socket.socket:
+    """Return a listening socket at `path` with mode 0660; a dead daemon's socket file there is replaced.
+
+    It is bound under another name, given its mode, and renamed: nobody can connect before the mode is right, and the
+    process-wide umask is left alone.
+
+    Raises:
+        OperatorError: another daemon answers there, something else is there, or it cannot be bound.
+    """
+    _refuse_if_taken(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    try:
+        temporary.unlink(missing_ok=True)
+        with socket_address(temporary) as address:
+            listener.bind(address)
+        temporary.chmod(SOCKET_MODE)
+        listener.listen(CONNECTIONS_MAX)
+        temporary.rename(path)
+    except OSError as error:
+        listener.close()
+        raise OperatorError(f"cannot serve the admin socket {path}: {error.strerror or error}",
+                            suggestion="the run directory must exist and be writable") from error
+    except OperatorError:
+        listener.close()
+        raise
+    return listener
+
+
+def _refuse_if_taken(path: Path) -> None:
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise OperatorError(f"{path} exists and is not a socket",
+                            suggestion="remove it or choose another run directory")
+    probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    probe.settimeout(1.0)
+    try:
+        with socket_address(path) as address:
+            probe.connect(address)
+    except (ConnectionRefusedError, FileNotFoundError):
+        return
+    except OSError as error:
+        raise OperatorError(f"cannot tell whether a daemon serves {path}: {error.strerror or error}") from error
+    finally:
+        probe.close()
+    raise OperatorError(f"another daemon already serves {path}", suggestion="stop it, or choose another run directory")
+
+
+def _peer_of_writer(writer: asyncio.StreamWriter) -> Peer:
+    # uvloop's socket object is a stand-in without getsockopt, so a duplicate of the descriptor is asked.
+    with socket.socket(fileno=os.dup(writer.get_extra_info("socket").fileno())) as duplicate:
+        return peer_of(duplicate)
+
+
+async def _as_coroutine(awaitable: Awaitable[JsonDict]) -> JsonDict:
+    return await awaitable
+
+
+def _parse(line: bytes) -> JsonDict:
+    try:
+        request = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise UsageError(f"the request is not JSON: {error}") from None
+    if not isinstance(request, dict):
+        raise UsageError('the request is not an object: {"verb": ..., "args": {...}, "id": ...}')
+    return request
+
+
+def _check(request: JsonDict) -> tuple[str, JsonDict]:
+    verb, args = request.get("verb"), request.get("args", {})
+    allowed = READ_VERBS.get(verb) if isinstance(verb, str) else None
+    if allowed is None and isinstance(verb, str):
+        allowed = MUTATING_VERBS.get(verb)
+    if allowed is None:
+        raise UsageError(f"unknown verb {verb!r}", suggestion=f"one of {', '.join((*READ_VERBS, *MUTATING_VERBS))}")
+    if not isinstance(args, dict):
+        raise UsageError(f"{verb}: args is not an object")
+    for name, value in args.items():
+        if name not in allowed:
+            raise UsageError(f"{verb}: unknown argument {name!r}",
+                             suggestion=f"it takes {', '.join(allowed) or 'no arguments'}")
+        # bool is an int to Python; a limit of `true` is still a mistake.
+        if type(value) is not allowed[name]:
+            raise UsageError(f"{verb}: {name} must be {allowed[name].__name__}, got {value!r}")
+    return str(verb), args
+
+
+def _bounded(args: JsonDict, name: str, most: int) -> int:
+    return max(1, min(int(args.get(name, most)), most))

@@ -1,0 +1,347 @@
+"""The board: what the trading process shows, in shared memory, for the reader process to look at.
+
+One file, mapped by both sides. A header page, then a fixed set of *regions*, each with room for a bounded number of
+bytes of JSON and its own sequence counter: odd while the writer is in it, even otherwise. A reader copies the bytes,
+looks at the counter again and repeats when it moved: a torn read is seen, never used. Nobody waits for anybody.
+
+Every region is JSON, number arrays included (orjson writes a numpy array of 64 counts in about a microsecond), because
+the reader process passes most regions through to HTTP as they are. A region whose bytes did not change is not
+written, so its counter tells the reader what changed.
+
+Bounds: a list that does not fit loses its oldest rows, an object that does not fit is not published; both are counted
+in the header, shown by the status port, and never an error in the trading process.
+
+Counters are stored and loaded as aligned 8-byte words through a memoryview, never with `struct.pack_into`, which zeroes
+its target first. The order of stores matters (counter, bytes, counter): x86-64 keeps the order of stores and of loads,
+and Python adds no reordering of its own. On a machine with weaker ordering a torn read would show as JSON that does
+not parse, which the reader treats as torn too.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import stat
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from cstd.errors import OperatorError
+from cstd.ops.view import EngineView
+
+MAGIC = b"CSTDBRD1"
+HEADER_BYTES = 4096
+WORD_BYTES = 8
+REGION_HEADER_BYTES = 32
+# int64 words of a region's header.
+SEQ, USED, OVERFLOWED = 0, 1, 2
+# int64 words of the file's header; word 0 is MAGIC.
+WRITER_PID, BEAT_NS, PUBLISHES, OVERFLOWS, VIEW_ERRORS, LAST_NS, LONGEST_NS = range(1, 8)
+ERROR_TEXT_OFFSET = 1024
+ERROR_TEXT_BYTES = 512
+
+PUBLISH_INTERVAL_S = 0.25
+STALE_AFTER_NS = 2_000_000_000  # eight missed publishes
+BOOK_LEVELS = 12
+DECISIONS_KEPT = 48
+DECISIONS_PER_PUBLISH_MAX = 8  # explaining one costs tens of microseconds
+ROWS_SHOWN = 60  # orders and fills
+TRADES_SHOWN = 60
+READ_TRIES = 200
+
+_KIB = 1024
+# Capacities in bytes. Sized for 40 instruments, 48 decisions of about 5 KiB and 60 orders; fixed for the format.
+REGIONS: dict[str, int] = {
+    "status": 16 * _KIB,
+    "instruments": 64 * _KIB,
+    "books": 256 * _KIB,
+    "positions": 64 * _KIB,
+    "equity": 4 * _KIB,
+    "orders": 64 * _KIB,
+    "fills": 64 * _KIB,
+    "decisions": 512 * _KIB,
+    "gates": 32 * _KIB,
+    "counters": 32 * _KIB,
+    "latency": 128 * _KIB,
+    "tape": 32 * _KIB,
+}
+
+_JSON_OPTIONS = orjson.OPT_SERIALIZE_NUMPY
+
+
+def _layout() -> tuple[dict[str, tuple[int, int]], int]:
+    """Return region name -> (offset, capacity in bytes) and the size of the whole file."""
+    places: dict[str, tuple[int, int]] = {}
+    offset = HEADER_BYTES
+    for name, capacity in REGIONS.items():
+        places[name] = (offset, capacity)
+        offset += (REGION_HEADER_BYTES + capacity + 63) // 64 * 64
+    return places, offset
+
+
+_PLACES, BOARD_BYTES = _layout()
+
+
+def _dump_list(rows: list[bytes], capacity: int) -> tuple[bytes, bool]:
+    """Return the JSON array of already encoded rows that fits in `capacity` bytes, and whether rows were left out."""
+    used = 2
+    for count, row in enumerate(rows):
+        used += len(row) + 1
+        if used > capacity:
+            return b"[" + b",".join(rows[:count]) + b"]", True
+    return b"[" + b",".join(rows) + b"]", False
+
+
+def encode(value: object, capacity: int) -> tuple[bytes | None, bool]:
+    """Return the JSON of `value` in at most `capacity` bytes (None: cannot be made to fit) and whether it was cut."""
+    payload = orjson.dumps(value, option=_JSON_OPTIONS)
+    if len(payload) <= capacity:
+        return payload, False
+    if isinstance(value, list):
+        return _dump_list([orjson.dumps(row, option=_JSON_OPTIONS) for row in value], capacity)
+    return None, True
+
+
+class BoardWriter:
+    """The one writer of a board; lives in the trading process.
+
+    `publish` never raises for what a view does: a method of the view that fails is counted and its region keeps what
+    it had, because sight must not be able to stop trading.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Create the file afresh (mode 0640) and map it; a reader of the old one notices the new inode.
+
+        Raises:
+            OperatorError: the file cannot be made.
+        """
+        self.path = Path(path)
+        self.publishes = 0
+        self.overflows = 0
+        self.view_errors = 0
+        self.last_publish_ns = 0
+        self.longest_publish_ns = 0
+        self._last: dict[str, bytes] = {}
+        self._seq = dict.fromkeys(REGIONS, 0)
+        self._overflowed = dict.fromkeys(REGIONS, 0)
+        self._decisions: deque[bytes] = deque(maxlen=DECISIONS_KEPT)
+        self._decisions_seen = 0
+        self._map = self._create()
+        self._words = memoryview(self._map).cast("q")
+        self._beat()
+
+    def _create(self) -> mmap.mmap:
+        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        try:
+            fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+            try:
+                # Space is taken now: a store into a hole of a full file system is a SIGBUS.
+                os.posix_fallocate(fd, 0, BOARD_BYTES)
+                board = mmap.mmap(fd, BOARD_BYTES, mmap.MAP_SHARED | mmap.MAP_POPULATE)
+            finally:
+                os.close(fd)
+            board[: len(MAGIC)] = MAGIC
+            # Renamed last, so that no reader ever opens half a board.
+            temporary.rename(self.path)
+        except OSError as error:
+            raise OperatorError(f"cannot create the board {self.path}: {error.strerror}",
+                                suggestion="the run directory must exist and be writable") from error
+        return board
+
+    def publish(self, view: EngineView) -> None:
+        """Write what changed since the last publish; meant to be called every PUBLISH_INTERVAL_S."""
+        start_ns = time.perf_counter_ns()
+        for name, read in self._sources(view):
+            try:
+                payload, cut = read(name)
+            except Exception as error:  # noqa: BLE001 -- see the class docstring; counted and shown with its text
+                self._note_error(name, error)
+                continue
+            if cut:
+                self._overflowed[name] += 1
+                self.overflows += 1
+            if payload is not None:
+                self._write(name, payload)
+        self.publishes += 1
+        self.last_publish_ns = time.perf_counter_ns() - start_ns
+        self.longest_publish_ns = max(self.longest_publish_ns, self.last_publish_ns)
+        self._beat()
+
+    def _sources(self, view: EngineView) -> list[tuple[str, Callable[[str], tuple[bytes | None, bool]]]]:
+        def plain(call: Callable[[], object]) -> Callable[[str], tuple[bytes | None, bool]]:
+            return lambda name: encode(call(), REGIONS[name])
+
+        return [
+            ("status", plain(view.status)),
+            ("instruments", plain(view.instruments)),
+            ("books", plain(lambda: view.books(BOOK_LEVELS))),
+            ("positions", plain(view.positions)),
+            ("equity", plain(view.equity)),
+            ("orders", plain(lambda: view.orders(all_=True, limit=ROWS_SHOWN))),
+            ("fills", plain(lambda: view.fills(all_=True, limit=ROWS_SHOWN))),
+            ("decisions", lambda name: self._new_decisions(view, REGIONS[name])),
+            ("gates", plain(view.gates)),
+            ("counters", plain(view.counters)),
+            ("latency", plain(view.latency)),
+            ("tape", plain(lambda: view.tape(TRADES_SHOWN))),
+        ]
+
+    def _new_decisions(self, view: EngineView, capacity: int) -> tuple[bytes | None, bool]:
+        count = view.decision_count()
+        new = min(count - self._decisions_seen, DECISIONS_PER_PUBLISH_MAX)
+        if new <= 0:
+            return (None if self._decisions else b"[]"), False
+        for decision in reversed(view.decisions(new)):
+            self._decisions.appendleft(orjson.dumps(decision, option=_JSON_OPTIONS))
+        self._decisions_seen = count
+        return _dump_list(list(self._decisions), capacity)
+
+    def _write(self, name: str, payload: bytes) -> None:
+        if self._last.get(name) == payload:
+            return
+        offset, _ = _PLACES[name]
+        words, word = self._words, offset // WORD_BYTES
+        seq = self._seq[name] + 2
+        words[word + SEQ] = seq - 1
+        words[word + USED] = len(payload)
+        words[word + OVERFLOWED] = self._overflowed[name]
+        data = offset + REGION_HEADER_BYTES
+        self._map[data: data + len(payload)] = payload
+        words[word + SEQ] = seq
+        self._seq[name] = seq
+        self._last[name] = payload
+
+    def _note_error(self, name: str, error: Exception) -> None:
+        self.view_errors += 1
+        text = f"{name}: {type(error).__name__}: {error}".encode()[: ERROR_TEXT_BYTES - 1]
+        end = ERROR_TEXT_OFFSET + ERROR_TEXT_BYTES
+        self._map[ERROR_TEXT_OFFSET:end] = text.ljust(ERROR_TEXT_BYTES, b"\0")
+
+    def _beat(self) -> None:
+        words = self._words
+        words[WRITER_PID] = os.getpid()
+        words[PUBLISHES] = self.publishes
+        words[OVERFLOWS] = self.overflows
+        words[VIEW_ERRORS] = self.view_errors
+        words[LAST_NS] = self.last_publish_ns
+        words[LONGEST_NS] = self.longest_publish_ns
+        words[BEAT_NS] = time.monotonic_ns()
+
+    def close(self) -> None:
+        """Unmap the board; the file stays, so that the last state can still be looked at."""
+        self._words.release()
+        self._map.close()
+
+
+@dataclass(frozen=True, slots=True)
+class BoardHealth:
+    """The header of a board, as a reader sees it."""
+
+    writer_pid: int
+    age_ns: int  # since the last publish
+    publishes: int
+    overflows: int
+    view_errors: int
+    last_error: str
+    last_publish_ns: int
+    longest_publish_ns: int
+    torn_reads: int
+
+    @property
+    def stale(self) -> bool:
+        """True when the writer is gone or stuck."""
+        return self.publishes == 0 or self.age_ns > STALE_AFTER_NS
+
+
+class BoardReader:
+    """Reads a board of another process; any number of readers may exist."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Map the board.
+
+        Raises:
+            OperatorError: no such file, or it is not a board of this version.
+        """
+        self.path = Path(path)
+        self.torn_reads = 0
+        self._inode = (0, 0)
+        self._map = self._open()
+        self._words = memoryview(self._map).cast("q")
+
+    def _open(self) -> mmap.mmap:
+        try:
+            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise OperatorError(f"cannot open the board {self.path}: {error.strerror}",
+                                suggestion="is the daemon running, and is this its run directory?") from error
+        try:
+            info = os.fstat(fd)
+            head = os.pread(fd, len(MAGIC), 0)
+            if not stat.S_ISREG(info.st_mode) or info.st_size != BOARD_BYTES or head != MAGIC:
+                raise OperatorError(f"{self.path} is not a board of this version of cstd",
+                                    suggestion="start daemon and reader from the same installation")
+            self._inode = (info.st_dev, info.st_ino)
+            return mmap.mmap(fd, BOARD_BYTES, mmap.MAP_SHARED, mmap.PROT_READ)
+        finally:
+            os.close(fd)
+
+    def reopen_if_replaced(self) -> bool:
+        """Map the file anew when a restarted daemon put another one in its place; return whether it did."""
+        try:
+            info = self.path.stat()
+        except FileNotFoundError:
+            return False
+        if (info.st_dev, info.st_ino) == self._inode:
+            return False
+        fresh = self._open()
+        self.close()
+        self._map, self._words = fresh, memoryview(fresh).cast("q")
+        return True
+
+    def health(self, now_mono_ns: int) -> BoardHealth:
+        """Return the header; `now_mono_ns` is this host's CLOCK_MONOTONIC, which both processes share."""
+        words = self._words
+        text = self._map[ERROR_TEXT_OFFSET:ERROR_TEXT_OFFSET + ERROR_TEXT_BYTES].partition(b"\0")[0]
+        return BoardHealth(
+            writer_pid=words[WRITER_PID], age_ns=max(0, now_mono_ns - words[BEAT_NS]), publishes=words[PUBLISHES],
+            overflows=words[OVERFLOWS], view_errors=words[VIEW_ERRORS], last_error=text.decode("utf-8", "replace"),
+            last_publish_ns=words[LAST_NS], longest_publish_ns=words[LONGEST_NS], torn_reads=self.torn_reads)
+
+    def version(self, name: str) -> int:
+        """Return the region's counter; it moves when the content does."""
+        return self._words[_PLACES[name][0] // WORD_BYTES + SEQ]
+
+    def read(self, name: str) -> tuple[int, bytes]:
+        """Return (version, JSON bytes) of a region; version 0 and no bytes before its first publish.
+
+        Raises:
+            OperatorError: the region was torn READ_TRIES times running: its writer died inside it.
+        """
+        offset, capacity = _PLACES[name]
+        words, word = self._words, offset // WORD_BYTES
+        start = offset + REGION_HEADER_BYTES
+        for attempt in range(READ_TRIES):
+            seq, used = words[word + SEQ], words[word + USED]
+            if seq % 2 == 0 and 0 <= used <= capacity:
+                payload = self._map[start: start + used]
+                if words[word + SEQ] == seq:
+                    return seq, payload
+            self.torn_reads += 1
+            if attempt > READ_TRIES // 2:
+                time.sleep(0.000_1)
+        raise OperatorError(f"region {name} of {self.path} stays half written: its writer died inside it",
+                            suggestion="restart the daemon")
+
+    def overflowed(self) -> dict[str, int]:
+        """Return how often each region was cut because it did not fit, cut ones only."""
+        counts = {name: self._words[offset // WORD_BYTES + OVERFLOWED] for name, (offset, _) in _PLACES.items()}
+        return {name: count for name, count in counts.items() if count}
+
+    def close(self) -> None:
+        """Unmap the board."""
+        self._words.release()
+        self._map.close()

@@ -1,0 +1,299 @@
+"""The command line's side of the admin socket: one request, one answer, printed as JSON or as a table.
+
+Imports only what a JSON answer needs, because these verbs run in scripts; rich and the waterfall come lazily, and rich
+only when stdout is a terminal. Data goes to stdout, everything else to stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TextIO
+
+import orjson
+
+from cstd.errors import EXIT_FAILURE, EXIT_OK, EXIT_USAGE, CstdError, OperatorError, UsageError
+from cstd.ops.socket_path import socket_address
+
+DEFAULT_SOCKET = ".run/current/cstd.sock"
+TIMEOUT_S = 15.0
+PAGE_ROWS = 500
+PAGES_MAX = 2_000
+VERBS = ("status", "positions", "orders", "fills", "gates", "why", "pause", "resume", "kill", "flatten")
+
+JsonDict = dict[str, Any]
+
+# Columns of the tables; what a row has beside them is in the JSON.
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "positions": ("instrument", "qty", "entry_price", "mark_price", "value", "unrealized_pnl", "realized_pnl",
+                  "user_qty"),
+    "orders": ("cl_ord_id", "symbol", "side", "kind", "state", "limit_price", "order_qty", "filled_qty",
+               "time_in_force"),
+    "fills": ("exec_id", "cl_ord_id", "symbol", "side", "qty", "price", "fee", "fee_asset"),
+    "gates": ("gate", "name", "limit", "unit", "last_value", "last_pass", "passed", "failed", "first_failed"),
+    "why": ("intent_seq", "instrument", "kind", "side", "verdict", "first_failing", "cl_ord_id"),
+}
+ROW_KEYS = {"orders": "cl_ord_id", "fills": "exec_id"}
+
+
+class DaemonError(OperatorError):
+    """The daemon answered with an error; its own category, and whether another try makes sense, are kept."""
+
+    def __init__(self, error: Mapping[str, Any]) -> None:
+        super().__init__(str(error.get("message", "the daemon gave no reason")),
+                         suggestion=str(error.get("suggestion", "")))
+        self.category = str(error.get("error", "error"))
+        self.retryable = bool(error.get("retryable", False))
+        self.exit_code = EXIT_USAGE if self.category == "usage" else EXIT_FAILURE
+
+
+class AdminClient:
+    """One connection to a daemon; a context manager."""
+
+    def __init__(self, path: str | os.PathLike[str], timeout_s: float = TIMEOUT_S) -> None:
+        """Connect.
+
+        Raises:
+            OperatorError: nobody serves the socket, or it may not be used.
+        """
+        self.path = os.fspath(path)
+        self._next_id = 0
+        self._received = b""
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        self._socket.settimeout(timeout_s)
+        try:
+            with socket_address(self.path) as address:
+                self._socket.connect(address)
+        except OSError as error:
+            self._socket.close()
+            raise _no_daemon(self.path, error) from error
+        except OperatorError:
+            self._socket.close()
+            raise
+
+    def __enter__(self) -> AdminClient:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._socket.close()
+
+    def request(self, verb: str, args: Mapping[str, object] | None = None) -> Any:
+        """Send one request and return the data of its answer.
+
+        Raises:
+            OperatorError: the daemon refused, went away, or did not answer in time.
+        """
+        self._next_id += 1
+        message = {"verb": verb, "args": dict(args or {}), "id": self._next_id}
+        try:
+            self._socket.sendall(orjson.dumps(message, option=orjson.OPT_APPEND_NEWLINE))
+            reply = orjson.loads(self._read_line())
+        except TimeoutError:
+            raise OperatorError(f"the daemon at {self.path} did not answer within {self._socket.gettimeout():g} s",
+                                suggestion="it may be stopping or stuck: see its log") from None
+        except (OSError, orjson.JSONDecodeError) as error:
+            raise OperatorError(f"the daemon at {self.path} broke off: {error}") from error
+        if not reply.get("ok"):
+            raise DaemonError(reply.get("error", {}))
+        return reply["data"]
+
+    def rows(self, verb: str, args: Mapping[str, object]) -> list[JsonDict]:
+        """Return all rows of a paged verb, newest first, each once."""
+        seen: dict[object, JsonDict] = {}
+        key = ROW_KEYS[verb]
+        for page_number in range(PAGES_MAX):
+            page = self.request(verb, {**args, "limit": PAGE_ROWS, "offset": page_number * PAGE_ROWS})
+            for row in page:
+                # Rows that came in meanwhile push others onto the next page: those are met twice.
+                seen.setdefault(row[key], row)
+            if len(page) < PAGE_ROWS:
+                return list(seen.values())
+        raise OperatorError(f"more than {PAGES_MAX * PAGE_ROWS} rows", suggestion="read the ledger instead")
+
+    def _read_line(self) -> bytes:
+        chunks = [self._received]
+        while b"\n" not in chunks[-1]:
+            chunk = self._socket.recv(1 << 18)
+            if not chunk:
+                raise ConnectionResetError("connection closed before the answer was complete")
+            chunks.append(chunk)
+        line, _, self._received = b"".join(chunks).partition(b"\n")
+        return line
+
+
+def _no_daemon(path: str, error: OSError) -> OperatorError:
+    if isinstance(error, FileNotFoundError):
+        return OperatorError(f"no daemon: there is no socket at {path}",
+                             suggestion="start one with `cstd run -c FILE`, or name its socket with --socket")
+    if isinstance(error, ConnectionRefusedError):
+        return OperatorError(f"no daemon: nobody listens at {path}, it is what a dead one left",
+                             suggestion="start it with `cstd run -c FILE`")
+    if isinstance(error, PermissionError):
+        return OperatorError(f"not allowed to use the socket {path}",
+                             suggestion="run as the daemon's user or as a member of its group")
+    return OperatorError(f"cannot connect to {path}: {error.strerror or error}")
+
+
+def main(verb: str, args: argparse.Namespace) -> int:
+    """Run one verb of VERBS; return the exit code.
+
+    Reads of `args`: socket, output ("json" or "table"), and by verb: all (orders, fills); id, last, instrument,
+    refused_by (why); hold, clear, yes, reason (kill); yes, reason (flatten); reason (pause, resume).
+    """
+    as_json = _output(args) == "json"
+    try:
+        if verb not in VERBS:
+            raise UsageError(f"unknown verb {verb!r}", suggestion=f"one of {', '.join(VERBS)}")
+        with AdminClient(_get(args, "socket") or DEFAULT_SOCKET) as client:
+            data = _run(client, verb, args)
+        sys.stdout.write(_to_json(data) if as_json else _to_text(verb, data))
+        sys.stdout.flush()
+    except CstdError as error:
+        _print_error(error, as_json=as_json)
+        return error.exit_code
+    except BrokenPipeError:
+        # The reader of our output is gone (`| head`); stdout is pointed away so that the exit does not complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILURE
+    return EXIT_OK
+
+
+def _run(client: AdminClient, verb: str, args: argparse.Namespace) -> Any:
+    if verb in ROW_KEYS:
+        return client.rows(verb, {"all": bool(_get(args, "all"))})
+    if verb == "why":
+        return client.request("why", _why_args(args))
+    if verb == "kill" and _get(args, "clear"):
+        return _clear_kill(client, args)
+    if verb in ("kill", "flatten"):
+        _confirm(args, _question(verb, args))
+    if verb in ("pause", "resume", "kill", "flatten"):
+        return client.request(verb, _given(args, "reason", "hold") if verb == "kill" else _given(args, "reason"))
+    return client.request(verb)
+
+
+def _why_args(args: argparse.Namespace) -> JsonDict:
+    wanted = _given(args, "id", "last", "instrument", "refused_by")
+    if not wanted:
+        raise UsageError("why what?", suggestion="an intent or client order id, --last, --instrument or --refused-by")
+    if "id" in wanted:
+        if len(wanted) > 1:
+            raise UsageError("an id stands alone: leave out --last, --instrument and --refused-by")
+        wanted["id"] = str(wanted["id"])
+    return wanted
+
+
+def _clear_kill(client: AdminClient, args: argparse.Namespace) -> Any:
+    """Clear the kill switch in its two steps: ask for a confirmation word, show why it was latched, give it back."""
+    first = client.request("kill_clear")
+    if not isinstance(first, dict) or "confirm" not in first:
+        return first
+    reason = first.get("kill_reason") or first.get("reason") or "no reason recorded"
+    _confirm(args, f"the kill switch is latched ({reason}); clear it?")
+    return client.request("kill_clear", {"confirm": str(first["confirm"])})
+
+
+def _question(verb: str, args: argparse.Namespace) -> str:
+    if verb == "flatten":
+        return "sell all managed inventory now?"
+    return f"latch the kill switch and cancel every order{', holding back exits too' if _get(args, 'hold') else ''}?"
+
+
+def _confirm(args: argparse.Namespace, question: str) -> None:
+    if _get(args, "yes"):
+        return
+    if not sys.stdin.isatty():
+        raise UsageError("this needs a confirmation and stdin is no terminal", suggestion="add --yes")
+    sys.stderr.write(f"cstd: {question} [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise OperatorError("not confirmed, nothing was done")
+
+
+def _get(args: argparse.Namespace, name: str) -> Any:
+    return getattr(args, name, None)
+
+
+def _given(args: argparse.Namespace, *names: str) -> JsonDict:
+    """Return the named arguments that were given: neither absent, nor False, nor empty."""
+    return {name: value for name in names if (value := _get(args, name)) not in (None, False, "")}
+
+
+def _output(args: argparse.Namespace) -> str:
+    return str(_get(args, "output") or _get(args, "o") or "table")
+
+
+def _print_error(error: CstdError, *, as_json: bool) -> None:
+    if as_json:
+        sys.stderr.write(_to_json(error.to_json()))
+        return
+    tail = f"\n      {error.suggestion}" if error.suggestion else ""
+    sys.stderr.write(f"cstd: {error.message}{tail}\n")
+
+
+def _to_json(data: Any) -> str:
+    return orjson.dumps(data, option=orjson.OPT_APPEND_NEWLINE).decode()
+
+
+def _to_text(verb: str, data: Any) -> str:
+    if verb == "why" and isinstance(data, dict):
+        # Lazily: the waterfall's module knows the gates, a JSON answer needs nothing of it.
+        from cstd.decision.why import waterfall
+
+        return waterfall(data).rstrip("\n") + "\n"
+    if isinstance(data, list):
+        columns = COLUMNS.get(verb) or tuple(data[0] if data else ())
+        cells = [[_cell(row.get(column)) for column in columns] for row in data]
+        return _table(columns, cells, sys.stdout)
+    pairs = [[name, _cell(value)] for name, value in _flatten("", data)]
+    return _table((), pairs, sys.stdout)
+
+
+def _flatten(prefix: str, data: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in data.items():
+        if isinstance(value, dict):
+            yield from _flatten(f"{prefix}{name}.", value)
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(_cell(item) for item in value)
+    return str(value)
+
+
+def _table(columns: Sequence[str], cells: Sequence[Sequence[str]], stream: TextIO) -> str:
+    """Return a table: aligned plain text, or rich's where the stream is a terminal."""
+    if not cells:
+        return "(none)\n"
+    if stream.isatty():
+        return _rich_table(columns, cells)
+    rows = [list(columns), *cells] if columns else list(cells)
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() + "\n"
+                   for row in rows)
+
+
+def _rich_table(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=bool(columns), pad_edge=False, header_style="bold")
+    for column in columns or ("", ""):
+        table.add_column(column, overflow="fold")
+    for row in cells:
+        # As Text: a square bracket in data is no markup.
+        table.add_row(*(Text(cell) for cell in row))
+    console = Console(file=sys.stdout)
+    with console.capture() as captured:
+        console.print(table)
+    return captured.get()

@@ -44,6 +44,9 @@ def decode_json(data: bytes) -> Any:
 def decimal_of(value: Any, field: str) -> Decimal:
     """Return a number, given as int, Decimal or text, as a finite Decimal with its own digits."""
     if isinstance(value, str):
+        # Decimal() itself takes more than JSON does: underscores, spaces, digits of other scripts.
+        if not value.isascii() or "_" in value or value != value.strip():
+            raise FieldError(f"{field} is not a number")
         try:
             value = Decimal(value)
         except InvalidOperation:

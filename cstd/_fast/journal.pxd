@@ -42,3 +42,4 @@ cdef class Journal:
     cdef int writer_error(self) noexcept nogil
     # Blocks until everything appended so far is on disk: 0 or an errno.
     cdef int sync_now(self) noexcept nogil
+    cdef object _check_open(self)

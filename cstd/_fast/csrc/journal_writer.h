@@ -146,6 +146,7 @@ typedef struct {
     uint64_t file_bytes;
     /* writer's own */
     int directory_fd, segment_fd, head_fd;
+    int sync_failed; /* errno of a failed fdatasync: the thread ends, see journal_writer.c */
     uint64_t segment, segment_offset, next_index, unwritten_seq;
     uint64_t segment_bytes;
     int64_t sync_interval_ns, pending_since_ns, last_sync_ns, retry_at_ns;

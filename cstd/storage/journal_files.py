@@ -1,0 +1,200 @@
+"""The journal's files as Python sees them: names, headers, the ring and the lock.
+
+The formats are the C structs of `_fast/csrc/journal_writer.h`; what is read here is checked by its own
+checksum before it is believed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+import re
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from cstd._fast import journal_scan
+from cstd.errors import OperatorError, VerificationError
+
+VERSION = 1
+HASH_BYTES = 32
+ZERO_HASH = bytes(HASH_BYTES)
+HEAD_NAME = "head.cstd"
+LOCK_NAME = "lock"
+RING_LINK_NAME = "ring"
+BOOT_ID_PATH = Path("/proc/sys/kernel/random/boot_id")
+
+_SEGMENT_NAME = re.compile(r"segment-(\d{6,})\.cstd")
+_SEGMENT = struct.Struct("<8sIIQQQq16s32s32s")
+_HEAD = struct.Struct("<8sIIQQQQ16s32s")
+_RING = struct.Struct("<8sIIQ16s16s72xQ56xQQQ40x")
+_RING_MAGIC = b"CSTDRNG1"
+_HEAD_CRC_FROM = 16
+_SEGMENT_HASHED = 96
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentHeader:
+    """The first 128 bytes of a segment file, proven by their own hash."""
+
+    number: int
+    first_index: int
+    first_seq: int
+    created_wall_ns: int
+    journal_id: bytes
+    prev: bytes
+    hash: bytes
+
+    BYTES = _SEGMENT.size
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What was on disk for certain when it was last written: a block, its place and its hash."""
+
+    segment: int
+    segment_bytes: int
+    index: int
+    last_seq: int
+    journal_id: bytes
+    hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RingSnapshot:
+    """A ring's header and a copy of the bytes that were not yet synced."""
+
+    path: Path
+    journal_id: bytes
+    boot_id: bytes
+    data_bytes: int
+    head: int
+    synced: int
+    synced_seq: int
+    pending: bytes
+
+
+def segment_paths(directory: Path) -> list[tuple[int, Path]]:
+    """Return (number, path) of every segment in the directory, by number."""
+    found = [(int(match[1]), path) for path in directory.iterdir() if (match := _SEGMENT_NAME.fullmatch(path.name))]
+    return sorted(found)
+
+
+def damaged(message: str, path: Path, *, offset: int, **place: object) -> VerificationError:
+    """Return the error for a file that is not what was written, with its place."""
+    where = {"file": path.name, "offset": offset, **place}
+    numbers = ", ".join(f"{key} {value}" for key, value in where.items() if key != "file")
+    return VerificationError(f"{path}: {message} ({numbers})", place=where)
+
+
+def read_segment_header(path: Path, data: bytes | mmap.mmap) -> SegmentHeader:
+    """Return the header of the segment whose bytes are `data`, or raise VerificationError."""
+    if len(data) < _SEGMENT.size:
+        raise damaged(f"the segment header is cut after {len(data)} of {_SEGMENT.size} bytes", path, offset=0)
+    raw = bytes(data[: _SEGMENT.size])
+    magic, version, header_bytes, number, first_index, first_seq, created, journal_id, prev, digest = _SEGMENT.unpack(raw)
+    if magic != b"CSTDSEG1":
+        raise damaged("not a journal segment: the magic differs", path, offset=0)
+    if journal_scan.sha256(raw[:_SEGMENT_HASHED]) != digest:
+        raise damaged("the segment header does not match its hash", path, offset=0)
+    if version != VERSION or header_bytes != _SEGMENT.size:
+        raise damaged(f"segment format version {version} is not known, {VERSION} is", path, offset=8)
+    return SegmentHeader(number, first_index, first_seq, created, journal_id, prev, digest)
+
+
+def read_head(directory: Path) -> Head | None:
+    """Return the head of the journal, None where there is none yet, or raise VerificationError."""
+    path = directory / HEAD_NAME
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    if not raw:
+        return None
+    if len(raw) != _HEAD.size:
+        raise damaged(f"the head has {len(raw)} bytes, not {_HEAD.size}", path, offset=0)
+    magic, version, crc, segment, segment_bytes, index, last_seq, journal_id, digest = _HEAD.unpack(raw)
+    if magic != b"CSTDEHD1" or crc != journal_scan.crc32c(raw[_HEAD_CRC_FROM:]):
+        raise damaged("the head does not match its checksum", path, offset=0)
+    if version != VERSION:
+        raise damaged(f"head format version {version} is not known, {VERSION} is", path, offset=8)
+    return Head(segment, segment_bytes, index, last_seq, journal_id, digest)
+
+
+def read_ring(path: Path) -> RingSnapshot | None:
+    """Return a copy of the ring at `path`, or None where no ring can be read.
+
+    A live ring may move on while it is copied: the records are whole, and the reader drops those it has seen.
+    """
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as ring:
+            return _copy_ring(path, ring)
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _copy_ring(path: Path, ring: mmap.mmap) -> RingSnapshot | None:
+    """Copy what is pending, once more if the writer freed and the producer reused some of it meanwhile."""
+    while True:
+        if len(ring) < _RING.size:
+            return None
+        magic, version, base, size, journal_id, boot_id, head, _, synced, synced_seq = _RING.unpack(ring[: _RING.size])
+        if magic != _RING_MAGIC or version != VERSION or len(ring) != base + size or not 0 <= head - synced <= size:
+            return None
+        begin, end = synced % size, synced % size + head - synced
+        pending = ring[base + begin : base + min(end, size)] + ring[base : base + max(0, end - size)]
+        head_now = _RING.unpack(ring[: _RING.size])[6]
+        if head_now - synced <= size:
+            return RingSnapshot(path, journal_id, boot_id, size, head, synced, synced_seq, pending)
+
+
+def link_ring(directory: Path, ring_path: Path) -> None:
+    """Leave a link to the ring in the journal directory, so that a reader finds it."""
+    link = directory / RING_LINK_NAME
+    target = os.path.relpath(ring_path, directory) if ring_path.parent == directory.parent else str(ring_path)
+    if link.is_symlink() and os.readlink(link) == target:
+        return
+    link.unlink(missing_ok=True)
+    link.symlink_to(target)
+
+
+def linked_ring(directory: Path) -> Path | None:
+    """Return the path of the journal's ring, None where it is gone."""
+    link = directory / RING_LINK_NAME
+    return link if link.exists() else None
+
+
+def boot_id() -> bytes:
+    """Return the 16 bytes that the kernel drew at this boot."""
+    return bytes.fromhex(BOOT_ID_PATH.read_text().strip().replace("-", ""))
+
+
+def lock_directory(directory: Path) -> IO[bytes]:
+    """Return the held lock of the journal directory; the kernel frees it when the process dies.
+
+    Raises OperatorError when another process writes this journal.
+    """
+    file = (directory / LOCK_NAME).open("ab")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise OperatorError(
+            f"the journal {directory} is being written by another process",
+            suggestion="stop the other daemon, or name another state directory",
+        ) from None
+    return file
+
+
+def is_being_written(directory: Path) -> bool:
+    """Return True while a process holds the journal's lock."""
+    try:
+        with (directory / LOCK_NAME).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False

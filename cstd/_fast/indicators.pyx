@@ -27,13 +27,12 @@ macd differs from ema12 - ema26 until the seeds are forgotten.
 Windows are summed anew on each bar, relative to the last close. A running sum or E[x^2] - E[x]^2 would be cheaper and
 wrong: at 100,000 USD the latter keeps no digits of a one-dollar deviation. A bar costs well under a microsecond.
 """
-# distutils: depends = cstd/_fast/csrc/fmath.h
 import numpy as np
 
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
-cdef extern from "csrc/fmath.h" nogil:
+cdef extern from "fmath.h" nogil:
     double fast_log "cstd_log"(double x)
     double fast_sqrt "cstd_sqrt"(double x)
     double absolute "cstd_abs"(double x)
@@ -55,7 +54,7 @@ cdef double FORGOTTEN = 1e-290
 cdef double YEAR_NS = 365.0 * 86400.0 * 1e9
 cdef double LOG10_14 = fast_log(14.0) * LOG10_E
 
-NAMES = tuple(member.name.lower() for member in sorted(Indicator, key=int))
+NAMES = tuple(name.lower() for name in sorted(Indicator.__members__, key=lambda name: int(Indicator.__members__[name])))
 warm_bars = WARM_BARS
 
 

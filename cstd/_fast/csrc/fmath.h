@@ -48,6 +48,13 @@ static inline int cstd_is_finite(double x) {
     return x - x == 0.0;
 }
 
+/* exp(r) - 1 for |r| <= 0.011. */
+static inline double cstd_exp_series(double r) {
+    double r2 = r * r;
+    double tail = r2 * (0.5 + r * (1.0 / 6)) + (r2 * r2) * ((1.0 / 24 + r * (1.0 / 120)) + r2 * (1.0 / 720));
+    return r + tail;
+}
+
 /* x = n ln2/32 + r with |r| <= 0.011, so six terms of the series for exp(r) reach 4e-18. */
 static inline double cstd_exp(double x) {
     if (x != x) {
@@ -59,13 +66,14 @@ static inline double cstd_exp(double x) {
     if (x > 709.0) {
         x = 709.0;
     }
+    if (cstd_abs(x) < 0.0108) { /* n would be 0: the decays between two updates, nearly always */
+        return 1.0 + cstd_exp_series(x);
+    }
     double scaled = x * 0x1.71547652b82fep+5;
     int64_t n = (int64_t)(scaled + (scaled >= 0 ? 0.5 : -0.5));
     double r = (x - (double)n * (CSTD_LN2_HI / 32)) - (double)n * (CSTD_LN2_LO / 32);
-    double r2 = r * r;
-    double tail = r2 * (0.5 + r * (1.0 / 6)) + (r2 * r2) * ((1.0 / 24 + r * (1.0 / 120)) + r2 * (1.0 / 720));
     double base = cstd_exp_table[n & 31];
-    return (base + base * (r + tail)) * cstd_power_of_two((n - (n & 31)) / 32);
+    return (base + base * cstd_exp_series(r)) * cstd_power_of_two((n - (n & 31)) / 32);
 }
 
 /* x = 2^k m with m in [sqrt(1/2), sqrt(2)); log m = 2 atanh(s), s = (m - 1)/(m + 1), |s| <= 0.172. */

@@ -65,7 +65,6 @@ cpdef enum EventKind:
     EVENT_REST_REPLY = 6
     EVENT_LINK = 7
     EVENT_STOP = 8
-    EVENT_LIMIT = 64
     OUT_DECISION = 64
     OUT_ORDER_FRAME = 65
     OUT_LEDGER = 66
@@ -95,3 +94,29 @@ cpdef enum OrderAction:
     ACTION_AMEND = 2
     ACTION_CANCEL = 3
     ACTION_CANCEL_ALL = 4
+
+cpdef enum OrderEvent:
+    ON_SEND = 0
+    ON_ACK = 1
+    ON_PENDING = 2
+    ON_NEW = 3
+    ON_PART = 4             # a trade, something is left
+    ON_FULL = 5             # a trade or `filled`, nothing is left
+    ON_CANCELED = 6
+    ON_EXPIRED = 7
+    ON_REJECT = 8
+    ON_CANCEL_SENT = 9
+    ON_CANCEL_REFUSED = 10
+    ON_SILENT = 11          # no answer in time, or the link went down meanwhile
+    ON_FOUND_OPEN = 12      # reconciliation saw it open
+    ON_FOUND_PART = 13
+    ON_ABSENT = 14          # all evidence of systems 10.2 agrees that it never was, or is gone
+    ON_GONE = 15            # a cancel or amend said "unknown order"
+    ORDER_EVENT_COUNT = 16
+
+cpdef enum TradingState:
+    TRADING_READY = 0
+    TRADING_PAUSED = 1
+    TRADING_NOT_READY = 2
+    TRADING_HALTED = 3
+    TRADING_PARITY_HALT = 4

@@ -1,0 +1,443 @@
+"""Core: the compiled engine as Python sees it.
+
+Purpose: configure the engine, feed it events that are not frames, apply what the tolerant path decoded, move orders and
+positions, and read what happened. Nothing here can make an order frame: the gateway's methods are not callable from
+Python, and what is here reaches them only through wishes, `cancel_order` and the operator's flatten flag.
+"""
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.list cimport PyList_GET_ITEM
+from libc.stdint cimport int64_t
+from libc.string cimport memcpy, memset
+
+from cstd._fast.bars cimport BarSeries
+from cstd._fast.codes cimport (
+    BUY, EVENT_TIMER, EXIT, FAULT_NO_SNAPSHOT, FAULT_PRECISION_UNKNOWN, OPENING, ORDER_CANCEL_PENDING, ORDER_FREE, ORDER_UNKNOWN, REFUSE,
+)
+from cstd._fast.engine cimport FastEngine, agent_fn
+from cstd._fast.features cimport copy_indicators, on_book_break, on_tape_begin
+from cstd._fast.gates cimport DecisionRow, Limits
+from cstd._fast.gateway cimport (
+    BOOK_FAULTS, COLLAR_STEPS, COUNT_MALFORMED, COUNT_RESYNCS, COUNT_TIMERS, DECISIONS_KEPT, GATE_CODES, TAPE_KEPT,
+)
+from cstd._fast.hist cimport cycles
+from cstd._fast.indicators cimport BarIndicators
+from cstd._fast.orders cimport ORDERS_MAX, OrderRow
+from cstd._fast.port cimport OrderPort
+from cstd._fast.slot cimport AGENTS_MAX, InstrumentSlot
+from cstd._fast.strategy cimport STRATEGY_PARAMS, strategy_fn
+from cstd._fast.wire cimport INSTRUMENTS_MAX, WireTrade
+
+from cstd._fast.gateway import COUNTERS
+
+cdef int64_t SECOND_NS = 1000000000
+
+POW10 = tuple(10 ** n for n in range(19))
+
+
+cdef class Core(FastEngine):
+    """The engine's Python face; one per process. Arguments as Gateway: recorder, lifecycle table, order port."""
+
+    # Configuration, at boot.
+
+    def set_identity(self, bytes prefix, bytes account_hash8, int64_t boot_epoch, bytes config_hash8,
+                     bytes agents_hash8):
+        """Owner prefix (2 bytes), account and configuration hashes (8 bytes each) and the boot epoch."""
+        if len(prefix) != 2 or len(account_hash8) != 8 or len(config_hash8) != 8 or len(agents_hash8) != 8:
+            raise ValueError("identity fields have fixed lengths: 2, 8, 8, 8")
+        memcpy(self.prefix, <const char *>prefix, 2)
+        memcpy(self.account_hash, <const char *>account_hash8, 8)
+        memcpy(self.config_hash8, <const char *>config_hash8, 8)
+        memcpy(self.agents_hash8, <const char *>agents_hash8, 8)
+        self.boot_epoch = boot_epoch
+
+    def set_strategy(self, int code, size_t address, params):
+        """Strategy by code and address of its compiled function; params: up to 16 integers. Address 0: none."""
+        cdef int i
+        if len(params) > STRATEGY_PARAMS:
+            raise ValueError(f"{len(params)} strategy parameters, at most {STRATEGY_PARAMS}")
+        memset(self.params, 0, sizeof(self.params))
+        for i in range(len(params)):
+            self.params[i] = params[i]
+        self.strategy = <strategy_fn>address
+        self.strategy_code = code
+
+    def set_agents(self, addresses, per_bar):
+        """Agents by address of their compiled kernels; per_bar: True for those called at bar close."""
+        cdef int i
+        cdef size_t address
+        if len(addresses) > AGENTS_MAX or len(addresses) != len(per_bar):
+            raise ValueError(f"{len(addresses)} agents, at most {AGENTS_MAX}")
+        for i in range(len(addresses)):
+            address = addresses[i]
+            if address == 0:
+                raise ValueError(f"agent {i} has no address")
+            self.agents[i] = <agent_fn>address
+            self.agent_per_bar[i] = bool(per_bar[i])
+        self.agent_count = len(addresses)
+
+    def set_collar(self, steps_mbps, int64_t wait_ns):
+        """Exit collar steps in thousandths of a bps, widest last, and the wait before the next step."""
+        cdef int i
+        if not 0 < len(steps_mbps) <= COLLAR_STEPS:
+            raise ValueError(f"1 to {COLLAR_STEPS} collar steps, got {len(steps_mbps)}")
+        for i in range(len(steps_mbps)):
+            self.collar_mbps[i] = steps_mbps[i]
+        self.collar_count = len(steps_mbps)
+        self.collar_wait_ns = wait_ns
+
+    def set_port(self, OrderPort port):
+        """Where order frames go from now on."""
+        self.port = port
+
+    def add_slot(self, bytes name, int depth):
+        """Add an instrument, not configured yet; returns its number."""
+        cdef int number = len(self.slots)
+        if number >= INSTRUMENTS_MAX:
+            raise ValueError(f"more than {INSTRUMENTS_MAX} instruments")
+        slot = InstrumentSlot(number, name, depth)
+        slot.bars = BarSeries(0, 0)
+        slot.m1 = BarIndicators(60 * SECOND_NS)
+        slot.m5 = BarIndicators(300 * SECOND_NS)
+        slot.h1 = BarIndicators(3600 * SECOND_NS)
+        self.slots.append(slot)
+        self.scanner.set_instrument(number, name, 0, 0)
+        return number
+
+    def configure(self, int number, int price_precision, int qty_precision, int64_t tick_raw, int64_t lot_raw,
+                  int64_t qty_min_raw, int64_t cost_min_e8, int64_t rate_e8):
+        """Set an instrument's trading rules. A change of precision drops its book and its bars.
+
+        rate_e8: account currency per unit of quote currency in 10**-8.
+        """
+        cdef InstrumentSlot slot = self.slots[number]
+        if tick_raw <= 0 or lot_raw <= 0 or qty_min_raw < 0:
+            raise ValueError(f"increments of {slot.name!r} must be positive: {tick_raw}, {lot_raw}, {qty_min_raw}")
+        self.scanner.set_instrument(number, slot.name, price_precision, qty_precision)
+        if (not slot.configured or slot.wire.price_precision != price_precision
+                or slot.wire.qty_precision != qty_precision):
+            slot.book.clear(FAULT_NO_SNAPSHOT)
+            slot.bars = BarSeries(price_precision, qty_precision)
+            slot.m1 = BarIndicators(60 * SECOND_NS)
+            slot.m5 = BarIndicators(300 * SECOND_NS)
+            slot.h1 = BarIndicators(3600 * SECOND_NS)
+        slot.wire.price_precision = price_precision
+        slot.wire.qty_precision = qty_precision
+        slot.price_scale = POW10[price_precision]
+        slot.qty_scale = POW10[qty_precision]
+        slot.tick_raw = tick_raw
+        slot.lot_raw = lot_raw
+        slot.qty_min_raw = qty_min_raw
+        slot.cost_min_e8 = cost_min_e8
+        slot.rate_e8 = rate_e8
+        slot.bars.set_rate(rate_e8)
+        slot.configured = True
+
+    def set_limits(self, int number, limits):
+        """Gate limits of one instrument: one record of decision.limits (dtype LIMITS_DTYPE)."""
+        cdef InstrumentSlot slot = self.slots[number]
+        cdef bytes raw = limits.tobytes()
+        if len(raw) != sizeof(Limits):
+            raise ValueError(f"limits record has {len(raw)} bytes, the gates expect {sizeof(Limits)}")
+        memcpy(&slot.limits, <const char *>raw, sizeof(Limits))
+
+    # Events.
+
+    def frame(self, int link, bytes data, int64_t mono_ns, int64_t wall_ns):
+        """`on_frame` for replay and tests."""
+        return self.on_frame(link, <const char *>data, len(data), mono_ns, wall_ns)
+
+    def batch_end(self, int link, int64_t mono_ns, int64_t wall_ns):
+        """`end_batch` for replay and tests."""
+        self.end_batch(link, mono_ns, wall_ns)
+
+    def event(self, int kind, int tag, int64_t mono_ns, int64_t wall_ns, bytes payload):
+        """Record one event that is not a frame and let the handler process it."""
+        self.mono_ns = mono_ns
+        self.wall_ns = wall_ns
+        if self.recorder.input(kind, tag, mono_ns, wall_ns, <const char *>payload, len(payload)) != 0:
+            self._halt(None)
+        try:
+            self.handler.on_event(kind, tag, payload, mono_ns, wall_ns)
+        except Exception as error:
+            self._halt(error)
+        self.recorder.settle()
+
+    def timer(self, int64_t mono_ns, int64_t wall_ns):
+        """A tick: close bars whose time passed, let the handler work, run a pass over every instrument."""
+        cdef int i, closed
+        cdef InstrumentSlot slot
+        self.mono_ns = mono_ns
+        self.wall_ns = wall_ns
+        self.counters[COUNT_TIMERS] += 1
+        if self.recorder.input(EVENT_TIMER, 0, mono_ns, wall_ns, NULL, 0) != 0:
+            self._halt(None)
+        for i in range(len(self.slots)):
+            slot = <InstrumentSlot>PyList_GET_ITEM(self.slots, i)
+            closed = slot.bars.on_time(wall_ns)
+            if closed:
+                self._bars_closed(slot, closed)
+        try:
+            self.handler.on_timer(mono_ns, wall_ns)
+        except Exception as error:
+            self._halt(error)
+        for i in range(len(self.slots)):
+            slot = <InstrumentSlot>PyList_GET_ITEM(self.slots, i)
+            self._touch(slot, cycles())
+        self._run_passes(True)
+        if self.attention:
+            self.attention = False
+            try:
+                self.handler.on_attention(mono_ns, wall_ns)
+            except Exception as error:
+                self._halt(error)
+        self.recorder.settle()
+
+    # The tolerant path.
+
+    def apply_book(self, int number, bint snapshot, list bids, list asks, checksum, int64_t exch_ns):
+        """Apply a book message that the scanner did not know; levels are (price_raw, qty_raw). Returns the fault."""
+        cdef InstrumentSlot slot = self.slots[number]
+        slot.data_mono_ns = self.mono_ns
+        slot.frames += 1
+        if not slot.configured:
+            fault = slot.book.set_fault(FAULT_PRECISION_UNKNOWN)
+        else:
+            fault = slot.book.apply_levels(snapshot, bids, asks, checksum, exch_ns)
+        self._book_judged(slot, fault, checksum is not None)
+        self._touch(slot, cycles())
+        return fault
+
+    def book_fault(self, int number, int fault):
+        """Block an instrument for a reason found outside the scanner."""
+        cdef InstrumentSlot slot = self.slots[number]
+        slot.book.set_fault(fault)
+        self._book_judged(slot, fault, False)
+        self._touch(slot, cycles())
+
+    def drop_book(self, int number, int fault):
+        """Forget a book (link down, resync): it waits for a snapshot."""
+        cdef InstrumentSlot slot = self.slots[number]
+        slot.book.clear(fault)
+        if slot.unverified_since_ns == 0:
+            slot.unverified_since_ns = self.mono_ns
+        on_book_break(&slot.features, slot.row, slot.valid)
+
+    def apply_trade(self, int number, int side, int64_t price_raw, int64_t qty_raw, int64_t trade_id, int64_t exch_ns):
+        """Apply one trade from the tolerant path; trade_id -1 where the dialect has none."""
+        cdef WireTrade *trade = &self.scanner.trades[0]
+        cdef InstrumentSlot slot = self.slots[number]
+        trade.side = side
+        trade.price_raw = price_raw
+        trade.qty_raw = qty_raw
+        trade.trade_id = trade_id
+        trade.exch_ns = exch_ns
+        self.scanner.out.n_trades = 1
+        self.scanner.out.excess_digits = 0
+        slot.data_mono_ns = self.mono_ns
+        self._trades(slot, cycles())
+
+    def apply_ticker(self, int number, int64_t bid_raw, int64_t bid_qty_raw, int64_t ask_raw, int64_t ask_qty_raw):
+        """Apply a ticker's top of book from the tolerant path."""
+        cdef InstrumentSlot slot = self.slots[number]
+        self.scanner.out.bid.price_raw = bid_raw
+        self.scanner.out.bid.qty_raw = bid_qty_raw
+        self.scanner.out.ask.price_raw = ask_raw
+        self.scanner.out.ask.qty_raw = ask_qty_raw
+        self.scanner.out.excess_digits = 0
+        slot.data_mono_ns = self.mono_ns
+        self._ticker(slot)
+
+    def count_malformed(self):
+        """Count a frame that is no valid message."""
+        self.counters[COUNT_MALFORMED] += 1
+
+    def count_resync(self):
+        """Count a resync that was started."""
+        self.counters[COUNT_RESYNCS] += 1
+
+    def tape_begins(self, int number, int64_t from_wall_ns):
+        """The trade stream of an instrument is complete from here on."""
+        cdef InstrumentSlot slot = self.slots[number]
+        slot.bars.begin_tape(from_wall_ns)
+        on_tape_begin(&slot.features, self.mono_ns)
+
+    def load_bar(self, int number, int interval, bint forming, int64_t start_ns, int64_t open_raw, int64_t high_raw,
+                 int64_t low_raw, int64_t close_raw, int64_t qty_raw, int64_t value_acct_raw, int64_t trades,
+                 int64_t as_of_ns):
+        """Load one bar of history, oldest first; forming: the last row, complete up to as_of_ns. Returns 1 if taken."""
+        cdef InstrumentSlot slot = self.slots[number]
+        if forming:
+            return slot.bars.load_forming(interval, start_ns, open_raw, high_raw, low_raw, close_raw, qty_raw,
+                                          value_acct_raw, trades, as_of_ns)
+        return slot.bars.load_bar(interval, start_ns, open_raw, high_raw, low_raw, close_raw, qty_raw, value_acct_raw,
+                                  trades)
+
+    def bars_loaded(self, int number, int interval):
+        """Feed the loaded history of one interval to its indicators."""
+        cdef InstrumentSlot slot = self.slots[number]
+        cdef BarIndicators indicators = (slot.m1, slot.m5, slot.h1)[interval]
+        slot.bars.feed_all(interval, indicators)
+        copy_indicators(indicators, interval, slot.row, slot.valid)
+
+    # Orders and positions.
+
+    def find_order(self, bytes cl_ord_id):
+        """Table index of a live order by client order id, -1 if it is none of ours."""
+        return self.orders.find(<const char *>cl_ord_id, len(cl_ord_id))
+
+    def find_request(self, int64_t req_id):
+        """Table index of the live order whose add request had this id, -1 if none."""
+        cdef int i
+        for i in range(self.orders.live_count):
+            if self.orders.rows[self.orders.live[i]].req_id == req_id:
+                return self.orders.live[i]
+        return -1
+
+    def live_orders(self):
+        """Table indices of all live orders, oldest first."""
+        cdef int i
+        return [self.orders.live[i] for i in range(self.orders.live_count)]
+
+    def order(self, int index):
+        """One live order as a dict of plain values (raw integers)."""
+        cdef OrderRow *row
+        if not 0 <= index < ORDERS_MAX or self.orders.rows[index].state == ORDER_FREE:
+            raise KeyError(index)
+        row = &self.orders.rows[index]
+        return {
+            "index": index, "cl_ord_id": row.cl_ord_id[:18].decode("ascii"),
+            "order_id": (<bytes>row.order_id).decode("ascii"), "instrument": row.instrument, "state": row.state,
+            "kind": row.kind, "side": row.side, "time_in_force": row.time_in_force, "post_only": row.post_only,
+            "price_raw": row.price_raw, "qty_raw": row.qty_raw, "filled_raw": row.filled_raw,
+            "leaves_raw": self.orders.leaves(row), "mid2_raw": row.decided_mid2_raw,
+            "sent_mono_ns": row.sent_mono_ns, "sent_wall_ns": row.sent_wall_ns, "expire_wall_ns": row.expire_wall_ns,
+            "deadline_wall_ns": row.deadline_wall_ns, "intent_seq": row.intent_seq, "episode": row.episode,
+            "req_id": row.req_id, "cancel_sent": row.cancel_sent, "cancel_mono_ns": row.cancel_mono_ns,
+            "cancel_reason": row.cancel_reason, "changed_mono_ns": row.changed_mono_ns, "strategy": row.strategy,
+        }
+
+    def move_order(self, int index, int event):
+        """Apply a lifecycle event; returns the new state or -1 where the table has no such step."""
+        if not 0 <= index < ORDERS_MAX or self.orders.rows[index].state == ORDER_FREE:
+            raise KeyError(index)
+        return self.orders.move(index, event, self.mono_ns)
+
+    def set_order_id(self, int index, bytes order_id):
+        """Remember the venue's id of an order (at most 23 characters)."""
+        if not 0 < len(order_id) < 24:
+            raise ValueError(f"venue order id {order_id!r} does not fit")
+        memset(self.orders.rows[index].order_id, 0, 24)
+        memcpy(self.orders.rows[index].order_id, <const char *>order_id, len(order_id))
+
+    def order_filled(self, int index, int64_t filled_raw):
+        """Set an order's total filled quantity (never down)."""
+        if filled_raw > self.orders.rows[index].filled_raw:
+            self.orders.rows[index].filled_raw = filled_raw
+
+    def retry_cancel(self, int index):
+        """Allow a further cancel of an order whose cancel was refused or unanswered."""
+        self.orders.rows[index].cancel_sent = 0
+
+    def cancel_order(self, int index, int reason):
+        """Cancel one live order through the gateway; once until `retry_cancel`. Returns False if one is under way."""
+        if not 0 <= index < ORDERS_MAX or self.orders.rows[index].state == ORDER_FREE:
+            raise KeyError(index)
+        if self.orders.rows[index].cancel_sent:
+            return False
+        self._cancel(index, reason)
+        return True
+
+    def adopt_order(self, int number, dict order):
+        """Take up an order of ours that the venue shows and the journal lost; it counts as open and is UNKNOWN before."""
+        cdef int index = self.orders.take()
+        cdef OrderRow *row
+        if index < 0:
+            raise ValueError("order table is full")
+        row = &self.orders.rows[index]
+        row.instrument = number
+        row.kind = OPENING if order["side"] == BUY else EXIT
+        row.side = order["side"]
+        row.price_raw = order["price_raw"]
+        row.qty_raw = order["qty_raw"]
+        row.filled_raw = order["filled_raw"]
+        row.sent_mono_ns = row.changed_mono_ns = self.mono_ns
+        row.sent_wall_ns = order["opened_wall_ns"]
+        row.expire_wall_ns = row.deadline_wall_ns = self.wall_ns
+        row.last_verdict = REFUSE
+        row.state = ORDER_UNKNOWN
+        memcpy(row.cl_ord_id, <const char *>(<bytes>order["cl_ord_id"]), 18)
+        return index
+
+    def close_order(self, int index):
+        """Take a final order out of the table; tells the strategy and the collar ladder how it ended.
+
+        Raises ValueError: the order is not in a final state.
+        """
+        cdef OrderRow *row
+        cdef InstrumentSlot slot
+        last = self.order(index)
+        row = &self.orders.rows[index]
+        if row.state < ORDER_CANCEL_PENDING + 1 or row.state == ORDER_UNKNOWN:
+            raise ValueError(f"order {last['cl_ord_id']} is not final")
+        slot = self.slots[row.instrument]
+        if row.kind == OPENING:
+            slot.openings_ended += 1
+        else:
+            slot.exits_ended += 1
+            slot.exit_attempts = slot.exit_attempts + 1 if row.filled_raw == 0 else 0
+            slot.exit_wished_mono_ns = 0
+        self.orders.release(index)
+        return last
+
+    def set_position(self, int number, int64_t qty_raw, int64_t value_acct_raw, int64_t losing_round_trips):
+        """Managed inventory of an instrument, its value at the mark, and its losing streak, from the ledger."""
+        cdef InstrumentSlot slot = self.slots[number]
+        self.positions_acct_raw += value_acct_raw - slot.position_acct_raw
+        slot.position_qty_raw = qty_raw
+        slot.position_acct_raw = value_acct_raw
+        slot.losing_round_trips = losing_round_trips
+        if qty_raw < slot.qty_min_raw:
+            slot.exit_attempts = 0
+
+    # What others look at.
+
+    def counter_values(self):
+        """All counters as {name: value}."""
+        cdef int i
+        return {COUNTERS[i]: self.counters[i] for i in range(len(COUNTERS))}
+
+    def fault_counts(self):
+        """Book faults by BookFault code, refusals by first failing gate code, failures by gate code."""
+        cdef int i
+        return ([self.book_faults[i] for i in range(BOOK_FAULTS)], [self.refused_by[i] for i in range(GATE_CODES)],
+                [self.failed_by[i] for i in range(GATE_CODES)])
+
+    def decision_rows(self, int n):
+        """The last n decision rows, newest last, as bytes of one DecisionRow each."""
+        cdef int64_t i
+        cdef int64_t first = self.decision_count - min(n, DECISIONS_KEPT)
+        if first < 0:
+            first = 0
+        return [PyBytes_FromStringAndSize(<char *>&self.decisions[i % DECISIONS_KEPT], sizeof(DecisionRow))
+                for i in range(first, self.decision_count)]
+
+    def tape_rows(self, int n):
+        """The last n trades, newest last: (wall_ns, instrument, side, price_raw, qty_raw)."""
+        cdef int64_t i
+        cdef int64_t first = self.tape_count - min(n, TAPE_KEPT)
+        if first < 0:
+            first = 0
+        return [(self.tape[i % TAPE_KEPT].wall_ns, self.tape[i % TAPE_KEPT].instrument, self.tape[i % TAPE_KEPT].side,
+                 self.tape[i % TAPE_KEPT].price_raw, self.tape[i % TAPE_KEPT].qty_raw)
+                for i in range(first, self.tape_count)]
+
+    def votes(self, int number):
+        """(status, direction, confidence, faults) of each agent on one instrument."""
+        cdef int i
+        cdef InstrumentSlot slot = self.slots[number]
+        return [(slot.vote_status[i], slot.votes[i][0], slot.votes[i][1], slot.agent_faults[i])
+                for i in range(self.agent_count)]
+
+    def positions_value(self):
+        """Value of all managed positions at their marks, 10**-8 account currency."""
+        return self.positions_acct_raw

@@ -1,0 +1,28 @@
+"""Order frames as bytes. cimported by the engine module alone: see csrc/encode.h."""
+from libc.stdint cimport int64_t, uint8_t
+
+cdef extern from "encode.h" nogil:
+    enum:
+        FRAME_MAX "CSTD_FRAME_MAX"
+
+    ctypedef struct WireInstrument "cstd_wire_instrument":
+        const char *name
+        int name_n
+        int price_precision
+        int qty_precision
+
+    ctypedef struct OrderTerms "cstd_order_terms":
+        int side
+        int time_in_force
+        int post_only
+        int64_t price_raw
+        int64_t qty_raw
+        int64_t expire_wall_ns
+        int64_t deadline_wall_ns
+        int64_t req_id
+        const char *cl_ord_id
+
+    size_t encode_add "cstd_encode_add"(char *buffer, const WireInstrument *, const OrderTerms *, size_t *token_at)
+    size_t encode_amend "cstd_encode_amend"(char *buffer, const WireInstrument *, const OrderTerms *, size_t *token_at)
+    size_t encode_cancel "cstd_encode_cancel"(char *buffer, const char *cl_ord_id, int64_t req_id, size_t *token_at)
+    void client_order_id "cstd_client_order_id"(const char *prefix, const uint8_t *hash, char *out)

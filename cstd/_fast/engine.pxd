@@ -1,0 +1,44 @@
+"""The compiled engine: events in, one decision pass per touched instrument. See engine.pyx."""
+from libc.stdint cimport int8_t, int32_t, int64_t, uint64_t
+
+from cstd._fast.gateway cimport BOOK_FAULTS, TAPE_KEPT, Gateway
+from cstd._fast.slot cimport AGENTS_MAX, InstrumentSlot
+from cstd._fast.strategy cimport STRATEGY_PARAMS, strategy_fn
+from cstd._fast.wire cimport INSTRUMENTS_MAX, Scanner
+
+ctypedef int32_t (*agent_fn)(const double *features, const uint64_t *valid, double *state, double *vote) noexcept nogil
+
+cdef struct TapeRow:
+    int64_t wall_ns
+    int64_t price_raw
+    int64_t qty_raw
+    int32_t instrument
+    int32_t side
+
+cdef class FastEngine(Gateway):
+    cdef Scanner scanner
+    cdef strategy_fn strategy
+    cdef int64_t params[STRATEGY_PARAMS]
+    cdef agent_fn agents[AGENTS_MAX]
+    cdef int8_t agent_per_bar[AGENTS_MAX]
+    cdef int agent_count
+    cdef int touched[INSTRUMENTS_MAX]
+    cdef int touched_count
+    cdef TapeRow tape[TAPE_KEPT]
+    cdef int64_t tape_count
+    cdef int64_t book_faults[BOOK_FAULTS]
+
+    cdef int _slow(self, int link, const char *data, size_t n) noexcept
+    cdef void _book(self, InstrumentSlot slot, uint64_t start) noexcept
+    cdef void _trades(self, InstrumentSlot slot, uint64_t start) noexcept
+    cdef void _ticker(self, InstrumentSlot slot) noexcept
+    cdef void _book_judged(self, InstrumentSlot slot, int fault, bint had_checksum) noexcept
+    cdef void _bars_closed(self, InstrumentSlot slot, int closed) noexcept
+    cdef void _touch(self, InstrumentSlot slot, uint64_t start) noexcept
+    cdef void _run_passes(self, bint by_timer) noexcept
+    cdef void _pass(self, InstrumentSlot slot, bint by_timer) noexcept
+    cdef void _vote(self, InstrumentSlot slot, bint at_bar) noexcept
+    cdef void _record_pass(self, InstrumentSlot slot) noexcept
+    cdef void _rejudge(self, InstrumentSlot slot) noexcept
+    cdef void _decide(self, InstrumentSlot slot, bint by_timer) noexcept
+    cdef void _mark_own(self, InstrumentSlot slot) noexcept

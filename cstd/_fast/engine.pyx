@@ -1,0 +1,421 @@
+"""The compiled engine: the main flow from a frame to a wish.
+
+Purpose: apply every event in order; at the end of a read batch run one decision pass for each touched instrument. Takes:
+frames (borrowed), ends of batches, and what the handler (the Python part of the engine) writes from slow messages. Gives:
+wishes to the gateway (gateway.pyx), from which alone order frames come.
+
+Invariants held here: every event is recorded before it is applied; nothing reads a clock, a random source or a file. The
+cycle counter feeds histograms and nothing else.
+
+The order of the file is the path of a frame: on_frame, the frame kinds, end_batch, the pass, the wish.
+"""
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.list cimport PyList_GET_ITEM
+from libc.stdint cimport int8_t, int32_t, int64_t, uint64_t
+from libc.string cimport memcpy, memset
+
+from cstd._fast.book cimport Book
+from cstd._fast.codes cimport (
+    APPROVE, BOOK_VERIFIED, EVENT_BATCH_END, EVENT_FRAME, EXIT, FAULT_CHECKSUM, FAULT_EXCESS_DIGITS, FAULT_NO_CHECKSUM,
+    FAULT_NO_SNAPSHOT, FAULT_NONE, FAULT_PRECISION_UNKNOWN, LINK_PUBLIC, OPENING, ORDER_CANCEL_PENDING, ORDER_OPEN,
+    ORDER_PARTIAL, ORDER_SENT, REFUSE, SCAN_BOOK, SCAN_HEARTBEAT, SCAN_TICKER, SCAN_TRADE, SCAN_UNKNOWN_INSTRUMENT,
+)
+from cstd._fast.features cimport (
+    FEATURE_COUNT, copy_indicators, on_book, on_book_break, on_tape_begin, on_trade, quantise,
+)
+from cstd._fast.gates cimport GATE_NONE, DecisionRow, GateInput, judge
+from cstd._fast.gateway cimport (
+    COUNT_AGENT_FAULTS, COUNT_BATCHES, COUNT_BOOK_UPDATES, COUNT_CHECKSUMS_BAD, COUNT_CHECKSUMS_OK, COUNT_FRAMES,
+    COUNT_HEARTBEATS, COUNT_MALFORMED, COUNT_PASSES, COUNT_PULLED, COUNT_REJUDGED, COUNT_SLOW_FRAMES, COUNT_TICKERS,
+    COUNT_TRADE_GAPS, COUNT_TRADES, COUNT_UNKNOWN_INSTRUMENT, TAPE_KEPT, Gateway,
+)
+from cstd._fast.hist cimport STAGE_BOOK, STAGE_DECISION, STAGE_FEATURES, STAGE_FRAME, STAGE_SCAN, cycles
+from cstd._fast.layout cimport Level
+from cstd._fast.orders cimport OrderRow
+from cstd._fast.slot cimport InstrumentSlot
+from cstd._fast.strategy cimport StrategyView, Wish
+from cstd._fast.wire cimport Scanner, WireTrade
+
+cdef enum:
+    SAMPLE_MASK = 15            # stages inside a frame are timed on one frame in 16
+
+cdef int64_t SECOND_NS = 1000000000
+
+cdef extern from *:
+    """
+    #include <stdint.h>
+    #pragma pack(push, 1)
+    typedef struct {
+        int64_t event, bid_raw, bid_qty_raw, ask_raw, ask_qty_raw;
+        int32_t instrument, quantised[128];
+    } cstd_pass_row;
+    #pragma pack(pop)
+    """
+    ctypedef struct PassRow "cstd_pass_row":
+        int64_t event
+        int64_t bid_raw
+        int64_t bid_qty_raw
+        int64_t ask_raw
+        int64_t ask_qty_raw
+        int32_t instrument
+        int32_t quantised[128]
+
+
+cdef class FastEngine(Gateway):
+    """The gateway with its flow of events. Arguments as Gateway; `handler` is the Python part of the engine."""
+
+    def __cinit__(self, *args):
+        self.scanner = Scanner()
+        memset(self.book_faults, 0, sizeof(self.book_faults))
+        self.touched_count = 0
+
+    # A frame.
+
+    cdef int on_frame(self, int link, const char *data, size_t n, int64_t mono_ns, int64_t wall_ns) noexcept:
+        """Take one frame: record it, apply it. Decisions wait for the end of the batch."""
+        cdef uint64_t start = cycles()
+        cdef uint64_t scanned
+        cdef int status
+        cdef InstrumentSlot slot
+        self.mono_ns = mono_ns
+        self.wall_ns = wall_ns
+        if self.recorder.input(EVENT_FRAME, link, mono_ns, wall_ns, data, n) != 0:
+            self._halt(None)
+        self.counters[COUNT_FRAMES] += 1
+        if link != LINK_PUBLIC:
+            return self._slow(link, data, n)
+        status = self.scanner.scan(data, n)
+        if status == SCAN_HEARTBEAT:
+            self.counters[COUNT_HEARTBEATS] += 1
+            return 0
+        if status != SCAN_BOOK and status != SCAN_TRADE and status != SCAN_TICKER:
+            if status == SCAN_UNKNOWN_INSTRUMENT:
+                self.counters[COUNT_UNKNOWN_INSTRUMENT] += 1
+            return self._slow(link, data, n)
+        if (self.counters[COUNT_FRAMES] & SAMPLE_MASK) == 0:
+            scanned = cycles()
+            self.hist.observe(STAGE_SCAN, start, scanned)
+        slot = <InstrumentSlot>PyList_GET_ITEM(self.slots, self.scanner.out.instrument)
+        slot.data_mono_ns = mono_ns
+        slot.frames += 1
+        if status == SCAN_BOOK:
+            self._book(slot, start)
+        elif status == SCAN_TRADE:
+            self._trades(slot, start)
+        else:
+            self._ticker(slot)
+        self.hist.observe(STAGE_FRAME, start, cycles())
+        return 0
+
+    cdef int _slow(self, int link, const char *data, size_t n) noexcept:
+        """Hand a frame that the scanner does not know to the tolerant path, in its place in the order of events."""
+        self.counters[COUNT_SLOW_FRAMES] += 1
+        try:
+            self.handler.on_slow_frame(link, PyBytes_FromStringAndSize(data, n), self.mono_ns, self.wall_ns)
+        except Exception as error:
+            self._halt(error)
+            return -1
+        return 0
+
+    cdef void _book(self, InstrumentSlot slot, uint64_t start) noexcept:
+        cdef Book book = slot.book
+        cdef int fault
+        cdef uint64_t before
+        cdef bint sampled = (self.counters[COUNT_FRAMES] & SAMPLE_MASK) == 0
+        if sampled:
+            before = cycles()
+        if not slot.configured:
+            fault = book.set_fault(FAULT_PRECISION_UNKNOWN)
+        elif self.scanner.out.excess_digits:
+            fault = book.set_fault(FAULT_EXCESS_DIGITS)
+        else:
+            fault = book.apply(
+                self.scanner.out.snapshot, self.scanner.bids, self.scanner.out.n_bids, self.scanner.asks,
+                self.scanner.out.n_asks, self.scanner.out.has_checksum, self.scanner.out.checksum,
+                self.scanner.out.exch_ns)
+        if sampled:
+            self.hist.observe(STAGE_BOOK, before, cycles())
+        self._book_judged(slot, fault, self.scanner.out.has_checksum)
+        self._touch(slot, start)
+
+    cdef void _book_judged(self, InstrumentSlot slot, int fault, bint had_checksum) noexcept:
+        """Count the verdict on a book and keep evidence, features and the wish for a resync in step with it."""
+        cdef uint64_t before
+        self.counters[COUNT_BOOK_UPDATES] += 1
+        if fault == FAULT_CHECKSUM:
+            self.counters[COUNT_CHECKSUMS_BAD] += 1
+        elif had_checksum and fault != FAULT_NO_SNAPSHOT and fault != FAULT_EXCESS_DIGITS \
+                and fault != FAULT_PRECISION_UNKNOWN:
+            self.counters[COUNT_CHECKSUMS_OK] += 1
+        if fault == FAULT_NONE:
+            slot.evidence_mono_ns = self.mono_ns
+            slot.unverified_since_ns = 0
+            slot.last_verified_bid_raw = slot.book.best_bid()
+            if self.orders.live_count:
+                self._mark_own(slot)
+            before = cycles()
+            on_book(&slot.features, &slot.book.bids, &slot.book.asks, 1.0 / slot.price_scale, 1.0 / slot.qty_scale,
+                    self.mono_ns, slot.row, slot.valid)
+            if (self.counters[COUNT_FRAMES] & SAMPLE_MASK) == 0:
+                self.hist.observe(STAGE_FEATURES, before, cycles())
+            return
+        self.book_faults[fault] += 1
+        if slot.unverified_since_ns == 0:
+            slot.unverified_since_ns = self.mono_ns
+        on_book_break(&slot.features, slot.row, slot.valid)
+        if fault != FAULT_NO_SNAPSHOT and fault != FAULT_NO_CHECKSUM and not slot.resync_wanted:
+            slot.resync_wanted = True
+            self.attention = True
+
+    cdef void _mark_own(self, InstrumentSlot slot) noexcept:
+        """Keep our own resting quantity on its levels, so that depth and features can leave it out."""
+        cdef int i
+        cdef OrderRow *order
+        cdef Level *level
+        for i in range(self.orders.live_count):
+            order = &self.orders.rows[self.orders.live[i]]
+            if order.instrument == slot.number:
+                level = slot.book.find(order.side, order.price_raw)
+                if level != NULL:
+                    level.own_qty_raw = 0
+        for i in range(self.orders.live_count):
+            order = &self.orders.rows[self.orders.live[i]]
+            if order.instrument == slot.number and (order.state == ORDER_OPEN or order.state == ORDER_PARTIAL
+                                                    or order.state == ORDER_CANCEL_PENDING):
+                level = slot.book.find(order.side, order.price_raw)
+                if level != NULL:
+                    level.own_qty_raw += self.orders.leaves(order)
+
+    cdef void _trades(self, InstrumentSlot slot, uint64_t start) noexcept:
+        cdef int i
+        cdef int closed = 0
+        cdef WireTrade *trade
+        cdef TapeRow *kept
+        if not slot.configured or self.scanner.out.excess_digits:
+            self.counters[COUNT_MALFORMED] += 1
+            return
+        for i in range(self.scanner.out.n_trades):
+            trade = &self.scanner.trades[i]
+            if trade.trade_id >= 0 and trade.trade_id <= slot.last_trade_id:
+                continue        # a snapshot repeats what we have
+            if slot.last_trade_id >= 0 and trade.trade_id > slot.last_trade_id + 1:
+                slot.trade_gaps += 1
+                self.counters[COUNT_TRADE_GAPS] += 1
+                slot.bars.begin_tape(trade.exch_ns)
+                on_tape_begin(&slot.features, self.mono_ns)
+            if trade.trade_id >= 0:
+                slot.last_trade_id = trade.trade_id
+            self.counters[COUNT_TRADES] += 1
+            closed |= slot.bars.on_trade(trade.price_raw, trade.qty_raw, trade.exch_ns)
+            on_trade(&slot.features, trade.side, trade.price_raw, trade.qty_raw, self.mono_ns)
+            kept = &self.tape[self.tape_count % TAPE_KEPT]
+            kept.wall_ns = trade.exch_ns
+            kept.price_raw = trade.price_raw
+            kept.qty_raw = trade.qty_raw
+            kept.instrument = slot.number
+            kept.side = trade.side
+            self.tape_count += 1
+        if closed:
+            self._bars_closed(slot, closed)
+        self._touch(slot, start)
+
+    cdef void _bars_closed(self, InstrumentSlot slot, int closed) noexcept:
+        """Feed closed bars to their indicators and let the bar agents vote."""
+        if closed & 1:
+            slot.bars.feed_last(0, slot.m1)
+            copy_indicators(slot.m1, 0, slot.row, slot.valid)
+        if closed & 2:
+            slot.bars.feed_last(1, slot.m5)
+            copy_indicators(slot.m5, 1, slot.row, slot.valid)
+        if closed & 4:
+            slot.bars.feed_last(2, slot.h1)
+            copy_indicators(slot.h1, 2, slot.row, slot.valid)
+        self._vote(slot, True)
+
+    cdef void _ticker(self, InstrumentSlot slot) noexcept:
+        """A ticker whose top of book agrees is evidence that a quiet book is current."""
+        cdef Book book = slot.book
+        self.counters[COUNT_TICKERS] += 1
+        if book.state != BOOK_VERIFIED or self.scanner.out.excess_digits:
+            return
+        if (self.scanner.out.bid.price_raw == book.best_bid() and self.scanner.out.ask.price_raw == book.best_ask()
+                and self.scanner.out.bid.qty_raw == book.bids.level[book.bids.end - 1].qty_raw
+                and self.scanner.out.ask.qty_raw == book.asks.level[book.asks.end - 1].qty_raw):
+            slot.evidence_mono_ns = self.mono_ns
+
+    cdef void _touch(self, InstrumentSlot slot, uint64_t start) noexcept:
+        slot.touched_cycles = start
+        if not slot.touched:
+            slot.touched = True
+            self.touched[self.touched_count] = slot.number
+            self.touched_count += 1
+
+    # The end of a batch, and a timer.
+
+    cdef void end_batch(self, int link, int64_t mono_ns, int64_t wall_ns) noexcept:
+        """Everything that had arrived is applied: decide once per touched instrument."""
+        cdef uint64_t start = cycles()
+        self.mono_ns = mono_ns
+        self.wall_ns = wall_ns
+        self.counters[COUNT_BATCHES] += 1
+        if self.recorder.input(EVENT_BATCH_END, link, mono_ns, wall_ns, NULL, 0) != 0:
+            self._halt(None)
+        self._run_passes(False)
+        self.hist.observe(STAGE_DECISION, start, cycles())
+        if self.attention:
+            self.attention = False
+            self.needs_python = True
+            try:
+                self.handler.on_attention(mono_ns, wall_ns)
+            except Exception as error:
+                self._halt(error)
+        self.recorder.settle()
+
+    cdef void _run_passes(self, bint by_timer) noexcept:
+        cdef int i
+        cdef InstrumentSlot slot
+        for i in range(self.touched_count):
+            slot = <InstrumentSlot>PyList_GET_ITEM(self.slots, self.touched[i])
+            slot.touched = False
+            self._pass(slot, by_timer)
+        self.touched_count = 0
+
+    # The decision pass of one instrument.
+
+    cdef void _pass(self, InstrumentSlot slot, bint by_timer) noexcept:
+        self.counters[COUNT_PASSES] += 1
+        if slot.book.state == BOOK_VERIFIED:
+            self._vote(slot, False)
+            if self.recorder.digest_passes:
+                self._record_pass(slot)
+        if self.orders.live_count:
+            self._rejudge(slot)
+        if slot.book.state == BOOK_VERIFIED:
+            self._decide(slot, by_timer)
+
+    cdef void _vote(self, InstrumentSlot slot, bint at_bar) noexcept:
+        """Call the agents of this rhythm. A fault is counted and counts as abstention."""
+        cdef int i
+        cdef int32_t status
+        cdef double *vote
+        for i in range(self.agent_count):
+            if self.agent_per_bar[i] != at_bar:
+                continue
+            vote = slot.votes[i]
+            vote[0] = 0.0
+            vote[1] = 0.0
+            status = self.agents[i](slot.row, slot.valid, slot.agent_state[i], vote)
+            if status == 1 and not (-1.0 <= vote[0] <= 1.0 and 0.0 <= vote[1] <= 1.0):
+                status = -1
+            if status < 0:
+                slot.agent_faults[i] += 1
+                self.counters[COUNT_AGENT_FAULTS] += 1
+            slot.vote_status[i] = <int8_t>(status if status == 1 else 0)
+
+    cdef void _record_pass(self, InstrumentSlot slot) noexcept:
+        """Put the top of book and the quantised feature row of this pass into the digest (replay of recordings)."""
+        cdef PassRow row
+        cdef Book book = slot.book
+        quantise(slot.row, slot.valid, slot.quantised, FEATURE_COUNT)
+        memset(&row, 0, sizeof(row))
+        row.event = self.counters[COUNT_PASSES]
+        row.instrument = slot.number
+        row.bid_raw = book.best_bid()
+        row.ask_raw = book.best_ask()
+        row.bid_qty_raw = book.bids.level[book.bids.end - 1].qty_raw
+        row.ask_qty_raw = book.asks.level[book.asks.end - 1].qty_raw
+        memcpy(row.quantised, slot.quantised, FEATURE_COUNT * sizeof(int32_t))
+        self.recorder._defer(&row, sizeof(row))
+
+    cdef void _rejudge(self, InstrumentSlot slot) noexcept:
+        """Judge every resting opening of this instrument again; cancel it in the pass in which a gate fails for it."""
+        cdef int i = 0
+        cdef int index, verdict
+        cdef OrderRow *order
+        cdef GateInput input
+        cdef DecisionRow row
+        while i < self.orders.live_count:
+            index = self.orders.live[i]
+            order = &self.orders.rows[index]
+            i += 1
+            if order.instrument != slot.number or order.kind != OPENING or order.cancel_sent:
+                continue
+            if order.state < ORDER_SENT or order.state > ORDER_PARTIAL:
+                continue
+            if self.wall_ns > order.expire_wall_ns + SECOND_NS:
+                self._cancel(index, GATE_NONE)
+                continue
+            memset(&input, 0, sizeof(input))
+            memset(&row, 0, sizeof(row))
+            self._fill_input(slot, &input, index)
+            input.kind = OPENING
+            input.side = order.side
+            input.rejudge = 1
+            input.price_raw = order.price_raw
+            input.qty_raw = self.orders.leaves(order)
+            input.time_in_force = order.time_in_force
+            input.post_only = order.post_only
+            input.deadline_ns = self.deadline_ns
+            input.lifetime_ns = order.expire_wall_ns - self.wall_ns
+            input.episode = order.episode
+            verdict = judge(&input, &slot.limits, &row)
+            self.counters[COUNT_REJUDGED] += 1
+            if verdict != order.last_verdict:
+                order.last_verdict = <int8_t>verdict
+                row.intent_seq = order.intent_seq
+                row.order_slot = index
+                memcpy(row.cl_ord_id, order.cl_ord_id, 18)
+                self._keep(slot, &row, True)
+            # A reduction also pulls the order: what would still pass comes back as a fresh, smaller intent.
+            if verdict != APPROVE:
+                self.counters[COUNT_PULLED] += 1
+                self._cancel(index, row.first_failing if verdict == REFUSE else row.reduced_by)
+
+    cdef void _decide(self, InstrumentSlot slot, bint by_timer) noexcept:
+        """Ask the strategy (or the operator's flatten) for a wish."""
+        cdef StrategyView view
+        cdef Wish wish
+        cdef int i
+        cdef OrderRow *order
+        memset(&view, 0, sizeof(view))
+        memset(&wish, 0, sizeof(wish))
+        for i in range(self.orders.live_count):
+            order = &self.orders.rows[self.orders.live[i]]
+            if order.instrument == slot.number:
+                if order.kind == OPENING:
+                    view.openings_live += 1
+                else:
+                    view.exits_live += 1
+        if slot.flatten:
+            if slot.position_qty_raw < slot.qty_min_raw:
+                slot.flatten = view.openings_live != 0
+            elif view.openings_live == 0 and view.exits_live == 0:
+                wish.kind = EXIT
+                wish.qty_raw = slot.position_qty_raw
+                wish.urgency = 1
+                self._intend(slot, &wish)
+            return
+        if self.strategy == NULL:
+            return
+        view.now_mono_ns = self.mono_ns
+        view.now_wall_ns = self.wall_ns
+        view.bid_raw = slot.book.best_bid()
+        view.ask_raw = slot.book.best_ask()
+        view.tick_raw = slot.tick_raw
+        view.lot_raw = slot.lot_raw
+        view.qty_min_raw = slot.qty_min_raw
+        view.price_scale = slot.price_scale
+        view.qty_scale = slot.qty_scale
+        view.rate_e8 = slot.rate_e8
+        view.equity_acct_raw = self.equity_acct_raw
+        view.position_qty_raw = slot.position_qty_raw
+        view.openings_ended = slot.openings_ended
+        view.instrument = slot.number
+        view.passes_timer = by_timer
+        view.params = self.params
+        for i in range(self.agent_count):
+            if slot.vote_status[i] == 1:
+                view.vote_count += 1
+                view.vote_sum += slot.votes[i][0] * slot.votes[i][1]
+        if self.strategy(&view, slot.strategy_state, &wish) == 1:
+            self._intend(slot, &wish)

@@ -1,0 +1,107 @@
+"""The gateway: gates and order encoder in one compiled module. See gateway.pyx."""
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
+
+from cstd._fast.encode cimport FRAME_MAX
+from cstd._fast.gates cimport DecisionRow, GateInput, Limits
+from cstd._fast.hist cimport Histograms
+from cstd._fast.orders cimport OrderRow, OrderTable
+from cstd._fast.port cimport OrderPort
+from cstd._fast.recorder cimport Recorder
+from cstd._fast.sink cimport FrameSink
+from cstd._fast.slot cimport EventWindow, InstrumentSlot
+from cstd._fast.strategy cimport Wish
+
+# Plain constants: a named enum cannot index a C array. Their names for others are gateway.COUNTERS.
+cdef enum:
+    COUNT_FRAMES = 0
+    COUNT_BATCHES = 1
+    COUNT_BOOK_UPDATES = 2
+    COUNT_CHECKSUMS_OK = 3
+    COUNT_CHECKSUMS_BAD = 4
+    COUNT_TRADES = 5
+    COUNT_TICKERS = 6
+    COUNT_HEARTBEATS = 7
+    COUNT_SLOW_FRAMES = 8
+    COUNT_UNKNOWN_INSTRUMENT = 9
+    COUNT_MALFORMED = 10
+    COUNT_INTENTS = 11
+    COUNT_APPROVED = 12
+    COUNT_REDUCED = 13
+    COUNT_REFUSED = 14
+    COUNT_ORDERS = 15
+    COUNT_CANCELS = 16
+    COUNT_REJUDGED = 17
+    COUNT_PULLED = 18
+    COUNT_SEND_REFUSED = 19
+    COUNT_PASSES = 20
+    COUNT_TABLE_FULL = 21
+    COUNT_TRADE_GAPS = 22
+    COUNT_AGENT_FAULTS = 23
+    COUNT_HANDLER_FAULTS = 24
+    COUNT_JOURNAL_FAULTS = 25
+    COUNT_SHADOWED = 26
+    COUNT_RESYNCS = 27
+    COUNT_TIMERS = 28
+
+cdef enum:
+    COUNTER_COUNT = 32
+    DECISIONS_KEPT = 1024
+    TAPE_KEPT = 256
+    COLLAR_STEPS = 8
+    BOOK_FAULTS = 16
+    GATE_CODES = 32
+
+cdef class Gateway(FrameSink):
+    cdef readonly Recorder recorder
+    cdef readonly OrderTable orders
+    cdef readonly Histograms hist
+    cdef readonly list slots
+    cdef OrderPort port
+    cdef public object handler
+    cdef public object fault            # the exception that halted the engine, None while sound
+    cdef bint attention                 # Python work is due at the end of the batch
+    cdef int strategy_code
+    cdef int64_t mono_ns, wall_ns
+    # What the gates read; written by the handler from ledger, levels and links.
+    cdef public int trading_state, level
+    cdef public bint kill_latched, hold_exits, shadow, venue_online, private_up, private_ready
+    cdef public int64_t equity_acct_raw, day_loss_bps, day_loss_acct_raw, drawdown_bps, day_start_equity_acct_raw
+    cdef public int64_t turnover_day_acct_raw, slippage_day_acct_raw, slippage_p95_mbps, slippage_fills
+    cdef public int64_t clock_offset_ns, markout_allowance_mbps, deadline_ns
+    cdef int64_t positions_acct_raw
+    cdef int64_t collar_mbps[COLLAR_STEPS]
+    cdef int collar_count
+    cdef int64_t collar_wait_ns
+    cdef EventWindow minute
+    # Identity.
+    cdef char prefix[2]
+    cdef uint8_t account_hash[8]
+    cdef uint8_t config_hash8[8]
+    cdef uint8_t agents_hash8[8]
+    cdef public int64_t boot_epoch
+    cdef readonly int64_t intent_seq
+    cdef int64_t req_seq
+    cdef uint64_t *ids
+    cdef int64_t id_count
+    # Rows kept for display, counters, scratch.
+    cdef DecisionRow *decisions
+    cdef readonly int64_t decision_count
+    cdef int64_t counters[COUNTER_COUNT]
+    cdef int64_t refused_by[GATE_CODES]
+    cdef int64_t failed_by[GATE_CODES]
+    cdef char frame[FRAME_MAX]
+
+    cdef void _intend(self, InstrumentSlot slot, const Wish *wish) noexcept
+    cdef int _exit_terms(self, InstrumentSlot slot, const Wish *wish, GateInput *input) noexcept
+    cdef void _fill_input(self, InstrumentSlot slot, GateInput *input, int skip) noexcept
+    cdef void _fill_exposure(self, InstrumentSlot slot, GateInput *input, int skip) noexcept
+    cdef void _keep(self, InstrumentSlot slot, DecisionRow *row, bint rejudge) noexcept
+    cdef void _count_verdict(self, const DecisionRow *row) noexcept
+    cdef void _send_order(self, InstrumentSlot slot, const GateInput *input, DecisionRow *row) noexcept
+    cdef void _cancel(self, int order, int reason) noexcept
+    cdef int _out(self, int action, size_t n, size_t token_at) noexcept
+    cdef void _next_id(self, char *out, uint64_t *key) noexcept
+    cdef bint _id_seen(self, uint64_t key) noexcept nogil
+    cdef void _id_add(self, uint64_t key) noexcept nogil
+    cdef void _halt(self, object reason) noexcept
+    cdef int64_t _value_acct(self, InstrumentSlot slot, int64_t price_raw, int64_t qty_raw) noexcept nogil

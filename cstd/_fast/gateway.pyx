@@ -1,0 +1,408 @@
+"""The gateway: the one way from a wish to an order frame.
+
+Purpose: judge an intent by the fifteen gates and, if they let it out, encode it, record it and hand it to the port; cancel.
+Takes: wishes and the state that the handler writes (levels, links, ledger figures). Gives: decision rows, order frames.
+
+Invariants held here: the encoder is used in this module only, next to the gates, and by no Python-callable function; there
+is no flag that leads around a gate; an order frame is recorded before it is handed to the port; a client order id is
+entered into the table of ids when its order is encoded.
+"""
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy, memset
+
+from cpython.list cimport PyList_GET_ITEM
+
+from cstd._fast.book cimport Book
+from cstd._fast.codes cimport (
+    ACTION_ADD, ACTION_CANCEL, APPROVE, BOOK_VERIFIED, BUY, EXIT, GTD, IOC, ON_CANCEL_SENT, ON_SEND, OPENING,
+    ORDER_INTENDED, ORDER_UNKNOWN, OUT_DECISION, OUT_ORDER_FRAME, REDUCE, REFUSE, SELL, TRADING_HALTED,
+)
+from cstd._fast.encode cimport FRAME_MAX, OrderTerms, client_order_id, encode_add, encode_cancel
+from cstd._fast.gates cimport DecisionRow, GateInput, judge
+from cstd._fast.hist cimport STAGE_GATES, STAGE_ORDER, STAGE_SEND, Histograms, cycles
+from cstd._fast.orders cimport OrderRow, OrderTable
+from cstd._fast.port cimport OrderPort
+from cstd._fast.recorder cimport Recorder, sha256_block1
+from cstd._fast.slot cimport InstrumentSlot, window_add, window_count
+from cstd._fast.strategy cimport Wish
+
+cdef enum:
+    HOUR_S = 3600
+    MINUTE_S = 60
+    IDS_BITS = 18               # table of client order ids ever encoded; at most three quarters full
+    IDS_SIZE = 1 << IDS_BITS
+    IDS_MAX = (IDS_SIZE >> 2) * 3
+
+cdef int64_t SECOND_NS = 1000000000
+
+cdef extern from *:
+    """
+    #include <stdint.h>
+    /* price x quantity in 10^-8 of the account currency, rounded up (against us), saturating. */
+    static inline int64_t cstd_value_acct(int64_t price_raw, int64_t qty_raw, int64_t rate_e8, int64_t price_scale,
+                                          int64_t qty_scale)
+    {
+        __int128 v;
+        if (price_raw <= 0 || qty_raw <= 0 || rate_e8 <= 0)
+            return 0;
+        v = (__int128)price_raw * qty_raw;
+        if (v > ((__int128)1 << 120) / rate_e8)
+            return INT64_MAX;
+        v *= rate_e8;
+        __int128 scale = (__int128)price_scale * qty_scale;
+        v = (v + scale - 1) / scale;
+        return v > INT64_MAX ? INT64_MAX : (int64_t)v;
+    }
+    /* The collar below a bid, on the tick above it so that the price stays inside. */
+    static inline int64_t cstd_collar_price(int64_t bid_raw, int64_t collar_mbps, int64_t tick_raw)
+    {
+        __int128 v = (__int128)bid_raw * (10000000 - collar_mbps);
+        int64_t p = (int64_t)((v + 9999999) / 10000000);
+        int64_t over = p % tick_raw;
+        return over ? p + tick_raw - over : p;
+    }
+    """
+    int64_t cstd_value_acct(int64_t price_raw, int64_t qty_raw, int64_t rate_e8, int64_t price_scale,
+                            int64_t qty_scale) nogil
+    int64_t cstd_collar_price(int64_t bid_raw, int64_t collar_mbps, int64_t tick_raw) nogil
+
+
+# Names of the counters in order of their numbers (gateway.pxd).
+COUNTERS = (
+    "frames", "batches", "book_updates", "checksums_ok", "checksums_bad", "trades", "tickers", "heartbeats",
+    "slow_frames", "unknown_instrument", "malformed", "intents", "approved", "reduced", "refused", "orders",
+    "cancels", "rejudged", "pulled", "send_refused", "passes", "table_full", "trade_gaps", "agent_faults",
+    "handler_faults", "journal_faults", "shadowed", "resyncs", "timers",
+)
+
+
+cdef class Gateway(FrameSink):
+    """Gates, encoder, order table. recorder: where outputs go; lifecycle: the order state table; port: the link."""
+
+    def __cinit__(self, Recorder recorder, lifecycle, OrderPort port=None):
+        self.recorder = recorder
+        self.orders = OrderTable(lifecycle)
+        self.port = port if port is not None else OrderPort()
+        self.hist = Histograms()
+        self.slots = []
+        self.ids = <uint64_t *>calloc(IDS_SIZE, sizeof(uint64_t))
+        self.decisions = <DecisionRow *>calloc(DECISIONS_KEPT, sizeof(DecisionRow))
+        if self.ids == NULL or self.decisions == NULL:
+            raise MemoryError("engine tables")
+        memset(self.counters, 0, sizeof(self.counters))
+        memset(self.refused_by, 0, sizeof(self.refused_by))
+        memset(self.failed_by, 0, sizeof(self.failed_by))
+        memset(&self.minute, 0, sizeof(self.minute))
+        self.trading_state = TRADING_HALTED
+        self.collar_count = 0
+
+    def __dealloc__(self):
+        free(self.ids)
+        free(self.decisions)
+
+    cdef void _halt(self, object reason) noexcept:
+        """Stop openings at once: a defect of ours, or a journal that cannot take a record."""
+        self.trading_state = TRADING_HALTED
+        if reason is None:
+            self.counters[COUNT_JOURNAL_FAULTS] += 1
+        else:
+            self.counters[COUNT_HANDLER_FAULTS] += 1
+            if self.fault is None:
+                self.fault = reason
+        self.attention = True
+        self.needs_python = True
+
+    cdef void _intend(self, InstrumentSlot slot, const Wish *wish) noexcept:
+        """Turn a wish into an intent, judge it, record the row, and send what the gates let out."""
+        cdef GateInput input
+        cdef DecisionRow row
+        cdef uint64_t before, key
+        cdef int verdict
+        memset(&input, 0, sizeof(input))
+        memset(&row, 0, sizeof(row))
+        self._fill_input(slot, &input, -1)
+        input.kind = <int8_t>wish.kind
+        input.qty_raw = wish.qty_raw
+        input.episode = wish.episode
+        input.deadline_ns = self.deadline_ns
+        if wish.kind == EXIT:
+            if self._exit_terms(slot, wish, &input) != 0:
+                return
+        else:
+            input.side = BUY
+            input.price_raw = wish.price_raw
+            input.lifetime_ns = wish.lifetime_ns
+            input.time_in_force = GTD
+            input.post_only = 1
+            input.dedupe_hit = (slot.last_episode[1] >= wish.episode and
+                                self.wall_ns - slot.last_episode_ns[1] < slot.limits.dedupe_window_ns)
+        self.intent_seq += 1
+        row.intent_seq = self.intent_seq
+        row.order_slot = -1
+        self._next_id(row.cl_ord_id, &key)
+        input.id_seen = self._id_seen(key) or self.id_count >= IDS_MAX
+        before = cycles()
+        verdict = judge(&input, &slot.limits, &row)
+        self.hist.observe(STAGE_GATES, before, cycles())
+        row.shadow = self.shadow
+        self.counters[COUNT_INTENTS] += 1
+        if verdict != REFUSE and self.shadow:
+            self.counters[COUNT_SHADOWED] += 1
+            self._keep(slot, &row, False)
+            return
+        if verdict != REFUSE:
+            row.order_slot = self.orders.take()
+            if row.order_slot < 0:
+                self.counters[COUNT_TABLE_FULL] += 1
+        self._keep(slot, &row, False)
+        if verdict != REFUSE and row.order_slot >= 0 and not self.recorder.failed:
+            self._id_add(key)
+            self._send_order(slot, &input, &row)
+
+    cdef int _exit_terms(self, InstrumentSlot slot, const Wish *wish, GateInput *input) noexcept:
+        """Price an exit by its collar: IOC, never below best bid less the step's collar. -1: not now."""
+        cdef int step
+        cdef int64_t bid = slot.book.best_bid()
+        if self.hold_exits or self.collar_count == 0:
+            return -1
+        if slot.exit_wished_mono_ns and self.mono_ns - slot.exit_wished_mono_ns >= self.collar_wait_ns:
+            slot.exit_attempts += 1
+            slot.exit_wished_mono_ns = self.mono_ns
+        if slot.exit_wished_mono_ns == 0:
+            slot.exit_wished_mono_ns = self.mono_ns
+        step = <int>slot.exit_attempts + (1 if wish.urgency else 0)
+        if step >= self.collar_count:
+            step = self.collar_count - 1
+        input.side = SELL
+        input.time_in_force = IOC
+        input.collar_mbps = self.collar_mbps[step]
+        input.price_raw = cstd_collar_price(bid, input.collar_mbps, slot.tick_raw)
+        if input.qty_raw > input.managed_free_qty_raw:
+            input.qty_raw = input.managed_free_qty_raw
+        input.qty_raw -= input.qty_raw % slot.lot_raw
+        return 0 if input.qty_raw > 0 else -1
+
+    cdef void _fill_input(self, InstrumentSlot slot, GateInput *input, int skip) noexcept:
+        """Everything the gates read that does not depend on the wish. skip: order left out of count and exposure."""
+        cdef Book book = slot.book
+        input.bids = &book.bids
+        input.asks = &book.asks
+        input.book_verified = book.state == BOOK_VERIFIED
+        input.book_fault = <int8_t>book.fault
+        input.price_scale = slot.price_scale
+        input.qty_scale = slot.qty_scale
+        input.tick_raw = slot.tick_raw
+        input.lot_raw = slot.lot_raw
+        input.qty_min_raw = slot.qty_min_raw
+        input.cost_min_quote_e8 = slot.cost_min_e8
+        input.instrument = slot.number
+        input.strategy_code = self.strategy_code
+        input.now_wall_ns = self.wall_ns
+        input.now_mono_ns = self.mono_ns
+        input.unverified_for_ns = self.mono_ns - slot.unverified_since_ns if slot.unverified_since_ns else 0
+        input.evidence_age_ns = self.mono_ns - slot.evidence_mono_ns
+        input.silent_for_ns = self.mono_ns - slot.data_mono_ns
+        input.clock_offset_ns = self.clock_offset_ns
+        input.conversion_rate_e8 = slot.rate_e8
+        input.conversion_ok = slot.rate_e8 > 0
+        input.venue_online = self.venue_online
+        input.instrument_online = slot.online and slot.configured
+        input.private_up = self.private_up
+        input.private_ready = self.private_ready
+        input.last_verified_bid_raw = slot.last_verified_bid_raw
+        input.parents_instrument_hour = window_count(&slot.parents, self.wall_ns, HOUR_S * SECOND_NS)
+        input.parents_minute = window_count(&self.minute, self.wall_ns, MINUTE_S * SECOND_NS)
+        input.turnover_day_acct_raw = self.turnover_day_acct_raw
+        input.losing_round_trips = slot.losing_round_trips
+        input.instrument_off = slot.switched_off
+        input.volume_hour_acct_raw = slot.bars.value_hour_acct_raw(self.wall_ns)
+        input.volume_ready = slot.bars.hour_ready(self.wall_ns)
+        input.markout_allowance_mbps = self.markout_allowance_mbps
+        input.slippage_day_acct_raw = self.slippage_day_acct_raw
+        input.slippage_p95_mbps = self.slippage_p95_mbps
+        input.slippage_fills = self.slippage_fills
+        input.day_start_equity_acct_raw = self.day_start_equity_acct_raw
+        input.equity_acct_raw = self.equity_acct_raw
+        input.day_loss_bps = self.day_loss_bps
+        input.day_loss_acct_raw = self.day_loss_acct_raw
+        input.drawdown_bps = self.drawdown_bps
+        input.level = <int8_t>self.level
+        input.trading_state = <int8_t>self.trading_state
+        input.kill_latched = self.kill_latched
+        self._fill_exposure(slot, input, skip)
+
+    cdef void _fill_exposure(self, InstrumentSlot slot, GateInput *input, int skip) noexcept:
+        """Positions plus every live opening at full size; UNKNOWN ones included, and live exits reserve what they sell."""
+        cdef int i, index
+        cdef OrderRow *order
+        cdef InstrumentSlot other
+        cdef int64_t value
+        cdef int64_t reserved = 0
+        input.exposure_acct_raw = self.positions_acct_raw
+        input.asset_exposure_acct_raw = slot.position_acct_raw
+        input.instrument_has_position = slot.position_qty_raw >= slot.qty_min_raw
+        for i in range(len(self.slots)):
+            other = <InstrumentSlot>PyList_GET_ITEM(self.slots, i)
+            if other.position_qty_raw >= other.qty_min_raw and other.position_qty_raw > 0:
+                input.positions_count += 1
+        for i in range(self.orders.live_count):
+            index = self.orders.live[i]
+            order = &self.orders.rows[index]
+            if index == skip:
+                continue
+            if order.kind == EXIT:
+                if order.instrument == slot.number:
+                    reserved += self.orders.leaves(order)
+                continue
+            other = <InstrumentSlot>PyList_GET_ITEM(self.slots, order.instrument)
+            value = self._value_acct(other, order.price_raw, self.orders.leaves(order))
+            input.exposure_acct_raw += value
+            if order.instrument == slot.number:
+                input.asset_exposure_acct_raw += value
+                if order.state == ORDER_UNKNOWN:
+                    input.same_unknown = 1
+            if other.position_qty_raw < other.qty_min_raw:
+                input.positions_count += 1
+        # No correlation history counts as full correlation: one cluster holds everything.
+        input.cluster_exposure_acct_raw = input.exposure_acct_raw
+        input.managed_free_qty_raw = slot.position_qty_raw - reserved
+
+    cdef int64_t _value_acct(self, InstrumentSlot slot, int64_t price_raw, int64_t qty_raw) noexcept nogil:
+        return cstd_value_acct(price_raw, qty_raw, slot.rate_e8, slot.price_scale, slot.qty_scale)
+
+    cdef void _keep(self, InstrumentSlot slot, DecisionRow *row, bint rejudge) noexcept:
+        """Record a decision row, keep it for display, count its verdict."""
+        row.event_seq = self.recorder.seq
+        row.checksum = slot.book.checksum
+        memcpy(row.config_hash8, self.config_hash8, 8)
+        memcpy(row.agents_hash8, self.agents_hash8, 8)
+        self.decisions[self.decision_count % DECISIONS_KEPT] = row[0]
+        self.decision_count += 1
+        if self.recorder.output(OUT_DECISION, row.verdict, self.mono_ns, self.wall_ns, row, sizeof(DecisionRow)) != 0:
+            self._halt(None)
+        if not rejudge:
+            self._count_verdict(row)
+
+    cdef void _count_verdict(self, const DecisionRow *row) noexcept:
+        cdef int i
+        if row.verdict == APPROVE:
+            self.counters[COUNT_APPROVED] += 1
+        elif row.verdict == REDUCE:
+            self.counters[COUNT_REDUCED] += 1
+        else:
+            self.counters[COUNT_REFUSED] += 1
+            self.refused_by[row.first_failing & (GATE_CODES - 1)] += 1
+        for i in range(7):
+            if not row.policy_pass_mask & (1 << i):
+                self.failed_by[1 + i] += 1
+        for i in range(8):
+            if not row.risk_pass_mask & (1 << i):
+                self.failed_by[11 + i] += 1
+
+    cdef void _send_order(self, InstrumentSlot slot, const GateInput *input, DecisionRow *row) noexcept:
+        """The gateway: fill the order's row, encode, record, hand to the port."""
+        cdef OrderRow *order = &self.orders.rows[row.order_slot]
+        cdef OrderTerms terms
+        cdef size_t n
+        cdef size_t token_at = 0
+        self.req_seq += 1
+        order.state = ORDER_INTENDED
+        order.instrument = slot.number
+        order.strategy = row.strategy
+        order.kind = row.kind
+        order.side = row.side
+        order.time_in_force = input.time_in_force
+        order.post_only = input.post_only
+        order.price_raw = row.price_raw
+        order.qty_raw = row.qty_final_raw
+        order.decided_mid2_raw = row.mid2_raw
+        order.sent_mono_ns = order.changed_mono_ns = self.mono_ns
+        order.sent_wall_ns = self.wall_ns
+        order.deadline_wall_ns = self.wall_ns + input.deadline_ns
+        order.expire_wall_ns = order.deadline_wall_ns
+        if input.time_in_force == GTD:
+            order.expire_wall_ns = self.wall_ns + input.lifetime_ns
+            order.expire_wall_ns -= order.expire_wall_ns % SECOND_NS
+        order.intent_seq = row.intent_seq
+        order.episode = row.episode
+        order.req_id = self.req_seq
+        order.last_verdict = APPROVE
+        memcpy(order.cl_ord_id, row.cl_ord_id, 18)
+        if row.kind == OPENING:
+            window_add(&slot.parents, self.wall_ns)
+            window_add(&self.minute, self.wall_ns)
+            slot.last_episode[1] = row.episode
+            slot.last_episode_ns[1] = self.wall_ns
+        terms.side = order.side
+        terms.time_in_force = order.time_in_force
+        terms.post_only = order.post_only
+        terms.price_raw = order.price_raw
+        terms.qty_raw = order.qty_raw
+        terms.expire_wall_ns = order.expire_wall_ns
+        terms.deadline_wall_ns = order.deadline_wall_ns
+        terms.req_id = order.req_id
+        terms.cl_ord_id = order.cl_ord_id
+        n = encode_add(self.frame, &slot.wire, &terms, &token_at)
+        self.hist.observe(STAGE_ORDER, slot.touched_cycles, cycles())
+        self.counters[COUNT_ORDERS] += 1
+        self._out(ACTION_ADD, n, token_at)
+        self.orders.move(row.order_slot, ON_SEND, self.mono_ns)
+        self.attention = True
+
+    cdef void _cancel(self, int index, int reason) noexcept:
+        """Cancel one live order. A cancel passes no gate."""
+        cdef OrderRow *order = &self.orders.rows[index]
+        cdef size_t token_at = 0
+        cdef size_t n
+        self.req_seq += 1
+        order.cancel_sent = 1
+        order.cancel_reason = <int8_t>reason
+        order.cancel_mono_ns = self.mono_ns
+        n = encode_cancel(self.frame, order.cl_ord_id, self.req_seq, &token_at)
+        self.counters[COUNT_CANCELS] += 1
+        self._out(ACTION_CANCEL, n, token_at)
+        self.orders.move(index, ON_CANCEL_SENT, self.mono_ns)
+        self.attention = True
+
+    cdef int _out(self, int action, size_t n, size_t token_at) noexcept:
+        """Record an order frame, then hand it to the port. What the port says does not change the engine's state: a
+        frame that did not leave is found out by silence and evidence, the same in a replay as when it happened."""
+        cdef uint64_t start
+        if self.recorder.output(OUT_ORDER_FRAME, action, self.mono_ns, self.wall_ns, self.frame, n) != 0:
+            self._halt(None)
+            return -1
+        start = cycles()
+        if self.port.send(self.frame, n, token_at) != 0:
+            self.counters[COUNT_SEND_REFUSED] += 1
+            return -1
+        self.hist.observe(STAGE_SEND, start, cycles())
+        return 0
+
+    cdef void _next_id(self, char *out, uint64_t *key) noexcept:
+        """Client order id of the current intent: hash of account, boot epoch, intent sequence, child 0, attempt 0."""
+        cdef uint8_t message[32]
+        cdef uint8_t hashed[32]
+        memset(message, 0, 32)
+        memcpy(message, self.account_hash, 8)
+        memcpy(message + 8, &self.boot_epoch, 8)
+        memcpy(message + 16, &self.intent_seq, 8)
+        sha256_block1(message, 32, hashed)
+        client_order_id(self.prefix, hashed, out)
+        memcpy(key, out + 2, 8)
+        key[0] ^= (<uint64_t *>(out + 10))[0] * <uint64_t>11400714819323198485
+
+    cdef bint _id_seen(self, uint64_t key) noexcept nogil:
+        cdef uint64_t at = (key * <uint64_t>11400714819323198485) >> (64 - IDS_BITS)
+        while self.ids[at]:
+            if self.ids[at] == key:
+                return True
+            at = (at + 1) & (IDS_SIZE - 1)
+        return False
+
+    cdef void _id_add(self, uint64_t key) noexcept nogil:
+        cdef uint64_t at = (key * <uint64_t>11400714819323198485) >> (64 - IDS_BITS)
+        while self.ids[at]:
+            at = (at + 1) & (IDS_SIZE - 1)
+        self.ids[at] = key
+        self.id_count += 1

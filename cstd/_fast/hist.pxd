@@ -1,0 +1,58 @@
+"""Log-bucket histograms fed by the cycle counter: telemetry only, no decision can see them."""
+from libc.stdint cimport int64_t, uint64_t
+
+cdef extern from *:
+    """
+    #include <stdint.h>
+    #if defined(__x86_64__)
+    #include <x86intrin.h>
+    static inline uint64_t cstd_cycles(void) { return __rdtsc(); }
+    #else
+    #include <time.h>
+    static inline uint64_t cstd_cycles(void)
+    {
+        struct timespec t;
+        clock_gettime(CLOCK_MONOTONIC, &t);
+        return (uint64_t)t.tv_sec * 1000000000ULL + (uint64_t)t.tv_nsec;
+    }
+    #endif
+    /* Bucket of a duration: eight per power of two above 16 ns, so a bucket is at most 12.5 % wide. */
+    static inline int cstd_bucket(uint64_t ns)
+    {
+        int top, index;
+        if (ns < 16)
+            return (int)ns;
+        top = 63 - __builtin_clzll(ns);
+        index = 16 + (top - 4) * 8 + (int)((ns >> (top - 3)) & 7);
+        return index < 256 ? index : 255;
+    }
+    """
+    uint64_t cycles "cstd_cycles"() noexcept nogil
+    int bucket "cstd_bucket"(uint64_t ns) noexcept nogil
+
+cdef enum:
+    STAGE_FRAME = 0         # frame handed over -> applied (scan, book, checksum, features)
+    STAGE_DECISION = 1      # end of batch -> all passes done, per batch
+    STAGE_ORDER = 2         # frame handed over -> order bytes finished
+    STAGE_SEND = 3          # order bytes finished -> handed to the socket
+    STAGE_SCAN = 4
+    STAGE_BOOK = 5
+    STAGE_FEATURES = 6
+    STAGE_GATES = 7
+
+cdef enum:
+    BUCKETS = 256
+    STAGE_COUNT = 8
+
+cdef class Histograms:
+    cdef int64_t counts[STAGE_COUNT][BUCKETS]
+    cdef int64_t sums_ns[STAGE_COUNT]
+    cdef readonly double ns_per_cycle
+    cdef inline void observe(self, int stage, uint64_t from_cycles, uint64_t to_cycles) noexcept nogil:
+        cdef uint64_t ns
+        if to_cycles <= from_cycles:
+            ns = 0
+        else:
+            ns = <uint64_t>(<double>(to_cycles - from_cycles) * self.ns_per_cycle)
+        self.counts[stage][bucket(ns)] += 1
+        self.sums_ns[stage] += <int64_t>ns

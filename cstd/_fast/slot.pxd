@@ -1,0 +1,63 @@
+"""Everything the engine keeps for one instrument."""
+from libc.stdint cimport int8_t, int32_t, int64_t, uint64_t
+
+from cstd._fast.bars cimport BarSeries
+from cstd._fast.book cimport Book
+from cstd._fast.encode cimport WireInstrument
+from cstd._fast.features cimport FEATURE_COUNT, FeatureState
+from cstd._fast.gates cimport Limits
+from cstd._fast.indicators cimport BarIndicators
+from cstd._fast.strategy cimport STRATEGY_STATE_WORDS
+
+cdef enum:
+    AGENTS_MAX = 16
+    AGENT_STATE_WORDS = 64
+    PARENTS_MAX = 4096      # openings remembered per instrument; the ring is never asked about more
+
+cdef struct EventWindow:
+    int64_t times_ns[PARENTS_MAX]
+    int64_t head
+    int64_t tail
+
+cdef int64_t window_count(EventWindow *window, int64_t now_ns, int64_t span_ns) noexcept nogil
+cdef void window_add(EventWindow *window, int64_t now_ns) noexcept nogil
+
+cdef class InstrumentSlot:
+    cdef readonly int number
+    cdef readonly bytes name
+    cdef WireInstrument wire
+    cdef readonly Book book
+    cdef public BarSeries bars
+    cdef public BarIndicators m1, m5, h1
+    cdef FeatureState features
+    cdef double row[FEATURE_COUNT]
+    cdef uint64_t valid[2]
+    cdef int32_t quantised[FEATURE_COUNT]
+    cdef Limits limits
+    # Trading rules of the instrument.
+    cdef public bint configured         # precision known from an authentic source
+    cdef public bint online
+    cdef public int64_t price_scale, qty_scale, tick_raw, lot_raw, qty_min_raw, cost_min_e8, rate_e8
+    # Evidence.
+    cdef public int64_t evidence_mono_ns, data_mono_ns, unverified_since_ns
+    cdef public int64_t last_verified_bid_raw
+    cdef public int64_t last_trade_id, trade_gaps, frames
+    cdef public bint resync_wanted
+    # Position and what the ledger says about it; written through FastEngine.set_position only.
+    cdef readonly int64_t position_qty_raw, position_acct_raw, losing_round_trips
+    cdef public bint switched_off
+    # Decisions.
+    cdef int64_t strategy_state[STRATEGY_STATE_WORDS]
+    cdef public bint flatten
+    cdef readonly int64_t openings_ended, exits_ended, exit_attempts, exit_wished_mono_ns
+    cdef EventWindow parents
+    cdef int64_t last_episode[2]        # by side: sell, buy
+    cdef int64_t last_episode_ns[2]
+    # Agents.
+    cdef double agent_state[AGENTS_MAX][AGENT_STATE_WORDS]
+    cdef double votes[AGENTS_MAX][2]
+    cdef int8_t vote_status[AGENTS_MAX]
+    cdef int64_t agent_faults[AGENTS_MAX]
+    # Latency of the frame that touched the instrument last.
+    cdef uint64_t touched_cycles
+    cdef bint touched

@@ -1,0 +1,59 @@
+"""InstrumentSlot: book, bars, features, evidence, churn and strategy state of one instrument.
+
+Owns: nothing of its own initiative; the engine is the one writer. It exists so that a decision pass finds everything
+about an instrument in one place. Position fields are written only when the ledger has booked a fill.
+"""
+from libc.stdint cimport int64_t
+from libc.string cimport memset
+
+from cstd._fast.bars cimport BarSeries
+from cstd._fast.book cimport Book
+from cstd._fast.features cimport features_init
+from cstd._fast.indicators cimport BarIndicators
+
+
+cdef int64_t window_count(EventWindow *window, int64_t now_ns, int64_t span_ns) noexcept nogil:
+    """Events younger than span_ns; older ones are dropped. Amortised constant time."""
+    while window.tail < window.head and now_ns - window.times_ns[window.tail % PARENTS_MAX] >= span_ns:
+        window.tail += 1
+    return window.head - window.tail
+
+
+cdef void window_add(EventWindow *window, int64_t now_ns) noexcept nogil:
+    """Remember one event; the ring's oldest makes room, which only a limit above PARENTS_MAX could notice."""
+    if window.head - window.tail >= PARENTS_MAX:
+        window.tail += 1
+    window.times_ns[window.head % PARENTS_MAX] = now_ns
+    window.head += 1
+
+
+cdef class InstrumentSlot:
+    """One instrument. depth: subscribed book depth. bars_per_year factors are the indicators' own."""
+
+    def __cinit__(self, int number, bytes name, int depth):
+        self.number = number
+        self.name = name
+        self.book = Book(depth)
+        self.wire.name = <const char *>self.name
+        self.wire.name_n = len(name)
+        memset(self.row, 0, sizeof(self.row))
+        memset(self.valid, 0, sizeof(self.valid))
+        memset(self.strategy_state, 0, sizeof(self.strategy_state))
+        memset(&self.parents, 0, sizeof(self.parents))
+        memset(self.agent_state, 0, sizeof(self.agent_state))
+        memset(self.votes, 0, sizeof(self.votes))
+        memset(self.vote_status, 0, sizeof(self.vote_status))
+        memset(&self.limits, 0, sizeof(self.limits))
+        features_init(&self.features)
+        self.last_trade_id = -1
+        self.last_episode[0] = self.last_episode[1] = -1
+        self.price_scale = self.qty_scale = 1
+        self.tick_raw = self.lot_raw = 1
+        self.unverified_since_ns = 0
+        self.online = True
+
+    def feature_row(self):
+        """(values, valid words, quantised) of the current feature row, as lists; for display."""
+        cdef int i
+        return ([self.row[i] for i in range(FEATURE_COUNT)], (self.valid[0], self.valid[1]),
+                [self.quantised[i] for i in range(FEATURE_COUNT)])

@@ -145,14 +145,16 @@ cdef class Journal:
     cdef int sync_now(self) noexcept nogil:
         return 0 if self._journal == NULL else cstd_journal_sync(self._journal)
 
-    def append_py(self, uint16_t kind, uint16_t tag, int64_t mono_ns, int64_t wall_ns, bytes data not None):
-        """Append one record from Python; returns its sequence number.
+    def append_py(self, uint16_t kind, uint16_t tag, int64_t mono_ns, int64_t wall_ns, bytes data not None,
+                  bytes more not None=b""):
+        """Append one record from Python, its payload `data` and then `more`; returns its sequence number.
 
         Raises BufferError when the ring is full, the record too large, or the journal closed.
         """
         cdef uint64_t seq = self.next_seq()
-        if self.append(kind, tag, mono_ns, wall_ns, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data)) != 0:
-            raise BufferError(f"no room in {self.ring_path} for a record of {len(data)} bytes")
+        if self.append2(kind, tag, mono_ns, wall_ns, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data),
+                        PyBytes_AS_STRING(more), PyBytes_GET_SIZE(more)) != 0:
+            raise BufferError(f"no room in {self.ring_path} for a record of {len(data) + len(more)} bytes")
         return seq
 
     @property

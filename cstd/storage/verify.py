@@ -1,0 +1,40 @@
+"""`cstd journal verify DIR`: prove a journal and print what was proven, or the place where it breaks."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+
+from cstd.errors import EXIT_OK, VerificationError
+from cstd.storage import journal_reader
+
+
+def main(args: argparse.Namespace) -> int:
+    """Verify `args.dir` and print the result, as JSON when `args.o` is "json", else as a table.
+
+    Returns 0, or 3 when the journal is not what was written; the place is in the output then.
+    Raises UsageError when there is no journal in the directory.
+    """
+    try:
+        found: dict[str, object] = {"ok": True, **asdict(journal_reader.verify(args.dir))}
+        code = EXIT_OK
+    except VerificationError as error:
+        found = {"ok": False, "directory": str(args.dir), **error.to_json()}
+        code = error.exit_code
+    if args.o == "json":
+        print(json.dumps(found))
+    else:
+        _print_table(found)
+    if code != EXIT_OK:
+        print(f"cstd: {found['message']}", file=sys.stderr)
+    return code
+
+
+def _print_table(found: dict[str, object]) -> None:
+    place = found.pop("place", {})
+    rows = {**found, **(place if isinstance(place, dict) else {})}
+    width = max(map(len, rows))
+    for name, value in rows.items():
+        print(f"{name:<{width}}  {value}")

@@ -1,0 +1,305 @@
+"""The process: options, servers on loopback, the driver of order flow and timers, truth file, signals."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import signal
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from secrets import randbits
+
+import uvloop
+from aiohttp import web
+
+from cstd.clock import SystemClock
+from cstd.errors import CstdError, OperatorError, UsageError
+from cstd.practice import truth
+from cstd.practice.connections import SocketServer
+from cstd.practice.exchange import Exchange
+from cstd.practice.flow import Flow, history_shape, load_shapes
+from cstd.practice.futures_ws import FuturesServer
+from cstd.practice.instruments import first
+from cstd.practice.limits import TIERS
+from cstd.practice.private_ws import PrivateServer
+from cstd.practice.public_ws import PublicServer
+from cstd.practice.rest import RestServer
+from cstd.practice.rest_private import PrivateRest
+
+HOST = "127.0.0.1"
+INSTRUMENTS_MAX = 200
+EXPIRY_GRAIN_S = 0.001
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to run the exchange. Ports are (REST, public, private, futures); 0 is any free one."""
+
+    seed: int = 1
+    instruments: int = 2
+    rate_per_s: float | None = None
+    recordings: tuple[Path, ...] = ()
+    loop: bool = False
+    run_dir: Path = Path(".run/current")
+    truth: Path | None = None
+    ports: tuple[int, int, int, int] = (0, 0, 0, 0)
+    tier: str = "pro"
+
+
+class Driver:
+    """Wakes the order flow and the desk's timers when they are due."""
+
+    def __init__(self, exchange: Exchange, flows: list[Flow], clock: SystemClock) -> None:
+        self._exchange = exchange
+        self._flows = flows
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_ns = 0
+        exchange.on_timers_changed = self._arm_timer
+        for flow in flows:
+            self._arm_flow(flow)
+
+    def _delay_s(self, due_ns: int) -> float:
+        return max(EXPIRY_GRAIN_S, (due_ns - self._clock.wall_ns()) / 1e9)
+
+    def _arm_flow(self, flow: Flow) -> None:
+        self._loop.call_later(self._delay_s(flow.due_ns), self._run_flow, flow)
+
+    def _run_flow(self, flow: Flow) -> None:
+        if self._exchange.system == "online":
+            flow.advance(self._clock.wall_ns())
+            self._exchange.settle()
+        else:  # the engine does not match: participants wait and come back
+            flow.due_ns = self._clock.wall_ns() + 100_000_000
+        self._arm_flow(flow)
+
+    def _arm_timer(self) -> None:
+        due_ns = self._exchange.desk.next_timer_ns()
+        if due_ns == self._timer_ns and self._timer is not None:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if due_ns is not None:
+            self._timer_ns = due_ns
+            self._timer = self._loop.call_later(self._delay_s(due_ns), self._run_timer)
+
+    def _run_timer(self) -> None:
+        self._timer = None
+        self._exchange.desk.on_timer(self._clock.wall_ns())
+        self._exchange.settle()
+
+
+class Practice:
+    """The exchange with its servers and drivers, from start to stop."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.clock = SystemClock()
+        self.addresses: dict[str, str] = {}
+        self._runners: list[web.AppRunner] = []
+        self.exchange, self._flows = self._built()
+        wall_ns = self.clock.wall_ns
+        self.public = PublicServer(self.exchange, wall_ns)
+        self.private = PrivateServer(self.exchange, wall_ns)
+        self.futures = FuturesServer(self.exchange, wall_ns)
+        self.rest = RestServer(self.exchange, wall_ns, PrivateRest(self.exchange, wall_ns))
+
+    def _built(self) -> tuple[Exchange, list[Flow]]:
+        options, now_ns = self.options, self.clock.wall_ns()
+        instruments, assets = first(options.instruments)
+        shapes = load_shapes()
+        exchange = Exchange(
+            instruments,
+            assets,
+            seed=options.seed,
+            id_seed=randbits(64),
+            tier=options.tier,
+            wall_ns=now_ns,
+            history={i.name: history_shape(i, shapes[i.shape]) for i in instruments},
+        )
+        flows = [
+            Flow(
+                exchange.markets[i.name],
+                shapes[i.shape],
+                seed=options.seed,
+                start_ns=now_ns,
+                rate_per_s=options.rate_per_s,
+            )
+            for i in instruments
+        ]
+        return exchange, flows
+
+    async def start(self) -> None:
+        """Bind the four ports and begin trading."""
+        rest_port, public_port, private_port, futures_port = self.options.ports
+        rest = web.Application()
+        rest.router.add_route("GET", "/0/public/{method}", self.rest.handle_public)
+        rest.router.add_route("POST", "/0/public/{method}", self.rest.handle_public)
+        rest.router.add_route("POST", "/0/private/{method}", self.rest.handle_private)
+        self.addresses["rest"] = "http://" + await self._bind(rest, "rest", rest_port)
+        for name, server, port in (("ws_public", self.public, public_port), ("ws_private", self.private, private_port)):
+            self.addresses[name] = f"ws://{await self._bind(self._socket_app(server), name, port)}/v2"
+        futures = web.Application()
+        futures.router.add_get("/ws/v1", self.futures.serve)
+        self.addresses["ws_futures"] = f"ws://{await self._bind(futures, 'ws_futures', futures_port)}/ws/v1"
+        self.driver = Driver(self.exchange, self._flows, self.clock)
+
+    @staticmethod
+    def _socket_app(server: SocketServer) -> web.Application:
+        app = web.Application()
+        app.router.add_get("/v2", server.serve)
+        return app
+
+    async def _bind(self, app: web.Application, name: str, port: int) -> str:
+        """Serve `app` on loopback and return host:port; a port in use is the operator's error, by name."""
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+        await runner.setup()
+        self._runners.append(runner)
+        bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            bound.bind((HOST, port))
+            bound.listen(128)
+        except OSError as error:
+            bound.close()
+            raise OperatorError(
+                f"practice {name}: cannot listen on {HOST}:{port}: {error.strerror}",
+                suggestion="name another port, or 0 for any free one",
+            ) from error
+        await web.SockSite(runner, bound).start()
+        return f"{HOST}:{bound.getsockname()[1]}"
+
+    def description(self) -> dict[str, str]:
+        """Return the content of practice.json."""
+        credentials = self.exchange.credentials
+        return {**self.addresses, "api_key": credentials.api_key, "api_secret": credentials.api_secret}
+
+    def beat(self) -> None:
+        """What happens once a second: heartbeats, futures tickers, the truth file."""
+        self.public.beat()
+        self.private.beat()
+        self.futures.beat()
+        self.write_truth()
+
+    def write_truth(self) -> None:
+        """Replace the truth file."""
+        path = self.options.truth or self.options.run_dir / "truth.json"
+        truth.replace(path, truth.content(self.exchange.account))
+
+    async def stop(self) -> None:
+        """Close connections and ports, then write the truth a last time."""
+        for server in (self.public, self.private, self.futures):
+            await server.close_all()
+        for runner in self._runners:
+            await runner.cleanup()
+        self.write_truth()
+
+
+async def serve(options: Options, stop: asyncio.Event) -> None:
+    """Run the exchange until `stop` is set."""
+    options.run_dir.mkdir(parents=True, exist_ok=True)
+    practice = Practice(options)
+    try:
+        await practice.start()
+        text = json.dumps(practice.description())
+        truth.replace(options.run_dir / "practice.json", text.encode() + b"\n", 0o600)
+        practice.write_truth()
+        print(text, flush=True)
+        while not stop.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), 1.0)
+            practice.beat()
+    finally:
+        await practice.stop()
+
+
+def _ports(text: str) -> tuple[int, int, int, int]:
+    parts = [int(p) for p in text.split(",")]
+    if len(parts) != 4 or not all(0 <= p < 65536 for p in parts):
+        raise argparse.ArgumentTypeError("four port numbers are wanted: REST,PUBLIC,PRIVATE,FUTURES; 0 is any free one")
+    return parts[0], parts[1], parts[2], parts[3]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="cstd practice", description="Run the practice exchange on loopback.")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the order flow and history (default 1)")
+    parser.add_argument("--instruments", type=int, default=2, metavar="N", help="how many instruments (default 2)")
+    parser.add_argument(
+        "--rate", type=float, metavar="MSG_PER_S", help="book messages per second and instrument (default: as recorded)"
+    )
+    parser.add_argument(
+        "--recording",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="replay v2 recordings instead of order flow",
+    )
+    parser.add_argument("--loop", action="store_true", help="start a recording again at its end")
+    parser.add_argument("--faults", metavar="FILE", help="fault script")
+    parser.add_argument("--fault-seed", type=int, metavar="N", help="seed of random faults")
+    parser.add_argument("--truth", type=Path, metavar="FILE", help="truth file (default RUN_DIR/truth.json)")
+    parser.add_argument(
+        "--run-dir", type=Path, default=Path(".run/current"), metavar="DIR", help="where practice.json goes"
+    )
+    parser.add_argument(
+        "--ports", type=_ports, default=(0, 0, 0, 0), metavar="REST,PUB,PRIV,FUT", help="ports, 0 = any free one"
+    )
+    parser.add_argument("--tier", choices=sorted(TIERS), default="pro", help="rate limits of this verification tier")
+    return parser
+
+
+def _options(argv: list[str]) -> Options:
+    args = _parser().parse_args(argv)
+    if args.faults is not None or args.fault_seed is not None:
+        raise UsageError("faults are not built yet", suggestion="run without --faults and --fault-seed")
+    if not 1 <= args.instruments <= INSTRUMENTS_MAX:
+        raise UsageError(f"--instruments {args.instruments}: 1 to {INSTRUMENTS_MAX} are possible")
+    if args.rate is not None and not 0.1 <= args.rate <= 5000:
+        raise UsageError(f"--rate {args.rate}: 0.1 to 5000 messages per second are possible")
+    if args.loop and not args.recording:
+        raise UsageError("--loop needs --recording")
+    return Options(
+        args.seed,
+        args.instruments,
+        args.rate,
+        tuple(args.recording),
+        args.loop,
+        args.run_dir,
+        args.truth,
+        args.ports,
+        args.tier,
+    )
+
+
+async def _until_signal(options: Options) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await serve(options, stop)
+
+
+def main(argv: list[str]) -> int:
+    """Run `cstd practice`; returns the exit code."""
+    try:
+        options = _options(argv)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_until_signal(options))
+    except CstdError as error:
+        hint = f" ({error.suggestion})" if error.suggestion else ""
+        print(f"cstd practice: {error.message}{hint}", file=sys.stderr)
+        return error.exit_code
+    except SystemExit as leaving:  # argparse has printed its message
+        return leaving.code if isinstance(leaving.code, int) else 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

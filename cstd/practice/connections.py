@@ -1,0 +1,193 @@
+"""Websocket connections: one bounded queue and one writer each; the loop that reads, limits and answers requests."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import deque
+from collections.abc import Callable
+
+from aiohttp import WSMsgType, web
+
+from cstd.practice.exchange import Exchange
+from cstd.practice.limits import MessageRate
+from cstd.practice.wire import dumps, loads, raw_number, rfc3339_us
+
+QUEUE_MAX = 20_000  # about 5 min of two busy books; a reader slower than that is cut off, as Kraken does
+MESSAGE_BYTES_MAX = 1 << 20
+WallClock = Callable[[], int]
+
+
+class Connection:
+    """One client. `send` never blocks; a writer task empties the queue in order."""
+
+    def __init__(self, ws: web.WebSocketResponse, number: int) -> None:
+        self.number = number
+        self.rate = MessageRate()
+        self.subscribed: dict[tuple[object, ...], object] = {}
+        self.quiet = True
+        self.closed = False
+        self._ws = ws
+        self._queue: deque[str] = deque()
+        self._wake = asyncio.Event()
+        self.writer = asyncio.get_running_loop().create_task(self._write())
+
+    def send(self, text: str) -> None:
+        """Queue one text frame; a queue that is full closes the connection."""
+        if self.closed:
+            return
+        self.quiet = False
+        self._queue.append(text)
+        if len(self._queue) > QUEUE_MAX:
+            print(f"practice: connection {self.number} reads too slowly: closed", file=sys.stderr)
+            self.closed = True
+            self._queue.clear()
+        self._wake.set()
+
+    async def _write(self) -> None:
+        try:
+            while not self.closed:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._queue:
+                    await self._ws.send_str(self._queue.popleft())
+            await self._ws.close(code=1008, message=b"slow reader")
+        except (ConnectionError, asyncio.CancelledError):
+            self.closed = True
+
+    async def stop(self) -> None:
+        """Stop the writer; what is queued is dropped."""
+        self.closed = True
+        self.writer.cancel()
+        await asyncio.gather(self.writer, return_exceptions=True)
+
+
+class Envelope:
+    """One request being answered: builds Kraken's reply envelope around results and errors."""
+
+    def __init__(self, connection: Connection, method: str, req_id: object, time_in_ns: int, clock: WallClock) -> None:
+        self.connection = connection
+        self.method = method
+        self._req_id = req_id
+        self._time_in_ns = time_in_ns
+        self._clock = clock
+
+    def _finish(self, body: dict[str, object]) -> None:
+        body["time_in"] = rfc3339_us(self._time_in_ns)
+        body["time_out"] = rfc3339_us(self._clock())
+        if isinstance(self._req_id, int):
+            body["req_id"] = self._req_id if -(1 << 63) <= self._req_id < 1 << 64 else raw_number(self._req_id, 0)
+        self.connection.send(dumps(body))
+
+    def ok(self, result: object) -> None:
+        """Answer with success."""
+        self._finish({"method": self.method, "result": result, "success": True})
+
+    def error(self, text: str, **more: object) -> None:
+        """Answer with an error; `more` are the extra top-level fields that some refusals carry."""
+        self._finish({"error": text, "method": self.method, **more, "success": False})
+
+    def pong(self) -> None:
+        """Answer a ping."""
+        self._finish({"method": "pong"})
+
+
+class SocketServer:
+    """Base of the public and the private websocket server: connection life, `status`, `heartbeat`, rate, dispatch."""
+
+    def __init__(self, exchange: Exchange, clock: WallClock) -> None:
+        self.exchange = exchange
+        self.clock = clock
+        self.connections: dict[int, Connection] = {}
+        self._opened = 0
+        exchange.on_system.append(self._announce)
+
+    def handle(self, envelope: Envelope, params: dict[str, object]) -> None:
+        """Answer one request; `envelope.method` is any method but ping."""
+        raise NotImplementedError
+
+    def forget(self, connection: Connection) -> None:
+        """Drop what belongs to a connection that is gone."""
+        raise NotImplementedError
+
+    def _status_text(self) -> str:
+        entry = {
+            "version": "2.0.10",
+            "system": self.exchange.system,
+            "api_version": "v2",
+            "connection_id": self.exchange.ids.connection_id(),
+        }
+        return dumps({"channel": "status", "type": "update", "data": [entry]})
+
+    def _announce(self) -> None:
+        for connection in self.connections.values():
+            connection.send(self._status_text())
+
+    def beat(self) -> None:
+        """Send heartbeats; called once a second."""
+        for connection in list(self.connections.values()):
+            if self.exchange.readings.status_repeats:
+                connection.send(self._status_text())
+            if connection.subscribed and (self.exchange.readings.heartbeat_always or connection.quiet):
+                connection.send('{"channel":"heartbeat"}')
+            connection.quiet = True
+
+    async def serve(self, request: web.Request) -> web.WebSocketResponse:
+        """Run one connection from upgrade to close."""
+        ws = web.WebSocketResponse(compress=False, max_msg_size=MESSAGE_BYTES_MAX, autoping=True, timeout=1.0)
+        await ws.prepare(request)
+        self._opened += 1
+        connection = Connection(ws, self._opened)
+        self.connections[connection.number] = connection
+        connection.send(self._status_text())
+        try:
+            async for message in ws:
+                if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
+                    break
+                self.receive(connection, message.data)
+        finally:
+            del self.connections[connection.number]
+            self.forget(connection)
+            await connection.stop()
+        return ws
+
+    def receive(self, connection: Connection, text: str | bytes) -> None:
+        """Answer one message, whatever it is."""
+        now_ns = self.clock()
+        if not connection.rate.allow(now_ns):
+            connection.send('{"Error":"Exceeded msg rate"}')
+            return
+        try:
+            request = loads(text)
+        except (ValueError, UnicodeDecodeError, RecursionError):
+            Envelope(connection, "", None, now_ns, self.clock).error("Malformed request")
+            return
+        method = request.get("method") if isinstance(request, dict) else None
+        if not isinstance(request, dict) or not isinstance(method, str):
+            Envelope(connection, "", None, now_ns, self.clock).error("Malformed request")
+            return
+        envelope = Envelope(connection, method, request.get("req_id"), now_ns, self.clock)
+        params = request.get("params", {})
+        if isinstance(request.get("req_id", 0), bool) or not isinstance(request.get("req_id", 0), int):
+            envelope.error("Malformed request")
+        elif method == "ping":
+            envelope.pong()
+        elif not isinstance(params, dict):
+            envelope.error("Malformed request")
+        else:
+            self.handle(envelope, params)
+
+    async def close_all(self) -> None:
+        """Close every connection; used at exit."""
+        for connection in list(self.connections.values()):
+            await connection.stop()
+
+
+def names(params: dict[str, object]) -> list[str] | None:
+    """Return the symbols a subscribe or unsubscribe lists, or None if the field is missing or malformed."""
+    value = params.get("symbol")
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, list) and value and all(isinstance(v, str) for v in value):
+        return value
+    return None

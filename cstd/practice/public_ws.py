@@ -1,0 +1,409 @@
+"""The public websocket: instrument, book, trade, ticker, ohlc; and the refusal of everything private."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from cstd.practice.connections import Connection, Envelope, SocketServer, WallClock, names
+from cstd.practice.exchange import Exchange
+from cstd.practice.history import INTERVALS_MIN, Bar
+from cstd.practice.instruments import Instrument
+from cstd.practice.market import Market, Trade
+from cstd.practice.matching import BUY, BookSide
+from cstd.practice.wire import NS_PER_S, dumps, raw_number, raw_text, rfc3339_ns, rfc3339_us
+
+DEPTHS = (10, 25, 100, 500, 1000)
+TRADE_SNAPSHOT_ROWS = 50
+WRONG_HOST = "Private data and trading are unavailable on this endpoint. Try ws-auth.kraken.com"
+PRIVATE_CHANNELS = ("executions", "balances", "level3")
+TRADING_METHODS = (
+    "add_order",
+    "amend_order",
+    "edit_order",
+    "cancel_order",
+    "cancel_all",
+    "cancel_all_orders_after",
+    "batch_add",
+    "batch_cancel",
+)
+CHANNELS = ("instrument", "book", "trade", "ticker", "ohlc")
+Channel = tuple[object, ...]
+
+
+def _levels_text(levels: list[tuple[int, int]], instrument: Instrument) -> str:
+    price_places, qty_places = instrument.price_precision, instrument.qty_precision
+    return ",".join(
+        f'{{"price":{raw_text(price_raw, price_places)},"qty":{raw_text(qty_raw, qty_places)}}}'
+        for price_raw, qty_raw in levels
+    )
+
+
+class BookWindow:
+    """What every subscriber of one (instrument, depth) holds: the top `depth` levels after the last message."""
+
+    def __init__(self, market: Market, depth: int) -> None:
+        self.market = market
+        self.depth = depth
+        self.connections: set[Connection] = set()
+        self._views: dict[int, dict[int, int]] = {
+            side.sign: self._top(side) for side in (market.book.bids, market.book.asks)
+        }
+
+    def _top(self, side: BookSide) -> dict[int, int]:
+        totals = side.totals
+        return {price_raw: totals[price_raw] for price_raw in side.prices(self.depth)}
+
+    def _message(self, kind: str, bids: list[tuple[int, int]], asks: list[tuple[int, int]], wall_ns: int) -> str:
+        instrument = self.market.instrument
+        return (
+            f'{{"channel":"book","type":"{kind}","data":[{{"symbol":"{instrument.name}",'
+            f'"bids":[{_levels_text(bids, instrument)}],"asks":[{_levels_text(asks, instrument)}],'
+            f'"checksum":{self.market.book.checksum()},"timestamp":"{rfc3339_us(wall_ns)}"}}]}}'
+        )
+
+    def snapshot(self, wall_ns: int) -> str:
+        """Return the snapshot of what subscribers hold."""
+        book = self.market.book
+        bids, asks = (list(self._views[side.sign].items()) for side in (book.bids, book.asks))
+        return self._message("snapshot", bids, asks, wall_ns)
+
+    def _changes(self, side: BookSide) -> list[tuple[int, int]]:
+        """Return what subscribers must be told, and take it as told.
+
+        A level that fell out of the window but still exists is not mentioned: the subscriber truncates. One that comes back
+        in is sent again, because the window was refilled from the book.
+        """
+        view, top = self._views[side.sign], self._top(side)
+        gone = [(price_raw, 0) for price_raw in view.keys() - top.keys() if price_raw not in side.totals]
+        changed = [item for item in top.items() if view.get(item[0]) != item[1]]
+        self._views[side.sign] = top
+        return gone + changed
+
+    def update(self, wall_ns: int) -> str | None:
+        """Return the update that brings subscribers to the present book, or None if they see no difference."""
+        bids, asks = self._changes(self.market.book.bids), self._changes(self.market.book.asks)
+        return self._message("update", bids, asks, wall_ns) if bids or asks else None
+
+
+@dataclass(slots=True)
+class _MarketFeeds:
+    """Who listens to what on one market."""
+
+    windows: dict[int, BookWindow] = field(default_factory=dict)
+    trade: set[Connection] = field(default_factory=set)
+    ticker_trades: set[Connection] = field(default_factory=set)
+    ticker_bbo: set[Connection] = field(default_factory=set)
+    ohlc: dict[int, set[Connection]] = field(default_factory=dict)
+    best: tuple[object, ...] = ()
+
+
+class PublicServer(SocketServer):
+    """Serves market data. It is the one reader of `Market.publish`."""
+
+    def __init__(self, exchange: Exchange, clock: WallClock) -> None:
+        super().__init__(exchange, clock)
+        self._feeds = {name: _MarketFeeds() for name in exchange.markets}
+        self._instrument: set[Connection] = set()
+        for market in exchange.markets.values():
+            market.on_publish.append(self._publish)
+
+    # --- requests -----------------------------------------------------------------------------------------------------
+
+    def handle(self, envelope: Envelope, params: dict[str, object]) -> None:
+        """Answer subscribe and unsubscribe; refuse what belongs on the private host."""
+        channel = params.get("channel")
+        if envelope.method in TRADING_METHODS or channel in PRIVATE_CHANNELS:
+            envelope.error(WRONG_HOST)
+        elif envelope.method not in ("subscribe", "unsubscribe"):
+            envelope.error("Malformed request")
+        elif channel not in CHANNELS:
+            envelope.error("Subscription name invalid")
+        elif channel == "instrument":
+            self._instrument_request(envelope, params)
+        else:
+            self._each_name(envelope, params, str(channel))
+
+    def _each_name(self, envelope: Envelope, params: dict[str, object], channel: str) -> None:
+        if channel == "book" and (params.get("depth", 10) not in DEPTHS or isinstance(params.get("depth"), bool)):
+            envelope.error("Subscription depth not supported")
+            return
+        if channel == "ohlc" and (
+            params.get("interval", 1) not in INTERVALS_MIN or isinstance(params.get("interval"), bool)
+        ):
+            envelope.error("Subscription ohlc interval not supported")
+            return
+        if channel == "ticker" and params.get("event_trigger", "trades") not in ("trades", "bbo"):
+            envelope.error("Malformed request")
+            return
+        wanted = names(params)
+        if wanted is None:
+            envelope.error("Symbol(s) not found")
+            return
+        for name in wanted:
+            if name not in self._feeds:
+                envelope.error(f"Currency pair not supported {name}", symbol=name)
+            elif envelope.method == "subscribe":
+                self._subscribe(envelope, params, channel, name)
+            else:
+                self._unsubscribe(envelope, params, channel, name)
+
+    @staticmethod
+    def _variant(params: dict[str, object], channel: str) -> tuple[str, object]:
+        """Return the name and value of what besides channel and symbol is part of a subscription's key."""
+        if channel == "book":
+            return "depth", params.get("depth", 10)
+        if channel == "ohlc":
+            return "interval", params.get("interval", 1)
+        if channel == "ticker":
+            return "event_trigger", params.get("event_trigger", "trades")
+        return "", None
+
+    def _subscribe(self, envelope: Envelope, params: dict[str, object], channel: str, name: str) -> None:
+        connection = envelope.connection
+        variant_name, variant = self._variant(params, channel)
+        key: Channel = (channel, name, variant) if channel == "ohlc" else (channel, name)
+        if key in connection.subscribed:
+            if self.exchange.readings.duplicate_subscribe_refused:
+                envelope.error("Already subscribed", symbol=name)
+                return
+            self._leave(connection, key)
+        snapshot = params.get("snapshot", channel != "trade") is True
+        result: dict[str, object] = {"channel": channel, "snapshot": snapshot, "symbol": name}
+        if variant_name:
+            result[variant_name] = variant
+        if channel == "ohlc":
+            result["warnings"] = ["timestamp is deprecated, use interval_begin"]
+        connection.subscribed[key] = variant
+        envelope.ok(dict(sorted(result.items())))
+        text = self._join(connection, key, variant)
+        if snapshot:
+            connection.send(text)
+
+    def _unsubscribe(self, envelope: Envelope, params: dict[str, object], channel: str, name: str) -> None:
+        connection = envelope.connection
+        variant_name, variant = self._variant(params, channel)
+        key: Channel = (channel, name, variant) if channel == "ohlc" else (channel, name)
+        if connection.subscribed.get(key, self) != variant:
+            envelope.error("Subscription Not Found", symbol=name)
+            return
+        self._leave(connection, key)
+        result: dict[str, object] = {"channel": channel, "symbol": name}
+        if variant_name:
+            result[variant_name] = variant
+        envelope.ok(dict(sorted(result.items())))
+
+    def _instrument_request(self, envelope: Envelope, params: dict[str, object]) -> None:
+        connection = envelope.connection
+        if envelope.method == "unsubscribe":
+            if connection.subscribed.pop(("instrument",), self) is self:
+                envelope.error("Subscription Not Found")
+                return
+            self._instrument.discard(connection)
+            envelope.ok({"channel": "instrument"})
+            return
+        snapshot = params.get("snapshot", True) is True
+        connection.subscribed[("instrument",)] = None
+        self._instrument.add(connection)
+        envelope.ok(
+            {
+                "channel": "instrument",
+                "snapshot": snapshot,
+                "warnings": ["tick_size is deprecated, use price_increment"],
+            }
+        )
+        if snapshot:
+            connection.send(self.instrument_text("snapshot"))
+
+    # --- subscriptions ------------------------------------------------------------------------------------------------
+
+    def _join(self, connection: Connection, key: Channel, variant: object) -> str:
+        """Add a subscriber and return the snapshot text of the channel."""
+        channel, name = key[0], str(key[1])
+        feeds, market, now_ns = self._feeds[name], self.exchange.markets[name], self.clock()
+        if channel == "book":
+            assert isinstance(variant, int), "depth was checked"
+            if variant not in feeds.windows:
+                feeds.windows[variant] = BookWindow(market, variant)
+            feeds.windows[variant].connections.add(connection)
+            return feeds.windows[variant].snapshot(now_ns)
+        if channel == "trade":
+            feeds.trade.add(connection)
+            return self._trades_text(market, list(market.tape)[-TRADE_SNAPSHOT_ROWS:], "snapshot")
+        if channel == "ticker":
+            (feeds.ticker_bbo if variant == "bbo" else feeds.ticker_trades).add(connection)
+            return self.ticker_text(market, now_ns, "snapshot")
+        assert isinstance(variant, int), "interval was checked"
+        feeds.ohlc.setdefault(variant, set()).add(connection)
+        return self._ohlc_text(market, variant, list(market.candles.rows[variant]), now_ns, "snapshot")
+
+    def _leave(self, connection: Connection, key: Channel) -> None:
+        connection.subscribed.pop(key, None)
+        if key[0] == "instrument":
+            self._instrument.discard(connection)
+            return
+        feeds = self._feeds[str(key[1])]
+        if key[0] == "book":
+            for depth, window in list(feeds.windows.items()):
+                window.connections.discard(connection)
+                if not window.connections:
+                    del feeds.windows[depth]
+        elif key[0] == "trade":
+            feeds.trade.discard(connection)
+        elif key[0] == "ticker":
+            feeds.ticker_bbo.discard(connection)
+            feeds.ticker_trades.discard(connection)
+        else:
+            assert isinstance(key[2], int), "interval was checked"
+            feeds.ohlc[key[2]].discard(connection)
+
+    def forget(self, connection: Connection) -> None:
+        """Drop every subscription of a closed connection."""
+        for key in list(connection.subscribed):
+            self._leave(connection, key)
+
+    # --- publication --------------------------------------------------------------------------------------------------
+
+    def _publish(self, market: Market, trades: list[Trade], wall_ns: int) -> None:
+        feeds = self._feeds[market.instrument.name]
+        for window in feeds.windows.values():
+            text = window.update(wall_ns)
+            if text is not None:
+                for connection in window.connections:
+                    connection.send(text)
+        if trades and feeds.trade:
+            text = self._trades_text(market, trades, "update")
+            for connection in feeds.trade:
+                connection.send(text)
+        if trades:
+            self._publish_candles(market, feeds, wall_ns)
+        best = self._best(market)
+        listeners = set(feeds.ticker_trades) if trades else set()
+        if best != feeds.best:
+            feeds.best = best
+            listeners |= feeds.ticker_bbo
+        if listeners:
+            text = self.ticker_text(market, wall_ns, "update")
+            for connection in listeners:
+                connection.send(text)
+
+    def _publish_candles(self, market: Market, feeds: _MarketFeeds, wall_ns: int) -> None:
+        for minutes, connections in feeds.ohlc.items():
+            bar = market.candles.last(minutes)
+            if connections and bar is not None:
+                text = self._ohlc_text(market, minutes, [bar], wall_ns, "update")
+                for connection in connections:
+                    connection.send(text)
+
+    @staticmethod
+    def _best(market: Market) -> tuple[object, ...]:
+        bids, asks = market.book.bids, market.book.asks
+        bid_raw, ask_raw = bids.best_raw(), asks.best_raw()
+        return (
+            bid_raw,
+            bids.totals.get(bid_raw, 0) if bid_raw is not None else 0,
+            ask_raw,
+            asks.totals.get(ask_raw, 0) if ask_raw is not None else 0,
+        )
+
+    # --- texts --------------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _trades_text(market: Market, trades: list[Trade], kind: str) -> str:
+        instrument = market.instrument
+        rows = ",".join(
+            f'{{"symbol":"{instrument.name}","side":"{"buy" if t.side == BUY else "sell"}",'
+            f'"price":{raw_text(t.price_raw, instrument.price_precision)},"qty":{raw_text(t.qty_raw, instrument.qty_precision)},'
+            f'"ord_type":"{t.ord_type}","trade_id":{t.trade_id},"timestamp":"{rfc3339_us(t.wall_ns)}"}}'
+            for t in trades
+        )
+        return f'{{"channel":"trade","type":"{kind}","data":[{rows}]}}'
+
+    @staticmethod
+    def _ohlc_text(market: Market, minutes: int, bars: list[Bar], wall_ns: int, kind: str) -> str:
+        instrument = market.instrument
+        places = instrument.price_precision
+        rows = ",".join(
+            f'{{"symbol":"{instrument.name}","open":{raw_text(b.open_raw, places)},"high":{raw_text(b.high_raw, places)},'
+            f'"low":{raw_text(b.low_raw, places)},"close":{raw_text(b.close_raw, places)},"trades":{b.trades},'
+            f'"volume":{raw_text(b.qty_raw, instrument.qty_precision)},"vwap":{raw_text(b.vwap_raw, places)},'
+            f'"interval_begin":"{rfc3339_ns(b.begin_s * NS_PER_S)}","interval":{minutes},'
+            f'"timestamp":"{rfc3339_us((b.begin_s + minutes * 60) * NS_PER_S)}"}}'
+            for b in bars
+        )
+        return f'{{"channel":"ohlc","type":"{kind}","timestamp":"{rfc3339_ns(wall_ns)}","data":[{rows}]}}'
+
+    def ticker_text(self, market: Market, wall_ns: int, kind: str) -> str:
+        """Return the ticker of a market; an empty side is printed as price 0 and quantity 0."""
+        instrument = market.instrument
+        places, qty_places = instrument.price_precision, instrument.qty_precision
+        bid_raw, bid_qty_raw, ask_raw, ask_qty_raw = self._best(market)
+        day = market.candles.day(wall_ns // NS_PER_S)
+        change_raw = market.last_raw - day.open_raw if day else 0
+        change_pct = round(change_raw * 100 / day.open_raw, 2) if day else 0.0
+        vwap_raw = round(day.value / day.qty_raw) if day and day.qty_raw else market.last_raw
+        entry = {
+            "symbol": instrument.name,
+            "bid": raw_number(int(bid_raw or 0), places),
+            "bid_qty": raw_number(int(bid_qty_raw), qty_places),
+            "ask": raw_number(int(ask_raw or 0), places),
+            "ask_qty": raw_number(int(ask_qty_raw), qty_places),
+            "last": raw_number(market.last_raw, places),
+            "volume": raw_number(day.qty_raw if day else 0, qty_places),
+            "vwap": raw_number(vwap_raw, places),
+            "low": raw_number(day.low_raw if day else market.last_raw, places),
+            "high": raw_number(day.high_raw if day else market.last_raw, places),
+            "change": raw_number(change_raw, places),
+            "change_pct": change_pct,
+            "trades": day.trades if day else 0,
+            "timestamp": rfc3339_us(wall_ns),
+        }
+        return dumps({"channel": "ticker", "type": kind, "data": [entry]})
+
+    def instrument_text(self, kind: str) -> str:
+        """Return the reference data; increments and minimums are floats here, as on Kraken (1e-08)."""
+        assets = [
+            {
+                "id": a.code,
+                "status": "enabled",
+                "precision": a.precision,
+                "precision_display": a.precision_display,
+                "borrowable": False,
+                "collateral_value": 0.0,
+                "class": "currency",
+            }
+            for a in self.exchange.assets.values()
+        ]
+        pairs = []
+        for name, i in self.exchange.instruments.items():
+            tick = float(Decimal(i.tick_raw).scaleb(-i.price_precision))
+            pairs.append(
+                {
+                    "symbol": name,
+                    "base": i.base,
+                    "quote": i.quote,
+                    "status": self.exchange.markets[name].status,
+                    "qty_precision": i.qty_precision,
+                    "qty_increment": float(Decimal(1).scaleb(-i.qty_precision)),
+                    "price_precision": i.price_precision,
+                    "cost_precision": i.cost_precision,
+                    "marginable": False,
+                    "has_index": True,
+                    "ws_display_price_precision": i.price_precision,
+                    "cost_min": float(i.cost_min),
+                    "tick_size": tick,
+                    "price_increment": tick,
+                    "qty_min": float(Decimal(i.qty_min_raw).scaleb(-i.qty_precision)),
+                }
+            )
+        # The json module prints small floats as Kraken does (1e-08), orjson does not (1e-8).
+        return json.dumps(
+            {"channel": "instrument", "type": kind, "data": {"assets": assets, "pairs": pairs}}, separators=(",", ":")
+        )
+
+    def announce_instruments(self) -> None:
+        """Send an `instrument` update to whoever subscribed; call after a pair's status changed."""
+        text = self.instrument_text("update")
+        for connection in self._instrument:
+            connection.send(text)

@@ -1,0 +1,245 @@
+"""Prometheus exposition of a board, through one custom collector; runs in the reader process at scrape time.
+
+Names: prefix `cstd_`, base units (seconds, bytes, ratios), counters end in `_total`, labels are bounded: instruments
+and links are configured, gates are fifteen, states and stages are closed lists. When the board is stale only
+`cstd_up 0` and the board's own age are exposed, so that no alert is held back by an old value.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+
+from cstd.ops.board import BoardHealth
+from cstd.ops.sight import Sight
+
+NS_PER_S = 1e9
+STATES = ("starting", "recovering", "reconciling", "ready", "paused", "halted", "killed", "stopping")
+LEVELS = ("normal", "warning", "critical", "emergency", "shutdown")
+# Exposed upper edges of stage histograms: powers of two from 128 ns to about 1 s; they are edges of the board's own
+# finer buckets, so nothing is split.
+STAGE_EDGES_NS = tuple(1 << power for power in range(7, 31))
+NAME_PATTERN = re.compile(r"[a-z][a-z0-9_]{0,99}")
+
+
+class BoardCollector:
+    """Yields all families of one board; register it with `prometheus_client.CollectorRegistry`."""
+
+    def __init__(self, sight: Sight) -> None:
+        self._sight = sight
+
+    def describe(self) -> list[Metric]:
+        """Return nothing: families depend on the board, and a scrape must not be needed to register."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every family once; a counter of the engine that would repeat a family's name is left out."""
+        seen: set[str] = set()
+        for family in self._families():
+            if family.name not in seen:
+                seen.add(family.name)
+                yield family
+
+    def _families(self) -> Iterator[Metric]:
+        health = self._sight.health()
+        yield from _board_families(health, self._sight.overflowed())
+        if health.stale:
+            return
+        sight = self._sight
+        status = sight.value("status")
+        if status:
+            yield from _status_families(status)
+        if sight.value("equity"):
+            yield from _equity_families(sight.value("equity"))
+        yield _gauge("positions", "Managed positions, dust left out.",
+                     sum(not row.get("dust") for row in sight.value("positions")))
+        yield from _instrument_families(sight.value("instruments"), sight.value("books"))
+        yield from _gate_families(sight.value("gates"))
+        if sight.value("latency"):
+            yield _stage_family(sight.value("latency"))
+        yield from _process_families({"trading": health.writer_pid, "reader": os.getpid()})
+        yield from _counter_families(sight.value("counters"))
+
+
+def _gauge(name: str, help_text: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"cstd_{name}", help_text, value=value)
+
+
+def _counter(name: str, help_text: str, value: float) -> CounterMetricFamily:
+    return CounterMetricFamily(f"cstd_{name}", help_text, value=value)
+
+
+def _labelled(kind: type[GaugeMetricFamily] | type[CounterMetricFamily], name: str, help_text: str,
+              labels: Iterable[str], rows: Iterable[tuple[tuple[str, ...], float | None]]) -> Metric:
+    family = kind(f"cstd_{name}", help_text, labels=list(labels))
+    for values, number in rows:
+        if number is not None:
+            family.add_metric(list(values), float(number))
+    return family
+
+
+def _seconds(age_ns: int | None) -> float | None:
+    return None if age_ns is None else age_ns / NS_PER_S
+
+
+def _board_families(health: BoardHealth, overflowed: Mapping[str, int]) -> Iterator[Metric]:
+    yield _gauge("up", "1 while the trading process publishes its board.", float(not health.stale))
+    yield _gauge("board_age_seconds", "Time since the last publish of the board.", health.age_ns / NS_PER_S)
+    yield _gauge("board_publish_seconds", "What the last publish cost the trading process.",
+                 health.last_publish_ns / NS_PER_S)
+    yield _gauge("board_publish_longest_seconds", "What the costliest publish since the boot cost.",
+                 health.longest_publish_ns / NS_PER_S)
+    yield _counter("board_publishes", "Publishes of the board.", health.publishes)
+    yield _counter("board_view_errors", "Regions that could not be published because the view failed.",
+                   health.view_errors)
+    yield _counter("board_torn_reads", "Reads that met a region while it was written, and were repeated.",
+                   health.torn_reads)
+    yield _labelled(CounterMetricFamily, "board_overflows", "Publishes of a region that had to be cut to fit.",
+                    ["region"], (((name,), count) for name, count in overflowed.items()))
+
+
+def _status_families(status: Mapping[str, Any]) -> Iterator[Metric]:
+    info = {name: str(status.get(name, "")) for name in ("version", "mode", "strategy", "config_hash")}
+    yield _labelled(GaugeMetricFamily, "info", "What runs; always 1.", info, [(tuple(info.values()), 1)])
+    yield _labelled(GaugeMetricFamily, "state", "1 for the state the daemon is in.", ["state"],
+                    (((state,), state == status["state"]) for state in STATES))
+    yield _gauge("ready", "1 in the state ready.", float(status["ready"]))
+    yield _gauge("kill_switch", "1 while the kill switch is latched.", float(status["kill"]))
+    yield _labelled(GaugeMetricFamily, "level", "1 for the escalation level.", ["level"],
+                    (((level,), level == status["level"]) for level in LEVELS))
+    yield _gauge("shadow", "1 while it decides without sending.", float(status["shadow"]))
+    yield _gauge("uptime_seconds", "Time since the process started.", status["uptime_s"])
+    yield _gauge("boot_epoch", "Boot epoch: counts starts of this account's daemon.", status["boot_epoch"])
+    yield _counter("events", "Events processed over the session.", status["event_seq"])
+    links = status["links"]
+    yield _labelled(GaugeMetricFamily, "link_up", "1 while the link is up.", ["link"],
+                    (((name,), link["up"]) for name, link in links.items()))
+    yield _labelled(GaugeMetricFamily, "link_age_seconds", "Time since the last message of a link.", ["link"],
+                    (((name,), _seconds(link["age_ns"])) for name, link in links.items()))
+    yield _labelled(CounterMetricFamily, "link_reconnects", "Reconnects of a link.", ["link"],
+                    (((name,), link["reconnects"]) for name, link in links.items()))
+    yield _gauge("deadman_armed", "1 while cancel-all-after is armed at the venue.", float(status["deadman"]["armed"]))
+    remaining_s = status["deadman"]["remaining_s"]
+    if remaining_s is not None:
+        yield _gauge("deadman_remaining_seconds", "Until the venue would cancel all orders.", remaining_s)
+    yield from _journal_families(status["journal"])
+    yield _labelled(GaugeMetricFamily, "child_up", "1 while a child process lives.", ["child"],
+                    (((name,), alive) for name, alive in status.get("children", {}).items()))
+
+
+def _journal_families(journal: Mapping[str, Any]) -> Iterator[Metric]:
+    yield _counter("journal_records", "Records in the journal.", journal["seq"])
+    yield _counter("journal_synced_records", "Records that are on disk.", journal["synced_seq"])
+    yield _gauge("journal_lag_seconds", "Age of the oldest byte that is not on disk yet.", journal["lag_ms"] / 1e3)
+    yield _counter("journal_bytes", "Bytes written to the journal.", journal["bytes"])
+    yield _gauge("journal_error", "1 when the journal writer has failed.", float(journal["error"] is not None))
+
+
+_EQUITY = {
+    "portfolio_value": ("equity", "Equity: cash and positions marked at the bid."),
+    "portfolio_peak_value": ("peak", "Highest equity so far."),
+    "portfolio_capital_value": ("capital", "Capital allocated to the daemon."),
+    "portfolio_cash_value": ("cash", "Cash that the daemon manages."),
+    "exposure_value": ("exposure", "Positions, open and UNKNOWN orders together."),
+    "realized_pnl_value": ("realized_pnl", "Realized profit after fees."),
+    "unrealized_pnl_value": ("unrealized_pnl", "Unrealized profit, marked at the bid."),
+    "fees_value": ("fees", "Fees paid."),
+    "turnover_day_value": ("turnover_day", "Value traded on this UTC day."),
+}
+
+
+def _equity_families(equity: Mapping[str, Any]) -> Iterator[Metric]:
+    currency = str(equity["currency"])
+    for name, (key, help_text) in _EQUITY.items():
+        value = None if equity.get(key) is None else float(equity[key])
+        yield _labelled(GaugeMetricFamily, name, f"{help_text} In account currency.", ["currency"],
+                        [((currency,), value)])
+    yield _gauge("day_loss_ratio", "Loss of the worse of the UTC day and the last 24 h; negative is a profit.",
+                 equity["day_loss_bps"] / 1e4)
+    yield _gauge("drawdown_ratio", "Drawdown from the peak.", equity["drawdown_bps"] / 1e4)
+
+
+def _instrument_families(instruments: list[dict[str, Any]], books: list[dict[str, Any]]) -> Iterator[Metric]:
+    def per(name: str, help_text: str, key: str, kind: Any = GaugeMetricFamily) -> Metric:
+        return _labelled(kind, name, help_text, ["instrument"],
+                         (((row["name"],), None if row[key] is None else float(row[key])) for row in instruments))
+
+    yield _labelled(GaugeMetricFamily, "book_verified", "1 while the book is verified.", ["instrument"],
+                    (((row["name"],), row["state"] == "verified") for row in instruments))
+    yield per("instrument_tradable", "1 while data allow openings.", "tradable")
+    yield per("instrument_off", "1 while losing round trips keep it switched off.", "off")
+    yield per("volume_hour_value", "Traded value of the last hour, account currency.", "volume_hour")
+    yield _labelled(GaugeMetricFamily, "book_evidence_age_seconds", "Age of the last proof that the quote is current.",
+                    ["instrument"], (((row["name"],), _seconds(row["evidence_age_ns"])) for row in instruments))
+    yield per("book_updates", "Book messages applied.", "updates", CounterMetricFamily)
+    yield per("book_resyncs", "Resyncs of a book.", "resyncs", CounterMetricFamily)
+    yield _labelled(CounterMetricFamily, "book_checksums", "Checksums compared, by result.", ["instrument", "result"],
+                    (((row["name"], result), row[f"checksums_{result}"]) for row in instruments
+                     for result in ("ok", "bad")))
+    yield _labelled(GaugeMetricFamily, "book_spread_ratio", "Spread over mid.", ["instrument"],
+                    (((book["name"],), _spread_ratio(book)) for book in books))
+
+
+def _spread_ratio(book: Mapping[str, Any]) -> float | None:
+    if not book["bids"] or not book["asks"]:
+        return None
+    bid_raw, ask_raw = book["bids"][0][0], book["asks"][0][0]
+    return float(2 * (ask_raw - bid_raw) / (ask_raw + bid_raw)) if ask_raw + bid_raw > 0 else None
+
+
+def _gate_families(gates: list[dict[str, Any]]) -> Iterator[Metric]:
+    yield _labelled(CounterMetricFamily, "gate_results", "Evaluations of a gate, by result.",
+                    ["group", "gate", "result"],
+                    (((row["group"], row["name"], result), row[result]) for row in gates
+                     for result in ("passed", "failed")))
+    yield _labelled(CounterMetricFamily, "gate_refusals", "Refused intents, by the first gate that failed.",
+                    ["group", "gate"], (((row["group"], row["name"]), row["first_failed"]) for row in gates))
+
+
+def _stage_family(latency: Mapping[str, Any]) -> Metric:
+    family = HistogramMetricFamily("cstd_stage_duration_seconds", "Duration of a stage of the trading process.",
+                                   labels=["stage"])
+    edges_ns = latency["edges_ns"]
+    for stage, histogram in latency["stages"].items():
+        buckets, below, at = [], 0, 0
+        for edge_ns in STAGE_EDGES_NS:
+            end = bisect_right(edges_ns, edge_ns)
+            below += sum(histogram["counts"][at:end])
+            at = end
+            buckets.append((repr(edge_ns / NS_PER_S), below))
+        buckets.append(("+Inf", sum(histogram["counts"])))
+        family.add_metric([stage], buckets, sum_value=histogram["sum_ns"] / NS_PER_S)
+    return family
+
+
+def _process_families(pids: Mapping[str, int]) -> Iterator[Metric]:
+    usage = {name: _process_usage(pid) for name, pid in pids.items()}
+    yield _labelled(GaugeMetricFamily, "process_resident_memory_bytes", "Resident memory of a process.", ["process"],
+                    (((name,), use[0]) for name, use in usage.items() if use))
+    yield _labelled(CounterMetricFamily, "process_cpu_seconds", "Processor time a process has used.", ["process"],
+                    (((name,), use[1]) for name, use in usage.items() if use))
+
+
+def _process_usage(pid: int) -> tuple[int, float] | None:
+    """Return (resident bytes, CPU seconds) of a process, None when it is gone."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    # The command name may hold spaces and parentheses; fields are counted after its last one.
+    fields = text.rpartition(")")[2].split()
+    ticks = int(fields[11]) + int(fields[12])
+    return int(fields[21]) * os.sysconf("SC_PAGE_SIZE"), ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _counter_families(counters: Mapping[str, int]) -> Iterator[Metric]:
+    for name, value in counters.items():
+        bare = name.removesuffix("_total")
+        if NAME_PATTERN.fullmatch(bare):
+            yield _counter(bare, f"Counter {bare.replace('_', ' ')} of the trading process.", value)

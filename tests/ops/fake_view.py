@@ -1,0 +1,280 @@
+"""A test double of the engine's view: a small seeded market that moves when told to. No part of the product.
+
+`python -m tests.ops.fake_view` serves the page with it, so that the page can be looked at without a venue.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from cstd.ops.board import PUBLISH_INTERVAL_S, BoardWriter
+from cstd.units import format_raw
+
+SPECS = [("BTC/USD", 1, 8, 1_042_356, 25_000_000), ("ETH/USD", 2, 8, 348_712, 900_000_000)]
+POLICY = [("idempotency", "policy.dedupe_window_s", "parents"), ("spread", "policy.spread_bps_max", "bps"),
+          ("depth", "policy.depth_value_min", "USD"), ("volume", "policy.volume_hour_min", "USD"),
+          ("slippage", "policy.exit_cost_bps_max", "bps"), ("time_in_force", "policy.deadline_ms", "ms"),
+          ("price", "policy.price_band_bps_max", "bps")]
+RISK = [("kill_switch", "risk.kill", ""), ("data_gap", "risk.evidence_s", "s"),
+        ("day_loss", "risk.day_loss_critical_bps", "bps"), ("drawdown", "risk.drawdown_critical_bps", "bps"),
+        ("position_count", "risk.positions_max", "positions"), ("total_exposure", "risk.exposure_bps_max", "USD"),
+        ("position_size", "risk.position_bps_max", "USD"), ("correlation", "risk.cluster_bps_max", "USD")]
+GATES = [(code, "policy", *row) for code, row in enumerate(POLICY, 1)]
+GATES += [(code, "risk", *row) for code, row in enumerate(RISK, 11)]
+VALUES = {1: (3, 400), 2: (1.5, 50), 3: (84_210, 10_000), 4: (9_120_000, 100_000), 5: (3.1, 25), 6: (1500, 2000),
+          7: (0.4, 100), 11: (0, 0), 12: (0.24, 5), 13: (12, 500), 14: (18, 1000), 15: (1, 10), 16: (25.1, 1500),
+          17: (25.1, 200), 18: (25.1, 600)}
+
+
+def edges_ns() -> np.ndarray:
+    """Return bucket edges of the shape the engine has: unit steps to 16 ns, then eight per power of two."""
+    edges = list(range(1, 17))
+    for index in range(16, 256):
+        edges.append((8 + (index - 16) % 8 + 1) << (4 + (index - 16) // 8 - 3))
+    return np.asarray(edges, dtype=np.int64)
+
+
+class FakeView:
+    """Implements EngineView from a seed; `step` moves the market by one tick of time."""
+
+    def __init__(self, seed: int = 7, mode: str = "practice") -> None:
+        self.random = random.Random(seed)
+        self.mode = mode
+        self.state = "ready"
+        self.kill = False
+        self.level = "normal"
+        self.steps = 0
+        self.wall_ns = 1_789_000_000_000_000_000
+        self.touch_raw = {name: price for name, _, _, price, _ in SPECS}
+        self.decision_rows: list[dict[str, object]] = []
+        self.order_rows: list[dict[str, object]] = []
+        self.fill_rows: list[dict[str, object]] = []
+        self.trades: list[dict[str, object]] = []
+        self.counter = dict.fromkeys(("frames", "book_updates", "intents", "orders", "fills", "resyncs"), 0)
+        self.edges = edges_ns()
+        self.stage_counts = {stage: np.zeros(256, dtype=np.int64) for stage in ("frame", "decision", "order", "send")}
+        self.stage_sums = dict.fromkeys(self.stage_counts, 0)
+        self.failing: set[str] = set()
+
+    def step(self) -> None:
+        """Move the market, judge an intent now and then, fill an order now and then."""
+        self.steps += 1
+        self.wall_ns += 250_000_000
+        for name, _, _, _, _ in SPECS:
+            self.touch_raw[name] += self.random.randint(-6, 6)
+        for key, by in (("frames", 40), ("book_updates", 38)):
+            self.counter[key] += by
+        self._observe()
+        self._trade()
+        if self.steps % 3 == 1:
+            self._decide()
+
+    def _observe(self) -> None:
+        for i, stage in enumerate(self.stage_counts):
+            for _ in range(40):
+                duration_ns = int(self.random.lognormvariate(6.2 + i * 0.8, 0.45))
+                self.stage_counts[stage][int(np.searchsorted(self.edges, duration_ns, side="right"))] += 1
+                self.stage_sums[stage] += duration_ns
+
+    def _trade(self) -> None:
+        name, precision, qty_precision, _, qty = self.random.choice(SPECS)
+        self.trades.insert(0, {
+            "instrument": name, "side": self.random.choice(("buy", "sell")),
+            "price": format_raw(self.touch_raw[name], precision),
+            "qty": format_raw(self.random.randint(1, qty), qty_precision), "wall_ns": self.wall_ns})
+        del self.trades[200:]
+
+    def _decide(self) -> None:
+        seq = len(self.decision_rows) + 1
+        name, precision, qty_precision, _, _ = SPECS[seq % len(SPECS)]
+        exit_ = seq % 4 == 0
+        failing = 0 if exit_ or seq % 5 else (2 if seq % 2 else 17)
+        row = self.explained(seq, name, precision, qty_precision, failing, exit_)
+        self.decision_rows.insert(0, row)
+        self.counter["intents"] += 1
+        if row["verdict"] == "approve":
+            self._order(row, name)
+
+    def explained(self, seq: int, name: str, precision: int, qty_precision: int, failing: int,
+                  exit_: bool) -> dict[str, object]:
+        """Return a decision as `why.explain` would."""
+        price_raw = self.touch_raw[name]
+        qty = format_raw(24_000 * (1 if name == "BTC/USD" else 30), qty_precision)
+        gates = []
+        for code, group, gate, key, unit in GATES:
+            value, limit = VALUES[code]
+            if code == failing:
+                value = limit * 1.4
+            gates.append({"gate": code, "group": group, "name": gate, "key": key, "unit": unit, "value": value,
+                          "limit": limit, "margin": round(limit - value, 4), "passed": code != failing,
+                          "recorded": exit_ and code in (2, 3), "reason": "over_limit" if code == failing else "passed",
+                          "would_pass": f"at most {limit} {unit}" if code == failing else None})
+        return {
+            "intent_seq": seq, "event_seq": self.steps * 41, "decided_wall_ns": self.wall_ns, "instrument": name,
+            "strategy": "rehearsal", "kind": "exit" if exit_ else "opening", "side": "sell" if exit_ else "buy",
+            "episode": seq // 2, "verdict": "refuse" if failing else "approve",
+            "first_failing": next((g["name"] for g in gates if g["gate"] == failing), None),
+            "qty_requested": qty, "qty_final": "0" if failing else qty, "counterfactual_qty": qty,
+            "price": format_raw(price_raw, precision), "bid": format_raw(price_raw, precision),
+            "ask": format_raw(price_raw + 1, precision), "level": self.level, "shadow": False,
+            "cl_ord_id": f"ct{hashlib.sha256(str(seq).encode()).hexdigest()[:16]}", "gates": gates,
+        }
+
+    def _order(self, row: dict[str, object], name: str) -> None:
+        filled = self.random.random() < 0.75
+        order = {
+            "cl_ord_id": row["cl_ord_id"], "order_id": f"O{row['intent_seq']:05}-ABCDE-FGHIJK", "symbol": name,
+            "side": row["side"], "status": "filled" if filled else "new", "order_qty": row["qty_final"],
+            "filled_qty": row["qty_final"] if filled else "0", "state": "filled" if filled else "open",
+            "limit_price": row["price"], "time_in_force": "ioc" if row["kind"] == "exit" else "gtd",
+            "post_only": row["kind"] == "opening", "kind": row["kind"], "intent_seq": row["intent_seq"],
+            "sent_wall_ns": self.wall_ns}
+        self.order_rows.insert(0, order)
+        self.counter["orders"] += 1
+        if filled:
+            self.counter["fills"] += 1
+            self.fill_rows.insert(0, {
+                "exec_id": f"T{row['intent_seq']:05}-KLMNO-PQRSTU", "cl_ord_id": row["cl_ord_id"], "symbol": name,
+                "side": row["side"], "qty": row["qty_final"], "price": row["price"], "fee": "0.0626",
+                "fee_asset": "USD", "wall_ns": self.wall_ns, "slippage_bps": -0.07,
+                "liquidity": "maker" if row["kind"] == "opening" else "taker"})
+
+    def _fails(self, name: str) -> None:
+        if name in self.failing:
+            raise RuntimeError(f"{name} is told to fail")
+
+    def status(self) -> dict[str, object]:
+        """See EngineView."""
+        self._fails("status")
+        return {
+            "pid": os.getpid(), "mode": self.mode, "state": self.state, "ready": self.state == "ready",
+            "boot_epoch": 3, "kill": self.kill, "level": self.level, "instruments": [spec[0] for spec in SPECS],
+            "kill_reason": "operator" if self.kill else None, "kill_hold": False,
+            "state_reason": None if self.state == "ready" else "told so", "shadow": False, "strategy": "rehearsal",
+            "version": "0.1.0", "config_hash": "5f" * 32, "uptime_s": self.steps * 0.25, "wall_ns": self.wall_ns,
+            "event_seq": self.steps * 41,
+            "links": {"public": {"up": True, "age_ns": 12_000_000, "reconnects": 0},
+                      "private": {"up": True, "age_ns": 410_000_000, "reconnects": 1}},
+            "deadman": {"armed": True, "remaining_s": 48.5},
+            "journal": {"seq": self.steps * 44, "synced_seq": self.steps * 44 - 9, "lag_ms": 3.2,
+                        "bytes": self.steps * 9_000, "error": None},
+            "digest": hashlib.sha256(str(self.steps).encode()).hexdigest(), "children": {"reader": True}}
+
+    def instruments(self) -> list[dict[str, object]]:
+        """See EngineView."""
+        self._fails("instruments")
+        return [{
+            "name": name, "price_precision": precision, "qty_precision": qty_precision,
+            "tick": format_raw(1, precision), "qty_min": "0.00005", "cost_min": "0.5", "state": "verified",
+            "fault": None, "evidence_age_ns": 24_000_000, "resyncs": 0, "checksums_ok": self.steps * 19,
+            "checksums_bad": 0, "updates": self.steps * 19, "tradable": True, "venue_state": "online", "off": False,
+            "volume_hour": "9120000.00"} for name, precision, qty_precision, _, _ in SPECS]
+
+    def books(self, depth: int) -> list[dict[str, object]]:
+        """See EngineView."""
+        self._fails("books")
+        books = []
+        for name, precision, qty_precision, _, qty in SPECS:
+            touch = self.touch_raw[name]
+            shape = random.Random(f"{name}{self.steps // 2}")
+            own = 24_000 if self.steps % 6 < 3 else 0
+            bids = [(touch - i * shape.choice((1, 1, 2)) - i, int(qty * shape.uniform(0.05, 1.0)), own if not i else 0)
+                    for i in range(depth)]
+            asks = [(touch + 1 + i * shape.choice((1, 1, 2)) + i, int(qty * shape.uniform(0.05, 1.0)), 0)
+                    for i in range(depth)]
+            books.append({"name": name, "price_precision": precision, "qty_precision": qty_precision, "verified": True,
+                          "checksum": 3_310_070_434, "bids": sorted(bids, reverse=True), "asks": sorted(asks)})
+        return books
+
+    def positions(self) -> list[dict[str, object]]:
+        """See EngineView."""
+        return [{"instrument": "BTC/USD", "asset": "BTC", "qty": "0.00024000", "entry_price": "104235.6",
+                 "mark_price": format_raw(self.touch_raw["BTC/USD"], 1), "value": "25.02", "unrealized_pnl": "-0.04",
+                 "realized_pnl": "-0.31", "user_qty": "0.05000000", "dust": False}]
+
+    def equity(self) -> dict[str, object]:
+        """See EngineView."""
+        return {"currency": "USD", "equity": "9999.65", "capital": "10000", "cash": "9974.63", "peak": "10000.00",
+                "day_start": "10000.00", "day_loss_bps": 0.35, "drawdown_bps": 0.35, "exposure": "25.02",
+                "realized_pnl": "-0.31", "unrealized_pnl": "-0.04", "fees": "0.25", "turnover_day": "150.12"}
+
+    def orders(self, *, all_: bool, limit: int, offset: int = 0) -> list[dict[str, object]]:
+        """See EngineView."""
+        rows = self.order_rows if all_ else [row for row in self.order_rows if row["state"] == "open"]
+        return rows[offset: offset + limit]
+
+    def fills(self, *, all_: bool, limit: int, offset: int = 0) -> list[dict[str, object]]:
+        """See EngineView."""
+        return self.fill_rows[offset: offset + limit]
+
+    def decision_count(self) -> int:
+        """See EngineView."""
+        return len(self.decision_rows)
+
+    def decisions(self, limit: int) -> list[dict[str, object]]:
+        """See EngineView."""
+        return self.decision_rows[:limit]
+
+    def find_decision(self, id_: str) -> dict[str, object] | None:
+        """See EngineView."""
+        return next((row for row in self.decision_rows if id_ in (str(row["intent_seq"]), row["cl_ord_id"])), None)
+
+    def gates(self) -> list[dict[str, object]]:
+        """See EngineView."""
+        return [{"gate": code, "name": name, "group": group, "key": key, "unit": unit, "limit": VALUES[code][1],
+                 "last_value": VALUES[code][0], "last_pass": True, "passed": self.steps, "failed": code % 3,
+                 "first_failed": code % 2} for code, group, name, key, unit in GATES]
+
+    def counters(self) -> dict[str, int]:
+        """See EngineView."""
+        return self.counter
+
+    def latency(self) -> dict[str, object]:
+        """See EngineView."""
+        return {"edges_ns": self.edges, "stages": {
+            stage: {"counts": counts, "sum_ns": self.stage_sums[stage]} for stage, counts in self.stage_counts.items()}}
+
+    def tape(self, limit: int) -> list[dict[str, object]]:
+        """See EngineView."""
+        return self.trades[:limit]
+
+
+def main() -> int:
+    """Serve the page with this double behind it until interrupted."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--listen", default="127.0.0.1:0")
+    parser.add_argument("--seconds", type=float, default=3600.0)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as directory:
+        view, board = FakeView(), BoardWriter(Path(directory) / "board")
+        for _ in range(120):
+            view.step()
+            board.publish(view)
+        reader = subprocess.Popen([sys.executable, "-m", "cstd.ops.reader", "--board", str(board.path), "--listen",
+                                   args.listen, "--parent", str(os.getpid())])
+        end_s = time.monotonic() + args.seconds
+        try:
+            while time.monotonic() < end_s and reader.poll() is None:
+                view.step()
+                board.publish(view)
+                time.sleep(PUBLISH_INTERVAL_S)
+        except KeyboardInterrupt:
+            return 0
+        finally:
+            reader.terminate()
+            reader.wait()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -21,14 +21,6 @@ static inline int cstd_why(const cstd_decision_row *row, int gate) {
     return row->reason[gate < CSTD_GATE_KILL_SWITCH ? gate - 1 : gate - 4];
 }
 
-static inline unsigned cstd_failed_mask(const cstd_decision_row *row) {
-    unsigned failed = 0;
-    for (int i = 0; i < CSTD_GATES; i++) {
-        failed |= (unsigned)(row->reason[i] != CSTD_WHY_PASSED) << i;
-    }
-    return failed;
-}
-
 /* What the grace for an unverified book covers: everything that reads it. What the venue would not take stays refused. */
 static inline unsigned cstd_graced_mask(int price_why) {
     unsigned mask = CSTD_BIT(CSTD_GATE_DATA_GAP) | CSTD_BIT(CSTD_GATE_SPREAD) | CSTD_BIT(CSTD_GATE_DEPTH) | CSTD_BIT(CSTD_GATE_SLIPPAGE);
@@ -127,11 +119,11 @@ static inline int cstd_propose(cstd_decision_row *row, int verdict, int64_t qty_
 static inline int cstd_verdict_opening(const cstd_case *c, unsigned refusing) {
     cstd_decision_row *row = c->row;
     const cstd_gate_input *in = c->input;
-    unsigned reducing = cstd_sized_mask(row, 1);
     int8_t by;
     if (refusing == 0 && c->facts->cap_level_qty >= in->qty_raw) {
         return cstd_propose(row, CSTD_APPROVE, in->qty_raw, CSTD_GATE_NONE);
     }
+    unsigned reducing = cstd_sized_mask(row, 1);
     int first = refusing ? cstd_gate_code(__builtin_ctz(refusing)) : CSTD_GATE_KILL_SWITCH;
     if ((refusing & ~cstd_sized_mask(row, 0)) == 0) {
         int64_t would_pass = cstd_capped_qty(c, refusing, &by);
@@ -214,6 +206,7 @@ cstd_gates_evaluate(const cstd_gate_input *input, const cstd_limits *limits, cst
     cstd_facts_money(&facts, input);
     cstd_facts_walk(&facts, input, limits);
     facts.cap_level_qty = cstd_level_cap(input, limits);
+    facts.failed = 0;
 
     cstd_gate_idempotency(&c);
     cstd_gate_spread(&c);
@@ -236,8 +229,8 @@ cstd_gates_evaluate(const cstd_gate_input *input, const cstd_limits *limits, cst
     cstd_gate_correlation(&c);
 
     cstd_row_head(row, input, &facts, limits);
-    unsigned failed = cstd_failed_mask(row);
-    unsigned refusing = failed & cstd_refusing_mask(input, limits, row);
+    unsigned failed = facts.failed;
+    unsigned refusing = failed ? failed & cstd_refusing_mask(input, limits, row) : 0;
     row->policy_pass_mask = (uint16_t)(~failed & ((1u << CSTD_POLICY_GATES) - 1));
     row->risk_pass_mask = (uint16_t)((~failed >> CSTD_POLICY_GATES) & ((1u << CSTD_RISK_GATES) - 1));
     row->recorded_mask = (uint16_t)(failed & ~refusing);

@@ -12,6 +12,7 @@ typedef struct {
     int64_t top_bid; /* best of all, ours included: nothing of ours may cross it */
     int64_t top_ask;
     int64_t mid2;    /* bid + ask, 0 when there is no mid */
+    cstd_whole mid;  /* the same as a divisor */
     int sane;        /* price, quantity and scales are inside the domain */
     int money_why;   /* CSTD_WHY_PASSED, or why the notional is not known */
     uint64_t rate_up;
@@ -23,7 +24,6 @@ typedef struct {
     int thin;       /* the visible side ends before the quantity */
     int64_t depth;  /* value within the band, account currency, rounded down */
     int64_t exit_cost_mbps;
-    cstd_u128 shortfall2; /* twice the quote value lost against mid, at scale */
     /* caps: the largest notional, or quantity, that the gate lets pass */
     int64_t cap_turnover;
     int64_t cap_depth;
@@ -33,6 +33,7 @@ typedef struct {
     int64_t cap_cluster;
     int64_t cap_slippage_qty;
     int64_t cap_level_qty;
+    unsigned failed; /* bit i: reason[i] is not "passed" */
 } cstd_facts;
 
 static inline int64_t cstd_visible(const cstd_level *level) {
@@ -64,6 +65,7 @@ static inline void cstd_facts_prices(cstd_facts *facts, const cstd_gate_input *i
     facts->ask = input->asks ? cstd_best_of_others(input->asks, CSTD_NO_ASK) : CSTD_NO_ASK;
     int ok = cstd_price_sane(facts->bid) && cstd_price_sane(facts->ask) && facts->bid < facts->ask;
     facts->mid2 = ok ? facts->bid + facts->ask : 0;
+    facts->mid = cstd_whole_of((uint64_t)facts->mid2);
 }
 
 /* Conversion goes against us: an order is valued at the rate plus the haircut, what stands in the book at the rate
@@ -96,7 +98,9 @@ static inline void cstd_facts_money(cstd_facts *facts, const cstd_gate_input *in
     if (cstd_mul_overflows(quote, facts->rate_up, &product)) {
         return;
     }
-    product = cstd_div_up(product, scale);
+    uint64_t rest;
+    product = cstd_div_scale(product, facts->scale, &rest);
+    product += rest != 0;
     if (product >= INT64_MAX) {
         return;
     }
@@ -135,49 +139,78 @@ static inline int64_t cstd_band_edge(int64_t mid2, int64_t band_mbps, int sells)
     return (int64_t)(sells ? cstd_div_up(product, 2 * CSTD_MBPS_PER_UNIT) : cstd_div_down(product, 2 * CSTD_MBPS_PER_UNIT));
 }
 
-/* One pass over the exit side, best first: value within the band, and what taking the quantity would cost. Our own
- * resting quantity is not there for us (systems 1.10). */
+/* Value of what others offer on one side up to the edge of the band, best first, in price × quantity raw. *bad is not
+ * 0 where a number is out of the domain: the bits of all levels are gathered and looked at once, so that the loop has
+ * no branch but its ends. Called with a constant `sells`, which makes two loops of it. */
+static inline __attribute__((always_inline)) cstd_u128
+cstd_band_value(const cstd_side *side, int64_t edge, int sells, uint64_t *bad) {
+    const cstd_level *level = side->level + side->end, *worst = side->level + side->first;
+    cstd_u128 value = 0;
+    uint64_t prices = 0, quantities = 0;
+    while (level > worst) {
+        int64_t price = (--level)->price_raw, visible = cstd_max64(cstd_visible(level), 0);
+        if (sells ? price < edge : price > edge) {
+            break;
+        }
+        prices |= (uint64_t)(price - 1);
+        quantities |= (uint64_t)visible;
+        value += (cstd_u128)(uint64_t)price * (uint64_t)visible;
+    }
+    *bad = (prices / CSTD_PRICE_RAW_MAX) | (quantities / (2 * (uint64_t)CSTD_QTY_RAW_MAX));
+    return value;
+}
+
+/* What taking the quantity would cost, best level first: facts->shortfall2, thin and exit_cost_mbps. */
+static inline void cstd_walk_cost(cstd_facts *facts, const cstd_side *side, int sells, int64_t qty) {
+    int64_t left = qty;
+    cstd_u128 shortfall2 = 0;
+    for (int i = side->end - 1; i >= side->first && left > 0; i--) {
+        int64_t visible = cstd_visible(&side->level[i]), price2 = 2 * side->level[i].price_raw;
+        if (visible <= 0) {
+            continue;
+        }
+        if (!cstd_price_sane(side->level[i].price_raw)) {
+            facts->book_why = CSTD_WHY_OVERFLOW;
+            return;
+        }
+        int64_t away2 = cstd_max64(sells ? facts->mid2 - price2 : price2 - facts->mid2, 0);
+        if (visible >= qty) { /* the first level takes it all: the usual case needs no second division */
+            left = 0;
+            facts->exit_cost_mbps = cstd_mbps_of_whole((uint64_t)away2, facts->mid);
+            break;
+        }
+        int64_t take = cstd_min64(visible, left);
+        shortfall2 += (cstd_u128)(uint64_t)away2 * (uint64_t)take;
+        left -= take;
+        if (left == 0) {
+            facts->exit_cost_mbps = cstd_mbps_up(shortfall2, (cstd_u128)(uint64_t)facts->mid2 * (uint64_t)qty);
+        }
+    }
+    facts->thin = left > 0;
+}
+
+/* The exit side: value within the band, and what taking the quantity would cost. Our own resting quantity is not
+ * there for us (systems 1.10). */
 static inline void cstd_facts_walk(cstd_facts *facts, const cstd_gate_input *input, const cstd_limits *limits) {
     int sells = (input->kind == CSTD_OPENING) == (input->side == CSTD_BUY);
     const cstd_side *side = sells ? input->bids : input->asks;
     facts->depth = 0;
     facts->exit_cost_mbps = INT64_MAX;
-    facts->shortfall2 = 0;
     facts->thin = 1;
     facts->book_why = facts->mid2 ? CSTD_WHY_PASSED : CSTD_WHY_NO_BOOK;
     if (!facts->mid2 || !facts->sane) {
         return;
     }
-    int64_t edge = cstd_band_edge(facts->mid2, limits->depth_band_mbps, sells), left = input->qty_raw;
-    cstd_u128 value = 0, shortfall2 = 0, product = 0;
-    for (int i = side->end - 1; i >= side->first; i--) {
-        int64_t price = side->level[i].price_raw, visible = cstd_visible(&side->level[i]);
-        int inside = sells ? price >= edge : price <= edge;
-        if (visible <= 0) {
-            continue;
-        }
-        if (!inside && left == 0) {
-            break;
-        }
-        if (!cstd_price_sane(price) || visible > CSTD_QTY_RAW_MAX) {
-            facts->book_why = CSTD_WHY_OVERFLOW;
-            return;
-        }
-        int64_t take = cstd_min64(visible, left), away2 = sells ? facts->mid2 - 2 * price : 2 * price - facts->mid2;
-        value += inside ? (cstd_u128)price * (uint64_t)visible : 0;
-        shortfall2 += (cstd_u128)cstd_max64(away2, 0) * (uint64_t)take;
-        left -= take;
-    }
-    if (cstd_mul_overflows(value, facts->rate_down, &product)) {
+    cstd_u128 product = 0;
+    uint64_t bad, rest;
+    int64_t edge = cstd_band_edge(facts->mid2, limits->depth_band_mbps, sells);
+    cstd_u128 value = sells ? cstd_band_value(side, edge, 1, &bad) : cstd_band_value(side, edge, 0, &bad);
+    if (bad || cstd_mul_overflows(value, facts->rate_down, &product)) {
         facts->book_why = CSTD_WHY_OVERFLOW;
         return;
     }
-    facts->depth = cstd_saturate_u(cstd_div_down(product, facts->scale));
-    facts->shortfall2 = shortfall2;
-    facts->thin = left > 0;
-    if (!facts->thin) {
-        facts->exit_cost_mbps = cstd_mbps_up(shortfall2, (cstd_u128)facts->mid2 * (uint64_t)input->qty_raw);
-    }
+    facts->depth = cstd_saturate_u(cstd_div_scale(product, facts->scale, &rest));
+    cstd_walk_cost(facts, side, sells, input->qty_raw);
 }
 
 /* The largest quantity worth at most `cap_acct_raw` at the order's own price. */

@@ -17,6 +17,7 @@ static inline void cstd_policy_result(const cstd_case *c, int gate, int why, int
     c->row->policy_value[gate - 1] = value;
     c->row->policy_limit[gate - 1] = limit;
     c->row->reason[gate - 1] = (int8_t)why;
+    c->facts->failed |= (unsigned)(why != CSTD_WHY_PASSED) << (gate - 1);
 }
 
 /* Gate 1, idempotency and churn.
@@ -32,7 +33,7 @@ static inline void cstd_gate_idempotency(const cstd_case *c) {
     int64_t turnover_max = cstd_bps_of(in->equity_acct_raw, lim->turnover_day_max_bps);
     int64_t value = cstd_add_saturated(in->parents_instrument_hour, 1), limit = lim->parents_instrument_hour_max;
     int why = CSTD_WHY_PASSED;
-    c->facts->cap_turnover = cstd_saturate((cstd_i128)turnover_max - in->turnover_day_acct_raw);
+    c->facts->cap_turnover = cstd_sub_saturated(turnover_max, in->turnover_day_acct_raw);
     if (in->id_seen && !in->rejudge) {
         why = CSTD_WHY_ID_SEEN;
     } else if (in->instrument_off || in->losing_round_trips >= lim->losing_round_trips_max) {
@@ -64,7 +65,7 @@ static inline void cstd_gate_spread(const cstd_case *c) {
     int64_t mid2 = c->facts->mid2, value = INT64_MAX;
     int why = CSTD_WHY_NO_BOOK;
     if (mid2) {
-        value = cstd_mbps_up(2 * (cstd_u128)(c->facts->ask - c->facts->bid), (cstd_u128)mid2);
+        value = cstd_mbps_of_whole(2 * (uint64_t)(c->facts->ask - c->facts->bid), c->facts->mid);
         why = value <= c->limits->spread_max_mbps ? CSTD_WHY_PASSED : CSTD_WHY_OVER_LIMIT;
     }
     cstd_policy_result(c, CSTD_GATE_SPREAD, why, value, c->limits->spread_max_mbps);
@@ -129,17 +130,17 @@ static inline void cstd_gate_slippage(const cstd_case *c) {
     const cstd_gate_input *in = c->input;
     const cstd_limits *lim = c->limits;
     cstd_facts *facts = c->facts;
-    int64_t budget = cstd_saturate((cstd_i128)cstd_min64(lim->exit_cost_max_mbps, 1LL << 24) - in->markout_allowance_mbps);
+    int64_t budget = cstd_sub_saturated(cstd_min64(lim->exit_cost_max_mbps, 1LL << 24), in->markout_allowance_mbps);
     int64_t value = cstd_add_saturated(facts->exit_cost_mbps, cstd_max64(in->markout_allowance_mbps, 0));
     int64_t limit = lim->exit_cost_max_mbps;
-    cstd_i128 paid = (cstd_i128)in->slippage_day_acct_raw * CSTD_MBPS_PER_UNIT;
     int why = CSTD_WHY_PASSED;
     facts->cap_slippage_qty = CSTD_NO_CAP;
     if (in->day_start_equity_acct_raw <= 0 || in->markout_allowance_mbps < 0 || in->slippage_fills < 0 || !facts->sane) {
         why = CSTD_WHY_BAD_INPUT;
     } else if (facts->book_why) {
         why = facts->book_why;
-    } else if (paid > (cstd_i128)lim->slippage_day_max_mbps * in->day_start_equity_acct_raw) {
+    } else if ((cstd_i128)in->slippage_day_acct_raw * CSTD_MBPS_PER_UNIT >
+               (cstd_i128)lim->slippage_day_max_mbps * in->day_start_equity_acct_raw) {
         why = CSTD_WHY_SLIPPAGE_DAY, limit = lim->slippage_day_max_mbps;
         value = cstd_mbps_up((cstd_u128)cstd_max64(in->slippage_day_acct_raw, 0), (cstd_u128)in->day_start_equity_acct_raw);
     } else if (in->slippage_fills >= lim->slippage_p95_fills_min && in->slippage_p95_mbps > lim->slippage_p95_max_mbps) {
@@ -224,8 +225,9 @@ static inline void cstd_gate_price_exit(const cstd_case *c) {
     cstd_policy_result(c, CSTD_GATE_PRICE, why, value, collar);
 }
 
-static inline int64_t cstd_distance_mbps(int64_t price2, int64_t from2) {
-    return cstd_mbps_up((cstd_u128)(price2 > from2 ? price2 - from2 : from2 - price2), (cstd_u128)from2);
+static inline int64_t cstd_distance_mbps(int64_t price2, cstd_whole from2) {
+    int64_t away = price2 - (int64_t)from2.divisor;
+    return cstd_mbps_of_whole((uint64_t)(away < 0 ? -away : away), from2);
 }
 
 /* Gate 7, price.
@@ -244,7 +246,7 @@ static inline void cstd_gate_price(const cstd_case *c) {
         why = CSTD_WHY_NO_BOOK;
     } else if (!why) {
         int crosses = in->side == CSTD_BUY ? in->price_raw >= c->facts->top_ask : in->price_raw <= c->facts->top_bid;
-        value = cstd_distance_mbps(2 * in->price_raw, mid2);
+        value = cstd_distance_mbps(2 * in->price_raw, c->facts->mid);
         if (crosses) {
             why = CSTD_WHY_CROSSING;
         } else if (value > limit) {
@@ -253,9 +255,11 @@ static inline void cstd_gate_price(const cstd_case *c) {
             why = CSTD_WHY_BAD_INPUT;
         } else if (reference == 0 && in->reference_required) {
             why = CSTD_WHY_NO_REFERENCE;
-        } else if (reference && cstd_distance_mbps(in->price_raw, reference) > lim->reference_band_mbps) {
-            why = CSTD_WHY_REFERENCE;
-            value = cstd_distance_mbps(in->price_raw, reference), limit = lim->reference_band_mbps;
+        } else if (reference) {
+            int64_t away = cstd_distance_mbps(in->price_raw, cstd_whole_of((uint64_t)reference));
+            if (away > lim->reference_band_mbps) {
+                why = CSTD_WHY_REFERENCE, value = away, limit = lim->reference_band_mbps;
+            }
         }
     }
     cstd_policy_result(c, CSTD_GATE_PRICE, why, value, limit);

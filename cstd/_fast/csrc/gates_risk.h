@@ -8,6 +8,7 @@ static inline void cstd_risk_result(const cstd_case *c, int gate, int why, int64
     c->row->risk_value[i] = value;
     c->row->risk_limit[i] = limit;
     c->row->reason[CSTD_POLICY_GATES + i] = (int8_t)why;
+    c->facts->failed |= (unsigned)(why != CSTD_WHY_PASSED) << (CSTD_POLICY_GATES + i);
 }
 
 static inline int cstd_level_of(const cstd_gate_input *input) {
@@ -43,7 +44,7 @@ static inline void cstd_gate_kill_switch(const cstd_case *c) {
     static const int8_t by_state[] = {CSTD_WHY_PASSED, CSTD_WHY_PAUSED, CSTD_WHY_NOT_READY, CSTD_WHY_HALTED, CSTD_WHY_PARITY_HALT};
     const cstd_gate_input *in = c->input;
     int level = cstd_level_of(in);
-    int explained = c->row->reason[CSTD_POLICY_GATES + 2] || c->row->reason[CSTD_POLICY_GATES + 3];
+    int explained = (c->facts->failed >> (CSTD_POLICY_GATES + 2) & 3) != 0;
     int known = in->trading_state >= 0 && in->trading_state < (int)sizeof by_state;
     int why = known ? by_state[in->trading_state] : CSTD_WHY_BAD_INPUT;
     if (in->kill_latched) {
@@ -96,7 +97,8 @@ static inline void cstd_gate_data_gap(const cstd_case *c) {
  * that is there makes none. Limit: risk.positions_max, 10. On fail: refuse. */
 static inline void cstd_gate_position_count(const cstd_case *c) {
     const cstd_gate_input *in = c->input;
-    int64_t value = cstd_add_saturated(in->positions_count, in->instrument_has_position ? 0 : 1);
+    int adds = in->kind == CSTD_OPENING && !in->instrument_has_position;
+    int64_t value = cstd_add_saturated(in->positions_count, adds);
     int why = value <= c->limits->positions_max ? CSTD_WHY_PASSED : CSTD_WHY_OVER_LIMIT;
     if (in->positions_count < 0) {
         why = CSTD_WHY_BAD_INPUT;
@@ -108,15 +110,16 @@ static inline void cstd_gate_position_count(const cstd_case *c) {
  * of equity. Returns the cap on this order's notional. */
 static inline int64_t cstd_gate_share(const cstd_case *c, int gate, int64_t standing, int64_t max_bps, int refused_why) {
     int64_t limit = cstd_bps_of(c->input->equity_acct_raw, max_bps);
-    int64_t value = cstd_add_saturated(standing, c->facts->notional);
+    int64_t adds = c->input->kind == CSTD_OPENING ? c->facts->notional : 0; /* an exit adds nothing */
+    int64_t value = cstd_add_saturated(standing, adds);
     int why = refused_why ? refused_why : c->facts->money_why;
     if (!why && standing < 0) {
         why = CSTD_WHY_BAD_INPUT;
-    } else if (!why && (cstd_i128)standing + c->facts->notional > limit) {
+    } else if (!why && value > limit) {
         why = CSTD_WHY_OVER_LIMIT;
     }
     cstd_risk_result(c, gate, why, value, limit);
-    return cstd_max64(cstd_saturate((cstd_i128)limit - cstd_max64(standing, 0)), 0);
+    return cstd_max64(limit - cstd_max64(standing, 0), 0);
 }
 
 /* Gate 16, total exposure.

@@ -46,7 +46,7 @@ PR_SET_PDEATHSIG = 1
 
 SIGHT = web.AppKey("sight", Sight)
 REGISTRY = web.AppKey("registry", CollectorRegistry)
-WEBSOCKETS = web.AppKey("websockets", set[Any])
+WEBSOCKETS: web.AppKey[set[Any]] = web.AppKey("websockets", set[Any])
 OPENAPI = web.AppKey("openapi", bytes)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import mmap
 import os
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
+from typing import IO, TypedDict
 
 from cstd._fast import journal as fast
 from cstd._fast import journal_scan
@@ -103,7 +102,7 @@ def open_journal(
 
 
 def _open_locked(
-    directory: Path, ring_path: Path, ring_bytes: int, segment_bytes: int, sync_interval_ms: int, lock_file: object
+    directory: Path, ring_path: Path, ring_bytes: int, segment_bytes: int, sync_interval_ms: int, lock_file: IO[bytes]
 ) -> Journal:
     tail = _find_tail(directory) or _begin(directory, ring_path, segment_bytes)
     ring = _find_ring_tail(ring_path, tail, ring_bytes)
@@ -157,7 +156,7 @@ def _find_tail(directory: Path) -> _Tail | None:
         number, path = segments.pop()
         try:
             tail = _scan_last_segment(number, path, head)
-        except _UnfinishedSegment:
+        except _UnfinishedSegmentError:
             # The crash came while the file was being made; nothing had been promised in it.
             cut_bytes += path.stat().st_size
             reason = f"{path.name} had no whole header and was removed"
@@ -176,28 +175,20 @@ def _find_tail(directory: Path) -> _Tail | None:
     return None
 
 
-class _UnfinishedSegment(Exception):
+class _UnfinishedSegmentError(Exception):
     """The last segment has no whole header and nothing in it was ever synced."""
 
 
 def _scan_last_segment(number: int, path: Path, head: files.Head | None) -> _Tail:
-    promised = head.segment_bytes if head is not None and head.segment == number else 0
-    with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
-    with closing(data) if size else _nothing():
-        try:
-            header = files.read_segment_header(path, data)
-        except VerificationError:
-            if promised:
-                raise
-            raise _UnfinishedSegment from None
-        return _scan_blocks(number, path, data, header, head if promised else None)
-
-
-def _nothing() -> closing[mmap.mmap]:
-    """Return a context manager that closes an anonymous map: an empty file cannot be mapped."""
-    return closing(mmap.mmap(-1, 1))
+    promised = head is not None and head.segment == number
+    data = files.mapped(path)
+    try:
+        header = files.read_segment_header(path, data)
+    except VerificationError:
+        if promised:
+            raise
+        raise _UnfinishedSegmentError from None
+    return _scan_blocks(number, path, data, header, head if promised else None)
 
 
 def _scan_blocks(
@@ -217,7 +208,6 @@ def _scan_blocks(
     tail = _Tail(header.journal_id, number, cursor.offset, cursor.next_index, cursor.next_seq, cursor.prev)
     error = fault_error(fault, cursor, path)
     cut = len(data) - cursor.offset
-    del cursor  # it borrows the map, which the caller closes
     if not proven:
         raise error or files.damaged(
             "the segment does not hold the block that the head knows", path, offset=tail.offset, seq=tail.next_seq)

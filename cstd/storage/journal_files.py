@@ -82,6 +82,13 @@ def segment_paths(directory: Path) -> list[tuple[int, Path]]:
     return sorted(found)
 
 
+def mapped(path: Path) -> mmap.mmap | bytes:
+    """Return the file's bytes as a read-only map, freed with its last user; an empty file cannot be mapped."""
+    with path.open("rb") as file:
+        empty = os.fstat(file.fileno()).st_size == 0
+        return b"" if empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
 def damaged(message: str, path: Path, *, offset: int, **place: object) -> VerificationError:
     """Return the error for a file that is not what was written, with its place."""
     where = {"file": path.name, "offset": offset, **place}
@@ -94,14 +101,15 @@ def read_segment_header(path: Path, data: bytes | mmap.mmap) -> SegmentHeader:
     if len(data) < _SEGMENT.size:
         raise damaged(f"the segment header is cut after {len(data)} of {_SEGMENT.size} bytes", path, offset=0)
     raw = bytes(data[: _SEGMENT.size])
-    magic, version, header_bytes, number, first_index, first_seq, created, journal_id, prev, digest = _SEGMENT.unpack(raw)
+    magic, version, header_bytes, *rest = _SEGMENT.unpack(raw)
+    number, first_index, first_seq, created_wall_ns, journal_id, prev, digest = rest
     if magic != b"CSTDSEG1":
         raise damaged("not a journal segment: the magic differs", path, offset=0)
     if journal_scan.sha256(raw[:_SEGMENT_HASHED]) != digest:
         raise damaged("the segment header does not match its hash", path, offset=0)
     if version != VERSION or header_bytes != _SEGMENT.size:
         raise damaged(f"segment format version {version} is not known, {VERSION} is", path, offset=8)
-    return SegmentHeader(number, first_index, first_seq, created, journal_id, prev, digest)
+    return SegmentHeader(number, first_index, first_seq, created_wall_ns, journal_id, prev, digest)
 
 
 def read_head(directory: Path) -> Head | None:
@@ -154,7 +162,7 @@ def link_ring(directory: Path, ring_path: Path) -> None:
     """Leave a link to the ring in the journal directory, so that a reader finds it."""
     link = directory / RING_LINK_NAME
     target = os.path.relpath(ring_path, directory) if ring_path.parent == directory.parent else str(ring_path)
-    if link.is_symlink() and os.readlink(link) == target:
+    if link.is_symlink() and str(link.readlink()) == target:
         return
     link.unlink(missing_ok=True)
     link.symlink_to(target)

@@ -8,7 +8,6 @@ something is missing.
 from __future__ import annotations
 
 import mmap
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,9 +111,7 @@ class _Walk:
             if number != place:
                 missing = self.directory / f"segment-{place:06d}.cstd"
                 raise files.damaged("the segment is missing", missing, offset=0, seq=self.next_seq)
-            with path.open("rb") as file:
-                size = os.fstat(file.fileno()).st_size
-                yield path, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
+            yield path, files.mapped(path)
 
     def _enter(self, path: Path, data: mmap.mmap | bytes) -> BlockCursor:
         """Check the segment's header against what must come next and return a cursor on its first block."""
@@ -134,7 +131,8 @@ class _Walk:
                     block=self.next_index, seq=self.next_seq)
         self.report.segments = number
         cursor = BlockCursor(
-            data, offset=files.SegmentHeader.BYTES, prev=header.hash, next_index=self.next_index, next_seq=self.next_seq)
+            data, offset=files.SegmentHeader.BYTES, prev=header.hash,
+            next_index=self.next_index, next_seq=self.next_seq)
         self._look_for_head(cursor)
         return cursor
 
@@ -185,14 +183,14 @@ class _Walk:
         if self.head is None and self.report.blocks:
             raise files.damaged("the head is missing", self.directory / files.HEAD_NAME, offset=0)
         fresh = [record for record in self._pending() if record.seq >= self.next_seq]
-        same_boot = self.ring is not None and self.ring.boot_id == files.boot_id()
         joins = not fresh or fresh[0].seq == self.next_seq
-        if self.ring is not None and self.ring.journal_id == self.journal_id and same_boot:
-            if not joins or self.ring.synced_seq >= self.next_seq:
-                raise VerificationError(
-                    f"{self.directory}: the segments end at seq {self.next_seq - 1}, but the ring knows that"
-                    f" {self.ring.synced_seq} were on disk",
-                    place={"file": self.segments[-1][1].name, "seq": self.next_seq, "block": self.next_index})
+        ring = self.ring
+        is_ours_now = ring is not None and ring.journal_id == self.journal_id and ring.boot_id == files.boot_id()
+        if ring is not None and is_ours_now and (not joins or ring.synced_seq >= self.next_seq):
+            raise VerificationError(
+                f"{self.directory}: the segments end at seq {self.next_seq - 1}, but the ring knows that"
+                f" {ring.synced_seq} were on disk",
+                place={"file": self.segments[-1][1].name, "seq": self.next_seq, "block": self.next_index})
         self.ring_tail = fresh if joins else []
         self.report.records = self.next_seq - 1
         self.report.ring_records = len(self.ring_tail)

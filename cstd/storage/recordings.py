@@ -125,13 +125,10 @@ def decimal_seconds_to_ns(text: bytes) -> int | None:
     sign, whole, fraction, exponent = match.groups()
     fraction = fraction or b""
     shift = 9 + int(exponent or 0) - len(fraction)
-    digits = int(whole + fraction)
-    if shift >= 0:
-        ns = digits * 10**shift
-    else:
-        ns, rest = divmod(digits, 10**-shift)
-        if rest:
-            return None
+    scale: int = 10 ** abs(shift)
+    ns, rest = (int(whole + fraction) * scale, 0) if shift >= 0 else divmod(int(whole + fraction), scale)
+    if rest:
+        return None
     return -ns if sign else ns
 
 

@@ -77,8 +77,8 @@ def _book_acknowledgement(message: dict[str, Any], subscription: dict[str, Any],
     if not isinstance(pair, str):
         raise _malformed("an acknowledgement without its pair", text)
     if status == "error":
-        return msgspec.json.encode(
-            {"method": "subscribe", "success": False, "symbol": v2_name(pair), "error": str(message.get("errorMessage"))})
+        reason = str(message.get("errorMessage"))
+        return msgspec.json.encode({"method": "subscribe", "success": False, "symbol": v2_name(pair), "error": reason})
     result = {"channel": "book", "depth": subscription.get("depth"), "snapshot": True, "symbol": v2_name(pair)}
     method = "subscribe" if status == "subscribed" else "unsubscribe"
     return msgspec.json.encode({"method": method, "result": result, "success": True})

@@ -24,11 +24,11 @@ def main(args: argparse.Namespace) -> int:
         found = {"ok": False, "directory": str(args.dir), **error.to_json()}
         code = error.exit_code
     if args.o == "json":
-        print(json.dumps(found))
+        sys.stdout.write(json.dumps(found) + "\n")
     else:
         _print_table(found)
     if code != EXIT_OK:
-        print(f"cstd: {found['message']}", file=sys.stderr)
+        sys.stderr.write(f"cstd: {found['message']}\n")
     return code
 
 
@@ -37,4 +37,4 @@ def _print_table(found: dict[str, object]) -> None:
     rows = {**found, **(place if isinstance(place, dict) else {})}
     width = max(map(len, rows))
     for name, value in rows.items():
-        print(f"{name:<{width}}  {value}")
+        sys.stdout.write(f"{name:<{width}}  {value}\n")

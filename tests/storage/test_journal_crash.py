@@ -79,7 +79,7 @@ def test_kill_9_loses_nothing_that_was_appended(tmp_path: Path) -> None:
     """Killed at random moments, again and again on one journal, every appended record is there, read and reopened."""
     seed = random.SystemRandom().randrange(1 << 32)
     dice = random.Random(seed)
-    print(f"seed {seed}")
+    sys.stdout.write(f"seed {seed}\n")
     for _ in range(5):
         appended = run_and_kill(
             tmp_path, after_s=dice.uniform(0.001, 0.15), sync_interval_ms=dice.choice([1, 20, 1000]))

@@ -24,7 +24,8 @@ SEGMENT_HEADER_BYTES = 128
 def journal_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A closed journal of four segments and several blocks in each; not to be changed."""
     folder = tmp_path_factory.mktemp("verify")
-    with open_journal(folder / "journal", folder / "journal.ring", ring_bytes=1 << 18, segment_bytes=SEGMENT_BYTES) as j:
+    sizes = {"ring_bytes": 1 << 18, "segment_bytes": SEGMENT_BYTES}
+    with open_journal(folder / "journal", folder / "journal.ring", **sizes) as j:
         for n in range(400):
             j.append_py(n % 64, 0, n, n, bytes(n % 200))
             if n % 20 == 19:

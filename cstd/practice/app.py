@@ -121,7 +121,7 @@ class Practice:
             id_seed=randbits(64),
             tier=options.tier,
             wall_ns=now_ns,
-            history={i.name: history_shape(i, shapes[i.shape]) for i in instruments},
+            history={i.name: history_shape(i) for i in instruments},
         )
         flows = [
             Flow(

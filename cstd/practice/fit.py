@@ -19,11 +19,17 @@ from pathlib import Path
 
 import zstandard
 
-from cstd.practice.wire import parse_rfc3339_ns
+from cstd.practice.exchange import Exchange
+from cstd.practice.flow import PARAMS_PATH, Flow, load_shapes
+from cstd.practice.history import HistoryShape
+from cstd.practice.instruments import DEFAULTS, first
+from cstd.practice.market import Market, Trade
+from cstd.practice.wire import NS_PER_S, parse_rfc3339_ns
 
-PARAMS_PATH = Path(__file__).with_name("flow_params.json")
 QUANTILES = tuple(n / 20 for n in range(21))
 RANK_BUCKETS = ("touch", "near", "deep")  # ranks 0, 1 to 4, 5 and deeper
+MEASURE_S = 600
+MEASURE_FROM_NS = 1_790_000_000 * NS_PER_S
 DEPTH_TRUSTED = 22  # the last ranks of a depth-25 window change because levels leave and re-enter it
 
 
@@ -181,6 +187,38 @@ def fit(paths: list[Path]) -> dict[str, object]:
     }
 
 
+def measure(name: str) -> dict[str, float]:
+    """Run the fitted flow of a default instrument for virtual minutes; return its traded value and trades per minute."""
+    instruments, assets = first(len(DEFAULTS))
+    shapes = load_shapes()
+    empty = HistoryShape(0.01, 1, 1.0)
+    exchange = Exchange(
+        instruments,
+        assets,
+        seed=1,
+        id_seed=1,
+        tier="pro",
+        wall_ns=MEASURE_FROM_NS,
+        history={i.name: empty for i in instruments},
+    )
+    market = exchange.markets[name]
+    counted = [0.0, 0]
+
+    def count(_: Market, trades: list[Trade], __: int) -> None:
+        counted[0] += sum(float(market.instrument.value(t.price_raw, t.qty_raw)) for t in trades)
+        counted[1] += len(trades)
+
+    market.on_publish.append(count)
+    flow = Flow(market, shapes[market.instrument.shape], seed=1, start_ns=MEASURE_FROM_NS)
+    for second in range(1, MEASURE_S + 1):
+        flow.advance(MEASURE_FROM_NS + second * NS_PER_S)
+    per_minute = 60 / MEASURE_S
+    return {
+        "traded_value_per_min": float(f"{counted[0] * per_minute:.4g}"),
+        "trades_per_min": round(counted[1] * per_minute, 1),
+    }
+
+
 def main() -> int:
     """Fit and write; returns the exit code."""
     data = os.environ.get("CSTD_DATA")
@@ -189,7 +227,10 @@ def main() -> int:
         return 1
     # The depth-10 recording is left out: its shallow window hides most of what happens below rank 10.
     paths = [p for p in sorted(Path(data, "recordings").glob("*v2*.jsonl.zst")) if "-d25-" in p.name]
-    PARAMS_PATH.write_text(json.dumps(fit(paths), indent=1) + "\n")
+    params = fit(paths)
+    PARAMS_PATH.write_text(json.dumps(params, indent=1) + "\n")  # the flow that is measured next reads it
+    params["measured"] = {i.name: measure(i.name) for i in DEFAULTS}
+    PARAMS_PATH.write_text(json.dumps(params, indent=1) + "\n")
     return 0
 
 

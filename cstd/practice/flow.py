@@ -28,14 +28,21 @@ LEVELS_PER_SIDE = 160  # above 100, so that a depth-100 window is always full
 GAP_GROWTH_PER_RANK = 0.03  # beyond the 25 levels the recordings show, gaps widen
 RANK_SEEN = 22  # ranks the fit trusts
 DEEP_FRAC = 0.37  # events below rank 25: 49 messages/s were counted at depth 100 where 31 were at depth 25
+VISIBLE_FRAC = 0.73  # of all events: those that change the best 25 levels, measured
 TAKES_PER_S = 1.2  # set, not fitted; with the value per take it gives more than 10 x the touch per minute
 TAKE_OF_TOUCH_MEDIAN = 1.1  # a take's value as a multiple of what stands at the touch
 TAKE_OF_TOUCH_SIGMA = 0.8
 TAKE_VALUE_MAX_OF_MEDIAN = 20.0
-SWEEP_BPS = 5.0  # a taker's limit, from the best price it meets
-PULLED_FRAC = 0.7  # of the quotes the reference moves through: pulled rather than taken
-FAST_BPS = 1.2  # how far the fast steps lead away from the anchor before they turn back
-DAILY_VOL_FRAC = 0.01
+SWEEP_STEPS = 2.0  # a taker's limit, in mean steps of the mid from the best price it meets
+PULLED_FRAC = 0.9  # of the quotes the reference moves through: pulled rather than taken
+FAST_STEPS = 2.5  # how many mean steps the fast part leads away from the anchor before it turns back
+DAILY_VOL_FRAC = 0.003  # of the anchor: a calm day
+HISTORY_VOL_FRAC = 0.02  # of the generated past: an ordinary day
+REACH_FRAC = (
+    0.5  # of takers: those that go as deep as an order of the account, so that one the market left behind still fills
+)
+REACH_BPS = 2.0  # and how far from the best price they look for it: this, or as many ticks as the next line says
+REACH_TICKS = 4
 HEAL_FRAC = 0.6  # chance per event that a spread wider than the one drawn is closed
 CATCH_UP_NS = NS_PER_S  # after a stall longer than this the flow goes on from now instead of making up for it
 _DAY_NS = 86_400 * NS_PER_S
@@ -68,28 +75,28 @@ def load_shapes(path: Path = PARAMS_PATH) -> dict[str, FlowShape]:
     rows = json.loads(path.read_text())["instruments"]
     return {
         name: FlowShape(
-            r["messages_per_s"],
-            r["hawkes_branching"],
-            r["hawkes_decay_per_s"],
-            r["mid_moves_per_s"],
-            r["mid_step_bps_quantiles"],
-            r["spread_bps_quantiles"],
-            r["rank_quantiles"],
-            r["kind_frac"],
-            r["gap_bps_quantiles"],
-            r["level_value_quantiles"],
+            messages_per_s=r["messages_per_s"],
+            branching=r["hawkes_branching"],
+            decay_per_s=r["hawkes_decay_per_s"],
+            mid_moves_per_s=r["mid_moves_per_s"],
+            mid_step_bps=r["mid_step_bps_quantiles"],
+            spread_bps=r["spread_bps_quantiles"],
+            ranks=r["rank_quantiles"],
+            kinds=r["kind_frac"],
+            gaps_bps=r["gap_bps_quantiles"],
+            values=r["level_value_quantiles"],
         )
         for name, r in rows.items()
     }
 
 
-def history_shape(instrument: Instrument, shape: FlowShape) -> HistoryShape:
-    """Return what the generated past must look like to join the flow: its expected volume and volatility."""
+def history_shape(instrument: Instrument, path: Path = PARAMS_PATH) -> HistoryShape:
+    """Return what the generated past must look like to join the flow: the volume the flow was measured to trade."""
+    measured = json.loads(path.read_text())["measured"]
+    row = measured.get(instrument.name, measured[instrument.shape])
     price = instrument.start_raw / 10**instrument.price_precision
-    # A take of lognormal multiple m of the touch: E[m] = median * exp(sigma^2 / 2); measured volume agrees within a factor 2.
-    mean_value = sum(shape.values["touch"]) / len(shape.values["touch"])
-    value = TAKES_PER_S * 60 * mean_value * TAKE_OF_TOUCH_MEDIAN * math.exp(TAKE_OF_TOUCH_SIGMA**2 / 2)
-    return HistoryShape(DAILY_VOL_FRAC, int(value / price * 10**instrument.qty_precision), TAKES_PER_S * 60)
+    qty_raw = int(row["traded_value_per_min"] / price * 10**instrument.qty_precision)
+    return HistoryShape(HISTORY_VOL_FRAC, qty_raw, row["trades_per_min"])
 
 
 def draw(random: Random, quantiles: list[float]) -> float:
@@ -111,11 +118,16 @@ class Flow:
         self._tick = market.instrument.tick_raw
         self._scale = 10 ** (market.instrument.price_precision + market.instrument.qty_precision)
         visible = rate_per_s if rate_per_s is not None else shape.messages_per_s
-        self._event_rate = visible / (1 - DEEP_FRAC)
+        self._event_rate = visible / VISIBLE_FRAC
         self._take_frac = min(0.5, TAKES_PER_S / self._event_rate)
         self._move_frac = min(0.4, shape.mid_moves_per_s / self._event_rate)
         self._base_rate = self._event_rate * (1 - shape.branching)
         self._excitation = 0.0
+        self._mean_step_bps = sum(shape.mid_step_bps) / len(shape.mid_step_bps)
+        self._fast_bps = FAST_STEPS * self._mean_step_bps
+        # Where a tick is coarser than the gaps the shape was fitted with, one level stands for several.
+        tick_bps = 1e4 * self._tick / market.last_raw
+        self._value_scale = max(1.0, tick_bps * len(shape.gaps_bps["deep"]) / sum(shape.gaps_bps["deep"]))
         self._anchor = float(market.last_raw)
         self._reference = self._anchor
         self._at_ns = start_ns
@@ -183,7 +195,7 @@ class Flow:
         return "touch" if rank == 0 else "near" if rank < 5 else "deep"
 
     def _qty_raw(self, rank: int, price_raw: int) -> int:
-        value = draw(self._random, self.shape.values[self._bucket(rank)])
+        value = self._value_scale * draw(self._random, self.shape.values[self._bucket(rank)])
         return max(1, int(value * self._scale / price_raw))
 
     def _gap_raw(self, rank: int) -> int:
@@ -252,13 +264,31 @@ class Flow:
         most_raw = int(TAKE_VALUE_MAX_OF_MEDIAN * self.shape.touch_value_median * self._scale / best_raw)
         floor_raw = int(self.shape.touch_value_median * self._random.random() * self._scale / best_raw)
         qty_raw = max(1, floor_raw, min(most_raw, int(opposite.totals[best_raw] * multiple)))
-        limit_raw = best_raw + side * max(self._tick, int(best_raw * SWEEP_BPS / 1e4))
+        limit_raw = best_raw + side * max(self._tick, int(best_raw * SWEEP_STEPS * self._mean_step_bps / 1e4))
+        if self._random.random() < REACH_FRAC:
+            reach_raw, reach_qty_raw = self._reach(opposite)
+            if reach_qty_raw > qty_raw:
+                limit_raw, qty_raw = reach_raw, reach_qty_raw
         self.market.execute(side, limit_raw, qty_raw, wall_ns)
+
+    def _reach(self, side: BookSide) -> tuple[int, int]:
+        """Return (price, quantity down to it) of the account's best order within reach; quantity 0 if there is none."""
+        best_key = side.keys[0]
+        reach_raw = max(REACH_TICKS * self._tick, int(abs(best_key) * REACH_BPS / 1e4))
+        total_raw = 0
+        for key in side.keys:
+            if key - best_key > reach_raw:
+                break
+            orders = side.orders(side.sign * key)
+            total_raw += sum(o.leaves_raw for o in orders)
+            if any(o.owner is not None for o in orders):
+                return side.sign * key, total_raw
+        return 0, 0
 
     def _move(self, wall_ns: int) -> None:
         """Step the reference; quotes on its wrong side are pulled or taken, and the new touch is quoted."""
         away_bps = (self._reference / self._anchor - 1) * 1e4
-        up = self._random.random() < 0.5 - max(-0.45, min(0.45, away_bps / (2 * FAST_BPS)))
+        up = self._random.random() < 0.5 - max(-0.45, min(0.45, away_bps / (2 * self._fast_bps)))
         step = draw(self._random, self.shape.mid_step_bps) / 1e4
         self._reference *= 1 + (step if up else -step)
         bid_raw, ask_raw = self._quotes()
@@ -325,14 +355,15 @@ class Flow:
         self._limit(side, price_raw, self._qty_raw(rank, price_raw), wall_ns)
 
     def _resize(self, side: int, levels: BookSide, rank: int, price_raw: int) -> None:
-        """Give a level a fresh quantity: a smaller one keeps the first order's place, a larger one joins the queue's end."""
+        """Give a level a fresh quantity: a smaller one thins the queue, a larger one joins its end."""
         orders = [o for o in levels.orders(price_raw) if o.owner is None]
         wanted_raw = self._qty_raw(rank, price_raw)
         have_raw = sum(o.visible_raw for o in orders)
         if wanted_raw > have_raw:
             self.market.rest(Resting(side, price_raw, wanted_raw - have_raw))
             return
-        for order in reversed(orders):
+        self._random.shuffle(orders)  # who leaves may stand before or behind the account's order
+        for order in orders:
             cut_raw = min(have_raw - wanted_raw, order.visible_raw)
             have_raw -= cut_raw
             if cut_raw == order.visible_raw:

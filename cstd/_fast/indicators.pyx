@@ -51,6 +51,8 @@ cdef double PRICE_MAX = 1e24
 cdef double VOLUME_MAX = 1e30
 # Means that have decayed to this are remains of rounding, not of a market.
 cdef double FORGOTTEN = 1e-290
+# Typical prices whose sums are equal in decimals can differ by three roundings; a real change is a tick, far larger.
+cdef double EQUAL_FRAC = 2e-15
 cdef double YEAR_NS = 365.0 * 86400.0 * 1e9
 cdef double LOG10_14 = fast_log(14.0) * LOG10_E
 
@@ -298,9 +300,9 @@ cdef class BarIndicators:
                 at = self._at(i)
                 change = self.w_typical[at] - self.w_typical[self._at(i + 1)]
                 flow = self.w_typical[at] * self.w_volume[at]
-                if change > 0:
+                if change > EQUAL_FRAC * newest:
                     up += flow
-                elif change < 0:
+                elif change < -EQUAL_FRAC * newest:
                     down += flow
             if up + down > 0:
                 self._set(MFI14, 100.0 * (up / (up + down)))

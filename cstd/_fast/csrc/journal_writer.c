@@ -507,6 +507,9 @@ int cstd_journal_open(const cstd_journal_start *start, cstd_journal **out) {
         /* What the segments hold from an earlier life is synced now, before the ring forgets it. */
         error = sync_segment(j);
     }
+    if (!error && (fsync(j->head_fd) != 0 || fsync(j->directory_fd) != 0)) {
+        error = errno; /* a new head file has a name that a power loss must not take */
+    }
     if (!error) {
         __atomic_store_n(&j->ring->written, j->written, __ATOMIC_RELAXED);
         __atomic_store_n(&j->ring->head, j->head, __ATOMIC_RELEASE);

@@ -47,7 +47,7 @@ static const uint32_t cstd_sha256_k[64] __attribute__((aligned(64))) = {
 /* One round on rotated names: the caller renames a..h instead of moving eight registers. */
 #define CSTD_SHA256_ROUND(a, b, c, d, e, f, g, h, kw)                                              \
     do {                                                                                           \
-        uint32_t t1 = (h) + (CSTD_SHA256_ROR(e, 6) ^ CSTD_SHA256_ROR(e, 11) ^                      \
+        __typeof__(h) t1 = (h) + (CSTD_SHA256_ROR(e, 6) ^ CSTD_SHA256_ROR(e, 11) ^                      \
                              CSTD_SHA256_ROR(e, 25)) +                                             \
                       ((g) ^ ((e) & ((f) ^ (g)))) + (kw);                                          \
         (d) += t1;                                                                                 \
@@ -76,6 +76,12 @@ static const uint32_t cstd_sha256_k[64] __attribute__((aligned(64))) = {
 
 #define CSTD_SHA256_LOADED(w, i) ((w)[(i) & 15])
 
+static inline uint32_t cstd_sha256_get_be(const uint8_t *p) {
+    uint32_t word;
+    memcpy(&word, p, 4);
+    return __builtin_bswap32(word); /* the hosts are little-endian, as the journal's formats are */
+}
+
 static inline __attribute__((always_inline)) void
 cstd_sha256_rounds(uint32_t state[8], const uint8_t *p, size_t blocks) {
     uint32_t w[16];
@@ -83,8 +89,7 @@ cstd_sha256_rounds(uint32_t state[8], const uint8_t *p, size_t blocks) {
         uint32_t a = state[0], b = state[1], c = state[2], d = state[3];
         uint32_t e = state[4], f = state[5], g = state[6], h = state[7];
         for (int i = 0; i < 16; i++) {
-            w[i] = ((uint32_t)p[4 * i] << 24) | ((uint32_t)p[4 * i + 1] << 16) |
-                   ((uint32_t)p[4 * i + 2] << 8) | (uint32_t)p[4 * i + 3];
+            w[i] = cstd_sha256_get_be(p + 4 * i);
         }
         CSTD_SHA256_EIGHT(w, 0, CSTD_SHA256_LOADED);
         CSTD_SHA256_EIGHT(w, 8, CSTD_SHA256_LOADED);

@@ -1,0 +1,190 @@
+"""Bind plain tables to the structs of `schema`, collecting every problem instead of stopping at the first.
+
+msgspec's own conversion reports one error and knows neither the file nor the nearest key, so the walk is ours; the
+structs stay the one description of what exists.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from cstd.config.problems import Problem
+from cstd.config.schema import Bounds, Pattern
+from cstd.units import format_decimal, parse_decimal
+
+# Keys people reach for that are left out on purpose, and why.
+_FORBIDDEN = (
+    (re.compile(r"(api_?)?(key|secret|token|password|passphrase|private_?key)"),
+     "secrets are never read from a configuration file",
+     "set KRAKEN_API_KEY and KRAKEN_API_SECRET in the environment, or use systemd credentials"),
+    (re.compile(r"(.*_)?(url|uri|host|endpoints?)(_.*)?|(rest|ws|ws_public|ws_private|futures)(_url|_host)?"),
+     "the mode fixes the endpoints: no configuration can point paper or live at another host",
+     "remove it; choose the venue by `mode`"),
+    (re.compile(r".*(tls|ssl|verify|insecure|cert).*"), "TLS verification cannot be configured away", "remove it"),
+    (re.compile(r".*(bypass|skip_gates?|disable_gates?|no_risk|force_orders?).*"),
+     "no order leaves except through the gates: there is no bypass", "remove it"),
+)
+_WRONG = object()
+
+
+class Binder:
+    """Turns one merged table into structs. `origins` maps a dotted key to the file that set it last."""
+
+    def __init__(self, origins: Mapping[str, str]) -> None:
+        self.problems: list[Problem] = []
+        self._origins = origins
+
+    def origin(self, key: str) -> str:
+        """Return the file that set the key, or that set something in the table around it."""
+        while key:
+            if key in self._origins:
+                return self._origins[key]
+            key = key.rpartition(".")[0]
+        return ""
+
+    def report(self, key: str, reason: str, *, value: object = None, limit: str = "", suggestion: str = "") -> object:
+        """Note a problem; returns the mark of a value that cannot be used."""
+        self.problems.append(Problem(key=key, reason=reason, file=self.origin(key), value=show(value), limit=limit,
+                                     suggestion=suggestion))
+        return _WRONG
+
+    def struct(self, kind: type[msgspec.Struct], table: object, key: str) -> Any:
+        """Return a `kind` made of the table, or the mark of a value that cannot be used."""
+        if not isinstance(table, Mapping):
+            return self.report(key, "must be a table", value=table, suggestion=f"write [{key}]")
+        hints = get_type_hints(kind, include_extras=True)
+        for name in table:
+            if name not in hints:
+                self._unknown(name, hints, key)
+        values = {}
+        for field in msgspec.structs.fields(kind):
+            dotted = f"{key}.{field.name}" if key else field.name
+            if field.name in table:
+                values[field.name] = self.value(hints[field.name], table[field.name], dotted)
+            elif field.required:
+                self._missing(hints[field.name], dotted)
+                values[field.name] = _WRONG
+        return _WRONG if any(value is _WRONG for value in values.values()) else kind(**values)
+
+    def value(self, hint: Any, value: object, key: str) -> object:
+        """Return the value as the type that the hint asks for."""
+        marks: tuple[object, ...] = ()
+        if get_origin(hint) is Annotated:
+            hint, *extras = get_args(hint)
+            marks = tuple(extras)
+        origin = get_origin(hint)
+        if origin in (Union, UnionType):
+            hint = next(part for part in get_args(hint) if part is not NoneType)
+        if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
+            return self.struct(hint, value, key)
+        if origin is list:
+            return self._list(get_args(hint)[0], value, key)
+        if origin is Literal:
+            return self._choice(get_args(hint), value, key)
+        return self._leaf(hint, marks, value, key)
+
+    def _list(self, item: Any, value: object, key: str) -> object:
+        if not isinstance(value, list):
+            return self.report(key, "must be a list", value=value, suggestion="write it in [ ]")
+        items = [self.value(item, entry, f"{key}[{index}]") for index, entry in enumerate(value)]
+        return _WRONG if any(entry is _WRONG for entry in items) else items
+
+    def _choice(self, choices: tuple[object, ...], value: object, key: str) -> object:
+        if any(value == choice and type(value) is type(choice) for choice in choices):
+            return value
+        near = difflib.get_close_matches(str(value), [str(choice) for choice in choices], n=1)
+        return self.report(key, "is not one of the choices", value=value, limit=", ".join(map(str, choices)),
+                           suggestion=f"did you mean {near[0]}?" if near else "")
+
+    def _leaf(self, kind: type, marks: tuple[object, ...], value: object, key: str) -> object:
+        converted = _CONVERTERS[kind](value)
+        if converted is None:
+            return self.report(key, f"must be {_WORDS[kind]}", value=value)
+        for mark in marks:
+            if isinstance(mark, Bounds) and (reason := out_of_bounds(mark, converted)):
+                return self.report(key, reason, value=converted, limit=f"{interval(mark)}, {mark.why}")
+            if isinstance(mark, Pattern) and not re.fullmatch(mark.regex, str(converted)):
+                return self.report(key, "has the wrong form", value=converted, limit=mark.words)
+        return converted
+
+    def _unknown(self, name: str, known: Mapping[str, object], key: str) -> None:
+        dotted = f"{key}.{name}" if key else name
+        for pattern, reason, suggestion in _FORBIDDEN:
+            if pattern.fullmatch(name.lower()):
+                self.report(dotted, f"unknown key: {reason}", suggestion=suggestion)
+                return
+        near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)
+        self.report(dotted, "unknown key", limit=f"the keys of {f'[{key}]' if key else 'the top level'}",
+                    suggestion=f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}")
+
+    def _missing(self, hint: Any, key: str) -> None:
+        is_table = isinstance(hint, type) and issubclass(hint, msgspec.Struct)
+        where = f"add [{key}]" if is_table else f"add {key.rpartition('.')[2]}"
+        self.report(key, "required key is missing: it has no default", suggestion=f"{where}; the shipped files show it")
+
+
+def show(value: object) -> str:
+    """Return a value as the operator would have written it, "" for none."""
+    if value is None:
+        return ""
+    if isinstance(value, Decimal):
+        return format_decimal(value) if value.is_finite() else str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return repr(value) if isinstance(value, str) else str(value)
+
+
+def interval(bounds: Bounds) -> str:
+    """Return the bounds in words."""
+    low = f"above {bounds.low}" if bounds.above else f"from {bounds.low}"
+    return f"{low} to {bounds.high}"
+
+
+def out_of_bounds(bounds: Bounds, value: Any) -> str:
+    """Return why the number is not allowed, or ""."""
+    if value < bounds.low or (bounds.above and value == bounds.low):
+        return "is too small"
+    if value > bounds.high:
+        return "is too large"
+    if isinstance(value, Decimal) and -int(value.normalize().as_tuple().exponent) > bounds.places:
+        return f"has more than {bounds.places} fractional digits"
+    return ""
+
+
+def _as_int(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _as_decimal(value: object) -> Decimal | None:
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, (int, Decimal)):
+        decimal = Decimal(value)
+    elif isinstance(value, str):
+        try:
+            decimal = parse_decimal(value)
+        except ValueError:
+            return None
+    else:
+        return None
+    return decimal if decimal.is_finite() else None
+
+
+def _as_str(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _as_bool(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+_CONVERTERS: dict[type, Any] = {int: _as_int, Decimal: _as_decimal, str: _as_str, bool: _as_bool}
+_WORDS = {int: "a whole number", Decimal: "a finite decimal number", str: "a text in quotes", bool: "true or false"}
+UNUSABLE = _WRONG

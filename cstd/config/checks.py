@@ -1,0 +1,201 @@
+"""What no single key can say: relations between limits. Each rule is one small function yielding problems."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+
+from cstd.config.problems import Problem
+from cstd.config.schema import Config
+from cstd.units import BPS_PER_UNIT
+
+LEVELS = ("warning", "critical", "emergency", "shutdown")
+UNKNOWN_ABSENT_S_MIN = 75  # Kraken's REST may lag its engine by up to 60 s
+INSTRUMENTS_MAX = 64  # instruments one daemon is sized for
+
+_LEGACY_NAMES = {"XBT": "BTC", "XDG": "DOGE"}
+
+Rule = Callable[[Config], Iterator[Problem]]
+
+
+def _ascending(section: str, values: dict[str, int | Decimal]) -> Iterator[Problem]:
+    names = list(values)
+    for lower, upper in zip(names, names[1:], strict=False):
+        if values[lower] >= values[upper]:
+            yield Problem(key=f"{section}.{lower}", value=str(values[lower]), reason=f"must be below {upper}",
+                          limit=f"less than {values[upper]}")
+
+
+def levels(config: Config) -> Iterator[Problem]:
+    """Warning < critical < emergency < shutdown, for day loss and for drawdown."""
+    for kind in ("day_loss", "drawdown"):
+        yield from _ascending("risk", {f"{kind}_{level}_bps": getattr(config.risk, f"{kind}_{level}_bps")
+                                       for level in LEVELS})
+
+
+def caps(config: Config) -> Iterator[Problem]:
+    """One position fits into its cluster, and a cluster into the whole exposure."""
+    risk = config.risk
+    pairs = (("position_bps_max", "cluster_bps_max"), ("cluster_bps_max", "exposure_bps_max"))
+    for inner, outer in pairs:
+        if getattr(risk, inner) > getattr(risk, outer):
+            yield Problem(key=f"risk.{inner}", value=str(getattr(risk, inner)), limit=f"at most {getattr(risk, outer)}",
+                          reason=f"must not exceed {outer}")
+
+
+def loss_amount(config: Config) -> Iterator[Problem]:
+    """The absolute day loss bites no later than the shutdown level does."""
+    shutdown = config.account.capital * config.risk.day_loss_shutdown_bps / BPS_PER_UNIT
+    if config.risk.day_loss_max > shutdown:
+        yield Problem(key="risk.day_loss_max", value=str(config.risk.day_loss_max), limit=f"at most {shutdown:f}",
+                      reason="must not exceed day_loss_shutdown_bps of account.capital")
+
+
+def evidence(config: Config) -> Iterator[Problem]:
+    """A quote stops being current before its instrument counts as silent."""
+    if config.risk.evidence_s >= config.risk.silence_s:
+        yield Problem(key="risk.evidence_s", value=str(config.risk.evidence_s), reason="must be below silence_s",
+                      limit=f"less than {config.risk.silence_s}")
+
+
+def collars(config: Config) -> Iterator[Problem]:
+    """Collar steps rise, and urgent exits begin on one of them."""
+    exits = config.exits
+    steps = exits.collar_steps_bps
+    if not 1 <= len(steps) <= 8:
+        yield Problem(key="exits.collar_steps_bps", value=str(steps), reason="has the wrong length", limit="1 to 8 steps")
+    if any(low >= high for low, high in zip(steps, steps[1:], strict=False)):
+        yield Problem(key="exits.collar_steps_bps", value=str(steps), reason="steps must rise",
+                      suggestion=f"for example {sorted(set(steps))}")
+    if exits.collar_urgent_bps not in steps:
+        yield Problem(key="exits.collar_urgent_bps", value=str(exits.collar_urgent_bps),
+                      reason="must be one of collar_steps_bps", limit=", ".join(map(str, steps)))
+    if steps and exits.blind_collar_bps < max(steps):
+        yield Problem(key="exits.blind_collar_bps", value=str(exits.blind_collar_bps), limit=f"at least {max(steps)}",
+                      reason="must reach as far as the last collar step: a blind exit must not be the timid one")
+
+
+def liveness(config: Config) -> Iterator[Problem]:
+    """Ping before close; the dead man waits longer than our own silence limit and is refreshed well within it."""
+    venue = config.venue
+    if venue.ping_after_s >= venue.close_after_s:
+        yield Problem(key="venue.ping_after_s", value=str(venue.ping_after_s), reason="must be below close_after_s",
+                      limit=f"less than {venue.close_after_s}")
+    if venue.deadman_timeout_s <= venue.close_after_s:
+        yield Problem(key="venue.deadman_timeout_s", value=str(venue.deadman_timeout_s),
+                      reason="must exceed close_after_s: a link that heals in time must not cost the orders",
+                      limit=f"more than {venue.close_after_s}")
+    if venue.deadman_refresh_s * 2 > venue.deadman_timeout_s:
+        yield Problem(key="venue.deadman_refresh_s", value=str(venue.deadman_refresh_s),
+                      reason="one lost refresh must not fire the dead man", limit=f"at most {venue.deadman_timeout_s // 2}")
+
+
+def absence(config: Config) -> Iterator[Problem]:
+    """Away from the practice exchange an unseen order is not called absent before REST has caught up."""
+    if config.mode != "practice" and config.venue.unknown_absent_s < UNKNOWN_ABSENT_S_MIN:
+        yield Problem(key="venue.unknown_absent_s", value=str(config.venue.unknown_absent_s),
+                      limit=f"at least {UNKNOWN_ABSENT_S_MIN} in {config.mode}",
+                      reason="Kraken's REST may lag its engine by 60 s")
+
+
+def instruments(config: Config) -> Iterator[Problem]:
+    """Known spelling, no doubles, quoted in the account currency."""
+    names = config.instruments.names
+    if not 1 <= len(names) <= INSTRUMENTS_MAX:
+        yield Problem(key="instruments.names", value=str(len(names)), reason="wrong number of instruments",
+                      limit=f"1 to {INSTRUMENTS_MAX}")
+    for index, name in enumerate(names):
+        key = f"instruments.names[{index}]"
+        base, _, quote = name.partition("/")
+        if name in names[:index]:
+            yield Problem(key=key, value=name, reason="is listed twice", suggestion="remove one")
+        if base in _LEGACY_NAMES:
+            yield Problem(key=key, value=name, reason="is the old name", suggestion=f"write {_LEGACY_NAMES[base]}/{quote}")
+        if quote != config.account.currency:
+            yield Problem(key=key, value=name, limit=f".../{config.account.currency}",
+                          reason="is not quoted in account.currency, and conversion between currencies is not built yet")
+
+
+def strategy(config: Config) -> Iterator[Problem]:
+    """Rehearsal has no opinion about a market: it is for practice (and replay) alone, and fits into the limits."""
+    rehearsal = config.strategy.rehearsal
+    if config.mode != "practice" and (config.strategy.name == "rehearsal" or rehearsal is not None):
+        key = "strategy.name" if config.strategy.name == "rehearsal" else "strategy.rehearsal"
+        yield Problem(key=key, value="rehearsal", limit="practice", suggestion='name = "ensemble"',
+                      reason=f"the rehearsal strategy trades without an opinion; {config.mode} refuses to load it")
+    if config.strategy.name == "rehearsal" and rehearsal is None:
+        yield Problem(key="strategy.rehearsal", reason="required key is missing: it has no default",
+                      suggestion="add [strategy.rehearsal]")
+    if rehearsal is None:
+        return
+    if rehearsal.size_frac * BPS_PER_UNIT > config.risk.position_bps_max:
+        limit = Decimal(config.risk.position_bps_max) / BPS_PER_UNIT
+        yield Problem(key="strategy.rehearsal.size_frac", value=str(rehearsal.size_frac), limit=f"at most {limit:f}",
+                      reason="must not exceed risk.position_bps_max: every intent would be reduced")
+    if rehearsal.lifetime_s > config.policy.lifetime_s_max:
+        yield Problem(key="strategy.rehearsal.lifetime_s", value=str(rehearsal.lifetime_s),
+                      reason="must not exceed policy.lifetime_s_max: every intent would be refused",
+                      limit=f"at most {config.policy.lifetime_s_max}")
+
+
+def slippage(config: Config) -> Iterator[Problem]:
+    """The markout allowance leaves room for a cost inside the exit budget."""
+    policy = config.policy
+    if policy.markout_allowance_bps >= policy.exit_cost_bps_max:
+        yield Problem(key="policy.markout_allowance_bps", value=str(policy.markout_allowance_bps),
+                      reason="leaves nothing of exit_cost_bps_max", limit=f"less than {policy.exit_cost_bps_max}")
+
+
+def churn(config: Config) -> Iterator[Problem]:
+    """A fill inside the turnover limit must be possible at the largest position."""
+    policy = config.policy
+    if policy.turnover_equity_multiple_max * BPS_PER_UNIT < config.risk.position_bps_max:
+        yield Problem(key="policy.turnover_equity_multiple_max", value=str(policy.turnover_equity_multiple_max),
+                      reason="is below one largest position", limit=f"at least {config.risk.position_bps_max} bps of equity")
+
+
+def journal(config: Config) -> Iterator[Problem]:
+    """The lag that halts is longer than the interval that makes it; the floor leaves room for one segment."""
+    section = config.journal
+    if section.sync_lag_ms_max < section.sync_interval_ms * 2:
+        yield Problem(key="journal.sync_lag_ms_max", value=str(section.sync_lag_ms_max),
+                      reason="must be at least twice sync_interval_ms", limit=f"at least {section.sync_interval_ms * 2}")
+    if section.disk_floor_bytes < section.segment_bytes:
+        yield Problem(key="journal.disk_floor_bytes", value=str(section.disk_floor_bytes),
+                      reason="must leave room for one segment: trading halts first, then it is still journaled",
+                      limit=f"at least {section.segment_bytes}")
+
+
+def listeners(config: Config) -> Iterator[Problem]:
+    """No port twice, and a port that exists."""
+    seen: set[str] = set()
+    for index, address in enumerate([config.status.listen, *config.status.extra_listen]):
+        key = "status.listen" if index == 0 else f"status.extra_listen[{index - 1}]"
+        port = int(address.rpartition(":")[2])
+        if port > 65_535:
+            yield Problem(key=key, value=address, reason="there is no such port", limit="0 to 65535")
+        if port and address in seen:
+            yield Problem(key=key, value=address, reason="is listened on twice", suggestion="remove one")
+        seen.add(address)
+
+
+def practice_section(config: Config) -> Iterator[Problem]:
+    """The practice exchange's ports mean nothing in paper and live: whoever wrote them expects otherwise."""
+    if config.mode != "practice" and config.practice is not None:
+        yield Problem(key="practice", reason=f"is for mode practice only; {config.mode} never talks to the practice exchange",
+                      suggestion="remove [practice]")
+    if config.practice is not None:
+        ports = [port for port in (config.practice.rest_port, config.practice.ws_public_port,
+                                   config.practice.ws_private_port, config.practice.ws_futures_port) if port]
+        if len(set(ports)) != len(ports):
+            yield Problem(key="practice", value=str(ports), reason="two servers cannot share a port",
+                          suggestion="use 0 for any free one")
+
+
+RULES: tuple[Rule, ...] = (levels, caps, loss_amount, evidence, collars, liveness, absence, instruments, strategy,
+                           slippage, churn, journal, listeners, practice_section)
+
+
+def cross_check(config: Config) -> list[Problem]:
+    """Return every broken relation."""
+    return [problem for rule in RULES for problem in rule(config)]

@@ -1,0 +1,47 @@
+"""Why a valid configuration may still not be run here and now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from cstd.config.credentials import load_credentials
+from cstd.config.problems import Problem
+from cstd.config.schema import Config
+from cstd.errors import ConfigError
+
+
+def refusals(config: Config, environ: Mapping[str, str]) -> list[Problem]:
+    """Return every reason not to start in this mode, [] when there is none.
+
+    Args:
+        config: a loaded configuration.
+        environ: the process environment, where live finds its keys.
+    """
+    found = _not_built(config)
+    if config.mode == "live":
+        found += _not_exclusive(config)
+        try:
+            load_credentials("live", config.run.dir, environ)
+        except ConfigError as error:
+            found += [problem for problem in error.problems if isinstance(problem, Problem)]
+    return found
+
+
+def _not_exclusive(config: Config) -> list[Problem]:
+    """Cancel-all-after is account-wide, so a live account belongs to one daemon: the operator has to say that it does."""
+    if config.account.exclusive:
+        return []
+    return [Problem(key="account.exclusive", value="false", limit="true in live", suggestion="set exclusive = true",
+                    reason="confirm that no other program trades this account: cancel-all-after is account-wide")]
+
+
+def _not_built(config: Config) -> list[Problem]:
+    """Return what the mode needs and this version does not have; nothing is put in its place."""
+    found = []
+    if config.strategy.name == "ensemble":
+        found.append(Problem(key="strategy.name", value="ensemble", suggestion="use config/practice.toml",
+                             reason="the ensemble strategy is not built yet: there is nothing to decide by"))
+    if config.mode == "paper":
+        found.append(Problem(key="mode", value="paper", suggestion="use config/practice.toml",
+                             reason="fills by the simulated venue are not built yet, so paper cannot run"))
+    return found

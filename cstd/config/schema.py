@@ -1,0 +1,254 @@
+"""The configuration as frozen structs: every key with its type, its bounds and its unit in the name.
+
+A limit that can lose money has no default: the key is required, and the three shipped files spell it out.
+What has a default is where things lie and how loud the logs are.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, Literal
+
+import msgspec
+
+
+class Bounds(msgspec.Struct, frozen=True):
+    """The closed interval a number must lie in, and why. `above` excludes the lower end.
+
+    `places` bounds the fractional digits of a decimal: what a limit is later scaled to as an integer.
+    """
+
+    low: Decimal | int
+    high: Decimal | int
+    why: str
+    above: bool = False
+    places: int = 8
+
+
+class Pattern(msgspec.Struct, frozen=True):
+    """The regular expression a text must match in full, and the same in words."""
+
+    regex: str
+    words: str
+
+
+def _int(low: int, high: int, why: str) -> Bounds:
+    return Bounds(low, high, why)
+
+
+def _over_zero(high: int, why: str, places: int = 8) -> Bounds:
+    return Bounds(0, high, why, above=True, places=places)
+
+
+Mode = Literal["practice", "paper", "live"]
+
+# 10,000 bps is all of it. Risk levels are whole basis points; execution limits go to a thousandth, as the gates do.
+RiskBps = Annotated[int, _int(1, 10_000, "a share of equity in basis points, at most all of it")]
+ExecutionBps = Annotated[Decimal, _over_zero(10_000, "basis points, to a thousandth", 3)]
+Money = Annotated[Decimal, _over_zero(10**12, "an amount in the account currency")]
+Seconds = Annotated[Decimal, _over_zero(10**7, "seconds", 9)]
+Port = Annotated[int, _int(0, 65_535, "a TCP port, 0 for any free one")]
+
+
+class AccountConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Whose money, how much of it, and the mark on our orders."""
+
+    currency: Annotated[str, Pattern(r"[A-Z]{3,5}", "an upper-case currency code such as USD")]
+    capital: Money  # allocated; equity for limits is the smaller of this and the account
+    owner_prefix: Annotated[str, Pattern(r"[a-z0-9]{2}", "exactly two characters of a-z and 0-9")]
+    exclusive: bool = False  # the operator's word that no other daemon trades this account
+
+
+class InstrumentsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is traded and how deep its book is kept."""
+
+    names: list[Annotated[str, Pattern(r"[A-Z0-9]{1,12}/[A-Z]{3,5}", "BASE/QUOTE such as BTC/USD")]]
+    depth: Literal[10, 25, 100, 500, 1000] = 25
+
+
+class RehearsalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The strategy that wants long and flat in turn."""
+
+    size_frac: Annotated[Decimal, Bounds(0, 1, "a share of equity", above=True, places=6)]
+    lifetime_s: Seconds  # of one opening
+    hold_s: Seconds
+    flat_s: Seconds  # between the first `cycles` round trips
+    cycles: Annotated[int, _int(0, 1_000_000, "a count of round trips")]
+    long_flat_s: Seconds  # between the later ones
+    retry_s: Seconds  # between two wishes for the same opening
+
+
+class StrategyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which strategy makes intents."""
+
+    name: Literal["ensemble", "rehearsal"]
+    rehearsal: RehearsalConfig | None = None
+
+
+class PolicyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The limits of the seven execution policy gates."""
+
+    # gate 1: idempotency and churn
+    dedupe_window_s: Seconds
+    parents_per_instrument_hour_max: Annotated[int, _int(1, 3_600, "openings of one instrument in an hour")]
+    parents_per_minute_max: Annotated[int, _int(1, 1_000, "openings of all instruments in a minute")]
+    turnover_equity_multiple_max: Annotated[Decimal, _over_zero(1_000, "a multiple of equity per day", 4)]
+    losing_round_trips_max: Annotated[int, _int(1, 1_000_000, "losing round trips in a row")]
+    # gate 2: spread
+    spread_bps_max: ExecutionBps
+    # gate 3: depth
+    depth_band_bps: ExecutionBps
+    depth_value_min: Money
+    depth_multiple_min: Annotated[Decimal, _over_zero(1_000, "a multiple of the order's notional", 2)]
+    # gate 4: volume
+    volume_hour_min: Money
+    volume_minute_frac_max: Annotated[Decimal, Bounds(0, 1, "a share of the mean minute's value", above=True, places=4)]
+    # gate 5: slippage budget
+    exit_cost_bps_max: ExecutionBps
+    markout_allowance_bps: Annotated[Decimal, Bounds(0, 10_000, "basis points, to a thousandth", places=3)]
+    slippage_day_bps_max: ExecutionBps
+    slippage_p95_bps_max: ExecutionBps
+    slippage_p95_fills_min: Annotated[int, _int(1, 100_000, "a count of fills")]
+    # gate 6: time in force
+    deadline_ms: Annotated[int, _int(1_000, 2_000, "an order is accepted within 1 to 2 s or not at all")]
+    lifetime_s_max: Annotated[Decimal, _over_zero(3_600, "seconds an opening may rest", 9)]
+    # gate 7: price
+    price_band_bps_max: ExecutionBps
+    reference_band_bps_max: ExecutionBps
+    rest_price_after_s: Seconds
+    rest_price_age_s_max: Seconds
+
+
+class RiskConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The limits of the eight risk gates and of the escalation levels."""
+
+    # gate 2: data gap
+    evidence_s: Annotated[Decimal, Bounds(0, 60, "seconds a quote counts as current", above=True, places=9)]
+    silence_s: Annotated[Decimal, Bounds(0, 3_600, "seconds an instrument may be silent", above=True, places=9)]
+    grace_ms: Annotated[int, _int(0, 5_000, "how long resting openings outlive an unverified book")]
+    clock_offset_ms_max: Annotated[int, _int(1, 5_000, "offset of the host's clock from the venue's")]
+    conversion_haircut_bps: Annotated[int, _int(0, 10_000, "basis points against us when converting")]
+    # gate 3: day loss
+    day_loss_warning_bps: RiskBps
+    day_loss_critical_bps: RiskBps
+    day_loss_emergency_bps: RiskBps
+    day_loss_shutdown_bps: RiskBps
+    day_loss_max: Money
+    # gate 4: drawdown
+    drawdown_warning_bps: RiskBps
+    drawdown_critical_bps: RiskBps
+    drawdown_emergency_bps: RiskBps
+    drawdown_shutdown_bps: RiskBps
+    loss_marks_apart_s: Seconds  # a kill for loss needs two marks this far apart
+    # gates 5 to 8
+    positions_max: Annotated[int, _int(1, 1_000, "a count of positions")]
+    exposure_bps_max: RiskBps
+    position_bps_max: RiskBps
+    cluster_bps_max: RiskBps
+    correlation_frac_min: Annotated[Decimal, Bounds(0, 1, "a correlation", places=4)]
+    # sizes
+    size_warning_frac: Annotated[Decimal, Bounds(0, 1, "the size multiplier at Warning", places=4)]
+    reduce_bps_min: Annotated[int, _int(1, 10_000, "the part of a request below which it is refused, not reduced")]
+
+
+class ExitsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When a position is left, and how far its exit may go to find a price."""
+
+    collar_steps_bps: list[Annotated[int, _int(1, 1_000, "basis points below the best bid")]]
+    collar_urgent_bps: Annotated[int, _int(1, 1_000, "the step at which stop, emergency and flatten begin")]
+    step_wait_s: Seconds
+    blind_after_s: Seconds  # no book and no REST for this long: price from the last verified bid
+    blind_collar_bps: Annotated[int, _int(1, 1_000, "basis points below the last verified bid")]
+    stop_bps: ExecutionBps
+    stop_confirm_ms: Annotated[int, _int(0, 60_000, "how long the mid must stay beyond the stop")]
+    target_bps: ExecutionBps
+    time_stop_s: Seconds
+
+
+class VenueConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How we deal with Kraken. Hosts are not here: the mode fixes them."""
+
+    tier: Literal["starter", "intermediate", "pro"]
+    deadman_timeout_s: Annotated[int, _int(10, 86_399, "what cancel-all-after takes, in whole seconds")]
+    deadman_refresh_s: Annotated[int, _int(1, 86_399, "whole seconds between two refreshes")]
+    ping_after_s: Annotated[Decimal, _over_zero(60, "seconds without a frame", 3)]
+    close_after_s: Annotated[Decimal, _over_zero(120, "seconds without a frame", 3)]
+    unknown_absent_s: Annotated[Decimal, _over_zero(86_400, "seconds before an unseen order counts as absent", 3)]
+    rate_frac_max: Annotated[Decimal, Bounds(0, 1, "the part of the venue's rate counter openings may use", above=True, places=2)]
+    maker_fee_bps: Annotated[Decimal, Bounds(0, 1_000, "basis points; of the simulated venue", places=3)]
+    taker_fee_bps: Annotated[Decimal, Bounds(0, 1_000, "basis points; of the simulated venue", places=3)]
+
+
+class JournalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where what we knew and did is kept."""
+
+    ring_bytes: Annotated[int, _int(2**20, 2**34, "bytes of the ring, in the run directory")]
+    segment_bytes: Annotated[int, _int(2**20, 2**40, "bytes of one segment file")]
+    sync_interval_ms: Annotated[int, _int(1, 60_000, "milliseconds between two syncs to disk")]
+    sync_lag_ms_max: Annotated[int, _int(10, 600_000, "milliseconds of journal not yet on disk before trading halts")]
+    durable_intents: bool  # sync before each send
+    disk_floor_bytes: Annotated[int, _int(0, 2**50, "free bytes below which trading halts")]
+
+
+class PracticeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where the practice exchange listens, always on loopback."""
+
+    rest_port: Port = 0
+    ws_public_port: Port = 0
+    ws_private_port: Port = 0
+    ws_futures_port: Port = 0
+
+
+Listen = Annotated[str, Pattern(r"(127\.\d{1,3}\.\d{1,3}\.\d{1,3}|localhost|\[::1\]):\d{1,5}",
+                                "a loopback HOST:PORT such as 127.0.0.1:8001, port 0 for any free one")]
+
+
+class StatusConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where the status port listens."""
+
+    listen: Listen = "127.0.0.1:8001"
+    extra_listen: list[Listen] = []
+
+
+class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where the daemon keeps its state."""
+
+    dir: Annotated[str, Pattern(r"\S(.*\S)?", "a path")] = ".run/current"
+    socket: str = ""  # the admin socket; empty = cstd.sock in `dir`
+
+
+class LogsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How much is logged."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The whole effective configuration."""
+
+    mode: Mode
+    account: AccountConfig
+    instruments: InstrumentsConfig
+    strategy: StrategyConfig
+    policy: PolicyConfig
+    risk: RiskConfig
+    exits: ExitsConfig
+    venue: VenueConfig
+    journal: JournalConfig
+    status: StatusConfig = StatusConfig()
+    run: RunConfig = RunConfig()
+    logs: LogsConfig = LogsConfig()
+    practice: PracticeConfig | None = None
+
+    def to_canonical_json(self) -> bytes:
+        """Return the one byte string that stands for this configuration: sorted keys, plain digits, no spaces."""
+        from cstd.config.canonical import dump
+
+        return dump(self)
+
+    @property
+    def config_hash(self) -> bytes:
+        """SHA-256 of the canonical JSON, 32 bytes; journaled with every boot."""
+        from cstd.config.canonical import digest
+
+        return digest(self)

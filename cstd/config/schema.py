@@ -174,7 +174,8 @@ class VenueConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     ping_after_s: Annotated[Decimal, _over_zero(60, "seconds without a frame", 3)]
     close_after_s: Annotated[Decimal, _over_zero(120, "seconds without a frame", 3)]
     unknown_absent_s: Annotated[Decimal, _over_zero(86_400, "seconds before an unseen order counts as absent", 3)]
-    rate_frac_max: Annotated[Decimal, Bounds(0, 1, "the part of the venue's rate counter openings may use", above=True, places=2)]
+    reconcile_interval_s: Annotated[Decimal, _over_zero(3_600, "seconds between two comparisons with the venue", 3)]
+    rate_frac_max: Annotated[Decimal, Bounds(0, 1, "openings' part of the rate counter", above=True, places=2)]
     maker_fee_bps: Annotated[Decimal, Bounds(0, 1_000, "basis points; of the simulated venue", places=3)]
     taker_fee_bps: Annotated[Decimal, Bounds(0, 1_000, "basis points; of the simulated venue", places=3)]
 
@@ -246,9 +247,16 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
         return dump(self)
 
+    @staticmethod
+    def from_canonical_json(raw: bytes) -> Config:
+        """Return the configuration that `to_canonical_json` wrote; replay takes it from the journal."""
+        from cstd.config.loading import from_canonical_json
+
+        return from_canonical_json(raw)
+
     @property
-    def config_hash(self) -> bytes:
-        """SHA-256 of the canonical JSON, 32 bytes; journaled with every boot."""
+    def config_hash(self) -> str:
+        """SHA-256 of the canonical JSON, 64 hex digits; journaled with every boot."""
         from cstd.config.canonical import digest
 
-        return digest(self)
+        return digest(self).hex()

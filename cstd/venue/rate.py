@@ -115,6 +115,12 @@ class DecayingCounter:
         """Charge micro-points at `now_ns`."""
         self._level_micro = self.level_micro(now_ns) + points_micro
 
+    def retune(self, decay_micro_per_s: int, now_ns: int) -> None:
+        """Decay at another rate from `now_ns` on."""
+        self.level_micro(now_ns)
+        self._decay_micro_per_s = decay_micro_per_s
+        self._remainder = 0
+
     def set(self, level_micro: int, now_ns: int) -> None:
         """Replace the level by what the venue said it is."""
         self.level_micro(now_ns)
@@ -163,7 +169,7 @@ class TradingRate:
         counter = self._counter(name)
         counter.set(max(int(points * MICRO), counter.level_micro(now_ns)), now_ns)
 
-    def set_tier(self, rate_count_max: int) -> bool:
+    def set_tier(self, rate_count_max: int, now_ns: int) -> bool:
         """Follow the threshold the venue told; False, and no change, when it is no known tier's."""
         name = tier_of_threshold(rate_count_max)
         if name is None:
@@ -171,7 +177,7 @@ class TradingRate:
         if TRADING_TIERS[name] != self.tier:
             self.tier = TRADING_TIERS[name]
             for counter in self._counters.values():
-                counter._decay_micro_per_s = self.tier.decay_micro_per_s
+                counter.retune(self.tier.decay_micro_per_s, now_ns)
         return True
 
     def _counter(self, name: str) -> DecayingCounter:

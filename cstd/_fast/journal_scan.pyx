@@ -1,7 +1,10 @@
+# cython: nonecheck=False
 """The journal's reading side: blocks and records checked and taken apart, one block at a time.
 
 Gives status codes, never exceptions: `cstd.storage.journal_reader` turns them into a place and a sentence.
 Also the Python view of the hash and the checksum, for tests and for readers.
+
+The directive: Cython's checked build cannot compile `self.x += 1` without the GIL while it checks for None.
 """
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer

@@ -195,7 +195,7 @@ cdef class Book:
         if snapshot:
             self.clear(FAULT_NONE)
         elif self.state == BOOK_EMPTY:
-            return self.fault if self.fault != FAULT_NONE else self.set_fault(FAULT_NO_SNAPSHOT)
+            return FAULT_NO_SNAPSHOT
         for i in range(n_bids):
             self._put(&self.bids, 1, &bids[i])
         for i in range(n_asks):

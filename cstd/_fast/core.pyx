@@ -247,6 +247,10 @@ cdef class Core(FastEngine):
         slot.data_mono_ns = self.mono_ns
         self._ticker(slot)
 
+    def last_frame_ns(self, int link):
+        """Monotonic time of a link's last frame, 0 before the first."""
+        return self.link_frame_ns[link & 3]
+
     def count_malformed(self):
         """Count a frame that is no valid message."""
         self.counters[COUNT_MALFORMED] += 1
@@ -286,12 +290,14 @@ cdef class Core(FastEngine):
         return self.orders.find(<const char *>cl_ord_id, len(cl_ord_id))
 
     def find_request(self, int64_t req_id):
-        """Table index of the live order whose add request had this id, -1 if none."""
+        """(table index, was it a cancel) of the live order that a request belongs to; (-1, False) if none."""
         cdef int i
         for i in range(self.orders.live_count):
             if self.orders.rows[self.orders.live[i]].req_id == req_id:
-                return self.orders.live[i]
-        return -1
+                return self.orders.live[i], False
+            if self.orders.rows[self.orders.live[i]].cancel_req_id == req_id:
+                return self.orders.live[i], True
+        return -1, False
 
     def live_orders(self):
         """Table indices of all live orders, oldest first."""

@@ -27,6 +27,7 @@ cdef class FastEngine(Gateway):
     cdef TapeRow tape[TAPE_KEPT]
     cdef int64_t tape_count
     cdef int64_t book_faults[BOOK_FAULTS]
+    cdef int64_t link_frame_ns[4]       # monotonic time of each link's last frame
 
     cdef int _slow(self, int link, const char *data, size_t n) noexcept
     cdef void _book(self, InstrumentSlot slot, uint64_t start) noexcept

@@ -67,6 +67,7 @@ cdef class FastEngine(Gateway):
     def __cinit__(self, *args):
         self.scanner = Scanner()
         memset(self.book_faults, 0, sizeof(self.book_faults))
+        memset(self.link_frame_ns, 0, sizeof(self.link_frame_ns))
         self.touched_count = 0
 
     # A frame.
@@ -82,6 +83,7 @@ cdef class FastEngine(Gateway):
         if self.recorder.input(EVENT_FRAME, link, mono_ns, wall_ns, data, n) != 0:
             self._halt(None)
         self.counters[COUNT_FRAMES] += 1
+        self.link_frame_ns[link & 3] = mono_ns
         if link != LINK_PUBLIC:
             return self._slow(link, data, n)
         status = self.scanner.scan(data, n)
@@ -236,6 +238,7 @@ cdef class FastEngine(Gateway):
         """A ticker whose top of book agrees is evidence that a quiet book is current."""
         cdef Book book = slot.book
         self.counters[COUNT_TICKERS] += 1
+        slot.tickers += 1
         if book.state != BOOK_VERIFIED or self.scanner.out.excess_digits:
             return
         if (self.scanner.out.bid.price_raw == book.best_bid() and self.scanner.out.ask.price_raw == book.best_ask()

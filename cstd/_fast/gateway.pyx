@@ -359,6 +359,7 @@ cdef class Gateway(FrameSink):
         order.cancel_sent = 1
         order.cancel_reason = <int8_t>reason
         order.cancel_mono_ns = self.mono_ns
+        order.cancel_req_id = self.req_seq
         n = encode_cancel(self.frame, order.cl_ord_id, self.req_seq, &token_at)
         self.counters[COUNT_CANCELS] += 1
         self._out(ACTION_CANCEL, n, token_at)

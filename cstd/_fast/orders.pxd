@@ -16,6 +16,7 @@ cdef struct OrderRow:
     int64_t intent_seq
     int64_t episode
     int64_t req_id
+    int64_t cancel_req_id
     int64_t cancel_mono_ns
     int64_t amended_mono_ns
     int64_t amend_qty_raw           # pending amend's total quantity, 0 = none

@@ -41,7 +41,7 @@ cdef class InstrumentSlot:
     # Evidence.
     cdef public int64_t evidence_mono_ns, data_mono_ns, unverified_since_ns
     cdef public int64_t last_verified_bid_raw
-    cdef public int64_t last_trade_id, trade_gaps, frames
+    cdef public int64_t last_trade_id, trade_gaps, frames, tickers
     cdef public bint resync_wanted
     # Position and what the ledger says about it; written through FastEngine.set_position only.
     cdef readonly int64_t position_qty_raw, position_acct_raw, losing_round_trips

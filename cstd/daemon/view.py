@@ -1,0 +1,315 @@
+"""LiveView: what the engine knows, in the shapes that control and sight read (cstd.ops.view.EngineView).
+
+Every method is cheap and returns plain values; nothing here changes anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any, cast
+
+import numpy as np
+
+from cstd import __version__
+from cstd._fast.codes import BookFault, BookState, IntentKind, OrderState, Side, TimeInForce
+from cstd._fast.gates import DECISION_DTYPE
+from cstd._fast.hist import STAGES, bucket_edges_ns
+from cstd.decision.why import GATES, explain
+from cstd.engine import Engine
+from cstd.ledger.nav import MONEY_PRECISION
+from cstd.ledger.positions import Fill
+from cstd.ops import view as shapes
+from cstd.units import format_decimal, format_raw, from_raw
+
+NS_PER_S = 1_000_000_000
+LEVELS = ("normal", "warning", "critical", "emergency", "shutdown")
+# Kraken's words for the states that a truth file knows; the others show our own.
+VENUE_STATUS = {OrderState.ORDER_CANCEL_PENDING: "new", OrderState.ORDER_SENT: "pending_new",
+                OrderState.ORDER_INTENDED: "pending_new"}
+
+
+class LiveView:
+    """Implements EngineView over an engine and what only the daemon knows.
+
+    Args:
+        engine: the engine.
+        pid: of the trading process.
+        mono_ns: the process's monotonic clock.
+        process: gives {"journal": JournalStatus, "children": {...}, "reconnects": {...}} on demand.
+    """
+
+    def __init__(self, engine: Engine, *, pid: int, mono_ns: Callable[[], int],
+                 process: Callable[[], dict[str, Any]]) -> None:
+        self._engine = engine
+        self._pid = pid
+        self._mono_ns = mono_ns
+        self._process = process
+        self._started_ns = mono_ns()
+        self._edges_ns = bucket_edges_ns()
+
+    # State.
+
+    def status(self) -> shapes.Status:
+        """The daemon's state."""
+        engine = self._engine
+        process = self._process()
+        now_ns = self._mono_ns()
+        cfg = engine.cfg
+        booted = cfg is not None
+        return {
+            "pid": self._pid, "mode": cfg.mode if cfg is not None else "starting", "state": engine.state,
+            "ready": engine.state == "ready", "boot_epoch": engine.boot_epoch,
+            "kill": booted and engine.risk.killed, "level": LEVELS[engine.core.level],
+            "instruments": list(engine.names), "kill_reason": engine.risk.kill_reason if booted else None,
+            "kill_hold": bool(engine.core.hold_exits), "state_reason": engine.state_reason,
+            "shadow": bool(engine.core.shadow), "strategy": cfg.strategy.name if cfg is not None else "",
+            "version": __version__, "config_hash": engine.config_hash,
+            "uptime_s": (now_ns - self._started_ns) / NS_PER_S, "wall_ns": engine.wall_ns,
+            "event_seq": engine.recorder.seq,
+            "links": {name: self._link(code, name, now_ns, process) for code, name in ((0, "public"), (1, "private"))},
+            "deadman": self._deadman(now_ns), "journal": process["journal"], "digest": engine.recorder.hexdigest(),
+            "children": process["children"],
+        }
+
+    def _link(self, code: int, name: str, now_ns: int, process: dict[str, Any]) -> shapes.LinkStatus:
+        last_ns = self._engine.core.last_frame_ns(code)
+        machine = getattr(self._engine, name, None)
+        return {"up": machine is not None and machine.up, "age_ns": now_ns - last_ns if last_ns else None,
+                "reconnects": process["reconnects"].get(name, 0)}
+
+    def _deadman(self, now_ns: int) -> shapes.DeadmanStatus:
+        private = getattr(self._engine, "private", None)
+        if private is None or private.deadman.armed_until_ns <= now_ns:
+            return {"armed": False, "remaining_s": None}
+        return {"armed": True, "remaining_s": (private.deadman.armed_until_ns - now_ns) / NS_PER_S}
+
+    # Market.
+
+    def instruments(self) -> list[shapes.InstrumentStatus]:
+        """Every configured instrument."""
+        now_ns = self._mono_ns()
+        return [self._instrument(number, name, now_ns) for number, name in enumerate(self._engine.names)]
+
+    def _instrument(self, number: int, name: str, now_ns: int) -> shapes.InstrumentStatus:
+        engine = self._engine
+        slot = engine.core.slots[number]
+        spec = engine.feed.specs.get(name)
+        price_precision = spec.price_precision if spec else 0
+        qty_precision = spec.qty_precision if spec else 0
+        volume = engine.core.volume_hour(number)
+        return {
+            "name": name, "price_precision": price_precision, "qty_precision": qty_precision,
+            "tick": format_raw(slot.tick_raw, price_precision), "qty_min": format_raw(slot.qty_min_raw, qty_precision),
+            "cost_min": format_decimal(spec.cost_min) if spec else "0",
+            "state": BookState(slot.book.state).name[5:].lower(),
+            "fault": BookFault(slot.book.fault).name[6:].lower() if slot.book.fault else None,
+            "evidence_age_ns": now_ns - slot.evidence_mono_ns if slot.evidence_mono_ns else None,
+            "resyncs": engine.public.resync_count(name), "checksums_ok": slot.book.verified_count,
+            "checksums_bad": slot.book.mismatch_count, "updates": slot.book.updates,
+            "tradable": slot.book.state == BookState.BOOK_VERIFIED and bool(slot.online) and bool(slot.configured),
+            "venue_state": spec.status if spec else "unknown", "off": bool(slot.switched_off),
+            "volume_hour": format_raw(volume, MONEY_PRECISION) if volume is not None else None,
+        }
+
+    def books(self, depth: int) -> list[shapes.Book]:
+        """Top levels of every book."""
+        books = []
+        for number, name in enumerate(self._engine.names):
+            slot = self._engine.core.slots[number]
+            spec = self._engine.feed.specs.get(name)
+            books.append(cast("shapes.Book", {
+                "name": name, "price_precision": spec.price_precision if spec else 0,
+                "qty_precision": spec.qty_precision if spec else 0,
+                "verified": slot.book.state == BookState.BOOK_VERIFIED,
+                "checksum": slot.book.checksum if slot.book.state != BookState.BOOK_EMPTY else None,
+                "bids": slot.book.levels(Side.BUY, depth), "asks": slot.book.levels(Side.SELL, depth),
+            }))
+        return books
+
+    def tape(self, limit: int) -> list[shapes.Trade]:
+        """Newest trades of others, newest first."""
+        trades: list[shapes.Trade] = []
+        for wall_ns, number, side, price_raw, qty_raw in reversed(self._engine.core.tape_rows(limit)):
+            name = self._engine.names[number]
+            spec = self._engine.feed.specs[name]
+            trades.append({
+                "instrument": name, "side": "buy" if side == Side.BUY else "sell",
+                "price": format_raw(price_raw, spec.price_precision), "qty": format_raw(qty_raw, spec.qty_precision),
+                "wall_ns": wall_ns,
+            })
+        return trades
+
+    # Money.
+
+    def positions(self) -> list[shapes.Position]:
+        """Managed positions that are not empty."""
+        rows: list[shapes.Position] = []
+        for number, position in self._engine.ledger.positions.items():
+            if position.qty_raw == 0 and not position.realized:
+                continue
+            slot = self._engine.core.slots[number]
+            bid_raw = slot.last_verified_bid_raw
+            entry = position.entry_price()
+            value = position.value_at(bid_raw) if bid_raw > 0 else None
+            rows.append({
+                "instrument": self._engine.names[number], "asset": position.base,
+                "qty": format_raw(position.qty_raw, position.qty_precision),
+                "entry_price": _price(entry, position.price_precision),
+                "mark_price": format_raw(bid_raw, position.price_precision) if bid_raw > 0 else None,
+                "value": _money(value), "unrealized_pnl": _money(value - position.cost) if value is not None else None,
+                "realized_pnl": _money(position.realized) or "0",
+                "user_qty": format_decimal(self._engine.reconciler.own.get(position.base, Decimal(0))),
+                "dust": 0 < position.qty_raw < slot.qty_min_raw,
+            })
+        return rows
+
+    def equity(self) -> shapes.Equity:
+        """Equity, loss and exposure."""
+        engine = self._engine
+        nav = engine.nav
+        positions = engine.ledger.positions.values()
+        held = from_raw(engine.core.positions_value(), MONEY_PRECISION)
+        unrealized = held - sum((p.cost for p in positions), Decimal(0))
+        return {
+            "currency": engine.cfg.account.currency if engine.cfg else "", "equity": format_raw(nav.nav, MONEY_PRECISION),
+            "capital": format_raw(nav.capital, MONEY_PRECISION),
+            "cash": format_decimal(from_raw(nav.capital, MONEY_PRECISION) + engine.ledger.cash_flow),
+            "peak": format_raw(nav.peak, MONEY_PRECISION), "day_start": format_raw(nav.day_start, MONEY_PRECISION),
+            "day_loss_bps": float(nav.day_loss_bps), "drawdown_bps": float(nav.drawdown_bps),
+            "exposure": format_raw(engine.core.exposure(), MONEY_PRECISION),
+            "realized_pnl": _money(sum((p.realized for p in positions), Decimal(0))) or "0",
+            "unrealized_pnl": _money(unrealized) or "0",
+            "fees": _money(sum((p.fees for p in positions), Decimal(0))) or "0",
+            "turnover_day": _money(engine.ledger.turnover(engine.wall_ns)) or "0",
+        }
+
+    # Orders.
+
+    def orders(self, *, all_: bool, limit: int, offset: int = 0) -> list[shapes.Order]:
+        """Live orders, or all of the session, newest first."""
+        engine = self._engine
+        live = [engine.core.order(index) for index in reversed(engine.core.live_orders())]
+        if not all_:
+            return [self._order(order) for order in live[offset:offset + limit]]
+        rows = sorted([*live, *engine.tracker.history.values()], key=lambda o: o["intent_seq"], reverse=True)
+        return [self._order(order) for order in rows[offset:offset + limit]]
+
+    def _order(self, order: dict[str, Any]) -> shapes.Order:
+        engine = self._engine
+        position = engine.ledger.positions[order["instrument"]]
+        state = OrderState(order["state"])
+        return {
+            "cl_ord_id": order["cl_ord_id"], "order_id": order["order_id"] or None,
+            "symbol": engine.names[order["instrument"]], "side": "buy" if order["side"] == Side.BUY else "sell",
+            "status": VENUE_STATUS.get(state, engine.tracker.state_name(order)),
+            "order_qty": format_raw(order["qty_raw"], position.qty_precision),
+            "filled_qty": format_raw(order["filled_raw"], position.qty_precision),
+            "state": "UNKNOWN" if state == OrderState.ORDER_UNKNOWN else engine.tracker.state_name(order),
+            "limit_price": format_raw(order["price_raw"], position.price_precision),
+            "time_in_force": TimeInForce(order["time_in_force"]).name, "post_only": bool(order["post_only"]),
+            "kind": "exit" if order["kind"] == IntentKind.EXIT else "opening", "intent_seq": order["intent_seq"],
+            "sent_wall_ns": order["sent_wall_ns"] or None,
+        }
+
+    def fills(self, *, all_: bool, limit: int, offset: int = 0) -> list[shapes.Fill]:
+        """Fills of the UTC day, or of the session, newest first."""
+        engine = self._engine
+        day_ns = 86_400 * NS_PER_S
+        rows = [fill for fill in reversed(engine.ledger.fills.values())
+                if all_ or fill.wall_ns // day_ns == engine.wall_ns // day_ns]
+        return [self._fill(fill) for fill in rows[offset:offset + limit]]
+
+    def _fill(self, fill: Fill) -> shapes.Fill:
+        engine = self._engine
+        position = engine.ledger.positions[fill.instrument]
+        slippage = engine.tracker.slippage_bps.get(fill.exec_id)
+        fee_asset = fill.fees[0][0] if fill.fees else position.quote
+        fee = sum((amount for asset, amount in fill.fees if asset == fee_asset), Decimal(0))
+        return {
+            "exec_id": fill.exec_id, "cl_ord_id": fill.cl_ord_id, "symbol": engine.names[fill.instrument],
+            "side": "buy" if fill.side == Side.BUY else "sell",
+            "qty": format_raw(fill.qty_raw, position.qty_precision), "price": format_decimal(fill.price),
+            "fee": format_decimal(fee), "fee_asset": fee_asset, "wall_ns": fill.wall_ns, "liquidity": fill.liquidity,
+            "slippage_bps": float(slippage) if slippage is not None else None,
+        }
+
+    # Decisions.
+
+    def decision_count(self) -> int:
+        """Decision rows since the boot."""
+        return int(self._engine.core.decision_count)
+
+    def decisions(self, limit: int) -> list[dict[str, object]]:
+        """Newest explained decisions, newest first."""
+        return [self._explain(row) for row in reversed(self._engine.core.decision_rows(limit))]
+
+    def _explain(self, raw: bytes) -> dict[str, object]:
+        row = np.frombuffer(raw, dtype=DECISION_DTYPE)[0]
+        name = self._engine.names[int(row["instrument"])]
+        return explain(row, self._engine.feed.specs[name])
+
+    def find_decision(self, id_: str) -> dict[str, object] | None:
+        """Explained decision of an intent sequence or client order id."""
+        for raw in reversed(self._engine.core.decision_rows(1024)):
+            row = np.frombuffer(raw, dtype=DECISION_DTYPE)[0]
+            if id_ in (str(int(row["intent_seq"])), bytes(row["cl_ord_id"]).decode("ascii", "replace")):
+                return self._explain(raw)
+        return None
+
+    def gates(self) -> list[shapes.Gate]:
+        """The 15 gates with limits of the first instrument and counts since the boot."""
+        _, refused, failed = self._engine.core.fault_counts()
+        counters = self._engine.core.counter_values()
+        raws = self._engine.core.decision_rows(1)
+        last = cast("list[dict[str, Any]]", self._explain(raws[-1])["gates"]) if raws else []
+        by_code = {int(entry["code"]): entry for entry in last}
+        rows: list[shapes.Gate] = []
+        for gate in GATES:
+            entry = by_code.get(gate.code)
+            rows.append({
+                "gate": gate.code, "name": gate.name, "group": "policy" if gate.code < 10 else "risk", "key": gate.key,
+                "unit": gate.unit, "limit": entry["limit"] if entry else None,
+                "last_value": entry["value"] if entry else None, "last_pass": entry["passed"] if entry else None,
+                "passed": counters["intents"] - failed[gate.code], "failed": failed[gate.code],
+                "first_failed": refused[gate.code],
+            })
+        return rows
+
+    # Counters.
+
+    def counters(self) -> dict[str, int]:
+        """All counters since the boot."""
+        engine = self._engine
+        faults, refused, failed = engine.core.fault_counts()
+        values: dict[str, int] = dict(engine.core.counter_values())
+        for fault in BookFault:
+            if 0 < fault < BookFault.FAULT_COUNT:
+                values[f"book_fault_{fault.name[6:].lower()}"] = faults[fault]
+        for gate in GATES:
+            values[f"gate_{gate.code}_refused"] = refused[gate.code]
+            values[f"gate_{gate.code}_failed"] = failed[gate.code]
+        values["fills"] = len(engine.ledger.fills)
+        values["fill_duplicates"] = engine.ledger.duplicate_count
+        values["orders_rejected"] = engine.tracker.rejected_count
+        values["orders_unknown"] = engine.unknown_count()
+        values["order_steps_illegal"] = engine.core.orders.illegal_count
+        values["reports_foreign"] = engine.tracker.foreign_count
+        values["reconcile_rounds"] = engine.reconciler.done_count
+        values["reconcile_differences"] = len(engine.reconciler.differences)
+        return values
+
+    def latency(self) -> shapes.Latency:
+        """Stage histograms."""
+        hist = self._engine.core.hist
+        return {"edges_ns": self._edges_ns,
+                "stages": {name: {"counts": hist.stage(i), "sum_ns": hist.sum_ns(i)} for i, name in enumerate(STAGES)}}
+
+
+def _price(value: Decimal | None, precision: int) -> str | None:
+    return None if value is None else format_decimal(value.quantize(Decimal(1).scaleb(-precision)))
+
+
+def _money(value: Decimal | None) -> str | None:
+    return None if value is None else format_decimal(value.quantize(Decimal("0.00000001")))
+

@@ -1,0 +1,21 @@
+"""The boot event: everything that a replay needs to know about a start."""
+
+from __future__ import annotations
+
+import msgspec
+
+from cstd import __version__
+from cstd.config import Config
+from cstd.signals.agents.loader import LoadedAgents
+
+
+def boot_payload(cfg: Config, boot_epoch: int, agents: LoadedAgents | None) -> bytes:
+    """Return the payload of EVENT_BOOT: version, epoch, configuration with its hash, agents with their hash."""
+    return msgspec.json.encode({
+        "version": __version__,
+        "boot_epoch": boot_epoch,
+        "mode": cfg.mode,
+        "config": msgspec.Raw(cfg.to_canonical_json()),
+        "config_hash": cfg.config_hash.hex(),
+        "agents": {"names": agents.names if agents else [], "sha256": agents.sha256 if agents else ""},
+    })

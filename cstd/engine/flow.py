@@ -1,0 +1,470 @@
+"""Engine: a pure function of (configuration, ordered events). The main flow of the whole daemon, top to bottom.
+
+Every input is one event: a frame, the end of a read batch, a timer, a command, a REST reply, a link that came up or went
+down, a boot. Live, paper and practice feed them from sockets, replay from a journal or a recording; there is no second
+path. Frames of the public socket are handled in the compiled core without coming here (cstd/_fast/engine.pyx); what it
+does not recognise, and everything that is rare, is handled below and written back into the core, which the gates read.
+
+Nothing here reads a clock, a random source, the environment or a file, and nothing here logs: times come with events,
+frames and requests to send are left in `outbox`, `rest_out` and `close_links` for the daemon, and `notes` for the log.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import msgspec
+
+from cstd import __version__
+from cstd._fast.codes import BookFault, EventKind, Link, OrderState, TradingState
+from cstd._fast.core import Core
+from cstd._fast.port import OrderPort
+from cstd._fast.recorder import Recorder
+from cstd.config import Config, from_canonical_json
+from cstd.decision.limits import limits_row
+from cstd.decision.setup import exit_steps_mbps, strategy_setup
+from cstd.errors import InvariantError
+from cstd.ledger.nav import Nav
+from cstd.ledger.positions import Ledger
+from cstd.market.feed import PublicFeed
+from cstd.orders.desk import RiskDesk
+from cstd.orders.lifecycle import TABLE
+from cstd.orders.reconcile import Reconciler
+from cstd.orders.tracker import OrderTracker
+from cstd.signals.agents.loader import LoadedAgents
+from cstd.units import seconds_to_ns
+from cstd.venue.messages import (
+    BalancesMessage, BookMessage, ExecutionsMessage, InstrumentUpdate, Malformed, OhlcMessage, TickerMessage,
+    TradeMessage, decode_private, decode_public,
+)
+from cstd.venue.private import OrderReply, PrivateMachine, Unanswered
+from cstd.venue.public import PublicMachine
+from cstd.venue.rest.lane import RestCall, RestLane, RestResult
+from cstd.venue.rest.request import RestRequest
+
+NS_PER_S = 1_000_000_000
+UNANSWERED_GRACE_NS = NS_PER_S
+# Continuous reconciliation: a round costs six points of the slowest tier's counter, which gives one back in three seconds.
+RECONCILE_INTERVAL_NS = 60 * NS_PER_S
+# A difference that three quiet rounds in a row show is no race between two reads.
+MISMATCH_ROUNDS_MAX = 3
+
+
+class Engine:
+    """The Python part of the engine: machines, orders, ledger, risk, state. One per process; one writer of all state.
+
+    Args:
+        recorder: where events and outputs are recorded.
+        agents: compiled agents, None for none.
+        port: where order frames go; without one they go nowhere.
+        inferring: take precisions from a recording's snapshots (replay of recordings only).
+        strategy: another strategy than the configured one (the bench).
+
+    Attributes:
+        state: starting, reconciling, ready, paused, halted, killed, stopping.
+        outbox: (link, frame) of control frames to send. rest_out: requests to make. close_links: (link, reason).
+    """
+
+    def __init__(self, recorder: Recorder, agents: LoadedAgents | None = None, port: OrderPort | None = None, *,
+                 inferring: bool = False, strategy: str | None = None) -> None:
+        self.recorder = recorder
+        self.core = Core(recorder, TABLE, port)
+        self.core.handler = self
+        self.agents = agents
+        self.inferring = inferring
+        self._strategy = strategy
+        self.cfg: Config | None = None
+        self.state = "starting"
+        self.state_reason: str | None = "not booted"
+        self.boot_epoch = 0
+        self.config_hash = ""
+        self.names: tuple[str, ...] = ()
+        self.outbox: list[tuple[int, bytes]] = []
+        self.rest_out: list[RestCall] = []
+        self.close_links: list[tuple[int, str]] = []
+        self.notes: list[tuple[str, str, dict[str, Any]]] = []
+        self.replies: dict[int, dict[str, Any]] = {}
+        self.stopping = False
+        self.ledger = Ledger()
+        self._mono_ns = 0
+        self._wall_ns = 0
+        self._tape_live: set[str] = set()
+        self._ledger_seen = 0
+        self._first_boot_wall_ns = 0
+
+    # Boot.
+
+    def on_event(self, kind: int, tag: int, payload: bytes, mono_ns: int, wall_ns: int) -> None:
+        """Process one event that is not a frame; called by the core, which has recorded it."""
+        self._mono_ns, self._wall_ns = mono_ns, wall_ns
+        match kind:
+            case EventKind.EVENT_BOOT:
+                self._boot(msgspec.json.decode(payload))
+            case EventKind.EVENT_LINK:
+                self._on_link(tag, msgspec.json.decode(payload))
+            case EventKind.EVENT_REST_REPLY:
+                self._on_rest_reply(msgspec.json.decode(payload))
+            case EventKind.EVENT_COMMAND:
+                command = msgspec.json.decode(payload)
+                self.replies[command["id"]] = self.risk.on_command(command, mono_ns, wall_ns)
+            case EventKind.EVENT_STOP:
+                self.stopping = True
+                self.risk.pull_openings()
+            case _:
+                raise InvariantError(f"event kind {kind} is unknown")
+        self._settle()
+
+    def _boot(self, payload: dict[str, Any]) -> None:
+        """Take the configuration of this boot. State of the session before it stays; what the links knew does not."""
+        if payload["version"] != __version__:
+            self._note("warning", "journal of another version", journal=payload["version"], program=__version__)
+        cfg = from_canonical_json(msgspec.json.encode(payload["config"]))
+        self._check_agents(payload["agents"])
+        first = self.cfg is None
+        self.cfg = cfg
+        self.config_hash = payload["config_hash"]
+        self.boot_epoch = payload["boot_epoch"]
+        self.stopping = False
+        names = tuple(cfg.instruments.names)
+        if first:
+            self._first_boot_wall_ns = self._wall_ns
+            self._build(cfg, names)
+        elif names != self.names:
+            raise InvariantError(f"instruments changed within a session: {self.names} became {names}")
+        self._configure_core(cfg)
+        self._start_machines(cfg)
+        self.tracker.lose_sight()
+        for number in range(len(names)):
+            self.core.drop_book(number, BookFault.FAULT_LINK_DOWN)
+        self._set_state("reconciling", "booted")
+
+    def _check_agents(self, recorded: dict[str, Any]) -> None:
+        ours = self.agents.sha256 if self.agents is not None else ""
+        if recorded["sha256"] != ours:
+            raise InvariantError(f"agents differ: the journal has {recorded['sha256'][:16]}, loaded are {ours[:16]}")
+
+    def _build(self, cfg: Config, names: tuple[str, ...]) -> None:
+        self.names = names
+        for name in names:
+            self.core.add_slot(name.encode(), cfg.instruments.depth)
+        self.tracker = OrderTracker(self.core, self.ledger, cfg.account.owner_prefix)
+        self.tracker.numbers = {name: number for number, name in enumerate(names)}
+        self.nav = Nav(cfg.account.capital)
+        self.risk = RiskDesk(self.core, self.ledger, self.nav, self.tracker)
+        self.feed = PublicFeed(self.core, names, cfg.account.currency, infer_precision=self.inferring)
+
+    def _configure_core(self, cfg: Config) -> None:
+        core = self.core
+        account_hash = hashlib.sha256(f"{cfg.mode}:{cfg.account.owner_prefix}".encode()).digest()[:8]
+        agents_hash = bytes.fromhex(self.agents.sha256)[:8] if self.agents is not None else bytes(8)
+        core.set_identity(cfg.account.owner_prefix.encode(), account_hash, self.boot_epoch,
+                          bytes.fromhex(self.config_hash)[:8], agents_hash)
+        code, address, params = strategy_setup(cfg, self._strategy)
+        core.set_strategy(code, address, params)
+        if self.agents is not None:
+            core.set_agents(self.agents.addresses, [per == "bar" for per in self.agents.per])
+        core.set_collar(exit_steps_mbps(cfg), seconds_to_ns(cfg.exits.step_wait_s))
+        core.deadline_ns = cfg.policy.deadline_ms * 1_000_000
+        core.markout_allowance_mbps = int(cfg.policy.markout_allowance_bps * 1000)
+        for number, name in enumerate(self.names):
+            core.set_limits(number, limits_row(cfg, name))
+        self.risk.configure(cfg)
+
+    def _start_machines(self, cfg: Config) -> None:
+        self.public = PublicMachine(self.names, cfg.instruments.depth)
+        self.private = PrivateMachine()
+        self.lane = RestLane(cfg.venue.tier)
+        self.core.private_up = self.core.private_ready = self.core.venue_online = False
+        known = getattr(self, "reconciler", None)
+        self.reconciler = Reconciler(
+            self.tracker, self._ask, absent_ns=seconds_to_ns(cfg.venue.unknown_absent_s),
+            interval_ns=RECONCILE_INTERVAL_NS)
+        self.reconciler.session_start_wall_ns = self._first_boot_wall_ns
+        if known is not None:
+            self.reconciler.own = known.own
+
+    # Links.
+
+    def _on_link(self, link: int, payload: dict[str, Any]) -> None:
+        up = bool(payload["up"])
+        machine = self.public if link == Link.LINK_PUBLIC else self.private
+        if up:
+            machine.on_up(self._mono_ns)
+        else:
+            machine.on_down(self._mono_ns)
+        if link == Link.LINK_PUBLIC:
+            if not up:
+                self.core.venue_online = False
+                for number in range(len(self.names)):
+                    self.core.drop_book(number, BookFault.FAULT_LINK_DOWN)
+                self._tape_live.clear()
+        else:
+            self.core.private_up = up
+            self.core.private_ready = False
+            if not up:
+                self.tracker.lose_sight()
+                self.reconciler.reset()
+            elif self.cfg is not None:
+                self.private.arm(self.cfg.venue.deadman_timeout_s, self._mono_ns)
+        self._note("info" if up else "warning", "link up" if up else "link down", link=Link(link).name,
+                   reason=payload.get("reason", ""))
+
+    def on_slow_frame(self, link: int, data: bytes, mono_ns: int, wall_ns: int) -> None:
+        """Process a frame that the scanner does not take; called by the core in the frame's place in the order."""
+        self._mono_ns, self._wall_ns = mono_ns, wall_ns
+        if link == Link.LINK_PUBLIC:
+            for message in decode_public(data):
+                self._on_public(message)
+        elif link == Link.LINK_PRIVATE:
+            for message in decode_private(data):
+                if isinstance(message, Malformed):
+                    self.core.count_malformed()
+                for outcome in self.private.on_message(message, mono_ns):
+                    self._on_private(outcome)
+        self._settle()
+
+    def _on_public(self, message: Any) -> None:
+        match message:
+            case InstrumentUpdate():
+                self.public.on_message(message, self._mono_ns)
+                for name in self.feed.on_instrument(message):
+                    self.ledger.add_instrument(
+                        self.tracker.numbers[name], self.feed.specs[name].base, self.feed.specs[name].quote,
+                        self.feed.specs[name].price_precision, self.feed.specs[name].qty_precision)
+                return
+            case BookMessage():
+                self.feed.on_book(message)
+                self._know_inferred(message.name)
+            case TradeMessage():
+                self.feed.on_trades(message.trades)
+            case TickerMessage():
+                self.feed.on_ticker(message)
+            case OhlcMessage():
+                self.feed.on_ohlc(message, self._wall_ns)
+            case Malformed():
+                self.core.count_malformed()
+                for name in message.names:
+                    if message.channel == "book" and name in self.tracker.numbers:
+                        self.core.book_fault(self.tracker.numbers[name], BookFault.FAULT_MALFORMED)
+        self.public.on_message(message, self._mono_ns)
+        self.core.venue_online = self.public.system == "online"
+
+    def _know_inferred(self, name: str) -> None:
+        """In a recording, a snapshot may have made an instrument known."""
+        if name in self.feed.inferred and self.tracker.numbers[name] not in self.ledger.positions:
+            spec = self.feed.specs[name]
+            self.ledger.add_instrument(self.tracker.numbers[name], spec.base, spec.quote, spec.price_precision,
+                                       spec.qty_precision)
+
+    def _on_private(self, outcome: Any) -> None:
+        match outcome:
+            case OrderReply():
+                self.tracker.on_reply(outcome)
+            case ExecutionsMessage():
+                for report in outcome.reports:
+                    self.tracker.on_report(report, snapshot=outcome.snapshot)
+                if outcome.snapshot:
+                    self.tracker.want_reconcile = True
+            case BalancesMessage():
+                self.risk.on_balances(outcome)
+            case Unanswered():
+                self.tracker.want_reconcile = True
+
+    # REST.
+
+    def _ask(self, method: str, params: dict[str, str]) -> None:
+        self.lane.submit(RestRequest(method, True, tuple(params.items())), self._mono_ns)
+
+    def _on_rest_reply(self, payload: dict[str, Any]) -> None:
+        self._on_rest_result(self.lane.on_reply(
+            payload["id"], payload["status"], payload["body"].encode(), self._mono_ns, wall_ns=self._wall_ns,
+            transport_error=payload["error"]))
+
+    def _on_rest_result(self, done: RestResult | None) -> None:
+        if done is not None:
+            self.reconciler.on_reply(done.method, done.result, ", ".join(done.errors), self._mono_ns, self._wall_ns)
+
+    # Time.
+
+    def on_timer(self, mono_ns: int, wall_ns: int) -> None:
+        """Work that is due by time; called by the core before the passes of a timer event."""
+        self._mono_ns, self._wall_ns = mono_ns, wall_ns
+        if self.cfg is None:
+            return
+        self._note_frames_seen(mono_ns)
+        self.public.on_timer(mono_ns)
+        self.private.on_timer(mono_ns, progressing=self.core.fault is None)
+        for link, machine in ((Link.LINK_PUBLIC, self.public), (Link.LINK_PRIVATE, self.private)):
+            if machine.want_close is not None:
+                self.close_links.append((int(link), machine.want_close))
+                machine.want_close = None
+        self.tracker.overdue(mono_ns, wall_ns, UNANSWERED_GRACE_NS)
+        self._on_rest_result(self.lane.on_timer(mono_ns))
+        self.core.private_ready = self.private.ready and self.reconciler.done_count > 0
+        if self.private.want_reconcile and self.private.ready:
+            self.private.want_reconcile = False
+            self.tracker.want_reconcile = True
+        self.reconciler.on_timer(mono_ns, wall_ns, ready=self.private.ready)
+        self._start_tapes(wall_ns)
+        self.risk.on_timer(mono_ns, wall_ns)
+        self._update_state()
+        self._settle()
+
+    def _note_frames_seen(self, mono_ns: int) -> None:
+        """Tell the machines of frames that the compiled core took without them."""
+        public_ns = self.core.last_frame_ns(Link.LINK_PUBLIC)
+        if public_ns and self.public.up:
+            self.public.on_frame_seen(public_ns)
+        private_ns = self.core.last_frame_ns(Link.LINK_PRIVATE)
+        if private_ns and self.private.up:
+            self.private.on_frame_seen(private_ns)
+        for number, name in enumerate(self.names):
+            slot = self.core.slots[number]
+            if slot.book.state:
+                self.public.on_data(name, "book", mono_ns)
+            if slot.tickers:
+                self.public.on_data(name, "ticker", mono_ns)
+
+    def _start_tapes(self, wall_ns: int) -> None:
+        """The tape of an instrument is complete from the moment its subscription is known to be live."""
+        for number, name in enumerate(self.names):
+            if name not in self._tape_live and self.public.live(name, "trade"):
+                self._tape_live.add(name)
+                self.core.tape_begins(number, wall_ns)
+
+    def on_attention(self, mono_ns: int, wall_ns: int) -> None:
+        """Work that the core left for the end of the batch: resyncs, and orders that were sent."""
+        self._mono_ns, self._wall_ns = mono_ns, wall_ns
+        for number, name in enumerate(self.names):
+            slot = self.core.slots[number]
+            if not slot.resync_wanted:
+                continue
+            slot.resync_wanted = False
+            reason = BookFault(slot.book.fault).name[6:].lower()
+            if self.cfg is not None and self.public.resync(name, reason, mono_ns):
+                self.core.count_resync()
+                self.core.drop_book(number, slot.book.fault)
+                self._note("warning", "resync", instrument=name, reason=reason)
+        self._settle()
+
+    # State.
+
+    def _update_state(self) -> None:
+        if self.core.fault is not None or self.recorder.failed:
+            reason = f"{type(self.core.fault).__name__}: {self.core.fault}" if self.core.fault else "journal failed"
+            self._set_state("halted", reason)
+        elif self.stopping:
+            self._set_state("stopping", "asked to stop")
+        elif self.reconciler.mismatch_rounds >= MISMATCH_ROUNDS_MAX:
+            self._set_state("halted", f"balances do not agree: {self.reconciler.differences[-1]}")
+        elif self.risk.killed:
+            self._set_state("killed", self.risk.kill_reason)
+        else:
+            missing = self._missing()
+            if missing:
+                self._set_state("reconciling", missing)
+            elif self.risk.paused:
+                self._set_state("paused", "paused by an operator")
+            else:
+                self._set_state("ready", None)
+
+    def _missing(self) -> str:
+        """What stands between here and ready, in words; "" when nothing does."""
+        if not self.public.up:
+            return "public link is down"
+        if not self.core.venue_online:
+            return f"venue is {self.public.system}"
+        if not self.feed.specs:
+            return "no instrument is known yet"
+        if not self.private.up:
+            return "private link is down"
+        if not self.private.ready:
+            return "private snapshots are missing"
+        if self.reconciler.done_count == 0:
+            return "not reconciled yet"
+        return ""
+
+    def _set_state(self, state: str, reason: str | None) -> None:
+        if state != self.state:
+            self._note("info", "state", state=state, before=self.state, reason=reason or "")
+            payload = msgspec.json.encode({"state": state, "before": self.state, "reason": reason})
+            self.recorder.output_py(EventKind.OUT_STATE, 0, self._mono_ns, self._wall_ns, payload)
+        self.state = state
+        self.state_reason = reason
+        self.core.trading_state = {
+            "ready": TradingState.TRADING_READY, "paused": TradingState.TRADING_PAUSED,
+            "killed": TradingState.TRADING_READY,  # the latch itself refuses, with its own reason
+            "halted": TradingState.TRADING_HALTED,
+        }.get(state, TradingState.TRADING_NOT_READY)
+
+    # What leaves the engine.
+
+    def _settle(self) -> None:
+        """Collect what is to be sent, and record what the ledger booked."""
+        if self.cfg is None:
+            return
+        for link, machine in ((Link.LINK_PUBLIC, self.public), (Link.LINK_PRIVATE, self.private)):
+            if machine.out:
+                self.outbox.extend((int(link), frame) for frame in machine.take_out())
+        call = self.lane.next_call(self._mono_ns)
+        if call is not None:
+            self.rest_out.append(call)
+        if len(self.ledger.fills) != self._ledger_seen:
+            self._record_fills()
+        if self.tracker.notes:
+            self.notes.extend(self.tracker.notes)
+            self.tracker.notes.clear()
+        if self.outbox or self.rest_out or self.close_links or self.notes:
+            self.core.needs_python = True
+
+    def discard_outgoing(self) -> None:
+        """Forget what would be sent and logged: a replay has nobody to send it to."""
+        self.outbox.clear()
+        self.rest_out.clear()
+        self.close_links.clear()
+        self.notes.clear()
+        self.core.needs_python = False
+
+    def _record_fills(self) -> None:
+        """One ledger row for each new fill, then positions and risk figures back into the core."""
+        fills = list(self.ledger.fills.values())[self._ledger_seen:]
+        self._ledger_seen = len(self.ledger.fills)
+        for fill in fills:
+            position = self.ledger.positions[fill.instrument]
+            row = {
+                "exec_id": fill.exec_id, "cl_ord_id": fill.cl_ord_id, "instrument": self.names[fill.instrument],
+                "side": fill.side, "qty_raw": fill.qty_raw, "price": str(fill.price), "cost": str(fill.cost),
+                "fees": [(asset, str(amount)) for asset, amount in fill.fees], "position_qty_raw": position.qty_raw,
+                "cash_flow": str(self.ledger.cash_flow), "realized": str(position.realized),
+            }
+            self.recorder.output_py(EventKind.OUT_LEDGER, fill.instrument, self._mono_ns, self._wall_ns,
+                                    msgspec.json.encode(row))
+            self._note("info", "fill", instrument=self.names[fill.instrument], cl_ord_id=fill.cl_ord_id,
+                       exec_id=fill.exec_id, qty_raw=fill.qty_raw, price=str(fill.price))
+        self.risk.mark(self._wall_ns)
+
+    def _note(self, level: str, event: str, **fields: Any) -> None:
+        self.notes.append((level, event, fields))
+        self.core.needs_python = True
+
+    def stand_in(self) -> None:
+        """Take the place of the links in the replay of a recording: public data flows, the account is at rest.
+
+        Orders that the gates let out have nowhere to go there; the recordings have no tape, so the volume gate holds
+        them all back.
+        """
+        self.core.venue_online = True
+        self.core.private_up = self.core.private_ready = True
+        self._set_state("ready", None)
+
+    # Reading.
+
+    @property
+    def wall_ns(self) -> int:
+        """Wall time of the event processed last."""
+        return self._wall_ns
+
+    def unknown_count(self) -> int:
+        """Number of live orders whose fate is unknown."""
+        return sum(self.core.order(i)["state"] == OrderState.ORDER_UNKNOWN for i in self.core.live_orders())

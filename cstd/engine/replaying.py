@@ -1,0 +1,64 @@
+"""JournalReplay: a journal's events through an engine again, its outputs compared one by one."""
+
+from __future__ import annotations
+
+from cstd._fast.codes import EventKind
+from cstd.engine.flow import Engine
+
+FIRST_OUTPUT = 64
+DIFFERENCES_SHOWN = 3
+
+
+class JournalReplay:
+    """Feeds a journal's events to an engine and compares the outputs.
+
+    Also the daemon's recovery: what the journal's last event should have put out and a crash cut off is in `missing`.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        engine.recorder.captured = []
+        self.differences: list[str] = []
+        self.difference_count = 0
+        self.events = 0
+        self.outputs = 0
+
+    @property
+    def missing(self) -> list[tuple[int, int, bytes]]:
+        """Outputs that the engine made and the journal does not hold (yet)."""
+        captured = self.engine.recorder.captured
+        return captured if captured is not None else []
+
+    def feed(self, seq: int, kind: int, tag: int, mono_ns: int, wall_ns: int, payload: bytes) -> None:
+        """Feed one record: an event is processed, an output compared with what the engine put out."""
+        if kind >= FIRST_OUTPUT:
+            self._compare(seq, kind, tag, payload)
+            return
+        if self.missing:
+            self._differ(seq, f"the engine put out {len(self.missing)} records more than the journal holds here")
+            self.missing.clear()
+        self.events += 1
+        core = self.engine.core
+        if kind == EventKind.EVENT_FRAME:
+            core.frame(tag, payload, mono_ns, wall_ns)
+        elif kind == EventKind.EVENT_BATCH_END:
+            core.batch_end(tag, mono_ns, wall_ns)
+        elif kind == EventKind.EVENT_TIMER:
+            core.timer(mono_ns, wall_ns)
+        else:
+            core.event(kind, tag, mono_ns, wall_ns, payload)
+        self.engine.discard_outgoing()
+
+    def _compare(self, seq: int, kind: int, tag: int, payload: bytes) -> None:
+        self.outputs += 1
+        if not self.missing:
+            self._differ(seq, f"the journal holds an output of kind {kind} that the engine does not make")
+            return
+        ours = self.missing.pop(0)
+        if ours != (kind, tag, payload):
+            self._differ(seq, f"output of kind {kind} differs (the engine makes kind {ours[0]})")
+
+    def _differ(self, seq: int, what: str) -> None:
+        self.difference_count += 1
+        if len(self.differences) < DIFFERENCES_SHOWN:
+            self.differences.append(f"record {seq}: {what}")

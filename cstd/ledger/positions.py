@@ -1,0 +1,167 @@
+"""Fills into positions, cash flow and round trips: exact, in the venue's own numbers.
+
+The venue's cost and fee are used as sent, never recomputed. Money is `Decimal` in the account currency (one quote
+currency for now: the configuration refuses instruments of another), quantities are raw integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+import msgspec
+
+from cstd.units import from_raw
+
+ZERO = Decimal(0)
+
+
+class Fill(msgspec.Struct, frozen=True):
+    """One execution of one of our orders. `side` is 1 for a buy, -1 for a sell; `mid2_raw` the decision's bid + ask."""
+
+    exec_id: str
+    cl_ord_id: str
+    order_id: str
+    instrument: int
+    side: int
+    qty_raw: int
+    price: Decimal
+    cost: Decimal
+    fees: tuple[tuple[str, Decimal], ...]
+    wall_ns: int
+    liquidity: str
+    mid2_raw: int
+    kind: int
+
+
+class Position:
+    """Managed inventory of one instrument. Everything here follows from its fills."""
+
+    __slots__ = ("base", "cost", "fees", "losing_round_trips", "price_precision", "qty_precision", "qty_raw", "quote",
+                 "realized", "trip")
+
+    def __init__(self, base: str, quote: str, price_precision: int, qty_precision: int) -> None:
+        self.base = base
+        self.quote = quote
+        self.price_precision = price_precision
+        self.qty_precision = qty_precision
+        self.qty_raw = 0
+        self.cost = ZERO  # what the held quantity cost, fees not included
+        self.realized = ZERO
+        self.fees = ZERO
+        self.trip = ZERO  # cash flow of the round trip under way, fees included
+        self.losing_round_trips = 0
+
+    def book(self, fill: Fill, fee_quote: Decimal, fee_base_raw: int) -> None:
+        """Apply one fill; a sell takes its part of the cost out at the average."""
+        if fill.side > 0:
+            self.qty_raw += fill.qty_raw - fee_base_raw
+            self.cost += fill.cost
+            self.trip -= fill.cost + fee_quote
+        else:
+            sold = self.cost * fill.qty_raw / self.qty_raw if self.qty_raw else ZERO
+            self.qty_raw -= fill.qty_raw + fee_base_raw
+            self.cost -= sold
+            self.realized += fill.cost - sold
+            self.trip += fill.cost - fee_quote
+        self.fees += fee_quote
+
+    def close_trip(self) -> None:
+        """End the round trip: its cash flow decides whether the losing streak grows or ends."""
+        if self.trip < 0:
+            self.losing_round_trips += 1
+        elif self.trip > 0:
+            self.losing_round_trips = 0
+        self.trip = ZERO
+
+    def entry_price(self) -> Decimal | None:
+        """Average entry price in quote per base, None without a position."""
+        if self.qty_raw <= 0:
+            return None
+        return self.cost / from_raw(self.qty_raw, self.qty_precision)
+
+    def value_at(self, bid_raw: int) -> Decimal:
+        """Value of the held quantity at a bid, in quote."""
+        return from_raw(bid_raw * self.qty_raw, self.price_precision + self.qty_precision)
+
+
+class Ledger:
+    """All fills and what follows from them. One writer: the engine.
+
+    Attributes:
+        fills: by exec_id, in order of booking.
+        positions: by instrument number.
+        cash_flow: sum over fills of what came in less what went out, fees included, in account currency.
+        duplicate_count: executions seen again. foreign_fee_count: fees in an asset that is neither base nor quote.
+    """
+
+    def __init__(self) -> None:
+        self.fills: dict[str, Fill] = {}
+        self.positions: dict[int, Position] = {}
+        self.cash_flow = ZERO
+        self.duplicate_count = 0
+        self.foreign_fee_count = 0
+        self.turnover_day = ZERO
+        self._turnover_day_number = -1
+
+    def add_instrument(self, number: int, base: str, quote: str, price_precision: int, qty_precision: int) -> None:
+        """Make an instrument known; a change of precision rescales what is held, exactly or not at all."""
+        position = self.positions.get(number)
+        if position is None:
+            self.positions[number] = Position(base, quote, price_precision, qty_precision)
+            return
+        if qty_precision < position.qty_precision:
+            factor = 10 ** (position.qty_precision - qty_precision)
+            if position.qty_raw % factor:
+                raise ValueError(f"{base}: held quantity does not fit {qty_precision} decimals")
+            position.qty_raw //= factor
+        else:
+            position.qty_raw *= 10 ** (qty_precision - position.qty_precision)
+        position.price_precision = price_precision
+        position.qty_precision = qty_precision
+
+    def book(self, fill: Fill, qty_min_raw: int) -> bool:
+        """Book one fill. Returns False when its exec_id was booked before: then nothing changes."""
+        if fill.exec_id in self.fills:
+            self.duplicate_count += 1
+            return False
+        position = self.positions[fill.instrument]
+        fee_quote, fee_base_raw = self._fees(fill, position)
+        self.fills[fill.exec_id] = fill
+        position.book(fill, fee_quote, fee_base_raw)
+        self.cash_flow += -fill.side * fill.cost - fee_quote
+        self._add_turnover(fill)
+        if fill.side < 0 and position.qty_raw < qty_min_raw:
+            position.close_trip()
+        return True
+
+    def _fees(self, fill: Fill, position: Position) -> tuple[Decimal, int]:
+        quote = ZERO
+        base_raw = 0
+        for asset, amount in fill.fees:
+            if asset == position.quote:
+                quote += amount
+            elif asset == position.base:
+                base_raw += int(amount.scaleb(position.qty_precision).to_integral_value(rounding="ROUND_UP"))
+            else:
+                self.foreign_fee_count += 1
+        return quote, base_raw
+
+    def _add_turnover(self, fill: Fill) -> None:
+        day = fill.wall_ns // 86_400_000_000_000
+        if day != self._turnover_day_number:
+            self._turnover_day_number = day
+            self.turnover_day = ZERO
+        self.turnover_day += fill.cost
+
+    def turnover(self, wall_ns: int) -> Decimal:
+        """Turnover of the UTC day of `wall_ns`, account currency."""
+        return self.turnover_day if wall_ns // 86_400_000_000_000 == self._turnover_day_number else ZERO
+
+    def managed_qty(self, asset: str) -> Decimal:
+        """Managed quantity of a base asset over all instruments."""
+        return sum((from_raw(p.qty_raw, p.qty_precision) for p in self.positions.values() if p.base == asset), ZERO)
+
+    def of_order(self, cl_ord_id: str) -> Iterable[Fill]:
+        """Fills of one order, in order of booking."""
+        return (fill for fill in self.fills.values() if fill.cl_ord_id == cl_ord_id)

@@ -1,0 +1,182 @@
+"""PublicFeed: messages of the public socket that the scanner does not take, applied to the compiled core.
+
+Rare kinds (instrument, ohlc, status) always come here; book, trade and ticker only in an unusual shape. Numbers are exact
+decimals until they are raw integers; what does not fit the instrument's precision blocks it.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from cstd._fast.codes import BookFault, Side
+from cstd.units import INT64_MAX, to_raw
+from cstd.venue.messages import BookMessage, InstrumentSpec, InstrumentUpdate, OhlcMessage, OhlcRow, TickerMessage, Trade
+
+if TYPE_CHECKING:
+    from cstd._fast.core import Core
+
+INTERVALS = {1: 0, 5: 1, 60: 2}
+NS_PER_MIN = 60_000_000_000
+MONEY_PRECISION = 8
+
+
+class PublicFeed:
+    """Apply decoded public messages. One writer: the engine.
+
+    Args:
+        core: the compiled core, with a slot for each of `names` in order.
+        names: configured instruments.
+        currency: the account's; an instrument quoted in another has no conversion, and the gates refuse it.
+        infer_precision: take the precision from a snapshot's digits where no instrument message came (recordings only).
+
+    Attributes:
+        specs: trading rules by name, as the venue gave them or inferred.
+        inferred: names whose precision was inferred.
+        history_rows: bars of history taken, by (name, interval in minutes).
+    """
+
+    def __init__(self, core: Core, names: tuple[str, ...], currency: str, *, infer_precision: bool) -> None:
+        self.core = core
+        self.currency = currency
+        self.numbers = {name: number for number, name in enumerate(names)}
+        self.infer_precision = infer_precision
+        self.specs: dict[str, InstrumentSpec] = {}
+        self.inferred: set[str] = set()
+        self.history_rows: dict[tuple[str, int], int] = {}
+        self.unknown_name_count = 0
+
+    def on_instrument(self, update: InstrumentUpdate) -> list[str]:
+        """Take trading rules; returns the names of ours that changed."""
+        changed = []
+        for name in update.skipped:
+            if name in self.numbers:
+                self.core.slots[self.numbers[name]].configured = False
+                self.core.book_fault(self.numbers[name], BookFault.FAULT_PRECISION_UNKNOWN)
+        for spec in update.pairs:
+            if spec.name in self.numbers:
+                self._configure(spec)
+                changed.append(spec.name)
+        return changed
+
+    def _configure(self, spec: InstrumentSpec) -> None:
+        number = self.numbers[spec.name]
+        if spec != self.specs.get(spec.name):
+            self.core.configure(
+                number, spec.price_precision, spec.qty_precision, spec.price_increment_raw, spec.qty_increment_raw,
+                spec.qty_min_raw, to_raw(spec.cost_min, MONEY_PRECISION),
+                10**MONEY_PRECISION if spec.quote == self.currency else 0,
+            )
+        self.core.slots[number].online = spec.status == "online"
+        self.specs[spec.name] = spec
+
+    def on_book(self, message: BookMessage) -> None:
+        """Apply a book message; the first snapshot of a recording may tell the precision."""
+        number = self._number(message.name)
+        if number is None:
+            return
+        if self.infer_precision and message.snapshot and message.name not in self.specs:
+            self._infer(message)
+        spec = self.specs.get(message.name)
+        if spec is None:
+            self.core.book_fault(number, BookFault.FAULT_PRECISION_UNKNOWN)
+            return
+        try:
+            bids = _levels(message.bids, spec)
+            asks = _levels(message.asks, spec)
+        except ValueError:
+            self.core.book_fault(number, BookFault.FAULT_EXCESS_DIGITS)
+            return
+        self.core.apply_book(number, message.snapshot, bids, asks, message.checksum, message.timestamp_ns or 0)
+
+    def _infer(self, message: BookMessage) -> None:
+        """Precision as the number of digits in a snapshot: the venue prints all of them, zeros included."""
+        levels = message.bids + message.asks
+        if not levels:
+            return
+        price_precision = max(-int(price.as_tuple().exponent) for price, _ in levels)
+        qty_precision = max(-int(qty.as_tuple().exponent) for _, qty in levels)
+        base, _, quote = message.name.partition("/")
+        self.inferred.add(message.name)
+        self._configure(InstrumentSpec(
+            name=message.name, base=base, quote=quote, status="online", price_precision=max(price_precision, 0),
+            qty_precision=max(qty_precision, 0), price_increment_raw=1, qty_increment_raw=1, qty_min_raw=1,
+            cost_precision=0, cost_min=Decimal(0),
+        ))
+
+    def on_trades(self, trades: tuple[Trade, ...]) -> None:
+        """Apply trades from the tolerant path."""
+        for trade in trades:
+            number = self._number(trade.name)
+            spec = self.specs.get(trade.name)
+            if number is None or spec is None:
+                continue
+            try:
+                price_raw = to_raw(trade.price, spec.price_precision)
+                qty_raw = to_raw(trade.qty, spec.qty_precision)
+            except ValueError:
+                self.core.count_malformed()
+                continue
+            side = Side.BUY if trade.side == "buy" else Side.SELL
+            self.core.apply_trade(number, side, price_raw, qty_raw, trade.trade_id, trade.timestamp_ns)
+
+    def on_ticker(self, message: TickerMessage) -> None:
+        """Apply a ticker from the tolerant path; without a whole top of book it is no evidence."""
+        number = self._number(message.name)
+        spec = self.specs.get(message.name)
+        if number is None or spec is None:
+            return
+        fields = (message.bid, message.bid_qty, message.ask, message.ask_qty)
+        if any(value is None for value in fields):
+            return
+        precisions = (spec.price_precision, spec.qty_precision) * 2
+        try:
+            raws = [to_raw(value, precision) for value, precision in zip(fields, precisions, strict=True)
+                    if value is not None]
+        except ValueError:
+            return
+        self.core.apply_ticker(number, *raws)
+
+    def on_ohlc(self, message: OhlcMessage, wall_ns: int) -> None:
+        """Load a snapshot's rows as history. Updates are not used: bars are built from trades."""
+        if not message.snapshot:
+            return
+        groups: dict[tuple[str, int], list[OhlcRow]] = {}
+        for row in message.rows:
+            groups.setdefault((row.name, row.interval_min), []).append(row)
+        for (name, minutes), rows in groups.items():
+            number = self._number(name)
+            if number is None or minutes not in INTERVALS or name not in self.specs:
+                continue
+            taken = sum(self._load(number, row, wall_ns) for row in sorted(rows, key=lambda r: r.begin_ns))
+            self.history_rows[name, minutes] = self.history_rows.get((name, minutes), 0) + taken
+            if taken:
+                self.core.bars_loaded(number, INTERVALS[minutes])
+
+    def _load(self, number: int, row: OhlcRow, wall_ns: int) -> int:
+        spec = self.specs[row.name]
+        try:
+            prices = [to_raw(value, spec.price_precision) for value in (row.open, row.high, row.low, row.close)]
+            qty_raw = to_raw(row.volume, spec.qty_precision)
+        except ValueError:
+            self.core.count_malformed()
+            return 0
+        value = (row.vwap if row.vwap is not None else row.close) * row.volume
+        value_raw = min(int(value.scaleb(MONEY_PRECISION)), INT64_MAX)
+        forming = row.begin_ns + row.interval_min * NS_PER_MIN > wall_ns
+        return int(self.core.load_bar(number, INTERVALS[row.interval_min], forming, row.begin_ns, *prices, qty_raw,
+                                      value_raw, row.trade_count, wall_ns))
+
+    def _number(self, name: str) -> int | None:
+        number = self.numbers.get(name)
+        if number is None:
+            self.unknown_name_count += 1
+        return number
+
+
+def _levels(levels: tuple[tuple[Decimal, Decimal], ...], spec: InstrumentSpec) -> list[tuple[int, int]]:
+    """Raw levels; ValueError where digits exceed the precision or the value an int64."""
+    raws = [(to_raw(price, spec.price_precision), to_raw(qty, spec.qty_precision)) for price, qty in levels]
+    if any(price > INT64_MAX or qty > INT64_MAX for price, qty in raws):
+        raise ValueError("level exceeds int64")
+    return raws

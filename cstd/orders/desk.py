@@ -1,0 +1,183 @@
+"""RiskDesk: marks, loss levels, kill, pause, flatten: everything above single orders that the gates read.
+
+Marks follow from the ledger and the verified bids; levels follow from loss and drawdown and latch until an operator lowers
+them; the kill switch latches and is proven at the venue. All of it is journaled as events, so recovery brings it back.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from cstd._fast.codes import IntentKind
+from cstd.config import Config
+from cstd.decision.kill import KillSwitch
+from cstd.decision.levels import LevelLatch
+from cstd.ledger.nav import Nav, to_money_raw
+from cstd.ledger.positions import Ledger
+from cstd.orders.tracker import OrderTracker
+from cstd.venue.messages import BalancesMessage
+
+if TYPE_CHECKING:
+    from cstd._fast.core import Core
+
+NS_PER_S = 1_000_000_000
+
+
+class RiskDesk:
+    """Risk figures and operator commands. One writer: the engine.
+
+    Attributes:
+        kill: the kill switch. levels: the latched level. paused: openings are held by an operator.
+        kill_shown_empty_ns: how long the venue took to show no order of ours after the kill, None until then.
+    """
+
+    def __init__(self, core: Core, ledger: Ledger, nav: Nav, tracker: OrderTracker) -> None:
+        self.core = core
+        self.ledger = ledger
+        self.nav = nav
+        self.tracker = tracker
+        self.paused = False
+        self.balances: dict[str, Decimal] = {}
+        self.quote = ""
+        self.kill_shown_empty_ns: int | None = None
+        self._kill_began_ns = 0
+        self.kill: KillSwitch
+        self.levels: LevelLatch
+
+    def configure(self, cfg: Config) -> None:
+        """Take limits at a boot; latches stay as they are."""
+        self.quote = cfg.account.currency
+        if not hasattr(self, "kill"):
+            self.kill = KillSwitch(cfg)
+            self.levels = LevelLatch(cfg)
+        else:
+            self.kill.configure(cfg)
+            self.levels.configure(cfg)
+        self._write()
+
+    @property
+    def killed(self) -> bool:
+        """Whether the kill switch is latched."""
+        return self.kill.latched
+
+    @property
+    def kill_reason(self) -> str | None:
+        """Why it was latched, None while it is not."""
+        return self.kill.reason if self.kill.latched else None
+
+    # Figures.
+
+    def on_balances(self, message: BalancesMessage) -> None:
+        """Take what the venue says the account holds in its main spot wallet."""
+        for entry in message.entries:
+            if message.snapshot:
+                self.balances[entry.asset] = entry.spot_balance if entry.spot_balance is not None else entry.balance
+            elif entry.wallet_type in (None, "spot") and entry.wallet_id in (None, "main"):
+                self.balances[entry.asset] = entry.balance
+
+    def on_timer(self, mono_ns: int, wall_ns: int) -> None:
+        """Mark, move the levels, follow a kill to its end."""
+        self.mark(wall_ns)
+        self.levels.update(self.nav.day_loss_bps, self.nav.drawdown_bps)
+        if self.kill.on_mark(self.nav.day_loss_bps, self.nav.drawdown_bps, mono_ns, self._books_agree()):
+            self._begin_kill(mono_ns, hold=False)
+        self.kill.on_timer(mono_ns)
+        if self.kill.latched:
+            self._follow_kill(mono_ns)
+        self._write()
+
+    def mark(self, wall_ns: int) -> None:
+        """Value positions at the last verified bid and bring every figure the gates read up to date."""
+        total = Decimal(0)
+        for number, position in self.ledger.positions.items():
+            bid_raw = self.core.slots[number].last_verified_bid_raw
+            value = position.value_at(bid_raw) if position.qty_raw > 0 and bid_raw > 0 else Decimal(0)
+            total += value
+            self.core.set_position(number, position.qty_raw, to_money_raw(value), position.losing_round_trips)
+        account = self.balances.get(self.quote)
+        self.nav.mark(self.ledger.cash_flow, total, account + total if account is not None else None, wall_ns)
+        core = self.core
+        core.equity_acct_raw = max(self.nav.equity, 0)
+        core.day_loss_bps = self.nav.day_loss_bps
+        core.day_loss_acct_raw = self.nav.day_loss
+        core.drawdown_bps = self.nav.drawdown_bps
+        core.day_start_equity_acct_raw = self.nav.day_start
+        core.turnover_day_acct_raw = to_money_raw(self.ledger.turnover(wall_ns))
+        core.slippage_day_acct_raw = self.tracker.slippage.day(wall_ns)
+        core.slippage_p95_mbps, core.slippage_fills = self.tracker.slippage.p95(wall_ns)
+
+    def _books_agree(self) -> bool:
+        """Whether every held instrument has a verified book, so that a mark may be believed."""
+        return all(self.core.slots[number].unverified_since_ns == 0 for number, position in self.ledger.positions.items()
+                   if position.qty_raw > 0)
+
+    def _write(self) -> None:
+        self.core.level = self.levels.code
+        self.core.kill_latched = self.kill.latched
+        self.core.hold_exits = self.kill.latched and self.kill.hold
+        self.core.shadow = self.kill.shadow
+
+    # Commands.
+
+    def on_command(self, command: dict[str, Any], mono_ns: int, wall_ns: int) -> dict[str, Any]:
+        """Apply one operator command and return what to tell its sender."""
+        verb = command["verb"]
+        args = command["args"]
+        match verb:
+            case "pause":
+                self.paused = True
+                return {"paused": True, "pulled": self.pull_openings()}
+            case "resume":
+                self.paused = False
+                return {"paused": False, "kill": self.kill.latched}
+            case "kill":
+                self.kill.latch(args.get("reason") or "operator", mono_ns, hold=bool(args.get("hold")))
+                return {"kill": True, "pulled": self._begin_kill(mono_ns, hold=bool(args.get("hold")))}
+            case "kill_clear":
+                outcome = self.kill.clear(args.get("confirm") or "", mono_ns)
+                self._write()
+                return outcome
+            case "flatten":
+                return {"pulled": self.pull_openings(), "flattening": self._flatten()}
+            case _:
+                return {"error": "usage", "message": f"unknown command {verb!r}", "retryable": False, "suggestion": ""}
+
+    def _begin_kill(self, mono_ns: int, *, hold: bool) -> int:
+        self._kill_began_ns = mono_ns
+        self.kill_shown_empty_ns = None
+        pulled = self._pull(lambda order: hold or order["kind"] == IntentKind.OPENING)
+        self.tracker.want_reconcile = True
+        self.tracker.notes.append(("error", "kill", {"reason": self.kill.reason, "pulled": pulled}))
+        self._write()
+        return pulled
+
+    def _follow_kill(self, mono_ns: int) -> None:
+        """Ask the venue until it shows none of ours, and report how long that took."""
+        if self.kill_shown_empty_ns is not None:
+            return
+        openings = [i for i in self.core.live_orders() if self.core.order(i)["kind"] == IntentKind.OPENING]
+        if openings:
+            self.pull_openings()
+            self.tracker.want_reconcile = True
+        else:
+            self.kill_shown_empty_ns = mono_ns - self._kill_began_ns
+            self.tracker.notes.append(("info", "kill: the venue shows no opening of ours",
+                                       {"after_ms": self.kill_shown_empty_ns // 1_000_000}))
+
+    def _flatten(self) -> list[int]:
+        numbers = [number for number, position in self.ledger.positions.items() if position.qty_raw > 0]
+        for number in numbers:
+            self.core.slots[number].flatten = True
+        return numbers
+
+    def pull_openings(self) -> int:
+        """Cancel every live opening; returns how many cancels went out."""
+        return self._pull(lambda order: order["kind"] == IntentKind.OPENING)
+
+    def _pull(self, wanted: Any) -> int:
+        count = 0
+        for index in self.core.live_orders():
+            if wanted(self.core.order(index)):
+                count += bool(self.core.cancel_order(index, 0))
+        return count

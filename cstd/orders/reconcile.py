@@ -1,0 +1,316 @@
+"""Reconciler: what the venue's books say of our orders, fills and balances, asked at start and again and again.
+
+One round asks for open orders, closed orders, trades and balances, pages included, one request at a time. When all are
+in: missing fills are booked, orders are moved by what was found, ours that nobody knew are taken up and canceled, and an
+UNKNOWN order that no look-up shows is absent once systems 10.2 is met. Pure: replies come in, requests go out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from cstd._fast.codes import OrderState, Side
+from cstd.orders.tracker import OrderTracker
+from cstd.units import from_raw, to_raw
+
+if TYPE_CHECKING:
+    from cstd._fast.core import Core
+
+NS_PER_S = 1_000_000_000
+# A venue's clock and its history may lag ours: look back this much further than strictly needed.
+LOOK_BACK_S = 90
+PAGE = 50
+PAGES_MAX = 40
+PLAN = ("OpenOrders", "ClosedOrders", "TradesHistory", "BalanceEx")
+_LISTS = {"OpenOrders": "open", "ClosedOrders": "closed", "TradesHistory": "trades"}
+
+Ask = Callable[[str, dict[str, str]], None]
+
+
+class Reconciler:
+    """Rounds of look-ups. One writer: the engine.
+
+    Args:
+        tracker: orders and ledger to compare with.
+        ask: puts one private read into the REST lane; its reply comes back through `on_reply`.
+        absent_ns: how long an UNKNOWN order must have been out before it can be absent.
+        interval_ns: pause between rounds when nothing asks for one.
+
+    Attributes:
+        done_count: finished rounds since the private link came up. differences: what did not agree, newest last.
+        own: the user's own quantity of each asset, fixed when the first round agreed.
+        agreed: whether the last round's balances matched what we hold.
+    """
+
+    def __init__(self, tracker: OrderTracker, ask: Ask, *, absent_ns: int, interval_ns: int) -> None:
+        self.tracker = tracker
+        self.core: Core = tracker.core
+        self._ask = ask
+        self._absent_ns = absent_ns
+        self._interval_ns = interval_ns
+        self.done_count = 0
+        self.failed_count = 0
+        self.differences: list[str] = []
+        self.own: dict[str, Decimal] = {}
+        self.balances: dict[str, Decimal] = {}
+        self.agreed = True
+        self.mismatch_rounds = 0
+        self.running = False
+        self.session_start_wall_ns = 0
+        self._since_wall_ns = 0
+        self._next_ns = 0
+        self._step = 0
+        self._found: dict[str, dict[str, Any]] = {}
+        self._began_wall_ns = 0
+        self._began_mono_ns = 0
+        self._fills_at_start = 0
+
+    # Rounds.
+
+    def reset(self) -> None:
+        """The private link came up anew: nothing has been compared on it yet."""
+        self.running = False
+        self.done_count = 0
+        self._next_ns = 0
+
+    def on_timer(self, mono_ns: int, wall_ns: int, *, ready: bool) -> None:
+        """Begin a round when one is due; `ready`: both private snapshots are in."""
+        if self.running or not ready:
+            return
+        if mono_ns >= self._next_ns or self.tracker.want_reconcile:
+            self._begin(mono_ns, wall_ns)
+
+    def _begin(self, mono_ns: int, wall_ns: int) -> None:
+        self.running = True
+        self.tracker.want_reconcile = False
+        self._step = 0
+        self._found = {name: {} for name in PLAN}
+        self._began_wall_ns = wall_ns
+        self._began_mono_ns = mono_ns
+        self._fills_at_start = len(self.tracker.ledger.fills)
+        live = [self.core.order(i)["sent_wall_ns"] for i in self.core.live_orders()]
+        oldest = min(live, default=wall_ns)
+        base = self._since_wall_ns or self.session_start_wall_ns or wall_ns
+        self._start_s = max(0, min(oldest, base) // NS_PER_S - LOOK_BACK_S)
+        self._ask_step()
+
+    def _ask_step(self) -> None:
+        name = PLAN[self._step]
+        params: dict[str, str] = {}
+        if name in ("ClosedOrders", "TradesHistory"):
+            params = {"start": str(self._start_s), "ofs": str(len(self._found[name]))}
+        self._ask(name, params)
+
+    def on_reply(self, name: str, result: dict[str, Any] | None, error: str, mono_ns: int, wall_ns: int) -> None:
+        """Take the reply to the request under way; a failed read ends the round, and the next one starts over."""
+        if not self.running or name != PLAN[self._step]:
+            return
+        if result is None:
+            self.running = False
+            self.failed_count += 1
+            self._next_ns = mono_ns + 2 * NS_PER_S
+            self.tracker.notes.append(("warning", "reconciliation read failed", {"read": name, "error": error}))
+            return
+        more = self._collect(name, result)
+        if more:
+            self._ask_step()
+            return
+        self._step += 1
+        if self._step < len(PLAN):
+            self._ask_step()
+            return
+        self._finish_round(mono_ns, wall_ns)
+
+    def _collect(self, name: str, result: dict[str, Any]) -> bool:
+        """Keep one page; True when another one is needed."""
+        found = self._found[name]
+        if name == "BalanceEx":
+            found.update(result)
+            return False
+        page = result.get(_LISTS[name]) or {}
+        before = len(found)
+        found.update(page)
+        total = result.get("count")
+        if name == "OpenOrders" or not isinstance(total, int):
+            return False
+        return before < len(found) < min(total, PAGE * PAGES_MAX)
+
+    # The end of a round.
+
+    def _finish_round(self, mono_ns: int, wall_ns: int) -> None:
+        self.running = False
+        self.done_count += 1
+        self._next_ns = mono_ns + self._interval_ns
+        known_ids = self._learn_orders(wall_ns)
+        self._book_trades(known_ids)
+        self._judge_live(mono_ns, wall_ns)
+        self._compare_balances()
+        if not self.tracker.want_reconcile:
+            self._since_wall_ns = self._began_wall_ns
+
+    def _ours(self, order: dict[str, Any]) -> str:
+        """Client order id of a looked-up order if it is ours, else ""."""
+        cl_ord_id = order.get("cl_ord_id")
+        if isinstance(cl_ord_id, str) and len(cl_ord_id) == 18 and cl_ord_id.startswith(self.tracker.owner_prefix):
+            return cl_ord_id
+        return ""
+
+    def _learn_orders(self, wall_ns: int) -> dict[str, str]:
+        """Learn venue ids; take up orders of ours that the journal lost. Returns client order id by venue id."""
+        ids: dict[str, str] = dict(self.tracker.by_order_id)
+        for name in ("OpenOrders", "ClosedOrders"):
+            for txid, order in self._found[name].items():
+                cl_ord_id = self._ours(order)
+                if not cl_ord_id:
+                    continue
+                ids[txid] = cl_ord_id
+                index = self.core.find_order(cl_ord_id.encode())
+                if index < 0 and cl_ord_id not in self.tracker.history:
+                    index = self._adopt(cl_ord_id, order, wall_ns)
+                if index >= 0 and txid not in self.tracker.by_order_id:
+                    self.core.set_order_id(index, txid.encode())
+                    self.tracker.by_order_id[txid] = cl_ord_id
+        return ids
+
+    def _adopt(self, cl_ord_id: str, order: dict[str, Any], wall_ns: int) -> int:
+        """Take up an order of ours that we do not know: only a power loss of the journal's tail explains it."""
+        number = self.tracker.numbers.get(_pair_name(order.get("descr", {}).get("pair", "")))
+        if number is None:
+            self._differ(f"order {cl_ord_id} of ours is on a pair that is not configured")
+            return -1
+        position = self.tracker.ledger.positions[number]
+        opened_wall_ns = int(Decimal(str(order.get("opentm", 0))) * NS_PER_S) or wall_ns
+        self._differ(f"order {cl_ord_id} is ours by its prefix and unknown to the journal")
+        return int(self.core.adopt_order(number, {
+            "side": Side.BUY if order["descr"]["type"] == "buy" else Side.SELL,
+            "price_raw": to_raw(str(order["descr"]["price"]), position.price_precision),
+            "qty_raw": to_raw(str(order["vol"]), position.qty_precision),
+            "filled_raw": 0,
+            "opened_wall_ns": opened_wall_ns,
+            "cl_ord_id": cl_ord_id.encode(),
+        }))
+
+    def _book_trades(self, ids: dict[str, str]) -> None:
+        for exec_id, trade in self._found["TradesHistory"].items():
+            cl_ord_id = ids.get(trade.get("ordertxid", ""), "")
+            if not cl_ord_id or exec_id in self.tracker.ledger.fills:
+                continue
+            index = self.core.find_order(cl_ord_id.encode())
+            order = self.core.order(index) if index >= 0 else self.tracker.history.get(cl_ord_id)
+            if order is None:
+                continue
+            position = self.tracker.ledger.positions[order["instrument"]]
+            self.tracker.book(
+                order=order, index=index, exec_id=exec_id, qty=Decimal(trade["vol"]), price=Decimal(trade["price"]),
+                cost=Decimal(trade["cost"]), fees=((position.quote, Decimal(trade["fee"])),),
+                wall_ns=int(Decimal(str(trade["time"])) * NS_PER_S),
+                liquidity="maker" if trade.get("maker") else "taker",
+            )
+            self._differ(f"fill {exec_id} of {cl_ord_id} was found by look-up")
+
+    def _judge_live(self, mono_ns: int, wall_ns: int) -> None:
+        """Move each live order by what the look-ups show of it; leave alone what was sent since they began."""
+        shown = {self._ours(order): order for name in ("ClosedOrders", "OpenOrders")
+                 for order in self._found[name].values()}
+        retry_ns = 0
+        for index in self.core.live_orders():
+            order = self.core.order(index)
+            seen = shown.get(order["cl_ord_id"])
+            if seen is not None:
+                self.tracker.on_looked_up(index, seen["status"], Decimal(str(seen["vol_exec"])), seen.get("reason") or "")
+                continue
+            if order["sent_mono_ns"] >= self._began_mono_ns or order["state"] != OrderState.ORDER_UNKNOWN:
+                continue
+            age_ns = self._began_wall_ns - order["sent_wall_ns"]
+            moved = len(self.tracker.ledger.fills) != self._fills_at_start
+            if age_ns >= self._absent_ns and not moved and self._balance_unmoved(order):
+                self._differ(f"order {order['cl_ord_id']} is absent at the venue")
+                self.tracker.absent(index)
+            else:
+                wait_ns = max(self._absent_ns - age_ns, NS_PER_S)
+                retry_ns = min(retry_ns or wait_ns, wait_ns)
+        if retry_ns:
+            self._next_ns = min(self._next_ns, mono_ns + retry_ns)
+        self._cancel_adopted()
+
+    def _cancel_adopted(self) -> None:
+        for index in self.core.live_orders():
+            order = self.core.order(index)
+            if order["intent_seq"] == 0 and not order["cancel_sent"]:
+                self.core.cancel_order(index, 0)
+
+    # Balances.
+
+    def _balance_unmoved(self, order: dict[str, Any]) -> bool:
+        position = self.tracker.ledger.positions[order["instrument"]]
+        return self._difference(position.base) == 0
+
+    def _difference(self, asset: str) -> Decimal:
+        """Venue's balance less what is ours and what is the user's; zero when all is explained."""
+        held = self._venue_balance(asset)
+        return held - self.tracker.ledger.managed_qty(asset) - self.own.get(asset, held)
+
+    def _venue_balance(self, asset: str) -> Decimal:
+        for code, entry in self._found["BalanceEx"].items():
+            if _asset_name(code) == asset:
+                return Decimal(str(entry["balance"]))
+        return Decimal(0)
+
+    def _compare_balances(self) -> None:
+        """Compare base assets. The first round fixes what is the user's own: the balance less what we manage."""
+        assets = {position.base for position in self.tracker.ledger.positions.values()}
+        self.balances = {_asset_name(code): Decimal(str(entry["balance"]))
+                         for code, entry in self._found["BalanceEx"].items()}
+        for asset in sorted(assets):
+            if asset not in self.own:
+                self.own[asset] = self._venue_balance(asset) - self.tracker.ledger.managed_qty(asset)
+        off = {asset: self._difference(asset) for asset in sorted(assets) if self._difference(asset) != 0}
+        quiet = not self.core.live_orders() and len(self.tracker.ledger.fills) == self._fills_at_start
+        self.agreed = not off
+        if not off:
+            self.mismatch_rounds = 0
+            return
+        self.tracker.want_reconcile = True
+        # A fill between two of the reads explains a difference; without any it is one.
+        if quiet:
+            self.mismatch_rounds += 1
+            self._differ("balances: " + ", ".join(f"{asset} {value:+f}" for asset, value in off.items()))
+
+    def _differ(self, text: str) -> None:
+        self.differences.append(text)
+        self.tracker.notes.append(("warning", "reconciliation difference", {"difference": text}))
+
+    def unresolved(self) -> list[str]:
+        """Client order ids of UNKNOWN orders."""
+        orders = (self.core.order(index) for index in self.core.live_orders())
+        return [order["cl_ord_id"] for order in orders if order["state"] == OrderState.ORDER_UNKNOWN]
+
+    def leaves(self, index: int) -> Decimal:
+        """Open quantity of a live order."""
+        order = self.core.order(index)
+        return from_raw(order["leaves_raw"], self.tracker.ledger.positions[order["instrument"]].qty_precision)
+
+
+def _asset_name(code: str) -> str:
+    """Modern asset name of a REST code: XXBT and XBT are BTC, XDG is DOGE; ZUSD is USD. Others stand as they are."""
+    known = {"XXBT": "BTC", "XBT": "BTC", "XXDG": "DOGE", "XDG": "DOGE", "XETH": "ETH", "XXRP": "XRP", "XLTC": "LTC",
+             "XXMR": "XMR", "XXLM": "XLM", "XZEC": "ZEC", "XETC": "ETC", "XREP": "REP", "XMLN": "MLN"}
+    if code in known:
+        return known[code]
+    if len(code) == 4 and code[0] == "Z" and code[1:] in ("USD", "EUR", "GBP", "CAD", "JPY", "AUD", "CHF"):
+        return code[1:]
+    return code
+
+
+def _pair_name(pair: str) -> str:
+    """v2 name of a REST pair name or alternative name such as XBTUSD or XXBTZUSD."""
+    if "/" in pair:
+        base, _, quote = pair.partition("/")
+        return f"{_asset_name(base)}/{_asset_name(quote)}"
+    for size in (4, 3):
+        base, quote = pair[:-size], pair[-size:]
+        if _asset_name(quote) in ("USD", "EUR", "GBP", "CAD", "JPY", "AUD", "CHF", "USDT", "USDC", "BTC"):
+            return f"{_asset_name(base)}/{_asset_name(quote)}"
+    return pair

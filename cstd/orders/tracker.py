@@ -1,0 +1,282 @@
+"""OrderTracker: what venue messages do to our orders and to the ledger.
+
+Every input is a message with evidence about an order; the lifecycle table says what it may change. Fills are booked by
+exec_id, once, whatever repeats or arrives in whatever order. Nothing here sends anything.
+
+Why this way: acknowledgements, executions and REST look-ups all speak about the same order in any order, so each is
+turned into one lifecycle event plus, perhaps, one fill, and the table alone decides what the sum of them means.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from cstd._fast.codes import OrderEvent, OrderState
+from cstd.ledger.nav import Slippage
+from cstd.ledger.positions import Fill, Ledger
+from cstd.orders.lifecycle import FINAL, STATE_NAMES
+from cstd.units import from_raw, to_raw
+from cstd.venue.errors_table import RetryClass
+from cstd.venue.messages import ExecutionReport
+from cstd.venue.private import OrderReply
+
+if TYPE_CHECKING:
+    from cstd._fast.core import Core
+
+HISTORY_MAX = 100_000
+GONE_ERRORS = ("EOrder:Unknown order", "EOrder:Invalid order")
+REPORT_EVENTS = {
+    "pending_new": OrderEvent.ON_PENDING,
+    "new": OrderEvent.ON_NEW,
+    "canceled": OrderEvent.ON_CANCELED,
+    "expired": OrderEvent.ON_EXPIRED,
+}
+# Reports that change nothing in the lifecycle.
+QUIET_REPORTS = frozenset({"amended", "restated", "status", "iceberg_refill"})
+FINAL_EVENTS = {
+    "closed": OrderEvent.ON_FULL,
+    "canceled": OrderEvent.ON_CANCELED,
+    "expired": OrderEvent.ON_EXPIRED,
+}
+
+
+class OrderTracker:
+    """Orders from sent to final, and their fills. One writer: the engine.
+
+    Attributes:
+        history: finished orders by client order id, oldest first, bounded by HISTORY_MAX.
+        want_reconcile: set when a message left a question that only look-ups answer.
+        notes: (level, event, fields) to be logged by whoever drains them.
+    """
+
+    def __init__(self, core: Core, ledger: Ledger, owner_prefix: str) -> None:
+        self.core = core
+        self.ledger = ledger
+        self.slippage = Slippage()
+        self.owner_prefix = owner_prefix
+        self.history: dict[str, dict[str, Any]] = {}
+        self.by_order_id: dict[str, str] = {}
+        self.want_reconcile = False
+        self.foreign_count = 0
+        self.stray_reply_count = 0
+        self.rejected_count = 0
+        self.numbers: dict[str, int] = {}
+        self.slippage_bps: dict[str, Decimal] = {}
+        self.notes: list[tuple[str, str, dict[str, Any]]] = []
+
+    # Replies to our requests.
+
+    def on_reply(self, reply: OrderReply) -> None:
+        """Apply the reply to an add or cancel request."""
+        if reply.req_id is None:
+            self.stray_reply_count += 1
+            return
+        index, was_cancel = self.core.find_request(reply.req_id)
+        if index < 0:
+            # The order has ended meanwhile; a reply that comes late changes nothing.
+            self.stray_reply_count += 1
+            return
+        if was_cancel:
+            self._on_cancel_reply(index, reply)
+        else:
+            self._on_add_reply(index, reply)
+
+    def _on_add_reply(self, index: int, reply: OrderReply) -> None:
+        if reply.success:
+            if reply.order_id:
+                self._learn_id(index, reply.order_id)
+            self.core.move_order(index, OrderEvent.ON_ACK)
+            return
+        order = self.core.order(index)
+        self.notes.append(("warning", "order refused by venue", {"cl_ord_id": order["cl_ord_id"], "error": reply.error}))
+        if reply.retry_class in (RetryClass.UNKNOWN, None):
+            # Orders were executed behind server errors: nothing is known until it is looked up.
+            self.core.move_order(index, OrderEvent.ON_SILENT)
+            self.want_reconcile = True
+            return
+        self.rejected_count += 1
+        self._finish(index, OrderEvent.ON_REJECT, reply.error)
+
+    def _on_cancel_reply(self, index: int, reply: OrderReply) -> None:
+        if reply.success:
+            return  # accepted; the execution report says what became of the order
+        if reply.error.startswith(GONE_ERRORS):
+            # Filled and canceled cannot be told apart here.
+            self.core.move_order(index, OrderEvent.ON_GONE)
+            self.want_reconcile = True
+            return
+        self.core.move_order(index, OrderEvent.ON_CANCEL_REFUSED)
+        self.core.retry_cancel(index)
+        self.notes.append(("warning", "cancel refused", {"index": index, "error": reply.error}))
+
+    # Execution reports.
+
+    def on_report(self, report: ExecutionReport, *, snapshot: bool) -> None:
+        """Apply one execution report; in a snapshot it shows an open order or repeats a fill."""
+        cl_ord_id = report.cl_ord_id or self.by_order_id.get(report.order_id or "", "")
+        if not cl_ord_id.startswith(self.owner_prefix):
+            self.foreign_count += 1
+            return
+        index = self.core.find_order(cl_ord_id.encode())
+        if index >= 0 and report.order_id:
+            self._learn_id(index, report.order_id)
+        if report.exec_type == "trade":
+            self._on_trade_report(report, cl_ord_id, index)
+            return
+        if index < 0:
+            if cl_ord_id not in self.history:
+                self.want_reconcile = True  # ours by its prefix, but the journal lost it
+            return
+        if snapshot:
+            self._on_shown_open(index, report)
+        elif report.exec_type == "filled":
+            self._on_filled(index)
+        elif report.exec_type in REPORT_EVENTS:
+            event = REPORT_EVENTS[report.exec_type]
+            if event in (OrderEvent.ON_CANCELED, OrderEvent.ON_EXPIRED):
+                self._check_cumulative(index, report)
+                self._finish(index, event, report.reason or report.exec_type)
+            else:
+                self.core.move_order(index, event)
+        elif report.exec_type not in QUIET_REPORTS:
+            self.want_reconcile = True
+            self.notes.append(("warning", "unknown exec_type", {"exec_type": report.exec_type}))
+
+    def _on_shown_open(self, index: int, report: ExecutionReport) -> None:
+        self._check_cumulative(index, report)
+        part = report.cum_qty is not None and report.cum_qty > 0
+        self.core.move_order(index, OrderEvent.ON_FOUND_PART if part else OrderEvent.ON_FOUND_OPEN)
+
+    def _on_filled(self, index: int) -> None:
+        """`filled` carries no quantity of its own: the trades must have brought it, or they are fetched."""
+        order = self.core.order(index)
+        if order["filled_raw"] >= order["qty_raw"]:
+            self._finish(index, OrderEvent.ON_FULL, "filled")
+        else:
+            self.core.move_order(index, OrderEvent.ON_SILENT)
+            self.want_reconcile = True
+
+    def _check_cumulative(self, index: int, report: ExecutionReport) -> None:
+        order = self.core.order(index)
+        if report.cum_qty is not None:
+            seen = from_raw(order["filled_raw"], self._position(order["instrument"]).qty_precision)
+            if report.cum_qty > seen:
+                self.want_reconcile = True
+
+    def _on_trade_report(self, report: ExecutionReport, cl_ord_id: str, index: int) -> None:
+        order = self.core.order(index) if index >= 0 else self.history.get(cl_ord_id)
+        if order is None or report.exec_id is None or report.last_qty is None or report.last_price is None:
+            self.want_reconcile = True
+            return
+        cost = report.cost if report.cost is not None else report.last_qty * report.last_price
+        self.book(
+            order=order,
+            index=index,
+            exec_id=report.exec_id,
+            qty=report.last_qty,
+            price=report.last_price,
+            cost=cost,
+            fees=report.fees or (),
+            wall_ns=report.timestamp_ns or 0,
+            liquidity={"m": "maker", "t": "taker"}.get(report.liquidity_ind or "", "unknown"),
+        )
+
+    # Fills.
+
+    def book(self, *, order: dict[str, Any], index: int, exec_id: str, qty: Decimal, price: Decimal, cost: Decimal,
+             fees: tuple[tuple[str, Decimal], ...], wall_ns: int, liquidity: str) -> bool:
+        """Book one execution of one of our orders. Returns False when it was booked before."""
+        number = order["instrument"]
+        position = self._position(number)
+        fill = Fill(
+            exec_id=exec_id, cl_ord_id=order["cl_ord_id"], order_id=order["order_id"], instrument=number,
+            side=order["side"], qty_raw=to_raw(qty, position.qty_precision), price=price, cost=cost, fees=fees,
+            wall_ns=wall_ns, liquidity=liquidity, mid2_raw=order["mid2_raw"], kind=order["kind"],
+        )
+        slot = self.core.slots[number]
+        if not self.ledger.book(fill, slot.qty_min_raw):
+            return False
+        if fill.mid2_raw > 0:
+            mid = from_raw(fill.mid2_raw, position.price_precision) / 2
+            self.slippage_bps[exec_id] = self.slippage.add(
+                side=fill.side, price=price, mid=mid, cost=cost, wall_ns=wall_ns)
+        self._after_fill(index, order, fill)
+        return True
+
+    def _after_fill(self, index: int, order: dict[str, Any], fill: Fill) -> None:
+        filled = order["filled_raw"] + fill.qty_raw
+        if index < 0:
+            order["filled_raw"] = filled  # an order in the history: a late fill is a fact all the same
+            return
+        self.core.order_filled(index, filled)
+        if filled >= order["qty_raw"]:
+            self._finish(index, OrderEvent.ON_FULL, "filled")
+        else:
+            self.core.move_order(index, OrderEvent.ON_PART)
+
+    # Look-ups.
+
+    def on_looked_up(self, index: int, status: str, filled: Decimal, reason: str) -> None:
+        """Apply what REST says of one of our live orders: its status word and executed quantity.
+
+        A final status counts only once every executed unit has been booked from a trade.
+        """
+        order = self.core.order(index)
+        position = self._position(order["instrument"])
+        booked = from_raw(order["filled_raw"], position.qty_precision)
+        if filled > booked:
+            self.want_reconcile = True
+            return
+        if status in FINAL_EVENTS:
+            self._finish(index, FINAL_EVENTS[status], reason or status)
+        elif status in ("open", "pending") and order["state"] == OrderState.ORDER_UNKNOWN:
+            self.core.move_order(index, OrderEvent.ON_FOUND_PART if filled > 0 else OrderEvent.ON_FOUND_OPEN)
+
+    def absent(self, index: int) -> None:
+        """All look-ups agree that an UNKNOWN order never was, or is gone without a fill: the intent dies."""
+        self._finish(index, OrderEvent.ON_ABSENT, "absent at the venue")
+
+    def lose_sight(self) -> None:
+        """The private stream is gone: every live order is UNKNOWN until evidence says otherwise."""
+        for index in self.core.live_orders():
+            self.core.move_order(index, OrderEvent.ON_SILENT)
+            self.core.retry_cancel(index)
+
+    def overdue(self, mono_ns: int, wall_ns: int, grace_ns: int) -> None:
+        """Orders and cancels without an answer past their deadline become UNKNOWN (systems 10.2)."""
+        for index in self.core.live_orders():
+            order = self.core.order(index)
+            silent_add = order["state"] == OrderState.ORDER_SENT and wall_ns > order["deadline_wall_ns"] + grace_ns
+            silent_cancel = (order["state"] == OrderState.ORDER_CANCEL_PENDING
+                             and mono_ns - order["cancel_mono_ns"] > 5 * grace_ns)
+            if silent_add or silent_cancel:
+                self.core.move_order(index, OrderEvent.ON_SILENT)
+                self.core.retry_cancel(index)
+                self.want_reconcile = True
+                self.notes.append(("warning", "order unanswered", {"cl_ord_id": order["cl_ord_id"]}))
+
+    # Helpers of the above.
+
+    def _learn_id(self, index: int, order_id: str) -> None:
+        if order_id not in self.by_order_id:
+            self.core.set_order_id(index, order_id.encode())
+            self.by_order_id[order_id] = self.core.order(index)["cl_ord_id"]
+
+    def _finish(self, index: int, event: OrderEvent, reason: str) -> None:
+        """Move to a final state and into the history; a step that the table forbids leaves the order where it is."""
+        if self.core.move_order(index, event) not in FINAL:
+            return
+        order = self.core.close_order(index)
+        order["reason"] = reason
+        self.history[order["cl_ord_id"]] = order
+        if len(self.history) > HISTORY_MAX:
+            oldest = next(iter(self.history))
+            self.by_order_id.pop(self.history.pop(oldest)["order_id"], None)
+
+    def _position(self, number: int) -> Any:
+        return self.ledger.positions[number]
+
+    def state_name(self, order: dict[str, Any]) -> str:
+        """Return the lifecycle state in words."""
+        return STATE_NAMES[OrderState(order["state"])]

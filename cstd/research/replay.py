@@ -1,0 +1,187 @@
+"""`cstd replay`: a recording or a journal through the same engine that trades.
+
+A recording (`*.jsonl.zst`) is fed frame by frame, each frame a read batch of its own, with the `rehearsal` strategy. A
+journal directory is fed event by event as it was recorded; with `--check` every output the engine makes again must be
+the one in the journal. One JSON line per input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from cstd._fast.codes import EventKind, Link
+from cstd._fast.recorder import Recorder
+from cstd.config import Config, from_canonical_json, load, template
+from cstd.engine import Engine
+from cstd.engine.boot import boot_payload
+from cstd.engine.replaying import JournalReplay
+from cstd.engine.totals import session_totals
+from cstd.errors import CstdError, UsageError, VerificationError
+from cstd.signals.agents.loader import LoadedAgents
+from cstd.signals.agents.loader import load as load_agents
+from cstd.storage.futures_sequence import FuturesSequence
+from cstd.storage.journal_reader import records
+from cstd.storage.recordings import Frame, Recording, open_recording
+from cstd.storage.v1_dialect import V1Dialect
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run the verb; returns 0, or 3 when a checksum, a sequence or a compared record does not agree."""
+    if args.set and not args.check:
+        raise UsageError("--set needs the simulated venue, which is not built yet",
+                         suggestion="replay without --set, or change the configuration and run again")
+    worst = 0
+    agents = load_agents()
+    for name in args.files:
+        try:
+            row = replay_path(Path(name), agents, check=args.check)
+        except VerificationError as error:
+            row = {"file": name, "error": str(error)}
+            print(f"cstd replay: {name}: {error}", file=sys.stderr)
+            worst = 3
+        if row.get("checksums_bad") or row.get("sequences_bad") or row.get("differences"):
+            worst = 3
+        print(json.dumps(row), flush=True)
+    return worst
+
+
+def replay_path(path: Path, agents: LoadedAgents | None, *, check: bool) -> dict[str, Any]:
+    """Replay one input and return its row."""
+    if path.is_dir():
+        return replay_journal(path, agents, check=check)
+    if check:
+        raise UsageError(f"{path}: --check compares a journal directory with what the engine makes of it",
+                         suggestion="leave --check out for a recording")
+    recording = open_recording(path)
+    if recording.api == "futures":
+        return _replay_futures(recording)
+    return replay_recording(path, agents)
+
+
+# Recordings.
+
+
+def wire_frames(recording: Recording) -> Iterator[tuple[int, bytes]]:
+    """(receive time in ns, v2 text) of every received message, v1 translated."""
+    dialect = V1Dialect() if recording.api == "v1" else None
+    for frame in recording.frames:
+        if frame.direction != "rx":
+            continue
+        text = frame.text if dialect is None else dialect.translate(frame.text)
+        if text is not None:
+            yield frame.recv_ns, text
+
+
+def book_subscriptions(frames: Iterable[tuple[int, bytes]]) -> dict[str, int]:
+    """Depth by name of every acknowledged book subscription, in order of appearance."""
+    depths: dict[str, int] = {}
+    for _, text in frames:
+        if b'"subscribe"' not in text[:400] or b'"depth"' not in text:
+            continue
+        result = msgspec.json.decode(text).get("result") or {}
+        if result.get("channel") == "book" and "symbol" in result:
+            depths.setdefault(result["symbol"], result["depth"])
+    return depths
+
+
+def recording_config(names: list[str], depth: int) -> Config:
+    """The shipped practice limits over the instruments of a recording."""
+    cfg = load([str(template("practice"))], {})
+    instruments = msgspec.structs.replace(cfg.instruments, names=names, depth=depth)
+    return msgspec.structs.replace(cfg, instruments=instruments)
+
+
+def start_recording(path: Path, agents: LoadedAgents | None, strategy: str | None = None) -> tuple[Engine, list[tuple[int, bytes]]]:
+    """An engine booted for a recording, and the recording's frames."""
+    frames = list(wire_frames(open_recording(path)))
+    depths = book_subscriptions(frames)
+    if not depths:
+        raise UsageError(f"{path} holds no acknowledged book subscription")
+    cfg = recording_config(list(depths), max(depths.values()))
+    recorder = Recorder()
+    recorder.digest_passes = True
+    engine = Engine(recorder, agents, inferring=True, strategy=strategy)
+    first_ns = frames[0][0]
+    engine.core.event(EventKind.EVENT_BOOT, 0, first_ns, first_ns, boot_payload(cfg, 1, agents))
+    _raise_fault(engine)
+    engine.stand_in()
+    return engine, frames
+
+
+def replay_recording(path: Path, agents: LoadedAgents | None) -> dict[str, Any]:
+    """Replay a v2 or v1 recording."""
+    engine, frames = start_recording(path, agents)
+    core = engine.core
+    began_ns = time.perf_counter_ns()
+    for recv_ns, text in frames:
+        core.frame(Link.LINK_PUBLIC, text, recv_ns, recv_ns)
+        core.batch_end(Link.LINK_PUBLIC, recv_ns, recv_ns)
+    took_ns = time.perf_counter_ns() - began_ns
+    _raise_fault(engine)
+    return _row(path, engine, len(frames), took_ns, precision="inferred" if engine.feed.inferred else "instrument")
+
+
+def _replay_futures(recording: Recording) -> dict[str, Any]:
+    """Verify the sequence numbers of a futures recording."""
+    sequence = FuturesSequence()
+    frames = 0
+    began_ns = time.perf_counter_ns()
+    for frame in recording.frames:
+        if frame.direction == "rx":
+            frames += 1
+            sequence.take(frame.text)
+    took_ns = time.perf_counter_ns() - began_ns
+    report = sequence.report()
+    return {
+        "file": str(recording.path), "frames": frames, "book_updates": 0, "checksums_ok": 0, "checksums_bad": 0,
+        "sequences_ok": report.sequences_ok, "sequences_bad": report.sequences_bad, "resyncs": 0, "intents": 0,
+        "orders": 0, "digest": "", "frames_per_s": frames * 1_000_000_000 // max(took_ns, 1), "precision": "none",
+    }
+
+
+# Journals.
+
+
+def replay_journal(path: Path, agents: LoadedAgents | None, *, check: bool) -> dict[str, Any]:
+    """Replay a journal directory; with `check`, differences make the row carry them."""
+    engine = Engine(Recorder(), agents)
+    replay = JournalReplay(engine)
+    began_ns = time.perf_counter_ns()
+    for seq, kind, tag, mono_ns, wall_ns, payload in records(path):
+        replay.feed(seq, kind, tag, mono_ns, wall_ns, bytes(payload))
+    took_ns = time.perf_counter_ns() - began_ns
+    row = _row(path, engine, engine.core.counter_values()["frames"], took_ns, precision="instrument")
+    if check:
+        row["differences"] = replay.difference_count
+        for text in replay.differences:
+            print(f"cstd replay: {path}: {text}", file=sys.stderr)
+    return row
+
+
+def _row(path: Path, engine: Engine, frames: int, took_ns: int, *, precision: str) -> dict[str, Any]:
+    totals = session_totals(engine)
+    return {
+        "file": str(path), "frames": frames, "book_updates": totals["book_updates"],
+        "checksums_ok": totals["checksums_ok"], "checksums_bad": totals["checksums_bad"], "sequences_ok": 0,
+        "sequences_bad": 0, "resyncs": totals["resyncs"], "intents": totals["intents"], "orders": totals["orders"],
+        "fills": totals["fills"], "refused_by_gate": totals["refused_by_gate"], "equity": totals["equity"],
+        "digest": totals["digest"], "frames_per_s": frames * 1_000_000_000 // max(took_ns, 1), "precision": precision,
+    }
+
+
+def _raise_fault(engine: Engine) -> None:
+    """A fault of the engine is ours; in a replay it ends the run with its own text."""
+    fault = engine.core.fault
+    if isinstance(fault, CstdError):
+        raise fault
+    if fault is not None:
+        raise VerificationError(f"the engine failed: {type(fault).__name__}: {fault}") from fault

@@ -255,8 +255,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         return from_canonical_json(raw)
 
     @property
-    def config_hash(self) -> str:
-        """SHA-256 of the canonical JSON, 64 hex digits; journaled with every boot."""
+    def config_hash(self) -> bytes:
+        """SHA-256 of the canonical JSON, 32 bytes; journaled with every boot."""
         from cstd.config.canonical import digest
 
-        return digest(self).hex()
+        return digest(self)

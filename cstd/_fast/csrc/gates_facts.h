@@ -174,7 +174,7 @@ static inline void cstd_walk_cost(cstd_facts *facts, const cstd_side *side, int 
             return;
         }
         int64_t away2 = cstd_max64(sells ? facts->mid2 - price2 : price2 - facts->mid2, 0);
-        if (visible >= qty) { /* the first level takes it all: the usual case needs no second division */
+        if (left == qty && visible >= qty) { /* the first level takes it all: the usual case needs no second division */
             left = 0;
             facts->exit_cost_mbps = cstd_mbps_of_whole((uint64_t)away2, facts->mid);
             break;

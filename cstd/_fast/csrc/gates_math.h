@@ -121,12 +121,12 @@ static inline int64_t cstd_mbps_of_whole(uint64_t part, cstd_whole whole) {
     return (int64_t)(quotient + (remainder != 0));
 }
 
-/* a × b into *out, for b < 2^63. Returns 1 when it does not fit 127 bits; then *out is unspecified. */
+/* a × b into *out, for b < 2^63. Returns 1 when it is 2^127 or more; then *out is unspecified. */
 static inline int cstd_mul_overflows(cstd_u128 a, uint64_t b, cstd_u128 *out) {
     cstd_u128 high = (cstd_u128)(uint64_t)(a >> 64) * b;
     cstd_u128 low = (cstd_u128)(uint64_t)a * b;
     *out = low + (high << 64);
-    return (high >> 62) != 0 || (*out >> 127) != 0;
+    return (high >> 63) != 0 || (*out >> 127) != 0;
 }
 
 /* `part` in thousandths of a basis point of `whole`, rounded up: against us, because it is compared with a maximum. */

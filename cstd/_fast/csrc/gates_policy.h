@@ -191,7 +191,8 @@ static inline int cstd_venue_refuses(const cstd_case *c) {
     if (in->price_raw < in->price_min_raw || (in->price_max_raw && in->price_raw > in->price_max_raw)) {
         return CSTD_WHY_VENUE_LIMIT;
     }
-    if (in->qty_raw < in->qty_min_raw || !cstd_cost_reaches_minimum(in, in->qty_raw)) {
+    /* What is left of a resting order may be small: the venue's minimum is asked when it arrives. */
+    if (!in->rejudge && (in->qty_raw < in->qty_min_raw || !cstd_cost_reaches_minimum(in, in->qty_raw))) {
         return CSTD_WHY_BELOW_MINIMUM;
     }
     return CSTD_WHY_PASSED;

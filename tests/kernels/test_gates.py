@@ -1,0 +1,416 @@
+"""Each gate at its limit, just inside and just outside; what exits and re-judged orders are excused from; bad input."""
+
+from __future__ import annotations
+
+import gate_case as case
+import numpy as np
+import pytest
+from gate_case import USD, S
+
+from cstd._fast import codes, gates, layout
+from cstd._fast.codes import Verdict
+from cstd._fast.gates import Gate, Why
+
+# gate, what is set, the value that still passes, the first that fails, the reason. Base: gate_case.opening().
+BOUNDARIES: list[tuple[Gate, str, object, object, Why]] = [
+    (Gate.GATE_IDEMPOTENCY, "parents_instrument_hour", 5, 6, Why.WHY_INSTRUMENT_RATE),
+    (Gate.GATE_IDEMPOTENCY, "parents_minute", 29, 30, Why.WHY_MINUTE_RATE),
+    (Gate.GATE_IDEMPOTENCY, "turnover_day_acct_raw", 19_900 * USD, 19_900 * USD + 1, Why.WHY_TURNOVER),
+    (Gate.GATE_IDEMPOTENCY, "losing_round_trips", 3, 4, Why.WHY_LOSING_STREAK),
+    (Gate.GATE_IDEMPOTENCY, "instrument_off", 0, 1, Why.WHY_LOSING_STREAK),
+    (Gate.GATE_IDEMPOTENCY, "id_seen", 0, 1, Why.WHY_ID_SEEN),
+    (Gate.GATE_IDEMPOTENCY, "same_unknown", 0, 1, Why.WHY_UNKNOWN_PENDING),
+    (Gate.GATE_IDEMPOTENCY, "dedupe_hit", 0, 1, Why.WHY_DUPLICATE),
+    (Gate.GATE_VOLUME, "volume_hour_acct_raw", 100_000 * USD, 100_000 * USD - 1, Why.WHY_OVER_LIMIT),
+    (Gate.GATE_VOLUME, "volume_ready", 1, 0, Why.WHY_WARMING_UP),
+    (Gate.GATE_SLIPPAGE, "markout_allowance_mbps", 24_995, 24_996, Why.WHY_OVER_LIMIT),
+    (Gate.GATE_SLIPPAGE, "slippage_day_acct_raw", 20 * USD, 20 * USD + 1, Why.WHY_SLIPPAGE_DAY),
+    (Gate.GATE_TIME_IN_FORCE, "deadline_ns", S, S - 1, Why.WHY_DEADLINE),
+    (Gate.GATE_TIME_IN_FORCE, "deadline_ns", 2 * S, 2 * S + 1, Why.WHY_DEADLINE),
+    (Gate.GATE_TIME_IN_FORCE, "lifetime_ns", 60 * S, 60 * S + 1, Why.WHY_LIFETIME),
+    (Gate.GATE_TIME_IN_FORCE, "lifetime_ns", 1, 0, Why.WHY_LIFETIME),
+    (Gate.GATE_TIME_IN_FORCE, "post_only", 1, 0, Why.WHY_NOT_POST_ONLY),
+    (Gate.GATE_TIME_IN_FORCE, "time_in_force", int(codes.TimeInForce.GTD), int(codes.TimeInForce.GTC), Why.WHY_WRONG_TIF),
+    (Gate.GATE_TIME_IN_FORCE, "time_in_force", int(codes.TimeInForce.GTD), int(codes.TimeInForce.IOC), Why.WHY_WRONG_TIF),
+    (Gate.GATE_PRICE, "price_raw", 1_000_000, 1_000_001, Why.WHY_CROSSING),
+    (Gate.GATE_PRICE, "price_raw", 990_001, 990_000, Why.WHY_OVER_LIMIT),  # 100 bps below the mid of 1,000,000.5
+    (Gate.GATE_PRICE, "tick_raw", 10, 3, Why.WHY_OFF_TICK),
+    (Gate.GATE_PRICE, "lot_raw", 1_000, 3, Why.WHY_OFF_LOT),
+    (Gate.GATE_PRICE, "price_min_raw", 1_000_000, 1_000_001, Why.WHY_VENUE_LIMIT),
+    (Gate.GATE_PRICE, "price_max_raw", 1_000_000, 999_999, Why.WHY_VENUE_LIMIT),
+    (Gate.GATE_PRICE, "qty_min_raw", 100_000, 100_001, Why.WHY_BELOW_MINIMUM),
+    (Gate.GATE_PRICE, "cost_min_quote_e8", 100 * USD, 100 * USD + 1, Why.WHY_BELOW_MINIMUM),
+    (Gate.GATE_PRICE, "reference_price_raw", 1_010_101, 1_010_102, Why.WHY_REFERENCE),
+    (Gate.GATE_PRICE, "reference_required", 0, 1, Why.WHY_NO_REFERENCE),
+    (Gate.GATE_KILL_SWITCH, "kill_latched", 0, 1, Why.WHY_KILLED),
+    (Gate.GATE_KILL_SWITCH, "trading_state", 0, int(codes.TradingState.TRADING_PAUSED), Why.WHY_PAUSED),
+    (Gate.GATE_KILL_SWITCH, "trading_state", 0, int(codes.TradingState.TRADING_NOT_READY), Why.WHY_NOT_READY),
+    (Gate.GATE_KILL_SWITCH, "trading_state", 0, int(codes.TradingState.TRADING_HALTED), Why.WHY_HALTED),
+    (Gate.GATE_KILL_SWITCH, "trading_state", 0, int(codes.TradingState.TRADING_PARITY_HALT), Why.WHY_PARITY_HALT),
+    (Gate.GATE_KILL_SWITCH, "level", 0, 2, Why.WHY_LEVEL),
+    (Gate.GATE_DATA_GAP, "evidence_age_ns", 5 * S, 5 * S + 1, Why.WHY_STALE),
+    (Gate.GATE_DATA_GAP, "silent_for_ns", 300 * S - 1, 300 * S, Why.WHY_SILENT),
+    (Gate.GATE_DATA_GAP, "clock_offset_ns", 250_000_000, 250_000_001, Why.WHY_CLOCK),
+    (Gate.GATE_DATA_GAP, "clock_offset_ns", -250_000_000, -250_000_001, Why.WHY_CLOCK),
+    (Gate.GATE_DATA_GAP, "book_verified", 1, 0, Why.WHY_BOOK_UNVERIFIED),
+    (Gate.GATE_DATA_GAP, "book_fault", 0, int(codes.BookFault.FAULT_COLLAR), Why.WHY_BOOK_FAULT),
+    (Gate.GATE_DATA_GAP, "venue_online", 1, 0, Why.WHY_VENUE_STATE),
+    (Gate.GATE_DATA_GAP, "instrument_online", 1, 0, Why.WHY_INSTRUMENT_STATE),
+    (Gate.GATE_DATA_GAP, "private_up", 1, 0, Why.WHY_PRIVATE_STREAM),
+    (Gate.GATE_DATA_GAP, "private_ready", 1, 0, Why.WHY_PRIVATE_STREAM),
+    (Gate.GATE_DATA_GAP, "conversion_ok", 1, 0, Why.WHY_CONVERSION),
+    (Gate.GATE_DAY_LOSS, "day_loss_bps", 499, 500, Why.WHY_OVER_LIMIT),
+    (Gate.GATE_DAY_LOSS, "day_loss_acct_raw", 500 * USD - 1, 500 * USD, Why.WHY_LOSS_AMOUNT),
+    (Gate.GATE_DRAWDOWN, "drawdown_bps", 999, 1000, Why.WHY_OVER_LIMIT),
+    (Gate.GATE_POSITION_COUNT, "positions_count", 9, 10, Why.WHY_OVER_LIMIT),
+]
+
+# The same for what depends on the book or on the size: gate, changes that pass, changes that fail, reason.
+SIZES: list[tuple[Gate, dict, dict, Why]] = [
+    (Gate.GATE_TOTAL_EXPOSURE, {"exposure_acct_raw": 1_400 * USD}, {"exposure_acct_raw": 1_400 * USD + 1}, Why.WHY_OVER_LIMIT),
+    (Gate.GATE_POSITION_SIZE, {"asset_exposure_acct_raw": 100 * USD}, {"asset_exposure_acct_raw": 100 * USD + 1},
+     Why.WHY_OVER_LIMIT),
+    (Gate.GATE_CORRELATION, {"cluster_exposure_acct_raw": 500 * USD}, {"cluster_exposure_acct_raw": 500 * USD + 1},
+     Why.WHY_OVER_LIMIT),
+    (Gate.GATE_VOLUME, {"volume_hour_acct_raw": 120_000 * USD, "qty_raw": 200_000},
+     {"volume_hour_acct_raw": 120_000 * USD - 60_000, "qty_raw": 200_000}, Why.WHY_ORDER_SHARE),
+    (Gate.GATE_SLIPPAGE, {"slippage_fills": 19, "slippage_p95_mbps": 30_001}, {"slippage_fills": 20, "slippage_p95_mbps": 30_001},
+     Why.WHY_SLIPPAGE_P95),
+    (Gate.GATE_SLIPPAGE, {"slippage_fills": 20, "slippage_p95_mbps": 30_000}, {"slippage_fills": 20, "slippage_p95_mbps": 30_001},
+     Why.WHY_SLIPPAGE_P95),
+    (Gate.GATE_POSITION_COUNT, {"positions_count": 10, "instrument_has_position": 1},
+     {"positions_count": 11, "instrument_has_position": 1}, Why.WHY_OVER_LIMIT),
+]
+
+
+def why(row: np.void, gate: Gate) -> Why:
+    """The reason one gate gave."""
+    return Why(int(row["reason"][gate - 1 if gate < 11 else gate - 4]))
+
+
+def failed(row: np.void) -> set[Gate]:
+    """Every gate that did not pass."""
+    every = [Gate(n) for n in (*range(1, 8), *range(11, 19))]
+    return {gate for gate in every if why(row, gate)}
+
+
+def test_the_base_case_passes_every_gate() -> None:
+    """The opening all other tests start from is approved whole, with nothing recorded against it."""
+    row = case.judge(case.opening())
+    assert row["verdict"] == Verdict.APPROVE
+    assert failed(row) == set()
+    assert (row["policy_pass_mask"], row["risk_pass_mask"], row["recorded_mask"]) == (0x7F, 0xFF, 0)
+    assert row["qty_final_raw"] == row["counterfactual_qty_raw"] == 100_000
+    assert row["notional_acct_raw"] == 100 * USD
+
+
+@pytest.mark.parametrize(("gate", "name", "passing", "failing", "reason"), BOUNDARIES,
+                         ids=[f"{g.name}-{n}-{f}" for g, n, _, f, _ in BOUNDARIES])
+def test_at_and_beyond_the_limit(gate: Gate, name: str, passing: object, failing: object, reason: Why) -> None:
+    """The last value inside passes; the first outside fails this gate, no other, for the stated reason."""
+    assert case.judge(case.opening(**{name: passing}))["verdict"] == Verdict.APPROVE
+    row = case.judge(case.opening(**{name: failing}))
+    assert failed(row) == {gate}
+    assert why(row, gate) == reason
+    assert row["verdict"] == Verdict.REFUSE
+    assert (row["first_failing"], row["verdict_reason"]) == (gate, reason)
+    assert row["qty_final_raw"] == 0
+
+
+@pytest.mark.parametrize(("gate", "inside", "outside", "reason"), SIZES, ids=[f"{g.name}-{w.name}" for g, _, _, w in SIZES])
+def test_size_limits_at_and_beyond(gate: Gate, inside: dict, outside: dict, reason: Why) -> None:
+    """The same for limits that depend on the size of the order, before any reduction."""
+    assert case.judge(case.opening(**inside))["verdict"] == Verdict.APPROVE
+    row = case.judge(case.opening(**outside), reduce=False)
+    assert failed(row) == {gate}
+    assert why(row, gate) == reason
+
+
+def test_spread_at_and_beyond() -> None:
+    """A spread of exactly 50 bps of mid passes; one raw unit more fails the spread gate alone."""
+    bids = [(997_500, 10**9)]
+    limit = case.limits(exit_cost_max_mbps=10**6)
+    intent = case.opening(price_raw=997_500, qty_raw=100_000)
+    assert case.judge(intent, limit, bids=bids, asks=[(1_002_500, 10**9)])["verdict"] == Verdict.APPROVE
+    row = case.judge(intent, {**limit, "depth_band_mbps": 30_000}, bids=bids, asks=[(1_002_501, 10**9)])
+    assert failed(row) == {Gate.GATE_SPREAD}
+    assert row["policy_value"][1] == 50_010
+
+
+def test_depth_floor_and_multiple() -> None:
+    """Below 10,000 of visible value refuses; below five times the notional reduces to a fifth of what is visible."""
+    at_floor = [(1_000_000, 10_000_000)]  # 0.1 BTC at 100,000 = 10,000
+    assert case.judge(case.opening(), bids=at_floor)["verdict"] == Verdict.APPROVE
+    row = case.judge(case.opening(), bids=[(1_000_000, 9_999_999)])
+    assert failed(row) == {Gate.GATE_DEPTH}
+    assert why(row, Gate.GATE_DEPTH) == Why.WHY_DEPTH_FLOOR
+    wide = case.limits(position_max_bps=10_000, exposure_max_bps=10_000, cluster_max_bps=10_000)
+    cut = case.judge(case.opening(qty_raw=2_500_000), wide, bids=at_floor)
+    assert (cut["verdict"], cut["qty_final_raw"], cut["reduced_by"]) == (Verdict.REDUCE, 2_000_000, Gate.GATE_DEPTH)
+
+
+def test_depth_counts_only_the_band_and_only_others() -> None:
+    """Levels beyond 25 bps of mid and our own resting quantity are no depth."""
+    inside, outside = 997_501, 997_500  # mid 1,000,000.5, band edge 997,500.5
+    row = case.judge(case.opening(price_raw=999_000), bids=[(1_000_000, 10**7, 4 * 10**6), (inside, 10**6), (outside, 10**9)])
+    assert row["depth_acct_raw"] == 6_000 * USD + 997_501 * 10**5
+
+
+def test_slippage_walks_the_exit_side() -> None:
+    """The expected cost is the shortfall against mid of selling the quantity into others' bids, rounded up."""
+    bids = [(999_000, 40_000, 40_000), (998_000, 50_000), (990_000, 10**10)]
+    row = case.judge(case.opening(price_raw=998_000), bids=bids, asks=[(1_000_000, 10**10)])
+    # Ours at 999,000 is not there: mid is 999,000; half at 998,000, half at 990,000.
+    assert row["mid2_raw"] == 1_998_000
+    assert row["exit_cost_mbps"] == -(-(1_000 + 9_000) * 10**7 // (2 * 999_000))
+    assert why(row, Gate.GATE_SLIPPAGE) == Why.WHY_OVER_LIMIT
+
+
+def test_a_book_too_thin_for_the_quantity_refuses() -> None:
+    """What the visible bids cannot take has no price: the slippage gate refuses and names the quantity that passes."""
+    row = case.judge(case.opening(qty_raw=150_000), case.limits(depth_min_acct_raw=0, depth_multiple_e2=0),
+                     bids=[(1_000_000, 99_999)])
+    assert failed(row) == {Gate.GATE_SLIPPAGE}
+    assert why(row, Gate.GATE_SLIPPAGE) == Why.WHY_BOOK_TOO_THIN
+    assert row["counterfactual_qty_raw"] == 99_999
+
+
+@pytest.mark.parametrize(("bids", "asks"), [([], case.ASKS), (case.BIDS, []), ([], []), ([(10, 5, 5)], case.ASKS),
+                                            ([(1_000_001, 10**9)], [(1_000_001, 10**9)])])
+def test_no_book_no_opening(bids: list, asks: list) -> None:
+    """An empty side, a side that is all ours and a locked book refuse; the row says that there is no price."""
+    row = case.judge(case.opening(), bids=bids, asks=asks)
+    assert row["verdict"] == Verdict.REFUSE
+    assert {Gate.GATE_SPREAD, Gate.GATE_DEPTH, Gate.GATE_SLIPPAGE} <= failed(row)
+    assert row["mid2_raw"] == 0
+
+
+def test_an_empty_side_shows_its_sentinel() -> None:
+    """The row of an empty side holds the sentinels, which no comparison takes for a price."""
+    row = case.judge(case.opening(), bids=[], asks=[])
+    assert (row["bid_raw"], row["ask_raw"]) == (layout.no_bid, layout.no_ask)
+
+
+@pytest.mark.parametrize("price", [layout.no_bid, layout.no_ask, 0, -1, gates.price_raw_max + 1])
+@pytest.mark.parametrize("intent", [case.opening, case.exit_sell])
+def test_sentinels_and_wild_prices_refuse(price: int, intent: object) -> None:
+    """A sentinel, zero, negative or out-of-domain price lets neither an opening nor an exit out."""
+    row = case.judge(intent(price_raw=price))
+    assert row["verdict"] == Verdict.REFUSE
+    assert why(row, Gate.GATE_PRICE) == Why.WHY_BAD_INPUT
+
+
+@pytest.mark.parametrize("qty", [0, -1, -(2**63), 2**63 - 1, gates.qty_raw_max + 1])
+@pytest.mark.parametrize("intent", [case.opening, case.exit_sell])
+def test_wild_quantities_refuse(qty: int, intent: object) -> None:
+    """No quantity outside the domain goes out."""
+    assert case.judge(intent(qty_raw=qty))["verdict"] == Verdict.REFUSE
+
+
+@pytest.mark.parametrize("change", [
+    {"conversion_rate_e8": 0}, {"conversion_rate_e8": -1}, {"conversion_rate_e8": 2**63 - 1}, {"equity_acct_raw": -(2**63)},
+    {"conversion_haircut_bps": -1}, {"conversion_haircut_bps": 10_001}, {"price_scale": 0}, {"qty_scale": -1},
+    {"exposure_acct_raw": 2**63 - 1}, {"asset_exposure_acct_raw": -1}, {"cluster_exposure_acct_raw": -(2**63)},
+    {"turnover_day_acct_raw": 2**63 - 1}, {"turnover_day_acct_raw": -1}, {"positions_count": -1}, {"positions_count": 2**63 - 1},
+    {"volume_hour_acct_raw": -1}, {"day_start_equity_acct_raw": 0}, {"markout_allowance_mbps": -1},
+    {"markout_allowance_mbps": 2**63 - 1}, {"evidence_age_ns": -1}, {"silent_for_ns": -1}, {"parents_minute": -1},
+    {"reference_price_raw": -1}, {"reference_price_raw": 2**63 - 1}, {"day_loss_bps": 2**63 - 1}, {"level": 77},
+    {"trading_state": -5}, {"tick_raw": 0}, {"lot_raw": 0}, {"side": int(codes.Side.SELL)}, {"side": 0},
+    {"losing_round_trips": -1}, {"slippage_fills": -1}, {"kind": 7}, {"conversion_rate_e8": 2**61, "qty_raw": 2**61},
+], ids=str)
+def test_bad_and_overflowing_inputs_refuse(change: dict) -> None:
+    """Negative, overflowing and impossible inputs refuse an opening; nothing wraps into an approval."""
+    assert case.judge(case.opening(**change))["verdict"] == Verdict.REFUSE
+
+
+@pytest.mark.parametrize("level", [(2**62, 10**6), (1_000_000, 2**63 - 1), (0, 10**6), (-5, 10**6)])
+def test_wild_levels_refuse(level: tuple) -> None:
+    """A level outside the domain in what the gates add up refuses an opening."""
+    row = case.judge(case.opening(), bids=[(1_000_000, 10), level])
+    assert row["verdict"] == Verdict.REFUSE
+
+
+def test_reduction_takes_the_smallest_cap_rounded_down_to_the_lot() -> None:
+    """2 % of 10,000 leaves 200: at 100,000 that is 0.002 BTC; a lot of 30,000 raw rounds it down to 180,000."""
+    row = case.judge(case.opening(qty_raw=900_000, lot_raw=30_000))
+    assert (row["verdict"], row["qty_final_raw"], row["reduced_by"]) == (Verdict.REDUCE, 180_000, Gate.GATE_POSITION_SIZE)
+    assert row["qty_requested_raw"] == 900_000
+    assert row["notional_acct_raw"] == 180 * USD
+    assert failed(row) == set()
+
+
+def test_a_reduction_below_a_tenth_or_the_minimum_refuses() -> None:
+    """Less than 10 % of the request, or than the venue's minimum, is not worth sending: refuse, and say so."""
+    tenth = case.judge(case.opening(qty_raw=2_000_000))
+    assert (tenth["verdict"], tenth["qty_final_raw"]) == (Verdict.REDUCE, 200_000)
+    less = case.judge(case.opening(qty_raw=2_000_010))
+    assert (less["verdict"], less["verdict_reason"]) == (Verdict.REFUSE, Why.WHY_TOO_SMALL)
+    assert less["counterfactual_qty_raw"] == 200_000
+    small = case.judge(case.opening(qty_raw=900_000, qty_min_raw=200_001))
+    assert (small["verdict"], small["verdict_reason"]) == (Verdict.REFUSE, Why.WHY_TOO_SMALL)
+    cost = case.judge(case.opening(qty_raw=900_000, cost_min_quote_e8=200 * USD + 1))
+    assert (cost["verdict"], cost["counterfactual_qty_raw"]) == (Verdict.REFUSE, 0)
+
+
+def test_a_reduction_does_not_hide_another_refusal() -> None:
+    """With a cap and a hard gate failing at once the order is refused, by the first failing gate."""
+    row = case.judge(case.opening(qty_raw=300_000, kill_latched=1))
+    assert (row["verdict"], row["first_failing"]) == (Verdict.REFUSE, Gate.GATE_KILL_SWITCH)
+    assert failed(row) == {Gate.GATE_KILL_SWITCH, Gate.GATE_POSITION_SIZE}
+    assert row["counterfactual_qty_raw"] == 0
+
+
+def test_warning_sizes_once() -> None:
+    """At Warning three quarters of what was wanted goes out, once: judging the result again does not shave it."""
+    row = case.judge(case.opening(level=1))
+    assert (row["verdict"], row["qty_final_raw"], row["size_multiplier_e4"]) == (Verdict.REDUCE, 75_000, 7_500)
+    sized = case.judge(case.opening(level=1, qty_raw=75_000, qty_wanted_raw=100_000))
+    assert (sized["verdict"], sized["qty_final_raw"]) == (Verdict.APPROVE, 75_000)
+    resting = case.judge(case.opening(level=1, qty_raw=75_000, rejudge=1))
+    assert resting["verdict"] == Verdict.APPROVE
+
+
+@pytest.mark.parametrize("level", [2, 3, 4])
+def test_critical_and_above_open_nothing(level: int) -> None:
+    """From Critical on no opening passes, whether a condition, day loss or drawdown raised the level."""
+    assert failed(case.judge(case.opening(level=level))) == {Gate.GATE_KILL_SWITCH}
+    assert failed(case.judge(case.opening(level=level, day_loss_bps=500))) == {Gate.GATE_DAY_LOSS}
+    assert failed(case.judge(case.opening(level=level, drawdown_bps=1000))) == {Gate.GATE_DRAWDOWN}
+
+
+def test_a_profitable_day_passes() -> None:
+    """A profit is a negative loss, not a loss."""
+    assert case.judge(case.opening(day_loss_bps=-9_000, day_loss_acct_raw=-9_000 * USD))["verdict"] == Verdict.APPROVE
+
+
+def test_conversion_goes_against_us() -> None:
+    """A haircut makes the order dearer and the depth smaller, both rounded against us."""
+    row = case.judge(case.opening(conversion_rate_e8=120_000_000, conversion_haircut_bps=50), bids=[(1_000_000, 10**8)])
+    assert row["notional_acct_raw"] == 12_060_000_000  # 100 × 1.2 × 1.005
+    assert row["depth_acct_raw"] == 100_000 * 119_400_000
+
+
+@pytest.mark.parametrize("change", [
+    {"kill_latched": 1}, {"trading_state": 1}, {"trading_state": 3}, {"level": 4}, {"day_loss_bps": 9_000},
+    {"drawdown_bps": 9_000}, {"private_up": 0}, {"venue_online": 0}, {"book_verified": 0, "unverified_for_ns": S},
+    {"book_fault": 1}, {"evidence_age_ns": 10**18}, {"conversion_ok": 0, "conversion_rate_e8": 0}, {"equity_acct_raw": 0},
+    {"positions_count": 50}, {"exposure_acct_raw": 10**18}, {"dedupe_hit": 1}, {"same_unknown": 1}, {"instrument_off": 1},
+    {"losing_round_trips": 9}, {"parents_minute": 999}, {"volume_ready": 0}, {"slippage_day_acct_raw": 10**15},
+    {"reference_required": 1}, {"day_start_equity_acct_raw": 0}, {"clock_offset_ns": 10**12},
+], ids=str)
+def test_nothing_but_identity_time_in_force_and_collar_stops_an_exit(change: dict) -> None:
+    """Gates that would refuse an opening are recorded for an exit and do not hold it back (systems 8, 9.2)."""
+    row = case.judge(case.exit_sell(**change))
+    assert row["verdict"] == Verdict.APPROVE
+    assert row["recorded_mask"] != 0 or not failed(row)
+
+
+@pytest.mark.parametrize("kind", ["wide", "none", "thin"])
+def test_an_exit_goes_out_in_any_book(kind: str) -> None:
+    """A wide, a vanished and a thin book are recorded, never a reason to keep a position."""
+    bids = {"wide": [(900_000, 10**9)], "none": [], "thin": [(1_000_000, 1)]}[kind]
+    row = case.judge(case.exit_sell(price_raw=1_000_000), bids=bids, asks=[])
+    assert row["verdict"] == Verdict.APPROVE
+
+
+@pytest.mark.parametrize(("change", "gate"), [
+    ({"id_seen": 1}, Gate.GATE_IDEMPOTENCY), ({"time_in_force": int(codes.TimeInForce.GTC)}, Gate.GATE_TIME_IN_FORCE),
+    ({"deadline_ns": 5 * S}, Gate.GATE_TIME_IN_FORCE), ({"post_only": 1}, Gate.GATE_TIME_IN_FORCE),
+    ({"price_raw": 997_499}, Gate.GATE_PRICE), ({"tick_raw": 3}, Gate.GATE_PRICE),
+    ({"qty_min_raw": 100_001}, Gate.GATE_PRICE), ({"managed_free_qty_raw": 0}, Gate.GATE_MANAGED_BOUND),
+    ({"managed_free_qty_raw": -5}, Gate.GATE_MANAGED_BOUND), ({"side": int(codes.Side.BUY)}, Gate.GATE_MANAGED_BOUND),
+], ids=str)
+def test_what_does_stop_an_exit(change: dict, gate: Gate) -> None:
+    """A used id, a wrong time in force, a price beyond the collar, and more than the daemon's own quantity."""
+    row = case.judge(case.exit_sell(**change))
+    assert (row["verdict"], row["first_failing"]) == (Verdict.REFUSE, gate)
+
+
+def test_an_exit_is_cut_to_managed_quantity() -> None:
+    """The user's own coins are not sold: an exit above managed free quantity goes out at that quantity."""
+    row = case.judge(case.exit_sell(qty_raw=100_000, managed_free_qty_raw=70_009, lot_raw=100))
+    assert (row["verdict"], row["qty_final_raw"]) == (Verdict.REDUCE, 70_000)
+    assert row["reduced_by"] == Gate.GATE_MANAGED_BOUND
+
+
+@pytest.mark.parametrize(("change", "passes"), [
+    ({"price_raw": 997_500}, True),  # 25 bps below the bid
+    ({"price_raw": 997_499}, False),
+    ({"price_raw": 980_000, "collar_mbps": 900_000}, True),  # never wider than collar_max
+    ({"price_raw": 979_999, "collar_mbps": 900_000}, False),
+    ({"price_raw": 900_000, "book_verified": 0, "unverified_for_ns": 1, "last_verified_bid_raw": 902_000}, True),
+    ({"price_raw": 900_000, "book_verified": 0, "unverified_for_ns": 2 * S, "rest_bid_raw": 900_000}, False),
+    ({"price_raw": 900_000, "book_verified": 0, "unverified_for_ns": 2 * S + 1, "rest_bid_raw": 900_000}, True),
+    ({"price_raw": 900_000, "book_verified": 0, "unverified_for_ns": 3 * S, "rest_bid_raw": 900_000,
+      "rest_age_ns": 2 * S + 1}, False),
+    ({"price_raw": 5, "book_verified": 0, "unverified_for_ns": 99 * S, "last_verified_bid_raw": 0,
+      "cost_min_quote_e8": 0}, True),  # no reference at all
+], ids=str)
+def test_the_collar_of_an_exit(change: dict, passes: bool) -> None:
+    """Measured from the verified bid, then the last one, after 2 s from a fresh REST bid; no reference passes."""
+    row = case.judge(case.exit_sell(**change))
+    assert bool(row["verdict"] == Verdict.APPROVE) == passes
+
+
+def test_rejudging_excuses_the_order_from_its_own_marks() -> None:
+    """A resting order is not refused for its own id, its own key or its time in force; a losing streak still pulls it."""
+    marks = {"rejudge": 1, "id_seen": 1, "dedupe_hit": 1, "parents_instrument_hour": 6, "deadline_ns": 0, "lifetime_ns": 0}
+    row = case.judge(case.opening(**marks))
+    assert row["verdict"] == Verdict.APPROVE
+    assert row["recorded_mask"] == 0b100001
+    assert case.judge(case.opening(rejudge=1, losing_round_trips=4))["verdict"] == Verdict.REFUSE
+    assert case.judge(case.opening(rejudge=1, kill_latched=1))["verdict"] == Verdict.REFUSE
+
+
+def test_what_is_left_of_a_resting_order_may_be_small() -> None:
+    """Leaves below the venue's minimum do not pull an order the venue has already taken."""
+    assert case.judge(case.opening(rejudge=1, qty_raw=10))["verdict"] == Verdict.APPROVE
+
+
+def test_the_grace_of_an_unverified_book_is_one_second() -> None:
+    """A resting opening survives an unverified book for 1 s; a new one does not, and other faults have no grace."""
+    gap = {"book_verified": 0, "book_fault": 1, "unverified_for_ns": S}
+    assert case.judge(case.opening(rejudge=1, **gap), bids=[], asks=[])["verdict"] == Verdict.APPROVE
+    late = case.judge(case.opening(rejudge=1, **{**gap, "unverified_for_ns": S + 1}))
+    assert (late["verdict"], late["first_failing"]) == (Verdict.REFUSE, Gate.GATE_DATA_GAP)
+    assert case.judge(case.opening(**gap))["verdict"] == Verdict.REFUSE
+    assert case.judge(case.opening(rejudge=1, private_up=0, **gap))["verdict"] == Verdict.REFUSE
+    assert case.judge(case.opening(rejudge=1, day_loss_bps=500, **gap))["verdict"] == Verdict.REFUSE
+
+
+def test_every_reason_that_can_fail_alone_does() -> None:
+    """For each of the fifteen gates there is an input under the live limits that fails that gate and no other."""
+    rows = [case.judge(case.opening(**{name: bad})) for _, name, _, bad, _ in BOUNDARIES]
+    rows += [case.judge(case.opening(**outside), reduce=False) for _, _, outside, _ in SIZES]
+    rows.append(case.judge(case.opening(), bids=[(1_000_000, 9_999_999)]))
+    rows.append(case.judge(case.opening(price_raw=997_500), case.limits(exit_cost_max_mbps=10**6, depth_band_mbps=30_000),
+                           bids=[(997_500, 10**9)], asks=[(1_002_501, 10**9)]))
+    alone = {next(iter(failed(row))) for row in rows if len(failed(row)) == 1}
+    assert alone == {Gate(n) for n in (*range(1, 8), *range(11, 19))}
+
+
+def test_dtypes_lie_over_the_structs() -> None:
+    """What Python writes into the last and middle fields is what the gates read, and the reverse."""
+    row = case.judge(case.opening(instrument=7, strategy_code=9, episode=11, now_wall_ns=13, level=1))
+    assert (row["instrument"], row["strategy"], row["episode"], row["decided_wall_ns"], row["level"]) == (7, 9, 11, 13, 1)
+    assert gates.DECISION_DTYPE.itemsize <= 512
+    assert row["time_in_force"] == codes.TimeInForce.GTD
+    limit = case.limits(reduce_min_bps=10_000)
+    assert case.judge(case.opening(qty_raw=900_000), limit)["verdict"] == Verdict.REFUSE
+
+
+@pytest.mark.parametrize("price_digits", range(0, 11))
+@pytest.mark.parametrize("qty_digits", range(0, 9))
+def test_notional_at_every_precision(price_digits: int, qty_digits: int) -> None:
+    """price × quantity divided by any power of ten is exact, rounded up."""
+    for price, qty in ((1_000_000, 100_000), (999_999_999_937, 10**9 + 7), (3, 7), (2**40, 2**41)):
+        row = case.judge(case.opening(price_raw=price, qty_raw=qty, price_scale=10**price_digits, qty_scale=10**qty_digits),
+                         reduce=False)
+        exact = -(-price * qty * 10**8 // 10 ** (price_digits + qty_digits))
+        assert row["notional_acct_raw"] == min(exact, 2**63 - 1)
+
+
+def test_limits_of_one_row_only() -> None:
+    """Judging asks for exactly one row of limits."""
+    with pytest.raises(ValueError, match="one row"):
+        gates.evaluate_rows(gates.gate_input(**case.opening()), np.zeros(2, dtype=gates.LIMITS_DTYPE), [], [])

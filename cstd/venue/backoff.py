@@ -26,14 +26,18 @@ class TokenBucket:
 
     def take(self, now_ns: int) -> bool:
         """Take one send if there is one; `now_ns` is monotonic."""
+        if self.next_ns(now_ns) > now_ns:
+            return False
+        self._credit_ns -= self._cost_ns
+        return True
+
+    def next_ns(self, now_ns: int) -> int:
+        """Return the earliest time at which `take` succeeds: `now_ns` or later."""
         if self._filled_ns is not None and now_ns > self._filled_ns:
             self._credit_ns = min(self._burst * self._cost_ns, self._credit_ns + now_ns - self._filled_ns)
         if self._filled_ns is None or now_ns > self._filled_ns:
             self._filled_ns = now_ns
-        if self._credit_ns < self._cost_ns:
-            return False
-        self._credit_ns -= self._cost_ns
-        return True
+        return now_ns + max(0, self._cost_ns - self._credit_ns)
 
 
 class RetryDelays:

@@ -377,3 +377,19 @@ def test_tokens_are_fetched_or_refused(body: dict[str, Any], error: type[Excepti
             await client.fetch_token()
 
     serve(scenario, handler)
+
+
+def test_public_calls_have_a_burst_and_then_one_a_second() -> None:
+    """A start may ask eight times at once; after that public calls are a second apart."""
+    lane = RestLane("pro")
+    for _ in range(10):
+        lane.submit(requests.server_time(), 0)
+    now_ns, sent_ns = 0, []
+    while len(sent_ns) < 10:
+        call = lane.next_call(now_ns)
+        if call is None:
+            now_ns += S // 10
+            continue
+        sent_ns.append(now_ns)
+        lane.on_reply(call.call_id, 200, ok({}), now_ns)
+    assert sent_ns == [0] * 8 + [S, 2 * S]

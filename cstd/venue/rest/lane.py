@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from cstd.units import NS_PER_S
+from cstd.venue.backoff import TokenBucket
 from cstd.venue.errors_table import RetryClass, classify, outcome_unknown, throttled_until_s
 from cstd.venue.fields import FieldError, decode_json
 from cstd.venue.rate import RestRate
@@ -29,8 +30,9 @@ RETRY_DELAYS_NS = (1 * NS_PER_S, 2 * NS_PER_S, 4 * NS_PER_S)
 RATE_LIMITED_WAIT_NS = 5 * NS_PER_S
 LOCKOUT_NS = 15 * 60 * NS_PER_S
 THROTTLE_WAIT_MAX_NS = 60 * NS_PER_S
-# No official number; the careful clients use one public call a second.
-PUBLIC_SPACING_NS = NS_PER_S
+# No official number; the careful clients make one public call a second. The burst is what a start needs at once.
+PUBLIC_RATE_PER_S = 1
+PUBLIC_BURST = 8
 
 
 class Outcome(enum.Enum):
@@ -93,7 +95,7 @@ class RestLane:
         self._call_id = 0
         self._request_id = 0
         self._private_from_ns = 0
-        self._public_from_ns = 0
+        self._public_bucket = TokenBucket(rate_per_s=PUBLIC_RATE_PER_S, burst=PUBLIC_BURST)
         self._hold_reason = ""
 
     def __len__(self) -> int:
@@ -121,7 +123,7 @@ class RestLane:
         if request.private:
             self.rate.charge(request.method, now_ns)
         else:
-            self._public_from_ns = now_ns + PUBLIC_SPACING_NS
+            self._public_bucket.take(now_ns)
         timeout_ns = ORDER_TIMEOUT_NS if request.is_order else READ_TIMEOUT_NS
         pending.attempt_count += 1
         pending.deadline_ns = now_ns + timeout_ns
@@ -185,7 +187,7 @@ class RestLane:
 
     def _due_ns(self, pending: _Pending, now_ns: int) -> int:
         if not pending.request.private:
-            return max(pending.not_before_ns, self._public_from_ns)
+            return max(pending.not_before_ns, self._public_bucket.next_ns(now_ns))
         return max(pending.not_before_ns, self._private_from_ns, self.rate.next_ns(pending.request.method, now_ns))
 
     def _transport_failure(self, pending: _Pending, error: str, now_ns: int) -> RestResult | None:

@@ -52,7 +52,7 @@ class Exchange:
         id_seed: int,
         tier: str,
         wall_ns: int,
-        history: dict[str, HistoryShape],
+        history: dict[str, HistoryShape] | None,
         account: Account | None = None,
         readings: Readings | None = None,
         credentials: Credentials | None = None,
@@ -69,7 +69,9 @@ class Exchange:
         for number, instrument in enumerate(instruments):
             random = Random(f"{seed} history {instrument.name}")
             close_raw = starts.get(instrument.name, instrument.start_raw)
-            bars = generate(random, history[instrument.name], close_raw=close_raw, wall_s=wall_ns // NS_PER_S)
+            bars = {}
+            if history is not None:
+                bars = generate(random, history[instrument.name], close_raw=close_raw, wall_s=wall_ns // NS_PER_S)
             # Trade ids go on from one run to the next, as they do on Kraken: a client may keep the last one it saw.
             first_id = 100_000_000 * (number + 1) + wall_ns // NS_PER_S % 10_000_000 * 10
             self.markets[instrument.name] = Market(instrument, bars, first_trade_id=first_id)

@@ -148,14 +148,21 @@ def load(paths: list[str], environ: Mapping[str, str], assignments: Iterable[str
     Raises:
         ConfigError: with every problem found, each with file, key, value, limit, reason and suggestion.
     """
-    if not paths:
-        raise UsageError("no configuration file given", suggestion="for example -c config/practice.toml")
-    layers = Layers()
-    for path in paths:
-        layers.add_file(path)
-    layers.add_environment(environ)
+    layers = read_layers(paths, environ)
     layers.add_assignments(assignments)
     return bind(layers)
+
+
+def read_layers(paths: Iterable[str], environ: Mapping[str, str]) -> Layers:
+    """Return files and environment merged, not yet checked, with the origin of each key."""
+    layers = Layers()
+    files = list(paths)
+    if not files:
+        raise UsageError("no configuration file given", suggestion="for example -c config/practice.toml")
+    for path in files:
+        layers.add_file(path)
+    layers.add_environment(environ)
+    return layers
 
 
 def from_canonical_json(raw: bytes, assignments: Iterable[str] = ()) -> Config:

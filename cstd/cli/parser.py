@@ -1,0 +1,258 @@
+"""The verbs and their arguments. Only what exists is listed."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from cstd import __version__
+from cstd.errors import UsageError
+
+EXAMPLES = """\
+examples:
+  cstd practice                                the practice exchange on loopback, in one shell ...
+  cstd run -c config/practice.toml             ... and the daemon trading on it, in another
+  cstd status -o json                          what it is doing
+  cstd why --last                              the latest decision, gate by gate
+  cstd kill --yes                              latch the kill switch, cancel everything
+  cstd replay .run/current/journal --check     recompute every decision of a session
+  cstd config check -c config/live.toml        every problem, and the limits in money
+
+exit codes: 0 ok, 1 failure, 2 usage, 3 verification failed, 78 configuration, 130 and 143 ended by a second signal
+"""
+
+Add = Callable[[argparse.ArgumentParser], None]
+Call = Callable[[Any, argparse.Namespace], int]
+
+
+def _main(module: Any, args: argparse.Namespace) -> int:
+    return int(module.main(args))
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One verb: its words, what it gives, its module (imported when it runs), how to call that, its arguments."""
+
+    words: tuple[str, ...]
+    gives: str
+    module: str
+    add: Add = lambda _parser: None
+    call: Call = _main
+    hidden: bool = False
+
+    @property
+    def name(self) -> str:
+        """The words as the user types them."""
+        return " ".join(self.words)
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises UsageError instead of leaving the process; abbreviations are off, a script must not depend on them."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
+
+    def error(self, message: str) -> NoReturn:
+        """Report a wrong command line."""
+        raise UsageError(message, suggestion=f"see {self.prog} --help")
+
+
+def seconds(text: str) -> float:
+    """Return a positive, finite number of seconds."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number of seconds")
+    return value
+
+
+def count(text: str) -> int:
+    """Return a positive whole number."""
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 10**12):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
+    return int(text)
+
+
+def _output(parser: argparse.ArgumentParser, default: str = "table", choices: tuple[str, ...] = ("json", "table")) -> None:
+    parser.add_argument("-o", "--output", choices=choices, default=default, help=f"what to print (default {default})")
+
+
+def _config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-c", "--config", action="append", required=True, metavar="FILE",
+                        help="a TOML file; again for more, the later one wins")
+
+
+def _run(parser: argparse.ArgumentParser) -> None:
+    _config(parser)
+    parser.add_argument("--for", dest="for_s", type=seconds, metavar="S", help="stop S seconds after the state ready")
+    parser.add_argument("--run-dir", metavar="DIR", help="where state is kept (default: [run] dir)")
+    _output(parser, "json", ("json",))
+
+
+def _replay(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("files", nargs="+", metavar="FILE", help="a journal directory, or recordings *.jsonl.zst")
+    parser.add_argument("--check", action="store_true", help="compare with what the journal says; exit 3 if it differs")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="what if: change one limit")
+    _output(parser, "json")
+
+
+def _journal_verify(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("dir", metavar="DIR", help="a journal directory")
+    _output(parser)
+
+
+def _bench(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--recording", nargs="+", default=[], metavar="FILE", help="v2 book recordings to run on")
+    parser.add_argument("--frames", type=count, metavar="N", help="stop after N frames")
+    _output(parser)
+
+
+def _features(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--bars", required=True, metavar="FILE", help="trade bars, CSV, plain or gzip")
+    _output(parser, "csv", ("csv",))
+
+
+def _agents_build(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--source", metavar="DIR", help="folder of agents (default: the built-in ones)")
+    parser.add_argument("--out", metavar="DIR", help="where the shared object goes")
+    _output(parser)
+
+
+def _config_check(parser: argparse.ArgumentParser) -> None:
+    _config(parser)
+    _output(parser)
+
+
+def _session(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-c", "--config", default="config/practice.toml", metavar="FILE")
+    parser.add_argument("--for", dest="for_s", type=seconds, metavar="S")
+    parser.add_argument("--root", default=".run", metavar="DIR")
+
+
+def default_socket(environ: Mapping[str, str] | None = None) -> str:
+    """Return where the admin socket is unless --socket names another: as the daemon's own configuration would."""
+    environ = os.environ if environ is None else environ
+    directory = environ.get("CSTD__RUN__DIR", ".run/current")
+    return environ.get("CSTD__RUN__SOCKET") or f"{directory}/cstd.sock"
+
+
+def _admin(gives: str, name: str, add: Add = lambda _parser: None) -> Verb:
+    """Return a verb that goes over the admin socket."""
+    def arguments(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--socket", default=default_socket(), metavar="PATH", help="the daemon's admin socket")
+        add(parser)
+        _output(parser)
+
+    return Verb((name,), gives, "cstd.ops.client", arguments, lambda module, args: int(module.main(name, args)))
+
+
+def _all(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--all", action="store_true", help="of the whole session, not the recent ones alone")
+
+
+def _why(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("id", nargs="?", metavar="ID", help="an intent's number or a client order id")
+    parser.add_argument("--last", action="store_true", help="the latest decision")
+    parser.add_argument("--instrument", metavar="X", help="the latest one of this instrument")
+    parser.add_argument("--refused-by", metavar="GATE", help="the latest one that this gate refused first")
+
+
+def _reason(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--reason", metavar="TEXT", help="for the journal")
+
+
+def _kill(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--hold", action="store_true", help="hold exits back too")
+    parser.add_argument("--clear", action="store_true", help="clear the latch, in two steps")
+    _flatten(parser)
+
+
+def _flatten(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    _reason(parser)
+
+
+VERBS = (
+    Verb(("run",), "the daemon", "cstd.daemon", _run, lambda module, args: int(module.run(args))),
+    Verb(("practice",), "the practice exchange alone, on loopback", "cstd.practice.app"),
+    Verb(("replay",), "the decisions of a journal or recording, computed again", "cstd.research.replay", _replay),
+    Verb(("bench",), "the hot path on this host, frame bytes to order bytes", "cstd.research.bench", _bench),
+    Verb(("features",), "the indicators of a file of bars", "cstd.research.features", _features),
+    Verb(("journal", "verify"), "whether a journal is what was written", "cstd.storage.verify", _journal_verify),
+    Verb(("config", "check"), "every problem, and the limits in money", "cstd.cli.config", _config_check,
+         lambda module, args: int(module.check(args))),
+    Verb(("config", "show"), "the effective configuration and where each key comes from", "cstd.cli.config", _config_check,
+         lambda module, args: int(module.show(args))),
+    Verb(("agents", "build"), "the agents compiled ahead of time", "cstd.signals.agents.build", _agents_build),
+    _admin("state, mode, kill switch, level, instruments", "status"),
+    _admin("positions and equity", "positions"),
+    _admin("orders", "orders", _all),
+    _admin("fills", "fills", _all),
+    _admin("the fifteen gates: limits, last values, counts", "gates"),
+    _admin("one decision, gate by gate", "why", _why),
+    _admin("no new openings until resume", "pause", _reason),
+    _admin("openings again", "resume", _reason),
+    _admin("latch the kill switch, cancel everything", "kill", _kill),
+    _admin("sell managed inventory", "flatten", _flatten),
+    Verb(("session",), "practice exchange and daemon under a supervisor: what `make run` starts", "cstd.cli.session",
+         _session, hidden=True),
+)
+
+
+def overview() -> str:
+    """Return the text of `cstd --help`."""
+    shown = [verb for verb in VERBS if not verb.hidden]
+    width = max(len(verb.name) for verb in shown)
+    lines = [f"  {verb.name:<{width}}  {verb.gives}" for verb in shown]
+    return "usage: cstd VERB [options]     cstd VERB --help\n\nA trading daemon for Kraken spot.\n\nverbs:\n" + "\n".join(
+        lines) + "\n\n" + EXAMPLES
+
+
+def find_verb(words: list[str]) -> Verb:
+    """Return the verb that argv begins with.
+
+    Raises:
+        UsageError: there is none, with the nearest one.
+    """
+    for verb in VERBS:
+        if tuple(words[:len(verb.words)]) == verb.words:
+            return verb
+    family = [verb for verb in VERBS if verb.words[0] == words[0]]
+    if family:
+        raise UsageError(f"cstd {words[0]} what?", suggestion="one of " + ", ".join(f"cstd {v.name}" for v in family))
+    near = difflib.get_close_matches(words[0], [verb.words[0] for verb in VERBS if not verb.hidden], n=1)
+    raise UsageError(f"unknown verb {words[0]!r}", suggestion=f"did you mean cstd {near[0]}?" if near else "see cstd --help")
+
+
+def parse(words: list[str]) -> argparse.Namespace | None:
+    """Return the arguments of a command line with its verb, or None when it only asked for help or the version.
+
+    Raises:
+        UsageError: the command line is wrong.
+    """
+    import sys
+
+    if not words:
+        raise UsageError("a verb is needed", suggestion="see cstd --help")
+    if words[0] in ("-h", "--help", "help"):
+        sys.stdout.write(overview())
+        return None
+    if words[0] in ("-V", "--version", "version"):
+        sys.stdout.write(f"cstd {__version__}\n")
+        return None
+    verb = find_verb(words)
+    parser = Parser(prog=f"cstd {verb.name}", description=verb.gives)
+    verb.add(parser)
+    try:
+        args = parser.parse_args(words[len(verb.words):])
+    except SystemExit:  # argparse has printed the help
+        return None
+    args.verb = verb
+    args.o = getattr(args, "output", None)
+    return args

@@ -1,0 +1,274 @@
+"""`make run`: a fresh run directory, the practice exchange, and the daemon restarted as systemd would restart it.
+
+stdout carries one line, the session's summary; everything else goes to stderr and to two log files in the run
+directory. Both children are in sessions of their own, so that Ctrl-C reaches them through here and in order: the daemon
+first, which pulls its openings, then the exchange it needs for that.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from pathlib import Path
+
+from cstd.clock import SystemClock, utc_text
+from cstd.config import Config, load
+from cstd.config.credentials import PRACTICE_FILE
+from cstd.errors import EXIT_CONFIG, EXIT_OK, OperatorError, UsageError
+
+RESTART_WAIT_S = 1.0  # RestartSec= of the shipped unit
+RESTARTS_MAX, RESTARTS_WINDOW_S = 10, 30.0  # a daemon that cannot start is not tried for ever
+EXCHANGE_START_S = 20.0
+DAEMON_STOP_S = 60.0  # TimeoutStopSec= of the shipped unit
+EXCHANGE_STOP_S = 10.0
+READY_AFTER_S = 60.0
+POLL_S = 0.05
+LOG_TAIL_LINES = 20
+PR_SET_PDEATHSIG = 1
+
+
+class Interrupted(Exception):
+    """A signal asked the session to end; a second one while stopping ends it at once."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+class Child:
+    """One process of the session with its log file."""
+
+    def __init__(self, name: str, run_dir: Path, words: list[str]) -> None:
+        self.name = name
+        self.log = run_dir / f"{name}.log"
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen([sys.executable, "-m", "cstd", *words], stdin=subprocess.DEVNULL,
+                                            stdout=subprocess.DEVNULL, stderr=log, start_new_session=True,
+                                            preexec_fn=_die_with_parent)  # noqa: PLW1509 -- no threads run here
+
+    def ended(self) -> int | None:
+        """Return the exit code, negative for a signal, or None while it runs."""
+        return self.process.poll()
+
+    def stop(self, timeout_s: float) -> None:
+        """Ask it to stop, and kill it when it does not."""
+        if self.ended() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(timeout_s)
+            except subprocess.TimeoutExpired:
+                say(f"{self.name} did not stop within {timeout_s:g} s: killed")
+                self.kill()
+
+    def kill(self) -> None:
+        """End it now."""
+        with contextlib.suppress(ProcessLookupError):
+            self.process.kill()
+        self.process.wait()
+
+    def tail(self) -> str:
+        """Return the last lines of its log."""
+        with self.log.open("r", errors="replace") as log:
+            return "".join(deque(log, LOG_TAIL_LINES))
+
+
+def _die_with_parent() -> None:
+    """Runs in the child before exec: a killed session leaves no daemon behind."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+
+
+def say(text: str) -> None:
+    """Tell the person at the terminal."""
+    sys.stderr.write(f"cstd: {text}\n")
+    sys.stderr.flush()
+
+
+def new_run_dir(root: Path, wall_ns: int) -> Path:
+    """Create `root/<start time>` and point `root/current` to it."""
+    root.mkdir(parents=True, exist_ok=True)
+    stamp = utc_text(wall_ns)[:19].replace("-", "").replace(":", "")
+    for suffix in ("", *(f"-{number}" for number in range(2, 100))):
+        run_dir = root / f"{stamp}{suffix}"
+        try:
+            run_dir.mkdir(mode=0o700)
+        except FileExistsError:
+            continue
+        _point(root / "current", run_dir.name)
+        return run_dir.absolute()
+    raise OperatorError(f"a hundred sessions began in {root} within this second")
+
+
+def _point(link: Path, target: str) -> None:
+    """Make `link` point to `target`, whether or not it existed: never a moment without it."""
+    if link.exists() and not link.is_symlink():
+        raise OperatorError(f"{link} is not a link to a session", suggestion=f"move {link} away")
+    temporary = link.with_name(f".current.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(target)
+    temporary.replace(link)
+
+
+def instruments_needed(names: list[str]) -> int:
+    """Return how many of the practice exchange's instruments it takes to have all of `names`.
+
+    Raises:
+        UsageError: the exchange has none of that name.
+    """
+    from cstd.practice.instruments import DEFAULTS
+
+    known = [instrument.symbol for instrument in DEFAULTS]
+    missing = [name for name in names if name not in known]
+    if missing:
+        raise UsageError(f"the practice exchange has no {missing[0]}", suggestion=f"it has {', '.join(known)}")
+    return max(known.index(name) for name in names) + 1
+
+
+def start_exchange(config: Config, run_dir: Path) -> Child:
+    """Start the practice exchange; returns once it has told where it listens."""
+    ports = config.practice
+    numbers = (ports.rest_port, ports.ws_public_port, ports.ws_private_port, ports.ws_futures_port) if ports else (0,) * 4
+    exchange = Child("practice", run_dir, [
+        "practice", "--run-dir", str(run_dir), "--ports", ",".join(map(str, numbers)), "--tier", config.venue.tier,
+        "--instruments", str(instruments_needed(config.instruments.names))])
+    deadline = time.monotonic() + EXCHANGE_START_S
+    while not (run_dir / PRACTICE_FILE).exists():
+        if exchange.ended() is not None or time.monotonic() > deadline:
+            exchange.kill()
+            raise OperatorError(f"the practice exchange did not start:\n{exchange.tail()}".rstrip())
+        time.sleep(POLL_S)
+    return exchange
+
+
+class Supervisor:
+    """Runs the daemon until it ends of its own accord, restarting it after every other end."""
+
+    def __init__(self, config: Config, config_path: str, run_dir: Path, for_s: float | None) -> None:
+        self._config = config
+        self._config_path = config_path
+        self._run_dir = run_dir
+        self._for_s = for_s
+        self._ready_at_s: float | None = None
+        self._restarts: deque[float] = deque(maxlen=RESTARTS_MAX)
+        self.daemon: Child | None = None
+
+    def run(self, exchange: Child) -> int:
+        """Return the exit code of the session: 0, or what the daemon ended with for good."""
+        while True:
+            self.daemon = Child("daemon", self._run_dir, self._words())
+            code = self._watch(self.daemon, exchange)
+            if code in (EXIT_OK, EXIT_CONFIG):
+                if code != EXIT_OK:
+                    say(f"the daemon refused to start:\n{self.daemon.tail()}".rstrip())
+                return code
+            self._note_restart(code)
+            time.sleep(RESTART_WAIT_S)
+
+    def _words(self) -> list[str]:
+        words = ["run", "-c", self._config_path, "--run-dir", str(self._run_dir)]
+        if self._for_s is None:
+            return words
+        gone_s = 0.0 if self._ready_at_s is None else time.monotonic() - self._ready_at_s
+        return [*words, "--for", f"{max(1.0, self._for_s - gone_s):.3f}"]
+
+    def _watch(self, daemon: Child, exchange: Child) -> int:
+        """Wait for the daemon to end; tell once when it is ready."""
+        waited_from_s = time.monotonic()
+        told = False
+        while (code := daemon.ended()) is None:
+            if exchange.ended() is not None:
+                raise OperatorError(f"the practice exchange ended with {exchange.ended()}:\n{exchange.tail()}".rstrip())
+            if not told and self._is_ready():
+                self._ready_at_s = self._ready_at_s or time.monotonic()
+                say(f"ready after {time.monotonic() - waited_from_s:.1f} s, page at {self._page()}")
+                told = True
+            elif not told and time.monotonic() - waited_from_s > READY_AFTER_S:
+                say(f"not ready after {READY_AFTER_S:g} s; see {daemon.log} and `cstd status`")
+                told = True
+            time.sleep(POLL_S)
+        return code
+
+    def _is_ready(self) -> bool:
+        from cstd.ops.client import AdminClient
+
+        path = self._config.run.socket or str(self._run_dir / "cstd.sock")
+        try:
+            with AdminClient(path, timeout_s=1.0) as client:
+                return client.request("status").get("ready") is True
+        except OperatorError:
+            return False  # not there yet
+
+    def _page(self) -> str:
+        """Return the page's address: what the reader process bound, else what is configured."""
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            return f"{json.loads((self._run_dir / 'reader.json').read_bytes())['page']}/"
+        return f"http://{self._config.status.listen}/"
+
+    def _note_restart(self, code: int) -> None:
+        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        say(f"the daemon ended ({how}); starting it again in {RESTART_WAIT_S:g} s")
+        now_s = time.monotonic()
+        if len(self._restarts) == RESTARTS_MAX and now_s - self._restarts[0] < RESTARTS_WINDOW_S:
+            tail = self.daemon.tail() if self.daemon else ""
+            raise OperatorError(f"the daemon ended {RESTARTS_MAX} times within {RESTARTS_WINDOW_S:g} s:\n{tail}".rstrip())
+        self._restarts.append(now_s)
+
+
+def _on_signal(number: int, _frame: object) -> None:
+    raise Interrupted(number)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run one session and print its summary as the last line on stdout."""
+    config = load([args.config], os.environ)
+    if config.mode != "practice":
+        raise UsageError(f"a session is for mode practice, {args.config} has {config.mode}",
+                         suggestion=f"cstd run -c {args.config}")
+    run_dir = new_run_dir(Path(args.root), SystemClock().wall_ns())
+    say(f"session in {run_dir}")
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _on_signal)
+    supervisor = Supervisor(config, args.config, run_dir, args.for_s)
+    exchange: Child | None = None
+    code = EXIT_OK
+    try:
+        try:
+            exchange = start_exchange(config, run_dir)
+            code = supervisor.run(exchange)
+        except Interrupted as interrupted:
+            say(f"{interrupted}: stopping; once more to end at once")
+        finally:
+            _stop(supervisor.daemon, exchange)
+    except Interrupted as again:
+        for child in (supervisor.daemon, exchange):
+            if child is not None:
+                child.kill()
+        return 128 + again.number
+    return code if code != EXIT_OK else _print_summary(run_dir)
+
+
+def _stop(daemon: Child | None, exchange: Child | None) -> None:
+    """Stop the daemon, then the exchange that it needs for stopping well."""
+    if daemon is not None:
+        daemon.stop(DAEMON_STOP_S)
+    if exchange is not None:
+        exchange.stop(EXCHANGE_STOP_S)
+
+
+def _print_summary(run_dir: Path) -> int:
+    path = run_dir / "summary.json"
+    try:
+        summary = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise OperatorError(f"the daemon left no summary: {path}: {error}",
+                            suggestion=f"see {run_dir / 'daemon.log'}") from error
+    sys.stdout.write(json.dumps(summary, separators=(",", ":")) + "\n")
+    sys.stdout.flush()
+    return EXIT_OK

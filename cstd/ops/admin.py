@@ -98,7 +98,7 @@ class TokenBucket:
     def take(self, now_s: float) -> bool:
         """Take one token; False when there is none."""
         self._tokens = min(self._burst, self._tokens + max(0.0, now_s - self._at_s) * self._rate_per_s)
-        self._at_s = now_s
+        self._at_s = max(self._at_s, now_s)
         if self._tokens < 1.0:
             return False
         self._tokens -= 1.0

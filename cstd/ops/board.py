@@ -223,8 +223,11 @@ class BoardWriter:
             return (None if self._decisions else b"[]"), False
         for decision in reversed(view.decisions(new)):
             self._decisions.appendleft(orjson.dumps(decision, option=_JSON_OPTIONS))
+        # A burst beyond the maximum is not shown whole: counted as a cut, and still in the journal.
+        skipped = count - self._decisions_seen > new and self._decisions_seen > 0
         self._decisions_seen = count
-        return _dump_list(list(self._decisions), capacity)
+        payload, cut = _dump_list(list(self._decisions), capacity)
+        return payload, cut or skipped
 
     def _write(self, name: str, payload: bytes) -> None:
         if self._last.get(name) == payload:

@@ -188,12 +188,12 @@ class FakeView:
             touch = self.touch_raw[name]
             shape = random.Random(f"{name}{self.steps // 2}")
             own = 24_000 if self.steps % 6 < 3 else 0
-            bids = [(touch - i * shape.choice((1, 1, 2)) - i, int(qty * shape.uniform(0.05, 1.0)), own if not i else 0)
-                    for i in range(depth)]
-            asks = [(touch + 1 + i * shape.choice((1, 1, 2)) + i, int(qty * shape.uniform(0.05, 1.0)), 0)
-                    for i in range(depth)]
+            steps = [sum(shape.choice((1, 2, 4)) for _ in range(i)) for i in range(1, depth + 1)]
+            offsets = [0, *sorted(set(steps))][:depth]
+            bids = [(touch - offset, int(qty * shape.uniform(0.05, 1.0)), 0 if offset else own) for offset in offsets]
+            asks = [(touch + 1 + offset, int(qty * shape.uniform(0.05, 1.0)), 0) for offset in offsets]
             books.append({"name": name, "price_precision": precision, "qty_precision": qty_precision, "verified": True,
-                          "checksum": 3_310_070_434, "bids": sorted(bids, reverse=True), "asks": sorted(asks)})
+                          "checksum": 3_310_070_434, "bids": bids, "asks": asks})
         return books
 
     def positions(self) -> list[dict[str, object]]:
@@ -204,7 +204,8 @@ class FakeView:
 
     def equity(self) -> dict[str, object]:
         """See EngineView."""
-        return {"currency": "USD", "equity": "9999.65", "capital": "10000", "cash": "9974.63", "peak": "10000.00",
+        equity = f"{10_000 + (self.touch_raw['BTC/USD'] - SPECS[0][3]) * 0.01 - 0.31:.2f}"
+        return {"currency": "USD", "equity": equity, "capital": "10000", "cash": "9974.63", "peak": "10000.00",
                 "day_start": "10000.00", "day_loss_bps": 0.35, "drawdown_bps": 0.35, "exposure": "25.02",
                 "realized_pnl": "-0.31", "unrealized_pnl": "-0.04", "fees": "0.25", "turnover_day": "150.12"}
 

@@ -60,6 +60,7 @@ function number(value) {
   if (value === null || value === undefined || value === "") return "–";
   const parsed = Number(value);
   if (!Number.isFinite(parsed)) return String(value);
+  if (Math.abs(parsed) >= 1e6) return `${Number((parsed / 1e6).toPrecision(4))} M`;
   if (Number.isInteger(parsed)) return grouped(parsed);
   const digits = Math.abs(parsed) >= 1000 ? 0 : Math.abs(parsed) >= 1 ? 2 : 4;
   return grouped(String(Number(parsed.toFixed(digits))));
@@ -72,6 +73,10 @@ function duration(ns) {
   if (ns < 1e9) return `${(ns / 1e6).toPrecision(3)} ms`;
   if (ns < 120e9) return `${(ns / 1e9).toFixed(1)} s`;
   return ns < 7200e9 ? `${(ns / 60e9).toFixed(0)} min` : `${(ns / 3600e9).toFixed(1)} h`;
+}
+
+function count(value) {
+  return value === null || value === undefined ? "–" : grouped(value);
 }
 
 function clock(ns) {
@@ -166,9 +171,9 @@ function paintStatus(status) {
   const deadman = status.deadman;
   setText("deadman", deadman.armed ? `armed · ${number(deadman.remaining_s?.toFixed(0))} s` : "not armed", deadman.armed ? "good" : "quiet");
   const journal = status.journal;
-  setText("journal", journal.error ?? `${number(journal.seq)} · ${duration(journal.lag_ms * 1e6)} behind`, journal.error ? "bad" : "");
+  setText("journal", journal.error ?? `${count(journal.seq)} · ${duration(journal.lag_ms * 1e6)} behind`, journal.error ? "bad" : "");
   setText("digest", status.digest || "–");
-  setText("uptime", `up ${duration(status.uptime_s * 1e9)} · boot ${status.boot_epoch} · event ${number(status.event_seq)}`);
+  setText("uptime", `up ${duration(status.uptime_s * 1e9)} · boot ${status.boot_epoch} · event ${count(status.event_seq)}`);
   setText("versions", ` · cstd ${status.version} · configuration ${status.config_hash.slice(0, 12)}`);
 }
 
@@ -247,7 +252,7 @@ function paintLatency(latency) {
     draw.fillText("no observations yet", 4, height / 2);
     return;
   }
-  const labelWidth = width < 420 ? 104 : 132, textWidth = width < 420 ? 62 : 186;
+  const labelWidth = width < 420 ? 118 : 132, textWidth = width < 420 ? 62 : 186;
   const axisLow = Math.log10(Math.max(10, Math.min(...stages.map(([, s]) => s.p50_ns)) / 3));
   const axisHigh = Math.log10(Math.max(...stages.map(([, s]) => s.p999_ns)) * 1.3);
   const x = (ns) => labelWidth + ((Math.log10(Math.max(ns, 1)) - axisLow) / (axisHigh - axisLow)) * (width - labelWidth - textWidth);
@@ -310,7 +315,7 @@ function newBook(book) {
     table.append(el("caption", "", side === "bids" ? "Bids" : "Asks"), el("tbody"));
     ladder.append(table);
   }
-  card.append(head, ladder);
+  card.append(head, line, ladder);
   return card;
 }
 
@@ -322,6 +327,9 @@ function paintBook(card, book, quality) {
   const spread = bid && ask ? (20000 * (ask[0] - bid[0])) / (ask[0] + bid[0]) : null;
   card.querySelector(".touch").textContent = bid && ask
     ? `${decimals(bid[0], book.price_precision)} / ${decimals(ask[0], book.price_precision)} · ${spread.toFixed(2)} bps` : "one side is empty";
+  const line = card.querySelector(".mids");
+  drawLine(line, midLines[book.name] ?? [], css("--quiet"));
+  line.setAttribute("aria-label", `Mid of ${book.name} since this page was opened`);
   const most = Math.max(1, ...book.bids.map((l) => l[1]), ...book.asks.map((l) => l[1]));
   for (const side of ["bids", "asks"]) paintSide(card.querySelector(`.${side} tbody`), book[side], book, most);
 }
@@ -376,24 +384,41 @@ function paintDecisions() {
   const list = byId("decision-list");
   const atTop = list.scrollTop < 4;
   const selected = rows.find((row) => keyOf(row) === chosen) ?? rows[0];
-  list.replaceChildren(...(rows.length ? rows.map((row) => decisionRow(row, row === selected)) : [el("p", "empty", "No decision yet that matches.")]));
+  reconcile(list, rows);
+  for (const node of list.children) {
+    if (node.dataset.key) node.setAttribute("aria-selected", String(selected !== undefined && node.dataset.key === keyOf(selected)));
+  }
   if (atTop && chosen === null) list.scrollTop = 0;
   if (selected) list.setAttribute("aria-activedescendant", `decision-${keyOf(selected)}`);
   else list.removeAttribute("aria-activedescendant");
   paintWaterfall(selected);
 }
 
-function decisionRow(decision, selected) {
+function reconcile(list, rows) {
+  // Rows keep their nodes: a click that begins on one and ends after an update must still find it.
+  const wanted = new Set(rows.map(keyOf));
+  const present = new Map();
+  for (const node of [...list.children]) {
+    if (wanted.has(node.dataset.key)) present.set(node.dataset.key, node);
+    else node.remove();
+  }
+  rows.forEach((row, i) => {
+    const node = present.get(keyOf(row)) ?? decisionRow(row);
+    if (list.children[i] !== node) list.insertBefore(node, list.children[i] ?? null);
+  });
+  if (!rows.length) list.replaceChildren(el("p", "empty", "No decision yet that matches."));
+}
+
+function decisionRow(decision) {
   const row = el("div", "decision");
   row.id = `decision-${keyOf(decision)}`;
+  row.dataset.key = keyOf(decision);
   row.setAttribute("role", "option");
-  row.setAttribute("aria-selected", String(selected));
   const what = el("span", "what");
   what.append(el("span", decision.side === "sell" ? "sell" : "buy", decision.side), ` ${decision.instrument}`);
   const first = firstFailing(decision);
-  const detail = `${words(decision.kind)} · ${trimmed(decision.qty_final ?? decision.qty_requested)} @ ${grouped(decision.price)}${first ? ` · first failing: ${words(first.name)}` : ""}`;
+  const detail = `${words(decision.kind)} · ${trimmed(decision.verdict === "refuse" ? decision.qty_requested : decision.qty_final)} @ ${grouped(decision.price)}${first ? ` · first failing: ${words(first.name)}` : ""}`;
   row.append(el("span", `tag ${decision.verdict}`, decision.verdict), what, el("span", "when num", clock(decision.decided_wall_ns)), el("span", "detail", detail));
-  row.addEventListener("click", () => { chosen = keyOf(decision); paintDecisions(); });
   return row;
 }
 
@@ -417,7 +442,7 @@ function paintWaterfall(decision) {
   if (!decision) return root.replaceChildren(el("p", "empty", "The gates of the chosen decision appear here."));
   const summary = el("dl", "summary");
   const facts = [
-    ["Intent", number(decision.intent_seq)], ["Client order id", decision.cl_ord_id || "–"], ["Price", grouped(decision.price)],
+    ["Intent", count(decision.intent_seq)], ["Client order id", decision.cl_ord_id || "–"], ["Limit price", grouped(decision.price)],
     ["Bid / ask", `${grouped(decision.bid)} / ${grouped(decision.ask)}`], ["Wanted", trimmed(decision.qty_requested)],
     ["Allowed", trimmed(decision.qty_final)], ["Would have passed", trimmed(decision.counterfactual_qty)], ["Level", words(decision.level)],
   ];
@@ -504,7 +529,7 @@ function paintPositions(positions) {
   paintTable("positions", [
     ["Instrument", (p) => p.instrument], ["Quantity", (p) => trimmed(p.qty), "num"], ["Entry", (p) => grouped(p.entry_price), "num"],
     ["Mark", (p) => grouped(p.mark_price), "num"], ["Value", (p) => money(p.value), "num"], ["Unrealized", (p) => money(p.unrealized_pnl), "num"],
-    ["Realized", (p) => money(p.realized_pnl), "num"], ["Your own, untouched", (p) => trimmed(p.user_qty), "num"],
+    ["Realized", (p) => money(p.realized_pnl), "num"], ["Your own", (p) => trimmed(p.user_qty), "num"],
   ], positions, "No managed position.");
 }
 
@@ -514,7 +539,7 @@ function paintOrders(orders) {
   const open = orders.filter((order) => !CLOSED.has(order.state));
   setText("orders-count", open.length ? `${open.length}` : "");
   paintTable("orders", [
-    ["Sent", (o) => clock(o.sent_wall_ns), "num"], ["Instrument", (o) => o.symbol], ["Side", (o) => o.side, sideClass], ["Kind", (o) => words(o.kind)],
+    ["Sent", (o) => clock(o.sent_wall_ns), "num"], ["Instrument", (o) => o.symbol], ["Side", (o) => o.side, sideClass],
     ["State", (o) => words(o.state)], ["Limit", (o) => grouped(o.limit_price), "num"], ["Filled", (o) => `${trimmed(o.filled_qty)} / ${trimmed(o.order_qty)}`, "num"],
     ["Id", (o) => o.cl_ord_id],
   ], open, "No open order.");
@@ -532,8 +557,8 @@ function paintFills(fills) {
 function paintGates(gates) {
   paintTable("gates", [
     ["Gate", (g) => words(g.name)], ["Group", (g) => g.group], ["Limit", (g) => `${number(g.limit)}${g.unit ? ` ${g.unit}` : ""}`, "num"],
-    ["Last", (g) => number(g.last_value), "num"], ["Passed", (g) => number(g.passed), "num"], ["Failed", (g) => number(g.failed), "num"],
-    ["First failing", (g) => number(g.first_failed), "num"],
+    ["Last", (g) => number(g.last_value), "num"], ["Passed", (g) => count(g.passed), "num"], ["Failed", (g) => count(g.failed), "num"],
+    ["First failing", (g) => count(g.first_failed), "num"],
   ], gates, "No gate was asked yet.");
 }
 
@@ -541,8 +566,8 @@ function paintQuality(instruments) {
   paintTable("quality", [
     ["Instrument", (i) => i.name], ["Book", (i) => (i.fault ? `${i.state}: ${words(i.fault)}` : i.state), (i) => (i.state === "verified" ? "good" : "bad")],
     ["Venue", (i) => words(i.venue_state)], ["Openings", (i) => (i.off ? "switched off" : i.tradable ? "allowed" : "blocked"), (i) => (i.tradable && !i.off ? "good" : "warn")],
-    ["Evidence", (i) => duration(i.evidence_age_ns), "num"], ["Updates", (i) => number(i.updates), "num"], ["Checksums ok", (i) => number(i.checksums_ok), "num"],
-    ["bad", (i) => number(i.checksums_bad), "num"], ["Resyncs", (i) => number(i.resyncs), "num"], ["Traded last hour", (i) => money(i.volume_hour), "num"],
+    ["Evidence", (i) => duration(i.evidence_age_ns), "num"], ["Updates", (i) => count(i.updates), "num"], ["Checksums ok", (i) => count(i.checksums_ok), "num"],
+    ["bad", (i) => count(i.checksums_bad), "num"], ["Resyncs", (i) => count(i.resyncs), "num"], ["Traded last hour", (i) => money(i.volume_hour), "num"],
     ["Tick", (i) => i.tick, "num"], ["Least quantity", (i) => trimmed(i.qty_min), "num"],
   ], instruments, "No instrument.");
 }
@@ -554,6 +579,12 @@ byId("decision-list").addEventListener("keydown", (event) => {
   if (!step) return;
   event.preventDefault();
   moveChoice(step);
+});
+byId("decision-list").addEventListener("click", (event) => {
+  const row = event.target.closest(".decision");
+  if (!row) return;
+  chosen = row.dataset.key;
+  paintDecisions();
 });
 for (const id of ["filter-verdict", "filter-instrument"]) byId(id).addEventListener("change", paintDecisions);
 byId("hold").addEventListener("click", () => {

@@ -1,0 +1,195 @@
+"""The command line's verbs against a real socket: output, confirmations, errors, exit codes, start time."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cstd.ops import client
+from tests.ops.fake_view import FakeView
+from tests.ops.running import FakeDaemon, admin_socket
+
+
+@pytest.fixture
+def view() -> FakeView:
+    """A market that has moved a little."""
+    fake = FakeView()
+    for _ in range(40):
+        fake.step()
+    return fake
+
+
+@pytest.fixture
+def daemon(tmp_path: Path, view: FakeView) -> Iterator[FakeDaemon]:
+    """A daemon that serves tmp_path/s."""
+    with admin_socket(tmp_path / "s", view) as (fake, _):
+        yield fake
+
+
+def run(tmp_path: Path, verb: str, output: str = "json", **given: Any) -> int:
+    """Run a verb as the command line does."""
+    return client.main(verb, argparse.Namespace(socket=str(tmp_path / "s"), output=output, **given))
+
+
+@pytest.mark.parametrize("verb", ["status", "positions", "gates"])
+def test_json_is_exactly_what_the_daemon_says(daemon: FakeDaemon, tmp_path: Path, view: FakeView, verb: str,
+                                              capsys: pytest.CaptureFixture[str]) -> None:
+    """stdout is one JSON document, stderr is empty, exit code 0."""
+    assert run(tmp_path, verb) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out) == getattr(view, verb)()
+    assert printed.err == ""
+
+
+def test_status_has_the_promised_keys(daemon: FakeDaemon, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The eight keys that outside scripts rely on are there."""
+    run(tmp_path, "status")
+    assert {"pid", "mode", "state", "ready", "boot_epoch", "kill", "level", "instruments"} <= set(
+        json.loads(capsys.readouterr().out))
+
+
+def test_orders_and_fills_have_the_fields_of_the_truth_file(daemon: FakeDaemon, tmp_path: Path, view: FakeView,
+                                                           capsys: pytest.CaptureFixture[str]) -> None:
+    """Both are arrays; --all gives all, without it orders are the working ones."""
+    run(tmp_path, "orders", all=True)
+    orders = json.loads(capsys.readouterr().out)
+    assert len(orders) == len(view.order_rows)
+    assert {"cl_ord_id", "order_id", "symbol", "side", "status", "order_qty", "filled_qty"} <= set(orders[0])
+    run(tmp_path, "orders", all=False)
+    assert {order["state"] for order in json.loads(capsys.readouterr().out)} == {"open"}
+    run(tmp_path, "fills", all=True)
+    fills = json.loads(capsys.readouterr().out)
+    assert {"exec_id", "cl_ord_id", "symbol", "side", "qty", "price", "fee", "fee_asset"} <= set(fills[0])
+    assert len(fills) == len(view.fill_rows)
+
+
+def test_tables_are_plain_when_stdout_is_no_terminal(daemon: FakeDaemon, tmp_path: Path,
+                                                    capsys: pytest.CaptureFixture[str]) -> None:
+    """Columns are aligned, without colour codes and frames."""
+    assert run(tmp_path, "gates", output="table") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 16
+    assert lines[0].split()[:3] == ["gate", "name", "limit"]
+    assert "\x1b" not in "".join(lines)
+    assert run(tmp_path, "status", output="table") == 0
+    assert "links.public.up" in capsys.readouterr().out
+
+
+def test_a_terminal_gets_a_rich_table(daemon: FakeDaemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal the table is rendered by rich, and brackets in data stay as they are."""
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    daemon.view.fill_rows[0]["fee_asset"] = "[b]USD"
+    assert run(tmp_path, "fills", output="table", all=True) == 0
+    assert "[b]USD" in terminal.getvalue().replace("\n", "")
+
+
+def test_why_asks_for_what_was_named(daemon: FakeDaemon, tmp_path: Path, view: FakeView,
+                                     capsys: pytest.CaptureFixture[str]) -> None:
+    """--last gives one decision, --refused-by a list, nothing named is a usage error."""
+    assert run(tmp_path, "why", last=True) == 0
+    assert json.loads(capsys.readouterr().out)["intent_seq"] == view.decision_rows[0]["intent_seq"]
+    assert run(tmp_path, "why", refused_by="position_size") == 0
+    assert {row["first_failing"] for row in json.loads(capsys.readouterr().out)} == {"position_size"}
+    assert run(tmp_path, "why", id="1", last=True) == 2
+    assert run(tmp_path, "why") == 2
+
+
+def test_dangerous_verbs_need_yes_without_a_terminal(daemon: FakeDaemon, tmp_path: Path,
+                                                    monkeypatch: pytest.MonkeyPatch,
+                                                    capsys: pytest.CaptureFixture[str]) -> None:
+    """kill and flatten do nothing without --yes when nobody can be asked; exit code 2."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
+    for verb in ("kill", "flatten"):
+        assert run(tmp_path, verb) == 2
+        assert json.loads(capsys.readouterr().err)["suggestion"] == "add --yes"
+    assert daemon.commands == []
+    assert run(tmp_path, "kill", yes=True, hold=True, reason="test") == 0
+    assert run(tmp_path, "flatten", yes=True) == 0
+    assert [(command["verb"], command["args"]) for command in daemon.commands] == [
+        ("kill", {"hold": True, "reason": "test"}), ("flatten", {})]
+
+
+@pytest.mark.parametrize(("answer", "code", "sent"), [("y\n", 0, 1), ("yes\n", 0, 1), ("n\n", 1, 0), ("\n", 1, 0)])
+def test_a_terminal_is_asked(daemon: FakeDaemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str,
+                             code: int, sent: int) -> None:
+    """Only yes is yes."""
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stdin", Terminal(answer))
+    assert run(tmp_path, "flatten") == code
+    assert len(daemon.commands) == sent
+
+
+def test_the_kill_switch_is_cleared_in_two_steps(daemon: FakeDaemon, tmp_path: Path,
+                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    """The daemon's confirmation word goes back only after a yes."""
+    daemon.view.kill = True
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    assert run(tmp_path, "kill", clear=True) == 2
+    assert [command["args"] for command in daemon.commands] == [{}]
+    assert daemon.view.kill
+    assert run(tmp_path, "kill", clear=True, yes=True) == 0
+    assert [command["args"] for command in daemon.commands] == [{}, {}, {"confirm": "k1"}]
+    assert not daemon.view.kill
+
+
+def test_no_daemon_is_said_plainly(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A missing socket, a dead one and one in a missing directory: exit 1, and what to do about it."""
+    assert run(tmp_path, "status") == 1
+    error = json.loads(capsys.readouterr().err)
+    assert error["error"] == "operator"
+    assert "there is no socket" in error["message"]
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(tmp_path / "s"))
+    assert run(tmp_path, "status", output="table") == 1
+    printed = capsys.readouterr()
+    assert "nobody listens" in printed.err
+    assert printed.out == ""
+
+
+def test_a_daemon_that_breaks_off_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Half an answer is not taken for one."""
+    script = ("import socket,sys\ns=socket.socket(socket.AF_UNIX);s.bind(sys.argv[1]);s.listen()\n"
+              "print('up',flush=True);c,_=s.accept();c.recv(1000);c.sendall(b'{\"ok\": tr');c.close()")
+    server = subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "s")], stdout=subprocess.PIPE)
+    assert server.stdout is not None
+    server.stdout.readline()
+    assert run(tmp_path, "status") == 1
+    assert "broke off" in json.loads(capsys.readouterr().err)["message"]
+    server.wait(5)
+    server.stdout.close()
+
+
+def test_json_verbs_start_quickly(daemon: FakeDaemon, tmp_path: Path) -> None:
+    """A JSON answer imports neither asyncio's servers, rich, numpy nor aiohttp, and takes well below half a second."""
+    script = ("import argparse,sys,time\nt=time.perf_counter()\nfrom cstd.ops import client\n"
+              "code=client.main('status', argparse.Namespace(socket=sys.argv[1], output='json'))\n"
+              "bad={'rich','numpy','aiohttp','asyncio','prometheus_client'}&set(sys.modules)\n"
+              "print(time.perf_counter()-t, code, sorted(bad), file=sys.stderr)")
+    best_s = 9.0
+    for _ in range(3):
+        done = subprocess.run([sys.executable, "-c", script, str(tmp_path / "s")], capture_output=True, text=True,
+                              check=True)
+        took, code, bad = done.stderr.split(maxsplit=2)
+        assert (code, bad.strip()) == ("0", "[]")
+        best_s = min(best_s, float(took))
+        time.sleep(0.01)
+    assert best_s < 0.150

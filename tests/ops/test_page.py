@@ -1,0 +1,157 @@
+"""The page in a real browser: it shows what the view says, survives a lost connection, and is usable by keyboard."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.ops.fake_view import FakeView
+from tests.ops.running import RunningReader, reader_of
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+REQUIRED = os.environ.get("CSTD_REQUIRE_BROWSER") == "1"
+SCREENSHOTS = os.environ.get("CSTD_SCREENSHOTS")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A headless Chromium."""
+    if CHROMIUM is None:
+        if REQUIRED:
+            pytest.fail("CSTD_REQUIRE_BROWSER=1 and chromium is not installed")
+        pytest.skip("chromium is not installed")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=[
+            "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
+            "--disable-sync", "--no-first-run"])
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> Iterator[RunningReader]:
+    """A reader over a market that keeps moving."""
+    view = FakeView()
+    with reader_of(tmp_path, view) as running:
+        for _ in range(60):
+            view.step()
+            running.board.publish(view)
+        running.keep_publishing()
+        yield running
+
+
+@pytest.fixture
+def page(browser: Any, reader: RunningReader) -> Iterator[Any]:
+    """The page, loaded and filled; anything it writes to the console fails the test."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme="dark")
+    opened = context.new_page()
+    said: list[str] = []
+    opened.on("console", lambda message: said.append(message.text))
+    opened.on("pageerror", lambda error: said.append(str(error)))
+    opened.goto(reader.url)
+    opened.locator("#state.good").wait_for(timeout=10_000)
+    yield opened
+    said = [text for text in said if "ERR_CONNECTION_REFUSED" not in text]
+    context.close()
+    assert said == []
+
+
+def test_the_page_shows_what_the_view_says(page: Any, reader: RunningReader) -> None:
+    """Mode, state, books, decisions, fills, gates, latency: all from the board; practice is labelled."""
+    assert page.locator("#mode").inner_text() == "PRACTICE"
+    assert page.title().startswith("PRACTICE")
+    assert page.locator("#state").inner_text() == "ready"
+    assert page.locator(".book").count() == 2
+    assert page.locator(".book .level").count() >= 40
+    assert page.locator(".decision").count() >= 15
+    assert page.locator(".gate-table tbody tr:not(.group)").count() == 15
+    assert page.locator("#gates tbody tr").count() == 15
+    newest = page.locator("#fills tbody tr").first.inner_text()
+    assert any(str(fill["price"]).split(".")[1] in newest for fill in reader.view.fill_rows[:4])
+    assert "frame → order: p50" in page.locator("#latency-text").inner_text()
+    if SCREENSHOTS:
+        page.screenshot(path=f"{SCREENSHOTS}/page-1280.png", full_page=True)
+
+
+def test_the_page_moves_with_the_market(page: Any, reader: RunningReader) -> None:
+    """The touch on the page changes while the market does, within two seconds."""
+    first = page.locator(".touch").first.inner_text()
+    deadline_s = time.monotonic() + 5
+    while page.locator(".touch").first.inner_text() == first:
+        assert time.monotonic() < deadline_s
+        page.wait_for_timeout(50)
+
+
+def test_a_refusal_shows_its_gate(page: Any) -> None:
+    """Filtered to refusals, the chosen decision marks the first failing gate and what would have passed."""
+    page.locator("#filter-verdict").select_option("refuse")
+    page.locator(".decision").first.click()
+    failing = page.locator(".gate-table tr.first-failing")
+    assert failing.count() == 1
+    assert "fail" in failing.inner_text()
+    assert "passes:" in failing.inner_text()
+    assert set(page.locator(".decision .tag").all_inner_texts()) == {"refuse"}
+
+
+def test_the_decisions_are_usable_by_keyboard(page: Any) -> None:
+    """Arrow keys move the choice, and it stays on its decision while new ones arrive."""
+    page.locator("#decision-list").focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    chosen = page.locator('.decision[aria-selected="true"]')
+    id_ = chosen.get_attribute("id")
+    page.wait_for_timeout(1_200)
+    assert page.locator('.decision[aria-selected="true"]').get_attribute("id") == id_
+    page.keyboard.press("Home")
+    assert page.locator('.decision[aria-selected="true"]').get_attribute("id") != id_
+
+
+def test_every_control_has_a_name(page: Any) -> None:
+    """Controls, regions and drawings carry accessible names; one heading of level one."""
+    for role in ("listbox", "button", "combobox", "img", "region"):
+        nodes = page.get_by_role(role)
+        assert nodes.count() > 0, role
+    unnamed = page.locator("canvas:not([aria-label]), img:not([alt]), select:not(label select), button:empty")
+    assert unnamed.count() == 0
+    assert page.get_by_role("heading", level=1).count() == 1
+    assert page.get_by_role("combobox", name="Verdict").count() == 1
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "light"), (390, "dark")])
+def test_nothing_is_wider_than_the_screen(page: Any, width: int, scheme: str) -> None:
+    """At desk and phone width the page never scrolls sideways."""
+    page.set_viewport_size({"width": width, "height": 844})
+    page.emulate_media(color_scheme=scheme)
+    page.wait_for_timeout(600)
+    assert page.locator("html").evaluate("node => node.scrollWidth") <= width
+    if SCREENSHOTS:
+        page.screenshot(path=f"{SCREENSHOTS}/page-{width}-{scheme}.png", full_page=True)
+
+
+def test_a_dead_daemon_is_announced(page: Any, reader: RunningReader) -> None:
+    """When the trading process stops publishing, a banner says so."""
+    reader.stop_publishing()
+    page.locator("#banner", has_text="has not published").wait_for(timeout=10_000)
+
+
+def test_a_lost_connection_is_announced(page: Any, reader: RunningReader) -> None:
+    """When the reader goes away, a banner says that what is seen is old."""
+    reader.process.kill()
+    page.locator("#banner", has_text="Connection lost").wait_for(timeout=10_000)
+
+
+def test_live_and_killed_look_different(page: Any, reader: RunningReader) -> None:
+    """Mode and a latched kill switch are told in words and in colour."""
+    reader.view.mode, reader.view.kill, reader.view.state = "live", True, "killed"
+    page.locator("#kill.bad", has_text="latched").wait_for(timeout=5_000)
+    assert page.locator("#mode").inner_text() == "LIVE"
+    assert page.locator("#state").get_attribute("class") == "bad"
+    assert "PRACTICE" not in page.title()

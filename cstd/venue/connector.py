@@ -11,7 +11,7 @@ import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from picows import WSHandshakeError, ws_connect
+from picows import WSError, WSHandshakeError, ws_connect
 
 from cstd.clock import Clock
 from cstd.errors import ConnectivityError, PeerError, VenueRejectError
@@ -70,6 +70,7 @@ class Connector:
         """Begin to keep the link up, on the running loop."""
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run(), name=f"link {self.url}")
+            self._task.add_done_callback(self._finished)
 
     async def stop(self, reason: str = "stopping") -> None:
         """Close the connection and stop trying."""
@@ -100,6 +101,18 @@ class Connector:
         return {"url": self.url, "attempts": self.attempt_count, "failures": self._policy.failure_count,
                 "last_error": self.last_error, **self.link.status()}
 
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        """Report an error of ours: a connector that died unseen would look like a venue that does not answer."""
+        error = None if task.cancelled() else task.exception()
+        if error is None:
+            return
+        self.last_error = f"{type(error).__name__}: {error}"
+        if self.link.on_fault is not None and isinstance(error, Exception):
+            self.link.on_fault(error)
+        else:
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": f"the connector of {self.url} died", "exception": error, "task": task})
+
     def _linked(self, link: Link) -> None:
         self.last_error = ""
         self._policy.on_up(self._clock.mono_ns())
@@ -114,7 +127,7 @@ class Connector:
                 transport = await self._connect()
                 await _ended(transport)
                 self._note_close(transport)
-            except (PeerError, OSError, TimeoutError, WSHandshakeError, ssl.SSLError) as error:
+            except (PeerError, OSError, TimeoutError, WSError) as error:
                 self._note_failure(error)
             self._policy.on_down(self._clock.mono_ns())
 
@@ -128,7 +141,7 @@ class Connector:
         """Return the transport of a new connection.
 
         Raises:
-            PeerError, OSError, TimeoutError, WSHandshakeError, ssl.SSLError: there is none.
+            PeerError, OSError, TimeoutError, WSError: there is none. (TLS errors are OSErrors.)
         """
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             if self._fetch_token is not None and isinstance(self.link, PrivateLink):

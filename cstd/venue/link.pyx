@@ -86,6 +86,8 @@ cdef class Link(WSListener):
     cpdef on_ws_disconnected(self, WSTransport transport):
         if transport is not self.transport:
             return
+        if not self.close_reason:
+            self._count_close(transport)
         self.transport = None
         self.up = False
         self.parts_n = 0
@@ -125,6 +127,17 @@ cdef class Link(WSListener):
         self.close_reason = f"closed by the venue with code {code}"
         transport.send_close(frame.get_close_code())
         transport.disconnect()
+
+    def _count_close(self, WSTransport transport):
+        """Name and count an end that picows brought about: it closes by itself on a frame it does not accept."""
+        if transport.close_handshake is None or transport.close_handshake.sent is None:
+            return
+        cdef int code = <int>transport.close_handshake.sent.code
+        self.close_reason = f"closed by us with code {code}"
+        if code == WSCloseCode.MESSAGE_TOO_BIG:
+            self.oversize_count += 1
+        if code == WSCloseCode.MESSAGE_TOO_BIG or code == WSCloseCode.PROTOCOL_ERROR:
+            self.violation_count += 1
 
     cdef void _open_batch(self) noexcept:
         if not self.batch_open:

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 import uvloop
+from cstd._fast.codes import Link as LinkCode
 from picows import WSCloseCode, WSListener, WSMsgType, WSTransport, ws_create_server
 
-from cstd._fast.codes import Link as LinkCode
 from cstd._fast.sink import RecordingSink
 from cstd.clock import SystemClock
-from cstd.errors import ConnectivityError
+from cstd.errors import ConnectivityError, InvariantError
 from cstd.venue.backoff import AttemptLimiter, ReconnectPolicy
 from cstd.venue.connector import Connector
 from cstd.venue.link import MESSAGE_BYTES_MAX, PrivateLink, PublicLink
@@ -68,7 +68,7 @@ class Trading:
     async def until(self, condition: Callable[[], Any]) -> None:
         """Wait for a condition, at most 5 s."""
         async with asyncio.timeout(5):
-            while not condition():
+            while not condition():  # noqa: ASYNC110 - what is waited for happens in C callbacks without an event
                 await asyncio.sleep(0.005)
 
 
@@ -110,7 +110,7 @@ def on_uvloop(scenario: Callable[[], Any]) -> None:
 
 
 def test_frames_arrive_whole_with_one_time_per_read() -> None:
-    """Every frame reaches the core unchanged; frames of one read share their times and are followed by one batch end."""
+    """Every frame reaches the core unchanged; frames of one read share their times and end in one batch end."""
     async def scenario() -> None:
         def greet(transport: WSTransport) -> None:
             for index in range(50):
@@ -182,7 +182,7 @@ def test_half_a_megabyte_in_one_frame_is_taken() -> None:
 
 @pytest.mark.parametrize("payload", [b"\xff\xfe\xfd", b"not json", b'{"truncated":', b""])
 def test_bad_payloads_pass_the_link_untouched(payload: bytes) -> None:
-    """The link judges no content: what is not UTF-8 or not JSON reaches the core, which counts it, and the link stays."""
+    """The link judges no content: what is not UTF-8 or not JSON reaches the core, which counts it; the link stays."""
     async def scenario() -> None:
         def greet(transport: WSTransport) -> None:
             transport.send(TEXT, payload)
@@ -261,6 +261,8 @@ def test_broken_protocol_ends_the_connection_and_only_it(greet: Callable[[WSTran
             assert run.events[-1] == "up"
             closes = [payload for kind, payload in run.server.received if kind == WSMsgType.CLOSE]
             assert int.from_bytes(closes[0][:2], "big") == code
+            assert run.link.violation_count == 1
+            assert run.link.oversize_count == (code == WSCloseCode.MESSAGE_TOO_BIG)
 
     on_uvloop(scenario)
 
@@ -353,6 +355,28 @@ def test_python_runs_after_a_batch_only_when_asked() -> None:
     on_uvloop(lambda: scenario(False))
 
 
+def test_a_connector_that_dies_says_so() -> None:
+    """An error of ours while connecting reaches `on_fault` instead of looking like a silent venue."""
+    async def scenario() -> None:
+        async def broken_token() -> str:
+            raise InvariantError("no nonce")
+
+        faults: list[Exception] = []
+        link = PrivateLink(RecordingSink())
+        link.on_fault = faults.append
+        connector = Connector(link, "ws://127.0.0.1:1/v2", policy=ReconnectPolicy(1, AttemptLimiter()),
+                              clock=SystemClock(), on_up=lambda _link: None, on_down=lambda _link, _reason: None,
+                              fetch_token=broken_token)
+        connector.start()
+        async with asyncio.timeout(5):
+            while not faults:  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.005)
+        assert isinstance(faults[0], InvariantError)
+        await connector.stop()
+
+    on_uvloop(scenario)
+
+
 def test_no_listener_is_an_error_value_not_a_crash() -> None:
     """A port nobody listens on, or no token, is shown as the last error and tried again."""
     async def scenario() -> None:
@@ -368,7 +392,7 @@ def test_no_listener_is_an_error_value_not_a_crash() -> None:
                                   fetch_token=None if tokens is None else no_token)
             connector.start()
             async with asyncio.timeout(5):
-                while connector.status()["failures"] < 1:
+                while connector.status()["failures"] < 1:  # noqa: ASYNC110 - as above
                     await asyncio.sleep(0.005)
             assert connector.last_error
             assert not link.up

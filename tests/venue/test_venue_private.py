@@ -124,7 +124,8 @@ def test_order_replies_keep_what_decides_an_order() -> None:
     [no] = machine.on_message(*decode_private(
         b'{"error":"EOrder:Insufficient funds","method":"add_order","req_id":41,"success":false}'), 0)
     assert (no.success, no.error, no.retry_class) == (False, "EOrder:Insufficient funds", RetryClass.NEVER)
-    [count] = machine.on_message(*decode_private(b'{"method":"cancel_all","req_id":9,"result":{"count":11},"success":true}'), 0)
+    [count] = machine.on_message(*decode_private(
+        b'{"method":"cancel_all","req_id":9,"result":{"count":11},"success":true}'), 0)
     assert count.count == 11
 
 
@@ -244,7 +245,8 @@ def test_deadman_off_is_sent_once_confirmed() -> None:
     machine.on_frame_seen(5 * S)
     machine.on_timer(6 * S)
     [off] = frames(machine)
-    machine.on_message(Ack(off["req_id"], "cancel_all_orders_after", True, {"currentTime": "x", "triggerTime": "0"}), 7 * S)
+    confirmed = Ack(off["req_id"], "cancel_all_orders_after", True, {"currentTime": "x", "triggerTime": "0"})
+    machine.on_message(confirmed, 7 * S)
     assert not machine.deadman.armed(7 * S)
     machine.on_frame_seen(20 * S)
     machine.on_timer(20 * S)

@@ -269,7 +269,8 @@ def test_recorded_reference_data_is_read(data_dir: Any) -> None:
     assert len(parse_asset_pairs(pairs)) == 5
     with pytest.raises(FieldError):
         names.name_of("NOPE")
-    book = parse_depth(decoded(json.loads((data_dir / "reference" / "rest-depth-btc-202607.json").read_text()))["result"])
+    depth = (data_dir / "reference" / "rest-depth-btc-202607.json").read_text()
+    book = parse_depth(decoded(json.loads(depth))["result"])
     assert book.bids == tuple(sorted(book.bids, key=lambda row: -row[0]))
     assert book.asks == tuple(sorted(book.asks, key=lambda row: row[0]))
     assert book.bids[0][0] < book.asks[0][0]

@@ -151,44 +151,17 @@ def _find_tail(directory: Path) -> _Tail | None:
     """Return where the segments end, None in a directory that has none; raise VerificationError on damage."""
     head = files.read_head(directory)
     segments = files.segment_paths(directory)
-    cut_bytes, reason = 0, ""
-    while segments:
-        number, path = segments.pop()
-        try:
-            tail = _scan_last_segment(number, path, head)
-        except _UnfinishedSegmentError:
-            # The crash came while the file was being made; nothing had been promised in it.
-            cut_bytes += path.stat().st_size
-            reason = f"{path.name} had no whole header and was removed"
-            path.unlink()
-            continue
-        if head is not None and head.segment > number:
-            raise files.damaged("the segment is missing", directory / f"segment-{head.segment:06d}.cstd", offset=0)
-        joined = "; ".join(part for part in (reason, tail.reason) if part)
-        return _Tail(
-            tail.journal_id, tail.segment, tail.offset, tail.next_index, tail.next_seq, tail.prev,
-            cut_bytes + tail.cut_bytes, joined,
-        )
-    if head is not None:
-        raise files.damaged(f"no segment is there, and the head knows {head.last_seq} records",
-                            directory / files.HEAD_NAME, offset=0)
-    return None
-
-
-class _UnfinishedSegmentError(Exception):
-    """The last segment has no whole header and nothing in it was ever synced."""
-
-
-def _scan_last_segment(number: int, path: Path, head: files.Head | None) -> _Tail:
-    promised = head is not None and head.segment == number
+    if not segments:
+        if head is not None:
+            what = f"no segment is there, and the head knows {head.last_seq} records"
+            raise files.damaged(what, directory / files.HEAD_NAME, offset=0)
+        return None
+    number, path = segments[-1]
+    if head is not None and head.segment > number:
+        raise files.damaged("the segment is missing", directory / f"segment-{head.segment:06d}.cstd", offset=0)
     data = files.mapped(path)
-    try:
-        header = files.read_segment_header(path, data)
-    except VerificationError:
-        if promised:
-            raise
-        raise _UnfinishedSegmentError from None
-    return _scan_blocks(number, path, data, header, head if promised else None)
+    header = files.read_segment_header(path, data)
+    return _scan_blocks(number, path, data, header, head if head is not None and head.segment == number else None)
 
 
 def _scan_blocks(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import random
+import shutil
 import signal
 import struct
 import subprocess
@@ -91,10 +92,21 @@ def test_kill_9_loses_nothing_that_was_appended(tmp_path: Path) -> None:
         assert journal_reader.verify(tmp_path / "journal").ring_records == 0
 
 
-def killed(folder: Path) -> int:
-    """Leave a journal whose writer was killed with unsaved records in the ring; returns the last number."""
-    appended = run_and_kill(folder, after_s=0.05, sync_interval_ms=1000)
-    assert appended > 0
+def crashed(folder: Path) -> int:
+    """Leave the files as a kill leaves them: two blocks written but not synced, the rest in the ring alone.
+
+    Copied from under a living writer, so that every run stops at the same record. Returns the last number.
+    """
+    appended, live = 500, folder / "live"
+    sizes = {"ring_bytes": RING_BYTES, "sync_interval_ms": 60_000}
+    with open_journal(live / "journal", live / "journal.ring", **sizes) as journal:
+        for number in range(1, appended + 1):
+            journal.append_py(number % 64, number % 7, number, -number, number.to_bytes(8, "little") * (number % 61))
+        deadline = time.monotonic() + 10
+        while journal.stats()["blocks"] < 2 and time.monotonic() < deadline:
+            time.sleep(0.002)
+        assert journal.stats()["synced_seq"] == 0
+        shutil.copytree(live, folder, symlinks=True, dirs_exist_ok=True)
     return appended
 
 
@@ -124,50 +136,50 @@ def test_power_loss_keeps_what_was_synced(tmp_path: Path) -> None:
 
 def test_a_block_torn_by_the_kill_is_taken_from_the_ring(tmp_path: Path) -> None:
     """A half-written block is no damage while the ring holds its records: reading and reopening give them all."""
-    appended = killed(tmp_path)
-    last = assert_whole(tmp_path, appended)
-    segment = max((tmp_path / "journal").glob("segment-*.cstd"))
-    head_bytes = struct.unpack_from("<Q", (tmp_path / "journal" / "head.cstd").read_bytes(), 24)[0]
+    appended = crashed(tmp_path)
+    segment = tmp_path / "journal" / "segment-000001.cstd"
     whole = segment.read_bytes()
-    if len(whole) <= head_bytes + 8:
-        with segment.open("ab") as file:
-            file.write(b"CBLK" + bytes(60))
-    else:
-        segment.write_bytes(whole[:-5])
-    assert assert_whole(tmp_path, appended) == last
+    for cut in (len(whole) - 1, len(whole) - 60_000, len(whole) // 2 - 40, 128 + 95, 128):
+        segment.write_bytes(whole[:cut])
+        assert assert_whole(tmp_path, appended) == appended
+        assert journal_reader.verify(tmp_path / "journal").last_seq == appended
+    segment.write_bytes(whole[:-1])
     with reopened(tmp_path) as journal:
-        assert journal.seq == last
-        assert journal.recovery["bytes_cut"] > 0
-    assert assert_whole(tmp_path, appended) == last
+        assert journal.seq == appended
+        assert journal.recovery["bytes_cut"] > 60_000
+        assert segment.name in journal.recovery["reason"]
+    assert assert_whole(tmp_path, appended) == appended
+    assert journal_reader.verify(tmp_path / "journal").torn_bytes == 0
 
 
 def test_a_torn_record_in_the_ring_is_cut_and_said(tmp_path: Path) -> None:
     """A ring record that fails its checksum ends the recovery there, with the bytes and the reason."""
-    killed(tmp_path)
+    appended = crashed(tmp_path)
     ring = tmp_path / "journal.ring"
     with ring.open("r+b") as file, mmap.mmap(file.fileno(), 0) as bytes_:
         head = struct.unpack_from("<Q", bytes_, 128)[0]
         synced = struct.unpack_from("<Q", bytes_, 200)[0]
         assert head > synced
         bytes_[4096 + (head - 1) % RING_BYTES] ^= 1
-    before = sum(1 for _ in journal_reader.records(tmp_path / "journal", include_ring=False))
     with reopened(tmp_path) as journal:
-        assert journal.recovery["bytes_cut"] >= 48
+        assert journal.recovery["bytes_cut"] == 48 + 8 * (appended % 61)
         assert "journal_record_crc" in journal.recovery["reason"]
-        assert journal.seq == before + journal.recovery["records_recovered"]
-    journal_reader.verify(tmp_path / "journal")
+        assert journal.seq == appended - 1
+    assert assert_whole(tmp_path, appended - 1) == appended - 1
 
 
-def test_a_segment_that_was_only_begun_is_removed(tmp_path: Path) -> None:
-    """A crash while the next segment was being made leaves a file without a header, which a start removes."""
+def test_a_segment_that_was_only_begun_is_no_segment(tmp_path: Path) -> None:
+    """What a crash leaves while the next segment is being made is not read, and is made anew when it is needed."""
     with reopened(tmp_path) as journal:
         journal.append_py(1, 0, 0, 0, b"one")
-    (tmp_path / "journal" / "segment-000002.cstd").write_bytes(b"CSTDSEG1")
-    with reopened(tmp_path) as journal:
-        assert journal.seq == 1
-        assert journal.recovery["bytes_cut"] == 8
-        assert "segment-000002.cstd" in journal.recovery["reason"]
+    (tmp_path / "journal" / "segment.new").write_bytes(b"CSTDSEG1")
     assert journal_reader.verify(tmp_path / "journal").segments == 1
+    with reopened(tmp_path) as journal:
+        for _ in range(3):
+            journal.append_py(1, 0, 0, 0, bytes(SEGMENT_BYTES // 2))
+            journal.sync()
+    assert journal_reader.verify(tmp_path / "journal").segments > 1
+    assert not (tmp_path / "journal" / "segment.new").exists()
 
 
 @pytest.mark.parametrize("harm", ["cut", "changed", "removed"])

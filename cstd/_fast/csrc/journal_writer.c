@@ -26,6 +26,7 @@
 #define POLL_NS 2000000
 #define RETRY_NS 200000000
 #define NAME_BYTES 32
+#define UNFINISHED_NAME "segment.new"
 
 static int64_t mono_ns(void) {
     struct timespec t;
@@ -118,7 +119,11 @@ int cstd_segment_create(int directory_fd, uint64_t number, uint64_t first_index,
                         uint8_t hash_out[32], int *fd_out) {
     char name[NAME_BYTES];
     segment_name(name, number);
-    int fd = openat(directory_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (faccessat(directory_fd, name, F_OK, 0) == 0) {
+        return EEXIST;
+    }
+    /* Made under another name: a reader, and a start after a crash, see a segment with its header or none. */
+    int fd = openat(directory_fd, UNFINISHED_NAME, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0) {
         return errno;
     }
@@ -141,12 +146,13 @@ int cstd_segment_create(int directory_fd, uint64_t number, uint64_t first_index,
     if (!error) {
         error = write_all(fd, 0, &header, sizeof header, NULL, 0);
     }
-    if (!error && (fsync(fd) != 0 || fsync(directory_fd) != 0)) {
+    if (!error && (fsync(fd) != 0 || renameat(directory_fd, UNFINISHED_NAME, directory_fd, name) != 0 ||
+                   fsync(directory_fd) != 0)) {
         error = errno;
     }
     if (error) {
         close(fd);
-        unlinkat(directory_fd, name, 0);
+        unlinkat(directory_fd, UNFINISHED_NAME, 0);
         return error;
     }
     memcpy(hash_out, header.hash, 32);

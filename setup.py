@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import numpy
+import numpy as np
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
@@ -47,7 +47,7 @@ def picows_include() -> str:
 
 def extensions() -> list[Extension]:
     """Return one Extension for each .pyx below cstd/."""
-    include_dirs = ["cstd/_fast/csrc", numpy.get_include(), picows_include()]
+    include_dirs = ["cstd/_fast/csrc", np.get_include(), picows_include()]
     return [
         Extension(
             ".".join(path.with_suffix("").parts),

@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 
 from cstd.cli.parser import Verb, parse
 from cstd.errors import EXIT_FAILURE, CstdError
@@ -49,7 +50,7 @@ def run(words: list[str]) -> int:
 def wants_json(words: Sequence[str]) -> bool:
     """Tell whether argv asks for JSON, also when the rest of it is wrong."""
     return any(word in ("-ojson", "-o=json", "--output=json") for word in words) or any(
-        pair in (("-o", "json"), ("--output", "json")) for pair in zip(words, words[1:], strict=False))
+        pair in (("-o", "json"), ("--output", "json")) for pair in pairwise(words))
 
 
 def print_error(error: CstdError, *, as_json: bool) -> None:

@@ -25,7 +25,7 @@ JOURNAL_BYTES_PER_INSTRUMENT_DAY = 2_100_000_000
 def money(config: Config) -> dict[str, Decimal]:
     """Return the limits that are shares of equity as amounts, at an equity of the allocated capital."""
     capital, risk = config.account.capital, config.risk
-    shares = {
+    shares: dict[str, int | Decimal] = {
         "one position at most": risk.position_bps_max,
         "one cluster at most": risk.cluster_bps_max,
         "all positions and openings at most": risk.exposure_bps_max,
@@ -91,14 +91,13 @@ def check(args: argparse.Namespace) -> int:
 def _print_check(config: Config, blocked: list[Problem]) -> None:
     amounts = money(config)
     width = max(map(len, amounts))
-    lines = [f"ok: mode {config.mode}, {len(config.instruments.names)} instruments, strategy {config.strategy.name}, "
-             f"hash {config.config_hash.hex()[:16]}", ""]
+    names = ", ".join(config.instruments.names)
+    lines = [f"ok: mode {config.mode}, strategy {config.strategy.name}, {names}, hash {config.config_hash.hex()[:16]}", ""]
     lines += [f"  {name:<{width}}  {amount.quantize(Decimal('0.01')):>14,} {config.account.currency}"
               for name, amount in amounts.items()]
     plan = journal_plan(config)
-    lines += ["", exposure_while_down(config),
-              f"journal: about {plan['bytes_per_day_about'] / 1e9:.1f} GB a day; the disk floor is "
-              f"{plan['days_until_the_floor']} days away"]
+    per_day, days = plan["bytes_per_day_about"] / 1e9, plan["days_until_the_floor"]
+    lines += ["", exposure_while_down(config), f"journal: about {per_day:.1f} GB a day; the disk floor is {days} days away"]
     lines += ["", "`cstd run` would refuse to start:", *(f"  {p.line()}" for p in blocked)] if blocked else []
     sys.stdout.write("\n".join(lines) + "\n")
 

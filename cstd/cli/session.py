@@ -35,7 +35,7 @@ LOG_TAIL_LINES = 20
 PR_SET_PDEATHSIG = 1
 
 
-class Interrupted(Exception):
+class InterruptedSessionError(Exception):
     """A signal asked the session to end; a second one while stopping ends it at once."""
 
     def __init__(self, number: int) -> None:
@@ -124,7 +124,7 @@ def instruments_needed(names: list[str]) -> int:
     """
     from cstd.practice.instruments import DEFAULTS
 
-    known = [instrument.symbol for instrument in DEFAULTS]
+    known = [instrument.name for instrument in DEFAULTS]
     missing = [name for name in names if name not in known]
     if missing:
         raise UsageError(f"the practice exchange has no {missing[0]}", suggestion=f"it has {', '.join(known)}")
@@ -222,7 +222,7 @@ class Supervisor:
 
 
 def _on_signal(number: int, _frame: object) -> None:
-    raise Interrupted(number)
+    raise InterruptedSessionError(number)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -242,11 +242,11 @@ def main(args: argparse.Namespace) -> int:
         try:
             exchange = start_exchange(config, run_dir)
             code = supervisor.run(exchange)
-        except Interrupted as interrupted:
+        except InterruptedSessionError as interrupted:
             say(f"{interrupted}: stopping; once more to end at once")
         finally:
             _stop(supervisor.daemon, exchange)
-    except Interrupted as again:
+    except InterruptedSessionError as again:
         for child in (supervisor.daemon, exchange):
             if child is not None:
                 child.kill()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from decimal import Decimal
+from itertools import pairwise
 
 from cstd.config.problems import Problem
 from cstd.config.schema import Config
@@ -20,7 +21,7 @@ Rule = Callable[[Config], Iterator[Problem]]
 
 def _ascending(section: str, values: dict[str, int | Decimal]) -> Iterator[Problem]:
     names = list(values)
-    for lower, upper in zip(names, names[1:], strict=False):
+    for lower, upper in pairwise(names):
         if values[lower] >= values[upper]:
             yield Problem(key=f"{section}.{lower}", value=str(values[lower]), reason=f"must be below {upper}",
                           limit=f"less than {values[upper]}")
@@ -64,7 +65,7 @@ def collars(config: Config) -> Iterator[Problem]:
     steps = exits.collar_steps_bps
     if not 1 <= len(steps) <= 8:
         yield Problem(key="exits.collar_steps_bps", value=str(steps), reason="has the wrong length", limit="1 to 8 steps")
-    if any(low >= high for low, high in zip(steps, steps[1:], strict=False)):
+    if any(low >= high for low, high in pairwise(steps)):
         yield Problem(key="exits.collar_steps_bps", value=str(steps), reason="steps must rise",
                       suggestion=f"for example {sorted(set(steps))}")
     if exits.collar_urgent_bps not in steps:

@@ -65,9 +65,10 @@ class Layers:
     def set(self, path: list[str], text: str, origin: str) -> None:
         """Merge one value given as text."""
         value = text if _wants_text(path) and not text.startswith(('"', "'")) else parse_value(text)
-        for name in reversed(path):
-            value = {name: value}
-        self.merge(value, origin)
+        table: Table = {path[-1]: value}
+        for name in reversed(path[:-1]):
+            table = {name: table}
+        self.merge(table, origin)
 
     def merge(self, table: Table, origin: str) -> None:
         """Merge a table: tables deeply, all else replaced."""
@@ -128,10 +129,10 @@ def bind(layers: Layers) -> Config:
     problems = list(layers.problems)
     if not problems:
         binder = Binder(layers.origins)
-        config = binder.struct(Config, layers.table, "")
+        config: Config = binder.struct(Config, layers.table, "")
         problems += binder.problems
         if config is not UNUSABLE:
-            problems += [msgspec.structs.replace(problem, file=binder.origin(problem.key)) for problem in cross_check(config)]
+            problems += [msgspec.structs.replace(found, file=binder.origin(found.key)) for found in cross_check(config)]
             if not problems:
                 return config
     raise config_error(problems)

@@ -134,6 +134,23 @@ def time_or_none(row: Mapping[str, Any], field: str) -> int | None:
     return parse_rfc3339_ns(value)
 
 
+def lenient_time_or_none(row: Mapping[str, Any], field: str) -> int | None:
+    """Return a time, or None where it cannot be read: what decides an order's fate is not lost to an odd timestamp."""
+    try:
+        return time_or_none(row, field)
+    except FieldError:
+        return None
+
+
+def text_of(value: object) -> str:
+    """Return text as it is, a list of texts (REST's errors) joined, and "" for anything else."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return ", ".join(str(item) for item in value)
+    return ""
+
+
 def seconds_to_ns(value: Any, field: str) -> int:
     """Return a unix time in seconds, given as number or text, in ns; digits below a nanosecond are cut."""
     return int(decimal_of(value, field).scaleb(9))

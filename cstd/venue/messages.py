@@ -20,12 +20,14 @@ from cstd.venue.fields import (
     decimal_or_none,
     decode_json,
     int_or_none,
+    lenient_time_or_none,
     mapping_of,
     parse_rfc3339_ns,
     required_decimal,
     required_int,
     required_text,
     rows_of,
+    text_of,
     text_or_none,
     time_or_none,
 )
@@ -301,7 +303,7 @@ def _decode(frame: bytes, readers: Mapping[str, _Reader]) -> list[Message]:
             return _read_channel(document, channel, readers)
         return [_read_error(document)]
     except (FieldError, ArithmeticError) as error:
-        return [Malformed(str(error), _text(document.get("channel")), _names_in(document))]
+        return [Malformed(str(error), text_of(document.get("channel")), _names_in(document))]
 
 
 def _read_channel(document: Mapping[str, Any], channel: str, readers: Mapping[str, _Reader]) -> list[Message]:
@@ -327,18 +329,18 @@ def _read_ack(document: Mapping[str, Any], method: str) -> Ack:
         method=method,
         success=document.get("success") is True,
         result=result,
-        error=_text(document.get("error")),
+        error=text_of(document.get("error")),
         warnings=tuple(str(warning) for warning in warnings) if isinstance(warnings, list) else (),
-        time_in_ns=_lenient_time(document, "time_in"),
-        time_out_ns=_lenient_time(document, "time_out"),
-        channel=_text(inner.get("channel") or document.get("channel")),
-        name=_text(inner.get("symbol") or document.get("symbol")),
+        time_in_ns=lenient_time_or_none(document, "time_in"),
+        time_out_ns=lenient_time_or_none(document, "time_out"),
+        channel=text_of(inner.get("channel") or document.get("channel")),
+        name=text_of(inner.get("symbol") or document.get("symbol")),
     )
 
 
 def _read_pong(document: Mapping[str, Any]) -> Pong:
-    return Pong(int_or_none(document, "req_id"), _lenient_time(document, "time_in"),
-                _lenient_time(document, "time_out"))
+    return Pong(int_or_none(document, "req_id"), lenient_time_or_none(document, "time_in"),
+                lenient_time_or_none(document, "time_out"))
 
 
 def _read_error(document: Mapping[str, Any]) -> Message:
@@ -352,10 +354,10 @@ def _read_status(document: Mapping[str, Any], _snapshot: bool) -> list[Message]:
     return [
         StatusMessage(
             system=required_text(row, "system"),
-            api_version=_text(row.get("api_version")),
+            api_version=text_of(row.get("api_version")),
             # Above 2^53, so it is kept as text: no consumer can round it.
             connection_id=str(row.get("connection_id", "")),
-            version=_text(row.get("version")),
+            version=text_of(row.get("version")),
         )
         for row in rows_of(document.get("data"), "data")
     ]
@@ -374,13 +376,13 @@ def _read_instrument(document: Mapping[str, Any], snapshot: bool) -> list[Messag
         try:
             pairs.append(_pair(row))
         except (FieldError, ValueError, ArithmeticError):
-            skipped.append(_text(row.get("symbol")) or "?")
+            skipped.append(text_of(row.get("symbol")) or "?")
     assets: list[AssetSpec] = []
     for row in rows_of(data.get("assets", []), "assets"):
         try:
             assets.append(_asset(row))
         except (FieldError, ArithmeticError):
-            skipped.append(_text(row.get("id")) or "?")
+            skipped.append(text_of(row.get("id")) or "?")
     return [InstrumentUpdate(snapshot, tuple(pairs), tuple(assets), tuple(skipped))]
 
 
@@ -460,7 +462,7 @@ def _read_trade(document: Mapping[str, Any], snapshot: bool) -> list[Message]:
             qty=_not_negative(row, "qty"),
             trade_id=required_int(row, "trade_id"),
             timestamp_ns=parse_rfc3339_ns(required_text(row, "timestamp")),
-            ord_type=_text(row.get("ord_type")),
+            ord_type=text_of(row.get("ord_type")),
         )
         for row in rows_of(document.get("data"), "data")
     )
@@ -516,7 +518,7 @@ def _report(row: Mapping[str, Any], message_counter: object) -> ExecutionReport:
     counter = row.get("ratecounter", row.get("ratecount", message_counter))
     return ExecutionReport(
         exec_type=required_text(row, "exec_type"),
-        timestamp_ns=_lenient_time(row, "timestamp"),
+        timestamp_ns=lenient_time_or_none(row, "timestamp"),
         order_id=text_or_none(row, "order_id"),
         cl_ord_id=text_or_none(row, "cl_ord_id"),
         exec_id=text_or_none(row, "exec_id"),
@@ -537,7 +539,7 @@ def _report(row: Mapping[str, Any], message_counter: object) -> ExecutionReport:
         reason=text_or_none(row, "reason") or text_or_none(row, "cancel_reason"),
         liquidity_ind=text_or_none(row, "liquidity_ind"),
         time_in_force=text_or_none(row, "time_in_force"),
-        expire_time_ns=_lenient_time(row, "expire_time"),
+        expire_time_ns=lenient_time_or_none(row, "expire_time"),
         post_only=row["post_only"] if isinstance(row.get("post_only"), bool) else None,
         order_userref=int_or_none(row, "order_userref"),
         rate_counter=decimal_or_none({"ratecounter": counter}, "ratecounter"),
@@ -579,23 +581,6 @@ def _spot_balance(row: Mapping[str, Any]) -> Decimal | None:
          if wallet.get("type") == "spot" and wallet.get("id") == "main"),
         Decimal(0),
     )
-
-
-def _text(value: object) -> str:
-    """Return text as it is, nothing as ""; a list of errors (REST style) is joined."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, list):
-        return ", ".join(str(item) for item in value)
-    return ""
-
-
-def _lenient_time(document: Mapping[str, Any], field: str) -> int | None:
-    """Return a time, or None: what decides an order's fate is not lost to an odd timestamp."""
-    try:
-        return time_or_none(document, field)
-    except FieldError:
-        return None
 
 
 def _names_in(document: Mapping[str, Any]) -> tuple[str, ...]:

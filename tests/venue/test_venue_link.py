@@ -68,7 +68,7 @@ class Trading:
     async def until(self, condition: Callable[[], Any]) -> None:
         """Wait for a condition, at most 5 s."""
         async with asyncio.timeout(5):
-            while not condition():  # noqa: ASYNC110 - what is waited for happens in C callbacks without an event
+            while not condition():
                 await asyncio.sleep(0.005)
 
 
@@ -369,7 +369,7 @@ def test_a_connector_that_dies_says_so() -> None:
                               fetch_token=broken_token)
         connector.start()
         async with asyncio.timeout(5):
-            while not faults:  # noqa: ASYNC110 - as above
+            while not faults:
                 await asyncio.sleep(0.005)
         assert isinstance(faults[0], InvariantError)
         await connector.stop()
@@ -392,7 +392,7 @@ def test_no_listener_is_an_error_value_not_a_crash() -> None:
                                   fetch_token=None if tokens is None else no_token)
             connector.start()
             async with asyncio.timeout(5):
-                while connector.status()["failures"] < 1:  # noqa: ASYNC110 - as above
+                while connector.status()["failures"] < 1:
                     await asyncio.sleep(0.005)
             assert connector.last_error
             assert not link.up

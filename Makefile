@@ -1,0 +1,72 @@
+# From a clean clone: `make run`, `make test`. Needs Python 3.11 or newer with venv, and a C compiler.
+# Everything that sets up writes to stderr, so that stdout carries what the command gives and nothing else.
+
+MAKEFLAGS += --no-print-directory
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+SOURCES := $(shell find cstd -name '*.pyx' -o -name '*.pxd' -o -path 'cstd/_fast/csrc/*.[ch]')
+AGENTS := $(shell find cstd/signals/agents -name '*.py')
+RECORDING := $(wildcard $(CSTD_DATA)/recordings/kraken-v2-btcusd-d25-20260802.jsonl.zst)
+
+.PHONY: run test bench check build lock clean
+.DELETE_ON_ERROR:
+
+run: build
+	@exec $(BIN)/cstd session $(if $(FOR),--for $(FOR))
+
+test: build $(VENV)/.test-installed
+	@$(BIN)/python -m pytest $(ARGS)
+
+bench: build
+	@$(BIN)/cstd bench $(if $(RECORDING),--recording $(RECORDING)) $(ARGS)
+
+check: build $(VENV)/.test-installed
+	@$(BIN)/ruff check cstd tests setup.py
+	@$(BIN)/cython-lint --no-pycodestyle cstd
+	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/mypy
+
+build: $(VENV)/.agents
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=..." >&2; exit 1; }
+	@echo "setting up $(VENV) (once)" >&2
+	@$(PYTHON) -m venv $(VENV) >&2
+
+$(VENV)/.run-installed: requirements/run.txt | $(BIN)/python
+	@echo "installing what cstd needs, by hash" >&2
+	@$(PIP) install --require-hashes -r requirements/run.txt >&2
+	@touch $@
+
+$(VENV)/.test-installed: requirements/test.txt $(VENV)/.run-installed
+	@echo "installing what the tests need, by hash" >&2
+	@$(PIP) install --require-hashes -r requirements/test.txt >&2
+	@touch $@
+
+# The package itself, with its command; this builds the extensions a first time.
+$(VENV)/.installed: pyproject.toml $(VENV)/.run-installed
+	@echo "building the compiled core" >&2
+	@$(PIP) install --no-deps --no-build-isolation --editable . >&2
+	@touch $@
+
+$(VENV)/.built: setup.py $(SOURCES) $(VENV)/.installed
+	@$(BIN)/python setup.py --quiet build_ext --inplace >&2
+	@touch $@
+
+# Agents are compiled ahead of time, because the trading process does not import numba.
+$(VENV)/.agents: $(VENV)/.built $(AGENTS)
+	@$(BIN)/cstd agents build >&2
+	@touch $@
+
+# Locks carry hashes and no addresses. The test lock comes first: ccxt pins several packages exactly.
+UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --python-version 3.11
+lock: | $(BIN)/python
+	@$(PIP) install uv >&2
+	@$(UV_COMPILE) --extra test pyproject.toml requirements/build.in -o requirements/test.txt >&2
+	@$(UV_COMPILE) -c requirements/test.txt pyproject.toml requirements/build.in -o requirements/run.txt >&2
+
+clean:
+	@rm -rf build dist *.egg-info $(VENV)
+	@find cstd -name '*.so' -delete

@@ -37,6 +37,11 @@ from cstd._fast.layout cimport BookSide, Level
 cdef extern from "fmath.h" nogil:
     double fast_exp "cstd_exp"(double x)
 
+cdef extern from "depth.h" nogil:
+    # Value of the levels from at[0] outwards up to a price, raw units; moves at[0] past them.
+    double bid_value "cstd_bid_value"(const BookSide *side, int *at, int64_t limit_raw)
+    double ask_value "cstd_ask_value"(const BookSide *side, int *at, int64_t limit_raw)
+
 cdef enum:
     NEAR_LEVELS = 5
     FAR_LEVELS = 10
@@ -85,6 +90,7 @@ cdef struct SideSums:
     double value_far
     double value_10
     double distance_10
+    int64_t last_raw
 
 
 cdef void features_init(FeatureState *state) noexcept nogil:
@@ -113,12 +119,15 @@ cdef void set_vpin_bucket(FeatureState *state, int64_t qty_raw) noexcept nogil:
     state.vpin_sum = 0.0
 
 
-cdef inline double faded(double total, double factor) noexcept nogil:
-    total *= factor
-    return total if total > FORGOTTEN or total < -FORGOTTEN else 0.0
+cdef inline void fade(double *net, double *gross, double factor) noexcept nogil:
+    """Multiply a pair of sums; what is next to nothing becomes nothing (|net| <= gross)."""
+    net[0] *= factor
+    gross[0] *= factor
+    if gross[0] < FORGOTTEN:
+        net[0] = gross[0] = 0.0
 
 
-cdef void decay(FeatureState *s, int64_t now_ns) noexcept nogil:
+cdef inline void decay(FeatureState *s, int64_t now_ns) noexcept nogil:
     """Fade all sums to now_ns. One exponential serves three time constants: exp(-t/10) = exp(-t/60)^6."""
     cdef double f60, f10, f1, f2
     if now_ns <= s.last_ns:
@@ -128,17 +137,14 @@ cdef void decay(FeatureState *s, int64_t now_ns) noexcept nogil:
     f2 = f60 * f60
     f10 = f2 * f2 * f2
     f2 = f10 * f10
-    f1 = f2 * f2 * f2
-    f1 = f1 * f2 * f2
-    s.ofi_net_1s = faded(s.ofi_net_1s, f1)
-    s.ofi_gross_1s = faded(s.ofi_gross_1s, f1)
-    s.ofi_net_10s = faded(s.ofi_net_10s, f10)
-    s.ofi_gross_10s = faded(s.ofi_gross_10s, f10)
-    s.flow_net_10s = faded(s.flow_net_10s, f10)
-    s.flow_gross_10s = faded(s.flow_gross_10s, f10)
-    s.flow_net_60s = faded(s.flow_net_60s, f60)
-    s.flow_gross_60s = faded(s.flow_gross_60s, f60)
-    s.trade_count_60s = faded(s.trade_count_60s, f60)
+    f1 = (f2 * f2) * (f2 * f2) * f2
+    fade(&s.ofi_net_1s, &s.ofi_gross_1s, f1)
+    fade(&s.ofi_net_10s, &s.ofi_gross_10s, f10)
+    fade(&s.flow_net_10s, &s.flow_gross_10s, f10)
+    fade(&s.flow_net_60s, &s.flow_gross_60s, f60)
+    s.trade_count_60s *= f60
+    if s.trade_count_60s < FORGOTTEN:
+        s.trade_count_60s = 0.0
 
 
 cdef inline int best_of_others(const BookSide *side) noexcept nogil:
@@ -149,55 +155,48 @@ cdef inline int best_of_others(const BookSide *side) noexcept nogil:
     return i
 
 
-cdef inline double value_beyond(const BookSide *side, int *at, int64_t limit_raw, int64_t sign) noexcept nogil:
-    """Value, raw units, of levels at[0] and outwards up to limit_raw; moves at[0] past them. Two sums run in
-    parallel because one would wait for its own last addition at every level."""
-    cdef double even = 0.0, odd = 0.0
-    cdef int i = at[0], first = side.first
-    cdef const Level *level = side.level
-    limit_raw *= sign
-    while i > first and level[i - 1].price_raw * sign >= limit_raw:
-        even += <double>max(level[i].qty_raw - level[i].own_qty_raw, <int64_t>0) * <double>level[i].price_raw
-        odd += <double>max(level[i - 1].qty_raw - level[i - 1].own_qty_raw, <int64_t>0) * <double>level[i - 1].price_raw
-        i -= 2
-    if i >= first and level[i].price_raw * sign >= limit_raw:
-        even += <double>max(level[i].qty_raw - level[i].own_qty_raw, <int64_t>0) * <double>level[i].price_raw
+cdef inline int take(const BookSide *side, int i, int levels, SideSums *out) noexcept nogil:
+    """Add the next `levels` levels that hold others' quantity, from i outwards; returns where the walk stands."""
+    cdef int64_t others
+    cdef double qty, qty_sum = out.qty_10, value_sum = out.value_10
+    while i >= side.first and levels > 0:
+        others = side.level[i].qty_raw - side.level[i].own_qty_raw
+        if others > 0:
+            levels -= 1
+            out.last_raw = side.level[i].price_raw
+            qty = <double>others
+            qty_sum += qty
+            value_sum += qty * <double>out.last_raw
         i -= 1
-    at[0] = i
-    return even + odd
+    out.qty_10 = qty_sum
+    out.value_10 = value_sum
+    return i
 
 
 cdef inline void walk(const BookSide *side, int best, double mid_raw, int64_t sign, SideSums *out) noexcept nogil:
     """Sum a side from the best level outwards; sign is +1 for bids, -1 for asks. Values are in raw units."""
     cdef int64_t near_raw = <int64_t>(mid_raw * (1.0 - sign * NEAR_FRAC)) + (sign > 0)
     cdef int64_t far_raw = <int64_t>(mid_raw * (1.0 - sign * FAR_FRAC)) + (sign > 0)
-    cdef double qty, qty_10 = 0.0, value_10 = 0.0, value_near = 0.0, value_far = 0.0
-    cdef int64_t others, price_raw = 0
-    cdef int i = best, k = 0
-    out.qty_1 = out.qty_5 = 0.0
-    while i >= side.first and k < FAR_LEVELS:
-        others = side.level[i].qty_raw - side.level[i].own_qty_raw
-        if others > 0:
-            k += 1
-            price_raw = side.level[i].price_raw
-            qty = <double>others
-            qty_10 += qty
-            value_10 += qty * <double>price_raw
-            out.qty_1 = qty if k == 1 else out.qty_1
-            out.qty_5 = qty_10 if k <= NEAR_LEVELS else out.qty_5
-            value_far = value_10 if price_raw * sign >= far_raw * sign else value_far
-            value_near = value_10 if price_raw * sign >= near_raw * sign else value_near
-        i -= 1
-    out.qty_10 = qty_10
-    out.value_10 = value_10
-    out.distance_10 = sign * (mid_raw - <double>price_raw)
-    if value_near == value_10:
-        value_near += value_beyond(side, &i, near_raw, sign)
-        value_far = value_near
-    if value_far >= value_10:
-        value_far += value_beyond(side, &i, far_raw, sign)
-    out.value_near = value_near
-    out.value_far = value_far
+    cdef int i
+    out.qty_10 = out.value_10 = 0.0
+    out.last_raw = 0
+    i = take(side, best, 1, out)
+    out.qty_1 = out.qty_10
+    i = take(side, i, NEAR_LEVELS - 1, out)
+    out.qty_5 = out.qty_10
+    i = take(side, i, FAR_LEVELS - NEAR_LEVELS, out)
+    out.distance_10 = sign * (mid_raw - <double>out.last_raw)
+    # Dense books have ten levels well within the band, and their sum is at hand; others start over from the best.
+    out.value_near = out.value_10
+    if out.last_raw * sign < near_raw * sign:
+        out.value_near = 0.0
+        i = best
+    if sign > 0:
+        out.value_near += bid_value(side, &i, near_raw)
+        out.value_far = out.value_near + bid_value(side, &i, far_raw)
+    else:
+        out.value_near += ask_value(side, &i, near_raw)
+        out.value_far = out.value_near + ask_value(side, &i, far_raw)
 
 
 cdef inline double order_flow(FeatureState *s, int64_t bid_raw, int64_t bid_qty_raw, int64_t ask_raw,
@@ -215,7 +214,7 @@ cdef inline double order_flow(FeatureState *s, int64_t bid_raw, int64_t bid_qty_
     return flow
 
 
-cdef uint64_t top_changed(FeatureState *s, int64_t bid_raw, int64_t bid_qty_raw, int64_t ask_raw, int64_t ask_qty_raw,
+cdef inline uint64_t top_changed(FeatureState *s, int64_t bid_raw, int64_t bid_qty_raw, int64_t ask_raw, int64_t ask_qty_raw,
                           int64_t now_ns, double *row) noexcept nogil:
     """Write the order-flow features against the previous top, keep the new one. Returns their valid bits."""
     cdef double touch = <double>bid_qty_raw + <double>ask_qty_raw
@@ -249,7 +248,7 @@ cdef uint64_t top_changed(FeatureState *s, int64_t bid_raw, int64_t bid_qty_raw,
     return bits
 
 
-cdef uint64_t tape_features(FeatureState *s, double touch, int64_t now_ns, double *row) noexcept nogil:
+cdef inline uint64_t tape_features(FeatureState *s, double touch, int64_t now_ns, double *row) noexcept nogil:
     """Write the features of the tape; touch is the quantity at the best prices in raw units. Returns their bits."""
     cdef uint64_t bits = 0
     cdef int64_t age_ns = now_ns - s.tape_since_ns
@@ -298,8 +297,8 @@ cdef void on_book(FeatureState *state, const BookSide *bids, const BookSide *ask
     row[<int>Feature.DEPTH_ASK_10BPS] = a.value_near * value_unit
     row[<int>Feature.DEPTH_BID_25BPS] = b.value_far * value_unit
     row[<int>Feature.DEPTH_ASK_25BPS] = a.value_far * value_unit
-    row[<int>Feature.SLOPE_BID] = b.value_10 * value_unit / (b.distance_10 / mid_raw * BPS)
-    row[<int>Feature.SLOPE_ASK] = a.value_10 * value_unit / (a.distance_10 / mid_raw * BPS)
+    row[<int>Feature.SLOPE_BID] = b.value_10 * value_unit * mid_raw / (b.distance_10 * BPS)
+    row[<int>Feature.SLOPE_ASK] = a.value_10 * value_unit * mid_raw / (a.distance_10 * BPS)
     bits = BOOK_MASK
     bits &= ~(<uint64_t>1 << Feature.OFI_LAST | <uint64_t>1 << Feature.OFI_1S | <uint64_t>1 << Feature.OFI_10S)
     bits &= ~(<uint64_t>1 << Feature.FLOW_10S | <uint64_t>1 << Feature.FLOW_60S

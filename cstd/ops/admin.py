@@ -135,18 +135,19 @@ class AdminServer:
             view: answers the read verbs.
             submit: takes {"verb", "args", "uid", "gid", "pid"}, returns (or awaits) what to tell the sender; raises a
                 CstdError to refuse.
-            audit: is told of every command and every refused connection, for the audit log.
+            audit: is told of every command and every refused connection, for the audit log: a dict with "what" and
+                who and which, whose keys are safe as keyword arguments of a logger.
         """
         self.path = Path(path)
         self._view = view
         self._submit = submit
-        self._audit = audit or (lambda _event: None)
+        self._audit = audit or (lambda _entry: None)
         self._server: asyncio.AbstractServer | None = None
         self._inode = (0, 0)
         self._socket_gid = -1
         self._tasks: set[asyncio.Task[None]] = set()
         self.counts = {"admin_requests": 0, "admin_errors": 0, "admin_denied": 0, "admin_limited": 0,
-                       "admin_dropped": 0}
+                       "admin_dropped": 0, "admin_faults": 0}
 
     async def start(self) -> None:
         """Bind and serve.
@@ -189,7 +190,7 @@ class AdminServer:
             await self._serve(reader, writer, peer)
         except OperatorError as error:
             self.counts["admin_denied"] += 1
-            self._audit({"event": "admin connection refused", "message": error.message})
+            self._audit({"what": "connection refused", "message": error.message})
             await self._send(writer, {"id": None, "ok": False, "error": error.to_json()})
         except (TimeoutError, ConnectionError, asyncio.CancelledError):
             # Idle, slow, gone, or the daemon stops: in each case the connection ends and nothing else happens.
@@ -235,6 +236,12 @@ class AdminServer:
             return {"id": id_, "ok": False, "error": {
                 "error": "timeout", "message": f"the engine did not answer within {SUBMIT_TIMEOUT_S:g} s",
                 "retryable": False, "suggestion": "look at `cstd status`: the command may still be applied"}}
+        except Exception as error:  # noqa: BLE001 -- a fault of the view ends this answer, not the trading process
+            self.counts["admin_faults"] += 1
+            self._audit({"what": "fault", "message": f"{type(error).__name__}: {error}"})
+            return {"id": id_, "ok": False, "error": {
+                "error": "internal", "message": f"{type(error).__name__}: {error}", "retryable": False,
+                "suggestion": "this is a defect of cstd: see the log"}}
         return {"id": id_, "ok": True, "data": data}
 
     def _pay(self, verb: str, requests: TokenBucket, mutations: TokenBucket) -> None:
@@ -246,7 +253,7 @@ class AdminServer:
 
     async def _mutate(self, verb: str, args: JsonDict, peer: Peer) -> JsonDict:
         command = {"verb": verb, "args": args, "uid": peer.uid, "gid": peer.gid, "pid": peer.pid}
-        self._audit({"event": "admin command", **command})
+        self._audit({"what": "command", **command})
         result = self._submit(command)
         if inspect.isawaitable(result):
             return await asyncio.wait_for(_as_coroutine(result), SUBMIT_TIMEOUT_S)
@@ -281,7 +288,8 @@ class AdminServer:
                  if decision_matches(row, args.get("instrument"), args.get("refused_by"))][:limit]
         if args.get("last"):
             if not found:
-                raise OperatorError("there is no decision yet", suggestion="look at `cstd status` for the state")
+                raise OperatorError("no such decision is kept in memory" if filtered else "there is no decision yet",
+                                    suggestion="look at `cstd status` for the state, at `cstd gates` for the counts")
             return found[0]
         return found
 
@@ -303,8 +311,8 @@ def decision_matches(decision: Mapping[str, Any], instrument: str | None, refuse
     wanted = refused_by.strip().lower().replace("-", "_").replace(" ", "_")
     names = {str(first).lower()}
     for gate in decision.get("gates", ()):
-        if first is not None and first in (gate.get("gate"), gate.get("name")):
-            names |= {str(gate.get("gate")), str(gate.get("name")).lower().replace(" ", "_")}
+        if first is not None and first in (gate.get("code"), gate.get("name")):
+            names |= {str(gate.get("code")), str(gate.get("name")).lower().replace(" ", "_")}
     return first not in (None, 0, "") and wanted in names
 
 

@@ -182,8 +182,9 @@ def _why_args(args: argparse.Namespace) -> JsonDict:
     if "id" in wanted:
         if len(wanted) > 1:
             raise UsageError("an id stands alone: leave out --last, --instrument and --refused-by")
-        wanted["id"] = str(wanted["id"])
-    return wanted
+        return {"id": str(wanted["id"])}
+    # Of an instrument, or of a gate: the latest one.
+    return {**wanted, "last": True}
 
 
 def _clear_kill(client: AdminClient, args: argparse.Namespace) -> Any:

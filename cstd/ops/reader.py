@@ -271,7 +271,8 @@ def build_app(sight: Sight) -> web.Application:
 
 async def close_websockets(app: web.Application) -> None:
     """Close every page's socket, so that a stop does not wait for them."""
-    await asyncio.gather(*(socket_.close(code=1001) for socket_ in list(app[WEBSOCKETS])), return_exceptions=True)
+    sockets: set[Any] = app[WEBSOCKETS]
+    await asyncio.gather(*(socket_.close(code=1001) for socket_ in list(sockets)), return_exceptions=True)
 
 
 def parse_address(text: str) -> tuple[str, int]:

@@ -115,7 +115,7 @@ class FakeView:
             value, limit = VALUES[code]
             if code == failing:
                 value = limit * 1.4
-            gates.append({"gate": code, "group": group, "name": gate, "key": key, "unit": unit, "value": value,
+            gates.append({"code": code, "group": group, "name": gate, "key": key, "unit": unit, "value": value,
                           "limit": limit, "margin": round(limit - value, 4), "passed": code != failing,
                           "recorded": exit_ and code in (2, 3), "reason": "over_limit" if code == failing else "passed",
                           "would_pass": f"at most {limit} {unit}" if code == failing else None})
@@ -123,7 +123,7 @@ class FakeView:
             "intent_seq": seq, "event_seq": self.steps * 41, "decided_wall_ns": self.wall_ns, "instrument": name,
             "strategy": "rehearsal", "kind": "exit" if exit_ else "opening", "side": "sell" if exit_ else "buy",
             "episode": seq // 2, "verdict": "refuse" if failing else "approve",
-            "first_failing": next((g["name"] for g in gates if g["gate"] == failing), None),
+            "first_failing": next((g["name"] for g in gates if g["code"] == failing), None),
             "qty_requested": qty, "qty_final": "0" if failing else qty, "counterfactual_qty": qty,
             "price": format_raw(price_raw, precision), "bid": format_raw(price_raw, precision),
             "ask": format_raw(price_raw + 1, precision), "level": self.level, "shadow": False,

@@ -121,7 +121,7 @@ def test_commands_carry_who_sent_them(served: tuple[Path, FakeDaemon, AdminServe
     expected = {"verb": "pause", "args": {"reason": "lunch"}, "uid": os.getuid(), "gid": os.getgid(),
                 "pid": os.getpid()}
     assert daemon.commands == [expected]
-    assert daemon.audits == [{"event": "admin command", **expected}]
+    assert daemon.audits == [{"what": "command", **expected}]
 
 
 def test_a_refusal_of_the_daemon_reaches_the_sender(served: tuple[Path, FakeDaemon, AdminServer]) -> None:
@@ -132,6 +132,19 @@ def test_a_refusal_of_the_daemon_reaches_the_sender(served: tuple[Path, FakeDaem
         with pytest.raises(DaemonError, match="latched") as refused:
             client.request("resume")
     assert refused.value.suggestion == "cstd kill --clear"
+
+
+def test_a_fault_of_the_view_ends_one_answer_alone(served: tuple[Path, FakeDaemon, AdminServer]) -> None:
+    """A view that fails is reported as ours, counted and audited; the connection and other verbs go on."""
+    path, daemon, server = served
+    daemon.view.failing = {"instruments"}
+    with AdminClient(path) as client:
+        with pytest.raises(DaemonError, match="instruments is told to fail") as fault:
+            client.request("instruments")
+        assert fault.value.category == "internal"
+        assert client.request("status")["ready"]
+    assert server.counts["admin_faults"] == 1
+    assert daemon.audits == [{"what": "fault", "message": "RuntimeError: instruments is told to fail"}]
 
 
 def test_an_awaitable_answer_is_awaited_and_bounded(tmp_path: Path, view: FakeView,
@@ -219,7 +232,7 @@ def test_another_user_is_refused_by_the_server_too(tmp_path: Path, view: FakeVie
         done = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True)
         assert "uid 65534 may not use the admin socket" in done.stdout
         assert server.counts["admin_denied"] == 1
-        assert daemon.audits[0]["event"] == "admin connection refused"
+        assert daemon.audits[0]["what"] == "connection refused"
 
 
 def test_a_line_that_is_too_long_ends_the_connection(served: tuple[Path, FakeDaemon, AdminServer]) -> None:

@@ -101,11 +101,15 @@ def test_a_terminal_gets_a_rich_table(daemon: FakeDaemon, tmp_path: Path, monkey
 
 def test_why_asks_for_what_was_named(daemon: FakeDaemon, tmp_path: Path, view: FakeView,
                                      capsys: pytest.CaptureFixture[str]) -> None:
-    """--last gives one decision, --refused-by a list, nothing named is a usage error."""
+    """--last gives the latest decision, --instrument and --refused-by the latest such; nothing named is an error."""
     assert run(tmp_path, "why", last=True) == 0
     assert json.loads(capsys.readouterr().out)["intent_seq"] == view.decision_rows[0]["intent_seq"]
     assert run(tmp_path, "why", refused_by="position_size") == 0
-    assert {row["first_failing"] for row in json.loads(capsys.readouterr().out)} == {"position_size"}
+    assert json.loads(capsys.readouterr().out)["first_failing"] == "position_size"
+    assert run(tmp_path, "why", instrument="BTC/USD") == 0
+    assert json.loads(capsys.readouterr().out)["instrument"] == "BTC/USD"
+    assert run(tmp_path, "why", instrument="DOGE/USD") == 1
+    assert "no such decision" in capsys.readouterr().err
     assert run(tmp_path, "why", id="1", last=True) == 2
     assert run(tmp_path, "why") == 2
 

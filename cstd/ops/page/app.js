@@ -425,7 +425,7 @@ function decisionRow(decision) {
 function firstFailing(decision) {
   const first = decision.first_failing;
   if (!first) return null;
-  return (decision.gates ?? []).find((gate) => gate.name === first || gate.gate === first) ?? { name: first };
+  return (decision.gates ?? []).find((gate) => gate.name === first || gate.code === first) ?? { name: first };
 }
 
 function moveChoice(step) {

@@ -42,7 +42,6 @@ __all__ = [
 Level: TypeAlias = tuple[Decimal, Decimal]
 NAMES_MAX = 16  # a Malformed names the instruments it touches, up to this many
 
-
 class Malformed(msgspec.Struct, frozen=True):
     """A frame that cannot be read; `channel` and `names` say what it would have touched, where that much is known."""
 

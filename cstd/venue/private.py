@@ -158,6 +158,9 @@ class PrivateMachine:
     def on_up(self, now_ns: int) -> None:
         """Begin on a fresh connection with a fresh token; a switch that should be armed is armed first."""
         self.out.clear()
+        # Also without an `on_down` before it: nothing of an older connection holds on this one.
+        self._table.down()
+        self._sequences = dict.fromkeys(_CHANNELS)
         self.up = True
         self.want_close = None
         self._liveness.start(now_ns)

@@ -95,6 +95,8 @@ class PublicMachine:
     def on_up(self, now_ns: int) -> None:
         """Begin on a fresh connection: reference data first."""
         self.out.clear()
+        # Also without an `on_down` before it: nothing of an older connection holds on this one.
+        self._table.down()
         self.up = True
         self.want_close = None
         self._listed = False

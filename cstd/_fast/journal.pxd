@@ -10,6 +10,7 @@ cdef extern from "journal_writer.h" nogil:
         uint64_t full_count
         uint64_t oversize_count
         uint64_t payload_max
+        uint64_t head_at_open
         uint64_t written
         uint64_t synced
         uint64_t synced_seq

@@ -177,7 +177,7 @@ cdef class Journal:
         self._check_open()
         cdef cstd_journal *j = self._journal
         return {
-            "records": j.records, "bytes": j.head, "file_bytes": j.file_bytes, "blocks": j.blocks,
+            "records": j.records, "bytes": j.head - j.head_at_open, "file_bytes": j.file_bytes, "blocks": j.blocks,
             "segments": j.segments, "syncs": j.syncs, "sync_ns_max": j.sync_ns_max,
             "full_count": j.full_count, "oversize_count": j.oversize_count,
             "ring_bytes": j.capacity, "pending_bytes": j.head - j.synced,

@@ -39,6 +39,7 @@ def test_sequence_goes_on_over_restarts(tmp_path: Path) -> None:
     for start in range(5):
         with opened(tmp_path) as journal:
             assert journal.seq == start * 10
+            assert (journal.stats()["records"], journal.stats()["bytes"]) == (0, 0)
             assert journal.recovery == {"records_recovered": 0, "bytes_cut": 0, "reason": ""}
             for _ in range(10):
                 journal.append_py(1, 0, 0, 0, b"event")

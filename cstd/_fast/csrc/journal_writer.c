@@ -483,7 +483,7 @@ static void take_start(cstd_journal *j, const cstd_journal_start *start) {
     j->next_seq = start->next_seq;
     j->unwritten_seq = start->unwritten_seq;
     j->synced_seq = start->unwritten_seq - 1;
-    j->head = start->ring_head;
+    j->head = j->head_at_open = start->ring_head;
     j->written = j->synced = j->synced_seen = start->ring_written;
     j->segment = start->segment;
     j->segment_offset = start->segment_offset;

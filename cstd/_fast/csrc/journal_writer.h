@@ -130,6 +130,7 @@ typedef struct {
     uint64_t full_count;
     uint64_t oversize_count;
     uint64_t payload_max;
+    uint64_t head_at_open;
     /* writer; read by others with atomic loads only */
     uint8_t gap[64];
     uint64_t written;

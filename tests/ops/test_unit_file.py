@@ -53,3 +53,11 @@ def test_a_wrong_configuration_is_not_retried() -> None:
     assert f"RestartPreventExitStatus={EXIT_CONFIG}\n" in text
     assert "Type=notify\n" in text
     assert "RuntimeDirectoryPreserve=restart\n" in text
+
+
+def test_segments_go_to_disk_and_the_ring_to_memory() -> None:
+    """The run directory is the runtime directory, and its journal is a link into the state directory."""
+    text = UNIT.read_text()
+    assert "Environment=CSTD__RUN__DIR=/run/cstd\n" in text
+    assert "ExecStartPre=/bin/ln -sfn %S/cstd/journal %t/cstd/journal\n" in text
+    assert "ProcSubset=pid\n" not in text.replace("# Not ProcSubset=pid", "")

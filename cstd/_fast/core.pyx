@@ -251,6 +251,24 @@ cdef class Core(FastEngine):
         """Monotonic time of a link's last frame, 0 before the first."""
         return self.link_frame_ns[link & 3]
 
+    def volume_hour(self, int number):
+        """Traded value of the last 60 minutes in 10**-8 account currency, None while history does not cover them."""
+        cdef InstrumentSlot slot = self.slots[number]
+        if not slot.bars.hour_ready(self.wall_ns):
+            return None
+        return slot.bars.value_hour_acct_raw(self.wall_ns)
+
+    def exposure(self):
+        """Positions plus live openings at full size, 10**-8 account currency."""
+        cdef int i
+        cdef int64_t total = self.positions_acct_raw
+        cdef OrderRow *row
+        for i in range(self.orders.live_count):
+            row = &self.orders.rows[self.orders.live[i]]
+            if row.kind == OPENING:
+                total += self._value_acct(self.slots[row.instrument], row.price_raw, self.orders.leaves(row))
+        return total
+
     def count_malformed(self):
         """Count a frame that is no valid message."""
         self.counters[COUNT_MALFORMED] += 1

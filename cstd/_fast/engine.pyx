@@ -98,6 +98,9 @@ cdef class FastEngine(Gateway):
             scanned = cycles()
             self.hist.observe(STAGE_SCAN, start, scanned)
         slot = <InstrumentSlot>PyList_GET_ITEM(self.slots, self.scanner.out.instrument)
+        if not slot.configured:
+            # Digits mean nothing without a precision; the tolerant path refuses, or infers it in a recording.
+            return self._slow(link, data, n)
         slot.data_mono_ns = mono_ns
         slot.frames += 1
         if status == SCAN_BOOK:
@@ -126,9 +129,7 @@ cdef class FastEngine(Gateway):
         cdef bint sampled = (self.counters[COUNT_FRAMES] & SAMPLE_MASK) == 0
         if sampled:
             before = cycles()
-        if not slot.configured:
-            fault = book.set_fault(FAULT_PRECISION_UNKNOWN)
-        elif self.scanner.out.excess_digits:
+        if self.scanner.out.excess_digits:
             fault = book.set_fault(FAULT_EXCESS_DIGITS)
         else:
             fault = book.apply(
@@ -193,7 +194,7 @@ cdef class FastEngine(Gateway):
         cdef int closed = 0
         cdef WireTrade *trade
         cdef TapeRow *kept
-        if not slot.configured or self.scanner.out.excess_digits:
+        if self.scanner.out.excess_digits:
             self.counters[COUNT_MALFORMED] += 1
             return
         for i in range(self.scanner.out.n_trades):

@@ -90,6 +90,7 @@ cdef class Gateway(FrameSink):
     cdef int64_t refused_by[GATE_CODES]
     cdef int64_t failed_by[GATE_CODES]
     cdef char frame[FRAME_MAX]
+    cdef uint64_t encoded_cycles        # when the last order frame was finished; telemetry
 
     cdef void _intend(self, InstrumentSlot slot, const Wish *wish) noexcept
     cdef int _exit_terms(self, InstrumentSlot slot, const Wish *wish, GateInput *input) noexcept

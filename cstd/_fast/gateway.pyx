@@ -344,7 +344,8 @@ cdef class Gateway(FrameSink):
         terms.req_id = order.req_id
         terms.cl_ord_id = order.cl_ord_id
         n = encode_add(self.frame, &slot.wire, &terms, &token_at)
-        self.hist.observe(STAGE_ORDER, slot.touched_cycles, cycles())
+        self.encoded_cycles = cycles()
+        self.hist.observe(STAGE_ORDER, slot.touched_cycles, self.encoded_cycles)
         self.counters[COUNT_ORDERS] += 1
         self._out(ACTION_ADD, n, token_at)
         self.orders.move(row.order_slot, ON_SEND, self.mono_ns)

@@ -120,8 +120,8 @@ def _is_struct(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
 
 
-def bind(layers: Layers) -> Config:
-    """Return the configuration of the merged layers.
+def bind(layers: Layers, *, related: bool = True) -> Config:
+    """Return the configuration of the merged layers; `related` also checks the keys against one another.
 
     Raises:
         ConfigError: with every problem of files, keys, values and relations.
@@ -132,7 +132,7 @@ def bind(layers: Layers) -> Config:
         config: Config = binder.struct(Config, layers.table, "")
         problems += binder.problems
         if config is not UNUSABLE:
-            problems += [msgspec.structs.replace(found, file=binder.origin(found.key)) for found in cross_check(config)]
+            problems += [] if not related else [msgspec.structs.replace(found, file=binder.origin(found.key)) for found in cross_check(config)]
             if not problems:
                 return config
     raise config_error(problems)
@@ -167,11 +167,16 @@ def read_layers(paths: Iterable[str], environ: Mapping[str, str]) -> Layers:
 
 
 def from_canonical_json(raw: bytes, assignments: Iterable[str] = ()) -> Config:
-    """Return the configuration that `Config.to_canonical_json` wrote, changed by `section.key=value` assignments."""
+    """Return the configuration that `Config.to_canonical_json` wrote, changed by `section.key=value` assignments.
+
+    Unchanged, it is not checked for relations again: it was when it was loaded, and a recording of pairs in several
+    currencies has a configuration that no file may have.
+    """
+    changes = list(assignments)
     layers = Layers()
     layers.merge(_without_nulls(json.loads(raw)), "journal")
-    layers.add_assignments(assignments)
-    return bind(layers)
+    layers.add_assignments(changes)
+    return bind(layers, related=bool(changes))
 
 
 def _without_nulls(table: Table) -> Table:

@@ -92,6 +92,7 @@ class Engine:
         self._tape_live: set[str] = set()
         self._ledger_seen = 0
         self._first_boot_wall_ns = 0
+        self._ready_wall_ns = 0
 
     # Boot.
 
@@ -137,6 +138,7 @@ class Engine:
         self.tracker.lose_sight()
         for number in range(len(names)):
             self.core.drop_book(number, BookFault.FAULT_LINK_DOWN)
+        self.risk.mark(self._wall_ns)
         self._set_state("reconciling", "booted")
 
     def _check_agents(self, recorded: dict[str, Any]) -> None:
@@ -356,6 +358,10 @@ class Engine:
             self._set_state("halted", reason)
         elif self.stopping:
             self._set_state("stopping", "asked to stop")
+            if not self.core.live_orders():
+                self.private.disarm(self._mono_ns)
+        elif self.risk.halt_reason is not None:
+            self._set_state("halted", self.risk.halt_reason)
         elif self.reconciler.mismatch_rounds >= MISMATCH_ROUNDS_MAX:
             self._set_state("halted", f"balances do not agree: {self.reconciler.differences[-1]}")
         elif self.risk.killed:
@@ -392,6 +398,8 @@ class Engine:
             self.recorder.output_py(EventKind.OUT_STATE, 0, self._mono_ns, self._wall_ns, payload)
         self.state = state
         self.state_reason = reason
+        if state == "ready" and not self._ready_wall_ns:
+            self._ready_wall_ns = self._wall_ns
         self.core.trading_state = {
             "ready": TradingState.TRADING_READY, "paused": TradingState.TRADING_PAUSED,
             "killed": TradingState.TRADING_READY,  # the latch itself refuses, with its own reason
@@ -464,6 +472,14 @@ class Engine:
     def wall_ns(self) -> int:
         """Wall time of the event processed last."""
         return self._wall_ns
+
+    def seconds_since_ready(self) -> float:
+        """Seconds of wall time from the session's first *ready* to the last event, 0.0 before it."""
+        return (self._wall_ns - self._ready_wall_ns) / NS_PER_S if self._ready_wall_ns else 0.0
+
+    def at_rest(self) -> bool:
+        """After a stop was asked for: no order of ours can be open, and the dead man's switch is off."""
+        return self.stopping and not self.core.live_orders() and self.private.deadman.armed_until_ns == 0
 
     def unknown_count(self) -> int:
         """Number of live orders whose fate is unknown."""

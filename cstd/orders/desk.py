@@ -29,6 +29,7 @@ class RiskDesk:
 
     Attributes:
         kill: the kill switch. levels: the latched level. paused: openings are held by an operator.
+        halt_reason: why the process itself stopped openings (a journal that cannot keep up), until an operator resumes.
         kill_shown_empty_ns: how long the venue took to show no order of ours after the kill, None until then.
     """
 
@@ -38,6 +39,7 @@ class RiskDesk:
         self.nav = nav
         self.tracker = tracker
         self.paused = False
+        self.halt_reason: str | None = None
         self.balances: dict[str, Decimal] = {}
         self.quote = ""
         self.kill_shown_empty_ns: int | None = None
@@ -79,8 +81,9 @@ class RiskDesk:
     def on_timer(self, mono_ns: int, wall_ns: int) -> None:
         """Mark, move the levels, follow a kill to its end."""
         self.mark(wall_ns)
-        self.levels.update(self.nav.day_loss_bps, self.nav.drawdown_bps)
-        if self.kill.on_mark(self.nav.day_loss_bps, self.nav.drawdown_bps, mono_ns, self._books_agree()):
+        self.levels.update(self.nav.day_loss_bps, self.nav.drawdown_bps, self.nav.day_loss)
+        if self.kill.on_mark(self.nav.day_loss_bps, self.nav.drawdown_bps, mono_ns, self._books_agree(),
+                             self.nav.day_loss):
             self._begin_kill(mono_ns, hold=False)
         self.kill.on_timer(mono_ns)
         if self.kill.latched:
@@ -130,7 +133,11 @@ class RiskDesk:
                 return {"paused": True, "pulled": self.pull_openings()}
             case "resume":
                 self.paused = False
+                self.halt_reason = None
                 return {"paused": False, "kill": self.kill.latched}
+            case "halt":
+                self.halt_reason = args.get("reason") or "halted"
+                return {"halted": self.halt_reason, "pulled": self.pull_openings()}
             case "kill":
                 self.kill.latch(args.get("reason") or "operator", mono_ns, hold=bool(args.get("hold")))
                 return {"kill": True, "pulled": self._begin_kill(mono_ns, hold=bool(args.get("hold")))}

@@ -140,7 +140,7 @@ def _replay_futures(recording: Recording) -> dict[str, Any]:
             frames += 1
             sequence.take(frame.text)
     took_ns = time.perf_counter_ns() - began_ns
-    report = sequence.report()
+    report = sequence.report
     return {
         "file": str(recording.path), "frames": frames, "book_updates": 0, "checksums_ok": 0, "checksums_bad": 0,
         "sequences_ok": report.sequences_ok, "sequences_bad": report.sequences_bad, "resyncs": 0, "intents": 0,

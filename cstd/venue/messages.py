@@ -452,6 +452,12 @@ def _not_negative(row: Mapping[str, Any], field: str) -> Decimal:
     return value
 
 
+def _trade_id(row: Mapping[str, Any]) -> int:
+    """Return the trade's sequence number, -1 where the dialect has none (v1 recordings)."""
+    number = int_or_none(row, "trade_id")
+    return -1 if number is None else number
+
+
 def _read_trade(document: Mapping[str, Any], snapshot: bool) -> list[Message]:
     trades = tuple(
         Trade(
@@ -459,7 +465,7 @@ def _read_trade(document: Mapping[str, Any], snapshot: bool) -> list[Message]:
             side=required_text(row, "side"),
             price=_not_negative(row, "price"),
             qty=_not_negative(row, "qty"),
-            trade_id=required_int(row, "trade_id"),
+            trade_id=_trade_id(row),
             timestamp_ns=parse_rfc3339_ns(required_text(row, "timestamp")),
             ord_type=text_of(row.get("ord_type")),
         )

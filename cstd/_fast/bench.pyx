@@ -1,0 +1,66 @@
+"""Drive the engine from compiled code and time each frame, for `cstd bench` and the benchmark suite.
+
+The loop is here because two Python calls a frame would cost more than what is measured. Orders that the bench strategy
+sends are closed again between frames, outside the timed part.
+"""
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.list cimport PyList_GET_ITEM
+from libc.stdint cimport int64_t, uint64_t
+
+import numpy as np
+
+from cstd._fast.codes cimport LINK_PUBLIC
+from cstd._fast.core cimport Core
+from cstd._fast.hist cimport cycles
+
+cdef extern from "time.h" nogil:
+    ctypedef long time_t
+    cdef struct timespec:
+        time_t tv_sec
+        long tv_nsec
+    int nanosleep(const timespec *request, timespec *rest)
+
+
+def drive(Core core, list frames, int64_t mono_ns, int64_t wall_ns, int64_t step_ns, long pause_ns=0):
+    """Feed `frames` (bytes), each a read batch of its own, `step_ns` of event time apart.
+
+    Args:
+        core: a booted engine core.
+        pause_ns: real sleep before each frame, so that caches cool as on a quiet market; 0 for none.
+
+    Returns:
+        (to_end, to_order): cycles from handing a frame over to the end of its batch, and to its order bytes; uint64
+        arrays of shape (len(frames),), 0 in to_order where a frame led to no order.
+    """
+    cdef Py_ssize_t i
+    cdef Py_ssize_t n = len(frames)
+    cdef uint64_t start
+    cdef bytes frame
+    cdef timespec pause
+    to_end = np.zeros(n, dtype=np.uint64)
+    to_order = np.zeros(n, dtype=np.uint64)
+    cdef uint64_t[::1] end_view = to_end
+    cdef uint64_t[::1] order_view = to_order
+    pause.tv_sec = 0
+    pause.tv_nsec = pause_ns
+    for i in range(n):
+        frame = <bytes>PyList_GET_ITEM(frames, i)
+        mono_ns += step_ns
+        wall_ns += step_ns
+        if pause_ns:
+            nanosleep(&pause, NULL)
+        core.encoded_cycles = 0
+        start = cycles()
+        core.on_frame(LINK_PUBLIC, PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame), mono_ns, wall_ns)
+        core.end_batch(LINK_PUBLIC, mono_ns, wall_ns)
+        end_view[i] = cycles() - start
+        if core.encoded_cycles:
+            order_view[i] = core.encoded_cycles - start
+            _close_orders(core)
+    return to_end, to_order
+
+
+cdef void _close_orders(Core core) noexcept:
+    """Forget what was sent: there is no venue behind the bench."""
+    while core.orders.live_count:
+        core.orders.release(core.orders.live[0])

@@ -1,0 +1,350 @@
+"""Life of the trading process: start, recovery, the loop, the stop."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import uvloop
+
+from cstd._fast.codes import EventKind, Link
+from cstd._fast.hist import read_cycles
+from cstd._fast.recorder import Recorder
+from cstd.clock import SystemClock
+from cstd.config import Config, Credentials, load, load_credentials, refusals
+from cstd.config.problems import config_error
+from cstd.daemon.children import ReaderChild
+from cstd.daemon.view import LiveView
+from cstd.engine import Engine
+from cstd.engine.boot import boot_payload
+from cstd.engine.replaying import JournalReplay
+from cstd.engine.totals import latency_ns, session_totals
+from cstd.errors import InvariantError, OperatorError
+from cstd.ops.admin import AdminServer
+from cstd.ops.board import PUBLISH_INTERVAL_S, BoardWriter
+from cstd.ops.logs import Logs
+from cstd.ops.notify import ServiceNotifier
+from cstd.signals.agents.loader import load as load_agents
+from cstd.storage.journal import open_journal
+from cstd.storage.journal_reader import records
+from cstd.venue.backoff import AttemptLimiter, ReconnectPolicy
+from cstd.venue.connector import Connector
+from cstd.venue.http import Credentials as ApiKey
+from cstd.venue.http import HttpClient
+from cstd.venue.link import PrivateLink, PublicLink
+from cstd.venue.nonce import NonceFile
+from cstd.venue.rest.lane import RestCall
+
+TIMER_S = 0.1
+STOP_WAIT_S = 8.0
+NS_PER_S = 1_000_000_000
+JOURNAL_DIR = "journal"
+RING_FILE = "journal.ring"
+BOARD_FILE = "board"
+SUMMARY_FILE = "summary.json"
+SOCKET_FILE = "cstd.sock"
+# The board is published in parts, so that no one publish holds the loop for long.
+BOARD_PARTS = 12
+
+
+def run_daemon(args: argparse.Namespace) -> int:
+    """Check the configuration, then run until a signal or until `--for` is over. Returns the exit code."""
+    cfg = load(args.config, os.environ)
+    problems = refusals(cfg, os.environ)
+    if problems:
+        raise config_error(problems)
+    run_dir = Path(args.run_dir or cfg.run.dir).resolve()
+    run_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
+    credentials = load_credentials(cfg.mode, run_dir, os.environ)
+    process = TradingProcess(cfg, run_dir, credentials, for_s=args.for_s)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        code = runner.run(process.main())
+    if args.for_s is not None and process.summary is not None:
+        print(json.dumps(process.summary), flush=True)
+    return code
+
+
+class TradingProcess:
+    """One run of the daemon. `summary` is set when it has stopped."""
+
+    def __init__(self, cfg: Config, run_dir: Path, credentials: Credentials, *, for_s: float | None) -> None:
+        self.cfg = cfg
+        self.run_dir = run_dir
+        self.for_s = for_s
+        self.summary: dict[str, Any] | None = None
+        self.clock = SystemClock()
+        self.logs = Logs(level=cfg.logs.level)
+        self.logs.redactor.register(credentials.api_key, credentials.api_secret)
+        self.log = self.logs.channel("application")
+        for note in credentials.notes:
+            self.log.warning(note)
+        self.notify = ServiceNotifier()
+        self.agents = load_agents()
+        self.journal = open_journal(
+            run_dir / JOURNAL_DIR, run_dir / RING_FILE, ring_bytes=cfg.journal.ring_bytes,
+            segment_bytes=cfg.journal.segment_bytes, sync_interval_ms=cfg.journal.sync_interval_ms)
+        self.recorder = Recorder()
+        self.engine = Engine(self.recorder, self.agents)
+        self.reader = ReaderChild(run_dir / BOARD_FILE, [cfg.status.listen, *cfg.status.extra_listen], self.log)
+        self.board = BoardWriter(run_dir / BOARD_FILE)
+        self.view = LiveView(self.engine, pid=os.getpid(), mono_ns=self.clock.mono_ns, process=self._process_status)
+        self._http = HttpClient(
+            credentials.endpoints.rest, clock=self.clock, credentials=ApiKey(credentials.api_key, credentials.api_secret),
+            nonces=NonceFile(run_dir / "nonce"))
+        self._endpoints = credentials.endpoints
+        self._calls: set[asyncio.Task[None]] = set()
+        self._stop = asyncio.Event()
+        self._signals = 0
+        self._command_id = 0
+        self._last_tick_ns = 0
+        self._loop_lag_ns = 0
+        self._deadline: asyncio.TimerHandle | None = None
+
+    # Start.
+
+    async def main(self) -> int:
+        """Recover, serve, trade, stop. Returns the exit code."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_signal, number)
+        self._recover()
+        self._boot()
+        self._make_links()
+        admin = AdminServer(self._socket_path(), self.view, self._submit, audit=self._audit)
+        await admin.start()
+        self.notify.ready(self.engine.state)
+        self._calibrate()
+        gc.collect()
+        gc.freeze()
+        self.board.publish(self.view)
+        await self.reader.start()
+        self._public.start()
+        self._private.start()
+        timers = [asyncio.create_task(self._ticks()), asyncio.create_task(self._publishes())]
+        try:
+            await self._stop.wait()
+            return await self._shut_down()
+        finally:
+            for task in [*timers, *self._calls]:
+                task.cancel()
+            await admin.close()
+            await self.reader.stop()
+            await self._http.close()
+            self._write_summary()
+            self.board.close()
+            self.journal.close()
+
+    def _recover(self) -> None:
+        """Replay the journal through the engine: the same path after a crash as after a clean stop."""
+        found = self.journal.recovery
+        began_ns = self.clock.mono_ns()
+        self.journal.sync()
+        replay = JournalReplay(self.engine)
+        last = (0, 0)
+        for seq, kind, tag, mono_ns, wall_ns, payload in records(self.run_dir / JOURNAL_DIR):
+            replay.feed(seq, kind, tag, mono_ns, wall_ns, bytes(payload))
+            last = (mono_ns, wall_ns)
+        if replay.difference_count:
+            raise InvariantError("recovery does not reproduce the journal: " + "; ".join(replay.differences))
+        missing = list(replay.missing)
+        self.recorder.captured = None
+        for kind, tag, payload in missing:
+            self.journal.append_py(kind, tag, *last, payload)
+        if self.recorder.seq != self.journal.seq:
+            raise InvariantError(f"recovery ended at record {self.recorder.seq}, the journal at {self.journal.seq}")
+        self.recorder.attach(self.journal)
+        self.log.info("recovered", events=replay.events, outputs=replay.outputs, completed=len(missing),
+                      took_ms=(self.clock.mono_ns() - began_ns) // 1_000_000, journal=found)
+
+    def _boot(self) -> None:
+        """Journal this start and sync it: its epoch goes into every client order id, so it must never come twice."""
+        payload = boot_payload(self.cfg, self.engine.boot_epoch + 1, self.agents)
+        self.engine.core.event(EventKind.EVENT_BOOT, 0, self.clock.mono_ns(), self.clock.wall_ns(), payload)
+        self.journal.sync()
+        if self.engine.core.fault is not None:
+            raise self.engine.core.fault
+        self._flush()
+
+    def _make_links(self) -> None:
+        limiter = AttemptLimiter()
+        seed = self.clock.wall_ns() & 0xFFFFFFFF
+        public = PublicLink(self.engine.core, self._flush)
+        private = PrivateLink(self.engine.core, self._flush)
+        public.on_fault = private.on_fault = self._on_link_fault
+        self.engine.core.set_port(private.port)
+        self._public = Connector(
+            public, self._endpoints.ws_public, policy=ReconnectPolicy(seed, limiter), clock=self.clock,
+            on_up=lambda _link: self._link_event(Link.LINK_PUBLIC, True, ""),
+            on_down=lambda _link, reason: self._link_event(Link.LINK_PUBLIC, False, reason),
+            in_maintenance=lambda: self.engine.public.system == "maintenance")
+        self._private = Connector(
+            private, self._endpoints.ws_private, policy=ReconnectPolicy(seed + 1, limiter), clock=self.clock,
+            on_up=lambda _link: self._link_event(Link.LINK_PRIVATE, True, ""),
+            on_down=lambda _link, reason: self._link_event(Link.LINK_PRIVATE, False, reason),
+            fetch_token=self._http.fetch_token,
+            in_maintenance=lambda: self.engine.private.system == "maintenance")
+        self._connectors = {int(Link.LINK_PUBLIC): self._public, int(Link.LINK_PRIVATE): self._private}
+
+    def _calibrate(self) -> None:
+        """Measure the length of a cycle against the clock, for the histograms alone."""
+        first_cycles, first_ns = read_cycles(), self.clock.mono_ns()
+        while self.clock.mono_ns() - first_ns < 20_000_000:
+            pass
+        elapsed_cycles = read_cycles() - first_cycles
+        self.engine.core.hist.set_scale((self.clock.mono_ns() - first_ns) / max(elapsed_cycles, 1))
+
+    def _socket_path(self) -> Path:
+        return Path(self.cfg.run.socket) if self.cfg.run.socket else self.run_dir / SOCKET_FILE
+
+    # Events in.
+
+    def _link_event(self, link: int, up: bool, reason: str) -> None:
+        payload = msgspec.json.encode({"up": up, "reason": reason})
+        self.engine.core.event(EventKind.EVENT_LINK, int(link), self.clock.mono_ns(), self.clock.wall_ns(), payload)
+        self._flush()
+
+    def _on_link_fault(self, error: Exception) -> None:
+        self.log.error("link fault", error=f"{type(error).__name__}: {error}")
+
+    async def _ticks(self) -> None:
+        """A timer event every 100 ms. A late loop makes a late tick, never two at once."""
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        while True:
+            due += TIMER_S
+            await asyncio.sleep(max(0.0, due - loop.time()))
+            lag_s = loop.time() - due
+            self._loop_lag_ns = max(0, int(lag_s * NS_PER_S))
+            if lag_s > TIMER_S:
+                due = loop.time()
+            self.engine.core.timer(self.clock.mono_ns(), self.clock.wall_ns())
+            self._flush()
+            self._check_journal()
+            if self.engine.core.fault is None:
+                self.notify.watchdog()
+            if self.for_s is not None and self._deadline is None and self.engine.state == "ready":
+                self._deadline = loop.call_later(self.for_s, self._stop.set)
+
+    def _check_journal(self) -> None:
+        """A journal that cannot keep up with the disk stops trading before anything is lost."""
+        stats = self.journal.stats()
+        lag_ms = stats["sync_lag_ns"] // 1_000_000
+        if stats["writer_error"] or lag_ms > self.cfg.journal.sync_lag_ms_max:
+            reason = f"journal: errno {stats['writer_error']}, not on disk for {lag_ms} ms"
+            if self.engine.state != "halted":
+                self._submit({"verb": "halt", "args": {"reason": reason}, "uid": os.getuid(), "pid": os.getpid()})
+
+    async def _publishes(self) -> None:
+        while True:
+            self.board.publish_next(self.view)
+            await asyncio.sleep(PUBLISH_INTERVAL_S / BOARD_PARTS)
+
+    def _submit(self, command: dict[str, Any]) -> dict[str, Any]:
+        """One operator command as a journaled event; returns what the engine answered."""
+        self._command_id += 1
+        payload = msgspec.json.encode({**command, "id": self._command_id})
+        self.engine.core.event(EventKind.EVENT_COMMAND, 0, self.clock.mono_ns(), self.clock.wall_ns(), payload)
+        self._flush()
+        reply = self.engine.replies.pop(self._command_id, None)
+        if reply is None:
+            raise OperatorError("the engine could not take the command", suggestion="see the log and `cstd status`")
+        if "error" in reply:
+            raise OperatorError(reply["message"], suggestion=reply.get("suggestion", ""))
+        return reply
+
+    def _audit(self, entry: dict[str, Any]) -> None:
+        self.logs.channel("audit").info("admin", **entry)
+
+    # What the engine asks for.
+
+    def _flush(self) -> None:
+        """Send what the engine left to be sent."""
+        engine = self.engine
+        engine.core.needs_python = False
+        if engine.outbox:
+            frames, engine.outbox = engine.outbox, []
+            for link, frame in frames:
+                self._connectors[link].send_control(frame)
+        if engine.close_links:
+            closing, engine.close_links = engine.close_links, []
+            for link, reason in closing:
+                self._connectors[link].close(reason)
+        if engine.rest_out:
+            calls, engine.rest_out = engine.rest_out, []
+            for call in calls:
+                self._start_call(call)
+        if engine.notes:
+            notes, engine.notes = engine.notes, []
+            for level, event, fields in notes:
+                getattr(self.log, level)(event, **fields)
+
+    def _start_call(self, call: RestCall) -> None:
+        task = asyncio.get_running_loop().create_task(self._call(call))
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
+
+    async def _call(self, call: RestCall) -> None:
+        reply = await self._http.call(call.request, call.timeout_ns)
+        payload = msgspec.json.encode({
+            "id": call.call_id, "method": call.request.method, "status": reply.status,
+            "body": reply.body.decode("utf-8", "replace"), "error": reply.transport_error,
+        })
+        self.engine.core.event(EventKind.EVENT_REST_REPLY, 0, self.clock.mono_ns(), self.clock.wall_ns(), payload)
+        self._flush()
+
+    # Stop.
+
+    def _on_signal(self, number: int) -> None:
+        self._signals += 1
+        if self._signals > 1:
+            os._exit(128 + number)
+        self._stop.set()
+
+    async def _shut_down(self) -> int:
+        """Pull openings, wait until the venue shows none of ours, disarm, sync."""
+        self.notify.stopping()
+        self.engine.core.event(EventKind.EVENT_STOP, 0, self.clock.mono_ns(), self.clock.wall_ns(), b"{}")
+        self._flush()
+        for _ in range(int(STOP_WAIT_S / TIMER_S)):
+            if self.engine.at_rest():
+                break
+            await asyncio.sleep(TIMER_S)
+        left = [self.engine.core.order(index)["cl_ord_id"] for index in self.engine.core.live_orders()]
+        if left:
+            self.log.warning("stopped with orders that may be open: the dead man's switch stays armed", orders=left)
+        await self._public.stop()
+        await self._private.stop()
+        return 0
+
+    def _write_summary(self) -> None:
+        totals = session_totals(self.engine)
+        self.summary = {
+            "mode": self.cfg.mode, "seconds": round(self.engine.seconds_since_ready(), 3), **totals,
+            "frame_to_order_ns": latency_ns(self.engine, "order"),
+        }
+        path = self.run_dir / SUMMARY_FILE
+        path.with_suffix(".tmp").write_text(json.dumps(self.summary) + "\n", encoding="utf-8")
+        path.with_suffix(".tmp").replace(path)
+
+    # What only the process knows.
+
+    def _process_status(self) -> dict[str, Any]:
+        stats = self.journal.stats()
+        return {
+            "journal": {"seq": stats["seq"], "synced_seq": stats["synced_seq"],
+                        "lag_ms": stats["sync_lag_ns"] / 1_000_000, "bytes": stats["file_bytes"],
+                        "error": os.strerror(stats["writer_error"]) if stats["writer_error"] else None},
+            "children": {"reader": self.reader.alive},
+            "reconnects": {"public": max(0, self._public.attempt_count - 1),
+                           "private": max(0, self._private.attempt_count - 1)},
+            "loop_lag_ns": self._loop_lag_ns,
+        }
+

@@ -1,0 +1,187 @@
+"""`cstd bench`: the hot path on this host, in nanoseconds, on authentic frames.
+
+Hot: every frame of a recording leads to an intent (the bench strategy), judged by all fifteen gates under wide limits and
+encoded with a new client order id. Decision: the same without a wish. Paced: with a sleep before each frame, so that the
+caches cool. Without a recording named, the BTC depth-25 one of $CSTD_DATA is used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cstd._fast.bench import drive
+from cstd._fast.hist import STAGES, quantile_ns, read_cycles
+from cstd.clock import SystemClock
+from cstd.decision.limits import limits_row
+from cstd.engine import Engine
+from cstd.errors import OperatorError, UsageError
+from cstd.research.replay import start_recording
+from cstd.signals.agents.loader import LoadedAgents
+from cstd.signals.agents.loader import load as load_agents
+
+DEFAULT_RECORDING = "recordings/kraken-v2-btcusd-d25-20260802.jsonl.zst"
+STEP_NS = 10_000_000  # event time between frames: far from every age limit
+PACED_FRAMES = 2_000
+PACED_PAUSE_NS = 1_000_000
+WARM_ROUNDS = 3
+ROUNDS = 30
+HOUR_MINUTES = 60
+NS_PER_MIN = 60_000_000_000
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run the verb; prints a table or one JSON object."""
+    paths = [Path(name) for name in args.recording or [_default_recording()]]
+    result = measure(paths, load_agents())
+    if args.o == "json":
+        print(json.dumps(result))
+        return 0
+    for name in ("order", "decision", "paced"):
+        row = result if name == "order" else result[name]
+        print(f"{name:10} p50 {row['p50_ns']:>8,} ns   p99 {row['p99_ns']:>8,} ns   p99.9 {row['p999_ns']:>8,} ns   n {row['n']:,}")
+    for name, row in result["stages"].items():
+        print(f"  {name:8} p50 {row['p50_ns']:>8,} ns   p99 {row['p99_ns']:>8,} ns")
+    print(f"{result['frames_per_s']:,} frames/s with an order on every frame; {result['host']['machine']}", file=sys.stderr)
+    return 0
+
+
+def _default_recording() -> str:
+    data = os.environ.get("CSTD_DATA")
+    if not data:
+        raise UsageError("no recording is named and CSTD_DATA is not set", suggestion="cstd bench --recording FILE")
+    return str(Path(data) / DEFAULT_RECORDING)
+
+
+def measure(paths: list[Path], agents: LoadedAgents | None, rounds: int = ROUNDS) -> dict[str, Any]:
+    """Measure on one or more recordings; returns the object that `-o json` prints."""
+    ns_per_cycle = cycle_length_ns()
+    runs = [_Bench(path, agents, ns_per_cycle) for path in paths]
+    orders = np.concatenate([run.orders(rounds) for run in runs])
+    stages = _stages(runs[0])
+    busy_ns = sum(run.busy_ns for run in runs)
+    decisions = np.concatenate([run.decisions(rounds) for run in runs])
+    paced = np.concatenate([run.paced() for run in runs])
+    return {
+        **_quantiles(orders), "decision": _quantiles(decisions), "paced": _quantiles(paced), "stages": stages,
+        "frames_per_s": int(len(orders) * 1_000_000_000 // max(busy_ns, 1)),
+        "recordings": [path.name for path in paths],
+        "host": {"machine": _machine(), "python": platform.python_version()},
+    }
+
+
+class _Bench:
+    """One recording: its frames, and an engine each for the bench strategy and for no wishes."""
+
+    def __init__(self, path: Path, agents: LoadedAgents | None, ns_per_cycle: float) -> None:
+        self._ns_per_cycle = ns_per_cycle
+        self.engine, frames = start_recording(path, agents, strategy="bench")
+        self.idle, _ = start_recording(path, agents, strategy="none")
+        self._at_ns = frames[0][0]
+        self._frames = [text for _, text in frames]
+        self.busy_ns = 0
+        for engine in (self.engine, self.idle):
+            engine.core.hist.set_scale(ns_per_cycle)
+            # The first round makes precisions and books known; then limits are opened wide.
+            self._drive(engine, self._frames)
+            _open_limits(engine)
+        _load_hour(self.engine, self._at_ns)
+
+    def _drive(self, engine: Engine, frames: list[bytes], pause_ns: int = 0) -> tuple[Any, Any]:
+        result = drive(engine.core, frames, self._at_ns, self._at_ns, STEP_NS, pause_ns)
+        self._at_ns += STEP_NS * len(frames)
+        if engine.core.fault is not None:
+            raise OperatorError(f"the engine failed under the bench: {engine.core.fault}")
+        return result
+
+    def orders(self, rounds: int) -> Any:
+        """ns from frame to order bytes, for every frame that led to one."""
+        for _ in range(WARM_ROUNDS):
+            self._drive(self.engine, self._frames)
+        self.engine.core.hist.reset()
+        samples = []
+        for _ in range(rounds):
+            to_end, to_order = self._drive(self.engine, self._frames)
+            samples.append(to_order[to_order > 0])
+            self.busy_ns += int(to_end.sum() * self._ns_per_cycle)
+        found = np.concatenate(samples) * self._ns_per_cycle
+        if len(found) < len(self._frames) * rounds // 2:
+            raise OperatorError("fewer than half of the frames led to an order: this is not the path to measure")
+        return found
+
+    def decisions(self, rounds: int) -> Any:
+        """ns from frame to the end of its decision pass, without a wish."""
+        for _ in range(WARM_ROUNDS):
+            self._drive(self.idle, self._frames)
+        return np.concatenate([self._drive(self.idle, self._frames)[0] for _ in range(rounds)]) * self._ns_per_cycle
+
+    def paced(self) -> Any:
+        """ns from frame to order bytes with a sleep of a millisecond before each frame."""
+        _, to_order = self._drive(self.engine, self._frames[:PACED_FRAMES], PACED_PAUSE_NS)
+        return to_order[to_order > 0] * self._ns_per_cycle
+
+
+def _open_limits(engine: Engine) -> None:
+    """Limits so wide that no gate refuses; every gate is evaluated all the same."""
+    if engine.cfg is None:
+        raise OperatorError("the engine has not booted")
+    for number, name in enumerate(engine.names):
+        wide = limits_row(engine.cfg, name).copy()
+        for field in ("parents_instrument_hour_max", "parents_minute_max", "turnover_day_max_bps", "spread_max_mbps",
+                      "exit_cost_max_mbps", "price_band_mbps", "evidence_age_max_ns", "silent_max_ns",
+                      "losing_round_trips_max"):
+            wide[field] = 1 << 40
+        for field in ("depth_min_acct_raw", "volume_hour_min_acct_raw"):
+            wide[field] = 0
+        engine.core.set_limits(number, wide)
+
+
+def _load_hour(engine: Engine, at_ns: int) -> None:
+    """An hour of bars at the book's own price: a recording of a minute has no history, and the volume gate asks for it."""
+    for number in range(len(engine.names)):
+        slot = engine.core.slots[number]
+        bid_raw = slot.book.levels(1, 1)[0][0]
+        last_min = at_ns // NS_PER_MIN
+        for minute in range(last_min - HOUR_MINUTES - 1, last_min):
+            engine.core.load_bar(number, 0, False, minute * NS_PER_MIN, bid_raw, bid_raw, bid_raw, bid_raw,
+                                 slot.qty_scale, 10**15, 1, 0)
+        engine.core.tape_begins(number, last_min * NS_PER_MIN)
+
+
+def _stages(run: _Bench) -> dict[str, dict[str, int]]:
+    hist = run.engine.core.hist
+    rows = {}
+    for index, name in enumerate(STAGES):
+        counts = hist.stage(index)
+        if counts.sum():
+            rows[name] = {"n": int(counts.sum()), "p50_ns": quantile_ns(counts, 0.5), "p99_ns": quantile_ns(counts, 0.99)}
+    return rows
+
+
+def _quantiles(samples: Any) -> dict[str, int]:
+    p50, p99, p999 = (int(value) for value in np.quantile(samples, (0.5, 0.99, 0.999)))
+    return {"n": len(samples), "p50_ns": p50, "p99_ns": p99, "p999_ns": p999}
+
+
+def cycle_length_ns() -> float:
+    """Length of a cycle of the counter, measured over 50 ms."""
+    clock = SystemClock()
+    first_cycles, first_ns = read_cycles(), clock.mono_ns()
+    while clock.mono_ns() - first_ns < 50_000_000:
+        pass
+    return (clock.mono_ns() - first_ns) / (read_cycles() - first_cycles)
+
+
+def _machine() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return platform.machine()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())

@@ -10,7 +10,7 @@ from cstd.practice.matching import BUY, Resting
 
 # (30-day volume in USD from which it holds, taker fraction, maker fraction): AssetPairs of July 2026.
 FEE_TIERS = tuple(
-    (volume, Decimal(taker) / 100, Decimal(maker) / 100)
+    (Decimal(volume), Decimal(taker) / 100, Decimal(maker) / 100)
     for volume, taker, maker in (
         (0, "0.40", "0.25"),
         (10_000, "0.35", "0.20"),

@@ -245,9 +245,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--faults", metavar="FILE", help="fault script")
     parser.add_argument("--fault-seed", type=int, metavar="N", help="seed of random faults")
     parser.add_argument("--truth", type=Path, metavar="FILE", help="truth file (default RUN_DIR/truth.json)")
-    parser.add_argument(
-        "--run-dir", type=Path, default=Path(".run/current"), metavar="DIR", help="where practice.json goes"
-    )
+    parser.add_argument("--run-dir", type=Path, default=Path(".run/current"), metavar="DIR", help="where practice.json goes")
     parser.add_argument(
         "--ports", type=_ports, default=(0, 0, 0, 0), metavar="REST,PUB,PRIV,FUT", help="ports, 0 = any free one"
     )

@@ -39,7 +39,7 @@ class Connection:
         self.quiet = False
         self._queue.append(text)
         if len(self._queue) > QUEUE_MAX:
-            print(f"practice: connection {self.number} reads too slowly: closed", file=sys.stderr)
+            sys.stderr.write(f"practice: connection {self.number} reads too slowly: closed\n")
             self.closed = True
             self._queue.clear()
         self._wake.set()

@@ -96,9 +96,7 @@ class Desk:
             limit_raw = rq.price_raw(instrument, request.limit_price)
         elif request.limit_price is not None or request.post_only or request.display_qty is not None:
             raise RefusalError("EGeneral:Invalid arguments")
-        qty_raw = (
-            self._cash_qty_raw(request, market) if request.cash_qty is not None else rq.qty_raw(instrument, request.qty)
-        )
+        qty_raw = self._cash_qty_raw(request, market) if request.cash_qty is not None else rq.qty_raw(instrument, request.qty)
         self._check_lifetime(request, wall_ns)
         self._check_client_id(request)
         order = Order(
@@ -123,10 +121,7 @@ class Desk:
         self._check_money(order, market)
         if sum(1 for o in self.account.open.values() if o.instrument is instrument) >= self.tier.open_orders_max:
             raise RefusalError("EOrder:Orders limit exceeded")
-        if (
-            request.time_in_force == "fok"
-            and market.book.fillable_raw(order.side, limit_raw, qty_raw, own=True) < qty_raw
-        ):
+        if request.time_in_force == "fok" and market.book.fillable_raw(order.side, limit_raw, qty_raw, own=True) < qty_raw:
             order.reason = "FOK order could not be filled"
         order.order_id = self._ids.make("O")
         return order
@@ -469,9 +464,7 @@ class Desk:
     def next_timer_ns(self) -> int | None:
         """Return when `on_timer` has something to do next, or None."""
         times = [self._expiries[0][0]] if self._expiries else []
-        if (
-            self.cancel_after_ns is not None and self.system != "maintenance"
-        ):  # in maintenance it waits for the engine's return
+        if self.cancel_after_ns is not None and self.system != "maintenance":  # in maintenance it waits for the engine's return
             times.append(self.cancel_after_ns)
         return min(times, default=None)
 

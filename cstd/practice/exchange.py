@@ -28,9 +28,7 @@ class Readings:
 
     heartbeat_always: bool = True  # captures: 1 Hz whatever the traffic; docs: only in the absence of other messages
     status_repeats: bool = False  # SDK guide: about once a second; captures: once per connection
-    rate_count_field: str = (
-        "ratecount"  # v1 name, seen on a v2 event by one client; `ratecounter` is the other candidate
-    )
+    rate_count_field: str = "ratecount"  # v1 name, seen on a v2 event by one client; `ratecounter` is the other candidate
     gone_order_is_invalid: bool = False  # SDK: EOrder:Invalid order; captures: EOrder:Unknown order
     events_before_reply: bool = False  # both orders were seen; a client must take either
     sell_fee_in_base: bool = False  # docs name base as a sell's default; accounts see quote
@@ -67,7 +65,7 @@ class Exchange:
         self.markets: dict[str, Market] = {}
         starts = start_raw or {}
         for number, instrument in enumerate(instruments):
-            random = Random(f"{seed} history {instrument.name}")
+            random = Random(f"{seed} history {instrument.name}")  # noqa: S311 - a seeded past is the point
             close_raw = starts.get(instrument.name, instrument.start_raw)
             bars = {}
             if history is not None:

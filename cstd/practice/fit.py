@@ -15,6 +15,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import zstandard
@@ -148,7 +149,7 @@ def summary(seen: Observed) -> dict[str, object]:
     branching, decay = hawkes(seen.times_s)
     total = sum(seen.kinds.values())
     steps = seen.mid_steps_bps
-    flips = sum(1 for a, b in zip(steps, steps[1:], strict=False) if a * b < 0)
+    flips = sum(1 for a, b in pairwise(steps) if a * b < 0)
     return {
         "messages_per_s": round(len(seen.times_s) / span_s, 3),
         "entries_per_message": round(seen.entries / len(seen.times_s), 3),

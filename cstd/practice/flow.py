@@ -38,9 +38,8 @@ PULLED_FRAC = 0.9  # of the quotes the reference moves through: pulled rather th
 FAST_STEPS = 2.5  # how many mean steps the fast part leads away from the anchor before it turns back
 DAILY_VOL_FRAC = 0.003  # of the anchor: a calm day
 HISTORY_VOL_FRAC = 0.02  # of the generated past: an ordinary day
-REACH_FRAC = (
-    0.5  # of takers: those that go as deep as an order of the account, so that one the market left behind still fills
-)
+# Of takers: those that go as deep as an order of the account, so that one the market left behind still fills.
+REACH_FRAC = 0.9
 REACH_BPS = 2.0  # and how far from the best price they look for it: this, or as many ticks as the next line says
 REACH_TICKS = 4
 HEAL_FRAC = 0.6  # chance per event that a spread wider than the one drawn is closed
@@ -109,9 +108,7 @@ def draw(random: Random, quantiles: list[float]) -> float:
 class Flow:
     """The participants of one market. `due_ns` is when `step` wants to be called next."""
 
-    def __init__(
-        self, market: Market, shape: FlowShape, *, seed: int, start_ns: int, rate_per_s: float | None = None
-    ) -> None:
+    def __init__(self, market: Market, shape: FlowShape, *, seed: int, start_ns: int, rate_per_s: float | None = None) -> None:
         self.market = market
         self.shape = shape
         self._random = Random(f"{seed} flow {market.instrument.name}")
@@ -221,7 +218,8 @@ class Flow:
 
     def _seed_book(self) -> None:
         bid_raw, ask_raw = self._quotes()
-        for side, price_raw in ((BUY, bid_raw), (SELL, ask_raw)):
+        for side, best_raw in ((BUY, bid_raw), (SELL, ask_raw)):
+            price_raw = best_raw
             for rank in range(LEVELS_PER_SIDE):
                 if price_raw <= 0:
                     break

@@ -59,9 +59,7 @@ class FuturesServer:
         if feed not in FEEDS:
             connection.send('{"event":"error","message":"Invalid feed"}')
             return
-        if not isinstance(wanted, list) or (
-            feed == "ticker" and (not wanted or any(p not in self.products for p in wanted))
-        ):
+        if not isinstance(wanted, list) or (feed == "ticker" and (not wanted or any(p not in self.products for p in wanted))):
             connection.send('{"event":"error","message":"Invalid product id"}')
             return
         keys = [(feed, product) for product in wanted] if feed == "ticker" else [(feed,)]

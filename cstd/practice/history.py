@@ -106,11 +106,12 @@ def _aggregate(bars: Iterable[Bar], interval_s: int) -> list[Bar]:
 def generate(random: Random, shape: HistoryShape, *, close_raw: int, wall_s: int) -> dict[int, list[Bar]]:
     """Return up to 720 bars per interval (minutes -> bars, oldest first), the last one forming and closing at `close_raw`."""
     result: dict[int, list[Bar]] = {}
-    finer: list[Bar] = []
-    finer_from_s = wall_s
     for interval_min in INTERVALS_MIN:
         interval_s = interval_min * 60
         now_begin_s = wall_s - wall_s % interval_s
+        # The coarsest finer bars that nest in these; weeks do not nest in the 15-day bars, days do.
+        finer = next((result[m] for m in reversed(result) if interval_min % m == 0), [])
+        finer_from_s = finer[0].begin_s if finer else wall_s
         rows = _aggregate(finer, interval_s)
         older: list[Bar] = []
         if rows and finer_from_s > rows[0].begin_s:  # the finer bars start inside this one: make what is missing
@@ -131,9 +132,7 @@ def generate(random: Random, shape: HistoryShape, *, close_raw: int, wall_s: int
             older.append(bar)
             end_raw = bar.open_raw
             begin_s -= interval_s
-        finer = older[::-1] + rows
-        finer_from_s = finer[0].begin_s
-        result[interval_min] = [bar.copy() for bar in finer]
+        result[interval_min] = older[::-1] + rows
     return result
 
 

@@ -44,7 +44,7 @@ class Instrument:
     @property
     def value_scale(self) -> int:
         """Return 10**(price_precision + qty_precision): price_raw * qty_raw divided by this is quote currency."""
-        return 10 ** (self.price_precision + self.qty_precision)
+        return int(10 ** (self.price_precision + self.qty_precision))
 
     def value(self, price_raw: int, qty_raw: int) -> Decimal:
         """Return price times quantity in quote currency, exact."""
@@ -71,12 +71,8 @@ ASSETS = (
 
 # Precisions and minimums: REST AssetPairs of July 2026. `shape`: whose fitted order flow the instrument uses.
 DEFAULTS = (
-    Instrument(
-        "BTC/USD", "BTC", "USD", "XXBTZUSD", "XBTUSD", "XBT/USD", 1, 5, 1, 5_000, Decimal("0.5"), 633_950, "BTC/USD"
-    ),
-    Instrument(
-        "ETH/USD", "ETH", "USD", "XETHZUSD", "ETHUSD", "ETH/USD", 2, 5, 1, 100_000, Decimal("0.5"), 187_740, "ETH/USD"
-    ),
+    Instrument("BTC/USD", "BTC", "USD", "XXBTZUSD", "XBTUSD", "XBT/USD", 1, 5, 1, 5_000, Decimal("0.5"), 633_950, "BTC/USD"),
+    Instrument("ETH/USD", "ETH", "USD", "XETHZUSD", "ETHUSD", "ETH/USD", 2, 5, 1, 100_000, Decimal("0.5"), 187_740, "ETH/USD"),
     Instrument(
         "XRP/USD",
         "XRP",
@@ -92,9 +88,7 @@ DEFAULTS = (
         108_100,
         "XRP/USD",
     ),
-    Instrument(
-        "SOL/USD", "SOL", "USD", "SOLUSD", "SOLUSD", "SOL/USD", 2, 5, 1, 6_000_000, Decimal("0.5"), 7_850, "ETH/USD"
-    ),
+    Instrument("SOL/USD", "SOL", "USD", "SOLUSD", "SOLUSD", "SOL/USD", 2, 5, 1, 6_000_000, Decimal("0.5"), 7_850, "ETH/USD"),
     Instrument(
         "DOGE/USD",
         "DOGE",
@@ -118,7 +112,7 @@ _CONSONANTS = "BCDFGKLMNPRTVZ"
 
 def _generated(number: int) -> tuple[Instrument, Asset]:
     """Return the `number`-th invented instrument (quote USD); the same for the same number, always."""
-    random = Random(f"instrument {number}")
+    random = Random(f"instrument {number}")  # noqa: S311 - the same instrument every time
     code = f"{random.choice(_CONSONANTS)}{random.choice(_VOWELS)}{random.choice(_CONSONANTS)}{number}"
     price_precision = random.choice((2, 3, 4, 5))
     start_raw = random.randint(20_000, 400_000)

@@ -204,9 +204,8 @@ class Book:
 
     def checksum(self) -> int:
         """Return Kraken's CRC32 over the ten best asks, then the ten best bids."""
-        tokens = []
+        tokens: list[str] = []
         for side in (self.asks, self.bids):
             totals = side.totals
-            for price_raw in side.prices(CHECKSUM_LEVELS):
-                tokens.append(f"{price_raw}{totals[price_raw]}")
+            tokens += [f"{price_raw}{totals[price_raw]}" for price_raw in side.prices(CHECKSUM_LEVELS)]
         return crc32("".join(tokens).encode())

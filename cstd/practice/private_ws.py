@@ -12,7 +12,7 @@ from cstd.practice.desk import Event
 from cstd.practice.exchange import Exchange
 from cstd.practice.matching import BUY, SELL
 from cstd.practice.public_ws import CHANNELS as PUBLIC_CHANNELS
-from cstd.practice.requests import AddRequest, AmendRequest, RefusalError
+from cstd.practice.requests import AddRequest, AmendRequest, RefusalError, check_cl_ord_id
 from cstd.practice.wire import dumps, parse_rfc3339_ns, rfc3339_s
 
 WRONG_HOST = "Public market data subscriptions are unavailable on this endpoint. Try ws.kraken.com"
@@ -151,7 +151,7 @@ def parse_add(exchange: Exchange, params: dict[str, object]) -> AddRequest:
     _choice(params, "limit_price_type", "static", ("static", "quote"))
     side = BUY if _choice(params, "side", "", ("buy", "sell")) == "buy" else SELL
     fee_default = "base" if side == SELL and exchange.readings.sell_fee_in_base else "quote"
-    userref = params.get("order_userref")
+    userref, cl_ord_id = params.get("order_userref"), params.get("cl_ord_id")
     if userref is not None and (not isinstance(userref, int) or isinstance(userref, bool) or abs(userref) > 1 << 31):
         raise RefusalError("EGeneral:Invalid arguments:order_userref")
     return AddRequest(
@@ -165,8 +165,8 @@ def parse_add(exchange: Exchange, params: dict[str, object]) -> AddRequest:
         expire_ns=_time_ns(params, "expire_time"),
         post_only=_flag(params, "post_only"),
         display_qty=_number(params, "display_qty"),
-        cl_ord_id=params.get("cl_ord_id"),
-        userref=userref,  # type: ignore[arg-type]
+        cl_ord_id=None if cl_ord_id is None else check_cl_ord_id(cl_ord_id),
+        userref=userref,
         stp=_choice(params, "stp_type", "cancel_newest", ("cancel_newest", "cancel_oldest", "cancel_both")),
         fee_in_base=_choice(params, "fee_preference", fee_default, ("base", "quote")) == "base",
         deadline_ns=_time_ns(params, "deadline"),
@@ -358,9 +358,7 @@ class PrivateServer(SocketServer):
             "side": order.side_word,
             "order_type": order.order_type,
             "order_qty": qty if qty is not None else Decimal(order.qty_raw).scaleb(-instrument.qty_precision),
-            "limit_price": price
-            if price is not None
-            else Decimal(order.limit_raw or 0).scaleb(-instrument.price_precision),
+            "limit_price": price if price is not None else Decimal(order.limit_raw or 0).scaleb(-instrument.price_precision),
             **{
                 k: v
                 for k, v in params.items()
@@ -403,9 +401,7 @@ class PrivateServer(SocketServer):
     def _cancel_all_orders_after(self, envelope: Envelope, params: dict[str, object]) -> None:
         now_ns = self.clock()
         trigger_ns = self.exchange.desk.cancel_all_after(params.get("timeout"), now_ns)
-        self._reply(
-            envelope, {"currentTime": rfc3339_s(now_ns), "triggerTime": rfc3339_s(trigger_ns) if trigger_ns else "0"}
-        )
+        self._reply(envelope, {"currentTime": rfc3339_s(now_ns), "triggerTime": rfc3339_s(trigger_ns) if trigger_ns else "0"})
 
     def _batch_add(self, envelope: Envelope, params: dict[str, object]) -> None:
         """Validation is for the whole batch, the engine's checks are per order."""
@@ -416,7 +412,7 @@ class PrivateServer(SocketServer):
         for row in rows:
             assert isinstance(row, dict), "checked above"
             check_fields("add_order", row, ADD_FIELDS - {"symbol", "deadline", "validate", "token"})
-            shared = {k: params[k] for k in ("symbol", "deadline", "validate") if k in params}
+            shared: dict[str, object] = {k: params[k] for k in ("symbol", "deadline", "validate") if k in params}
             requests.append(parse_add(self.exchange, {**row, **shared}))
         results: list[dict[str, object]] = []
         for request in requests:

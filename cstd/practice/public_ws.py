@@ -47,9 +47,7 @@ class BookWindow:
         self.market = market
         self.depth = depth
         self.connections: set[Connection] = set()
-        self._views: dict[int, dict[int, int]] = {
-            side.sign: self._top(side) for side in (market.book.bids, market.book.asks)
-        }
+        self._views: dict[int, dict[int, int]] = {side.sign: self._top(side) for side in (market.book.bids, market.book.asks)}
 
     def _top(self, side: BookSide) -> dict[int, int]:
         totals = side.totals
@@ -96,7 +94,7 @@ class _MarketFeeds:
     ticker_trades: set[Connection] = field(default_factory=set)
     ticker_bbo: set[Connection] = field(default_factory=set)
     ohlc: dict[int, set[Connection]] = field(default_factory=dict)
-    best: tuple[object, ...] = ()
+    best: tuple[int, ...] = ()
 
 
 class PublicServer(SocketServer):
@@ -129,9 +127,7 @@ class PublicServer(SocketServer):
         if channel == "book" and (params.get("depth", 10) not in DEPTHS or isinstance(params.get("depth"), bool)):
             envelope.error("Subscription depth not supported")
             return
-        if channel == "ohlc" and (
-            params.get("interval", 1) not in INTERVALS_MIN or isinstance(params.get("interval"), bool)
-        ):
+        if channel == "ohlc" and (params.get("interval", 1) not in INTERVALS_MIN or isinstance(params.get("interval"), bool)):
             envelope.error("Subscription ohlc interval not supported")
             return
         if channel == "ticker" and params.get("event_trigger", "trades") not in ("trades", "bbo"):
@@ -297,24 +293,21 @@ class PublicServer(SocketServer):
                     connection.send(text)
 
     @staticmethod
-    def _best(market: Market) -> tuple[object, ...]:
+    def _best(market: Market) -> tuple[int, int, int, int]:
+        """Return (bid, its quantity, ask, its quantity), raw; an empty side is 0, 0."""
         bids, asks = market.book.bids, market.book.asks
-        bid_raw, ask_raw = bids.best_raw(), asks.best_raw()
-        return (
-            bid_raw,
-            bids.totals.get(bid_raw, 0) if bid_raw is not None else 0,
-            ask_raw,
-            asks.totals.get(ask_raw, 0) if ask_raw is not None else 0,
-        )
+        bid_raw, ask_raw = bids.best_raw() or 0, asks.best_raw() or 0
+        return bid_raw, bids.totals.get(bid_raw, 0), ask_raw, asks.totals.get(ask_raw, 0)
 
     # --- texts --------------------------------------------------------------------------------------------------------
 
     @staticmethod
     def _trades_text(market: Market, trades: list[Trade], kind: str) -> str:
         instrument = market.instrument
+        places, qty_places = instrument.price_precision, instrument.qty_precision
         rows = ",".join(
             f'{{"symbol":"{instrument.name}","side":"{"buy" if t.side == BUY else "sell"}",'
-            f'"price":{raw_text(t.price_raw, instrument.price_precision)},"qty":{raw_text(t.qty_raw, instrument.qty_precision)},'
+            f'"price":{raw_text(t.price_raw, places)},"qty":{raw_text(t.qty_raw, qty_places)},'
             f'"ord_type":"{t.ord_type}","trade_id":{t.trade_id},"timestamp":"{rfc3339_us(t.wall_ns)}"}}'
             for t in trades
         )
@@ -345,10 +338,10 @@ class PublicServer(SocketServer):
         vwap_raw = round(day.value / day.qty_raw) if day and day.qty_raw else market.last_raw
         entry = {
             "symbol": instrument.name,
-            "bid": raw_number(int(bid_raw or 0), places),
-            "bid_qty": raw_number(int(bid_qty_raw), qty_places),
-            "ask": raw_number(int(ask_raw or 0), places),
-            "ask_qty": raw_number(int(ask_qty_raw), qty_places),
+            "bid": raw_number(bid_raw, places),
+            "bid_qty": raw_number(bid_qty_raw, qty_places),
+            "ask": raw_number(ask_raw, places),
+            "ask_qty": raw_number(ask_qty_raw, qty_places),
             "last": raw_number(market.last_raw, places),
             "volume": raw_number(day.qty_raw if day else 0, qty_places),
             "vwap": raw_number(vwap_raw, places),

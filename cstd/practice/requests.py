@@ -91,9 +91,7 @@ def price_raw(instrument: Instrument, price: Decimal) -> int:
     raw = decimal_raw(price, instrument.price_precision)
     if raw is None:
         places = instrument.price_precision
-        raise RefusalError(
-            f"EOrder:Invalid price:{instrument.name} price can only be specified up to {places} decimals."
-        )
+        raise RefusalError(f"EOrder:Invalid price:{instrument.name} price can only be specified up to {places} decimals.")
     if raw <= 0:
         raise RefusalError("EGeneral:Invalid arguments:price")
     if raw % instrument.tick_raw:

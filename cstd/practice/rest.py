@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from email.utils import formatdate
+from itertools import pairwise
 from urllib.parse import parse_qsl
 
 from aiohttp import web
@@ -40,7 +41,7 @@ def parse_form(text: str) -> Params:
     for key, value in parse_qsl(text, keep_blank_values=True):
         parts = [key.split("[", 1)[0], *_KEY_PART.findall(key)]
         node = root
-        for part, following in zip(parts, parts[1:], strict=False):
+        for part, following in pairwise(parts):
             child = node.setdefault(part, {})
             if not isinstance(child, dict):
                 raise RefusalError("EGeneral:Invalid arguments")

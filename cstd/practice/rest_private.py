@@ -181,7 +181,7 @@ class PrivateRest(PrivateEndpoints):
                 rates = {tier[0]: tier[column] for tier in FEE_TIERS}
                 row |= {
                     "nextfee": decimal_text(rates[following] * 100, 4),
-                    "nextvolume": decimal_text(Decimal(following), 4),
+                    "nextvolume": decimal_text(following, 4),
                 }
             result[field] = {self.names.pair(name).rest_id: row for name in asked.split(",")}
         return result
@@ -196,13 +196,9 @@ class PrivateRest(PrivateEndpoints):
         price = raw_text(order.limit_raw, i.price_precision) if order.limit_raw is not None else "0"
         volume = raw_text(order.qty_raw, i.qty_precision)
         at = f"limit {price}" if order.limit_raw is not None else "market"
-        misc = [
-            word for word, on in (("partial", 0 < order.filled_raw < order.qty_raw), ("amended", order.amended)) if on
-        ]
+        misc = [word for word, on in (("partial", 0 < order.filled_raw < order.qty_raw), ("amended", order.amended)) if on]
         flags = [
-            word
-            for word, on in (("fcib", order.fee_in_base), ("fciq", not order.fee_in_base), ("post", order.post_only))
-            if on
+            word for word, on in (("fcib", order.fee_in_base), ("fciq", not order.fee_in_base), ("post", order.post_only)) if on
         ]
         row: dict[str, object] = {
             "refid": None,
@@ -272,16 +268,12 @@ class PrivateRest(PrivateEndpoints):
         by = text_of(params, "closetime") or "both"
         rows = []
         for order in self._matching(params, self.exchange.account.orders.values()):
-            times = {"open": (order.created_ns,), "close": (order.closed_ns,)}.get(
-                by, (order.created_ns, order.closed_ns)
-            )
+            times = {"open": (order.created_ns,), "close": (order.closed_ns,)}.get(by, (order.created_ns, order.closed_ns))
             if not order.is_open and any(start_ns < t <= end_ns for t in times):
                 rows.append(order)
         rows.sort(key=lambda o: o.closed_ns, reverse=True)
         page = rows[int_of(params, "ofs", 0) :][:PAGE_ROWS]
-        result: dict[str, object] = {
-            "closed": {o.order_id: self._order_row(o, trades=flag_of(params, "trades")) for o in page}
-        }
+        result: dict[str, object] = {"closed": {o.order_id: self._order_row(o, trades=flag_of(params, "trades")) for o in page}}
         if not flag_of(params, "without_count"):
             result["count"] = len(rows)
         return result
@@ -442,7 +434,7 @@ class PrivateRest(PrivateEndpoints):
             or not all(isinstance(r, dict) for r in rows)
         ):
             raise RefusalError("EGeneral:Invalid arguments:orders")
-        shared = {k: params[k] for k in ("pair", "deadline", "validate") if k in params}
+        shared: Params = {k: params[k] for k in ("pair", "deadline", "validate") if k in params}
         requests = [self._add_request({**row, **shared}) for row in rows]
         results: list[dict[str, object]] = []
         for request in requests:
@@ -503,9 +495,7 @@ class PrivateRest(PrivateEndpoints):
     def _cancel_order(self, params: Params) -> object:
         txid = text_of(params, "txid")
         if txid is not None and not looks_like_order_id(txid):  # a user reference names all orders that carry it
-            orders = [
-                o for o in self.exchange.account.open.values() if o.userref is not None and str(o.userref) == txid
-            ]
+            orders = [o for o in self.exchange.account.open.values() if o.userref is not None and str(o.userref) == txid]
             if not orders:
                 raise RefusalError("EOrder:Invalid order")
         else:

@@ -30,9 +30,7 @@ def nonce() -> int:
 def sign(path: str, nonce_text: str, body: str, secret: str) -> str:
     """Return API-Sign by Kraken's published rule."""
     digest = hashlib.sha256((nonce_text + body).encode()).digest()
-    return base64.b64encode(
-        hmac.new(base64.b64decode(secret), path.encode() + digest, hashlib.sha512).digest()
-    ).decode()
+    return base64.b64encode(hmac.new(base64.b64decode(secret), path.encode() + digest, hashlib.sha512).digest()).decode()
 
 
 class Client:
@@ -54,9 +52,7 @@ class Client:
             assert reply.status == 200
             return json.loads(await reply.text())
 
-    async def private(
-        self, method: str, _json: bool = False, _headers: Message | None = None, **params: object
-    ) -> Message:
+    async def private(self, method: str, _json: bool = False, _headers: Message | None = None, **params: object) -> Message:
         """POST a signed call, form or JSON."""
         path = f"/0/private/{method}"
         fields = {"nonce": str(nonce()), **params}

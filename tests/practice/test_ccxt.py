@@ -18,9 +18,7 @@ def with_ccxt(practice: dict[str, str], scenario: Scenario) -> None:
     """Run a scenario with ccxt's kraken pointed at the practice exchange."""
 
     async def whole() -> None:
-        kraken = ccxt.kraken(
-            {"apiKey": practice["api_key"], "secret": practice["api_secret"], "enableRateLimit": False}
-        )
+        kraken = ccxt.kraken({"apiKey": practice["api_key"], "secret": practice["api_secret"], "enableRateLimit": False})
         kraken.urls["api"] = {
             **kraken.urls["api"],
             "public": practice["rest"],
@@ -41,9 +39,7 @@ def with_ccxt(practice: dict[str, str], scenario: Scenario) -> None:
     run(whole(), timeout_s=40)
 
 
-async def until(
-    get: Callable[[], Awaitable[list[dict[str, Any]]]], wanted: Callable[[dict[str, Any]], bool]
-) -> dict[str, Any]:
+async def until(get: Callable[[], Awaitable[list[dict[str, Any]]]], wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
     """Return the first watched row that is wanted."""
     async with asyncio.timeout(15):
         while True:
@@ -107,12 +103,12 @@ def test_ccxt_reads_its_fills_and_balances(practice: dict[str, str]) -> None:
         order = await kraken.create_order("BTC/USD", "market", "buy", 0.0004)
         fill = (await fills)[-1]
         assert fill["order"] == order["id"]
-        assert fill["amount"] == 0.0004
+        assert 0 < fill["amount"] <= 0.0004  # a market order may meet several levels
         assert fill["fee"]["currency"] == "USD"
         history = await kraken.fetch_my_trades("BTC/USD")
         mine = [t for t in history if t["order"] == order["id"]]
         assert sum(t["amount"] for t in mine) == pytest.approx(0.0004)
-        assert mine[0]["id"] == fill["id"]
+        assert fill["id"] in {t["id"] for t in mine}
         after = (await kraken.fetch_balance())["BTC"]["total"]
         assert after - before == pytest.approx(0.0004, abs=1e-12)
         watched = await kraken.watch_balance()

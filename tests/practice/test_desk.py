@@ -5,9 +5,9 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from practice_world import START_NS, build_exchange
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from practice_world import START_NS, build_exchange
 
 from cstd.practice.exchange import Exchange
 from cstd.practice.matching import BUY, SELL, Resting

@@ -66,9 +66,7 @@ def test_place_amend_cancel(practice: dict[str, str]) -> None:
         new = await socket.execution("new", order_id=order_id)
         assert "symbol" not in new
         assert new["cl_ord_id"] == "t1"
-        amend = await socket.ask(
-            "amend_order", 12, cl_ord_id="t1", order_qty=D("0.0003"), limit_price=price - 1, token=token
-        )
+        amend = await socket.ask("amend_order", 12, cl_ord_id="t1", order_qty=D("0.0003"), limit_price=price - 1, token=token)
         assert amend["result"]["cl_ord_id"] == "t1"
         assert amend["result"]["amend_id"]
         assert (await socket.execution("amended"))["limit_price"] == price - 1
@@ -234,9 +232,7 @@ def test_batches_edit_iceberg_and_market(practice: dict[str, str]) -> None:
         assert len(set(ids)) == 3
         edit = await socket.ask("edit_order", 82, order_id=ids[0], symbol="BTC/USD", limit_price=price - 9, token=token)
         assert edit["result"]["original_order_id"] == ids[0]
-        gone = await socket.ask(
-            "batch_cancel", 83, orders=[ids[1], edit["result"]["order_id"]], cl_ord_id=["b2"], token=token
-        )
+        gone = await socket.ask("batch_cancel", 83, orders=[ids[1], edit["result"]["order_id"]], cl_ord_id=["b2"], token=token)
         assert gone["result"]["count"] == 3
         iceberg = resting(token, price, order_type="iceberg", order_qty=D("0.001"), display_qty=D("0.0002"))
         assert (await socket.ask("add_order", 84, **iceberg))["success"]

@@ -147,9 +147,7 @@ def test_instrument_ticker_ohlc_and_trade_carry_what_a_start_needs(practice: dic
                 message = await socket.until(lambda m: m.get("channel") == "ohlc" and m["type"] == "snapshot")
                 rows = message["data"]
                 assert len(rows) == 720
-                assert all(
-                    r["low"] <= min(r["open"], r["close"]) <= max(r["open"], r["close"]) <= r["high"] for r in rows
-                )
+                assert all(r["low"] <= min(r["open"], r["close"]) <= max(r["open"], r["close"]) <= r["high"] for r in rows)
                 assert abs(rows[-1]["close"] / ticker["last"] - 1) < Decimal("0.01")
                 assert sum(r["volume"] * r["vwap"] for r in rows[-61:]) > 100_000
             update = await socket.until(lambda m: m.get("channel") == "ohlc" and m["type"] == "update")

@@ -47,9 +47,7 @@ def test_authentication_refusals(practice: dict[str, str]) -> None:
     async def scenario() -> None:
         async with Client(practice) as client:
             assert (await client.private("Balance", _headers={"API-Key": "no"}))["error"] == ["EAPI:Invalid key"]
-            assert (await client.private("Balance", _headers={"API-Sign": "bm8="}))["error"] == [
-                "EAPI:Invalid signature"
-            ]
+            assert (await client.private("Balance", _headers={"API-Sign": "bm8="}))["error"] == ["EAPI:Invalid signature"]
             used = nonce()
             body = f"nonce={used}"
             headers = {
@@ -59,9 +57,7 @@ def test_authentication_refusals(practice: dict[str, str]) -> None:
             }
             errors = []
             for _ in range(2):
-                async with client.session.post(
-                    f"{practice['rest']}/0/private/Balance", data=body, headers=headers
-                ) as reply:
+                async with client.session.post(f"{practice['rest']}/0/private/Balance", data=body, headers=headers) as reply:
                     assert reply.status == 200
                     errors.append((await reply.json())["error"])
             assert errors == [[], ["EAPI:Invalid nonce"]]
@@ -165,9 +161,7 @@ def test_reports_of_the_account(practice: dict[str, str]) -> None:
             info = (await client.private("GetApiKeyInfo"))["result"]
             assert "access-websockets" in info["permissions"]
             assert not any("withdraw" in p for p in info["permissions"])
-            await client.private(
-                "AddOrder", pair="XBTUSD", type="buy", ordertype="market", volume="0.0001", cl_ord_id="ledger"
-            )
+            await client.private("AddOrder", pair="XBTUSD", type="buy", ordertype="market", volume="0.0001", cl_ord_id="ledger")
             ledger = (await client.private("Ledgers"))["result"]["ledger"]
             latest = list(ledger.values())[:2]
             assert {row["asset"] for row in latest} == {"XXBT", "ZUSD"}

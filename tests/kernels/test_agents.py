@@ -132,7 +132,8 @@ import ctypes, sys
 from cstd.signals.agents import loader
 agents = loader.load({str(built)!r})
 kind = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 4)
-row, valid, state, vote = (ctypes.c_double * {FEATURE_COUNT})(), (ctypes.c_uint64 * 2)(), (ctypes.c_double * 64)(), (ctypes.c_double * 2)()
+row, valid = (ctypes.c_double * {FEATURE_COUNT})(), (ctypes.c_uint64 * 2)()
+state, vote = (ctypes.c_double * 64)(), (ctypes.c_double * 2)()
 print([kind(a)(*[ctypes.addressof(x) for x in (row, valid, state, vote)]) for a in agents.addresses])
 print(sorted({{"numba", "llvmlite"}} & set(sys.modules)))
 """
@@ -181,7 +182,7 @@ def test_an_object_for_something_else_is_refused(built: Path, tmp_path: Path, ke
         loader.load(place)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", "{\"agents\": 3}", "{\"agents\": [{\"name\": 1, \"per\": \"book\"}]}", "\xff"])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"agents": 3}', '{"agents": [{"name": 1, "per": "book"}]}', "\xff"])
 def test_a_malformed_manifest_is_refused(built: Path, tmp_path: Path, text: str) -> None:
     """It is an operator's error with the way out, not a traceback."""
     place = copy_of(built, tmp_path)
@@ -216,8 +217,8 @@ def test_two_builds_load_side_by_side(built: Path, tmp_path: Path) -> None:
 
 
 BROKEN = {
-    "reads_outside": ("x = features[int(features[Feature.SPREAD_BPS])]\nvote[0] = 1.0\nvote[1] = 0.5 if x > 0 else 0.25\nreturn VOTE",
-                      "IndexError"),
+    "reads_outside": ("x = features[int(features[Feature.SPREAD_BPS])]\nvote[0] = 1.0\n"
+                      "vote[1] = 0.5 if x > 0 else 0.25\nreturn VOTE", "IndexError"),
     "writes_outside": ("state[64 + int(abs(features[Feature.SPREAD_BPS])) % 2] = 1.0\nreturn ABSTAIN", "IndexError"),
     "confidence_above_one": ("vote[0] = 1.0\nvote[1] = abs(features[Feature.SPREAD_BPS])\nreturn VOTE", "confidence"),
     "direction_between": ("vote[0] = 0.5\nvote[1] = 0.5\nreturn VOTE", "direction"),
@@ -302,3 +303,15 @@ def test_an_agent_has_a_sound_name_and_kind() -> None:
     with pytest.raises(ValueError, match="at most 31"):
         Agent("a" * 32, lambda *_: 0, per="book")
     assert Agent("a" * 31, lambda *_: 0, per="bar").per == "bar"
+
+
+def test_the_example_of_the_guide_builds_and_votes(tmp_path: Path) -> None:
+    """docs/agents.md shows an agent that is accepted, with the self-test line it prints."""
+    guide = (Path(__file__).parents[2] / "docs" / "agents.md").read_text()
+    (tmp_path / "thin_ask.py").write_text(guide.split("```python\n")[1].split("```")[0])
+    manifest = build.build(tmp_path, tmp_path / "out")
+    tried = manifest.agents[0]["selftest"]
+    assert f"self-test: {tried['votes']} votes, {tried['abstains']} abstentions, 0 faults" in guide
+    call = Caller(loader.load(tmp_path / "out"), "thin_ask")
+    assert call({"SPREAD_BPS": 2.0, "IMBALANCE_5": 0.5}) == (1, 1.0, 0.5)
+    assert call({"SPREAD_BPS": 10.5, "IMBALANCE_5": 0.5})[0] == 0

@@ -39,16 +39,16 @@ def talib_columns(high: np.ndarray, low: np.ndarray, close: np.ndarray, volume: 
     volumes are first multiplied by a power of two, which changes no digit, and results divided by it."""
     talib = pytest.importorskip("talib", reason="TA-Lib is not installed")
     scale = 2.0 ** (10 - math.floor(math.log2(float(close[0]))))
-    h, l, c = high * scale, low * scale, close * scale
+    hi, lo, c = high * scale, low * scale, close * scale
     upper, mid, lower = talib.BBANDS(c, 20, 2, 2)
     macd, signal, hist = talib.MACD(c, 12, 26, 9)
-    k, d = talib.STOCHF(h, l, c, 14, 3)
+    k, d = talib.STOCHF(hi, lo, c, 14, 3)
     prices = {"ema12": talib.EMA(c, 12), "ema26": talib.EMA(c, 26), "sma20": talib.SMA(c, 20), "macd": macd,
               "macd_signal": signal, "macd_hist": hist, "bb_mid": mid, "bb_upper": upper, "bb_lower": lower,
-              "atr14": talib.ATR(h, l, c, 14)}
+              "atr14": talib.ATR(hi, lo, c, 14)}
     return {**{name: column / scale for name, column in prices.items()},
-            "rsi14": talib.RSI(c, 14), "adx14": talib.ADX(h, l, c, 14), "stoch_k": k, "stoch_d": d,
-            "cci20": talib.CCI(h, l, c, 20), "mfi14": talib.MFI(h, l, c, volume * 2.0**30, 14),
+            "rsi14": talib.RSI(c, 14), "adx14": talib.ADX(hi, lo, c, 14), "stoch_k": k, "stoch_d": d,
+            "cci20": talib.CCI(hi, lo, c, 20), "mfi14": talib.MFI(hi, lo, c, volume * 2.0**30, 14),
             "obv": talib.OBV(c, volume)}
 
 
@@ -101,8 +101,8 @@ def test_windows_keep_their_digits_where_running_sums_lose_them(price: float, st
         deviation = math.sqrt(sum((x - mean) ** 2 for x in window) / 20)
         assert values["sma20"][t] == pytest.approx(float(mean), rel=1e-15)
         assert values["bb_upper"][t] - values["sma20"][t] == pytest.approx(2 * deviation, rel=1e-9, abs=2 * math.ulp(price))
-        typical = [(Fraction(h) + Fraction(l) + Fraction(c)) / 3
-                   for h, l, c in zip(high[t - 19:t + 1], low[t - 19:t + 1], close[t - 19:t + 1], strict=True)]
+        typical = [sum(map(Fraction, bar)) / 3
+                   for bar in zip(high[t - 19:t + 1], low[t - 19:t + 1], close[t - 19:t + 1], strict=True)]
         mean = sum(typical) / 20
         spread = sum(abs(x - mean) for x in typical) / 20
         # The typical price itself is rounded to a double before anything else happens to it.

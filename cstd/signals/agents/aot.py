@@ -18,7 +18,7 @@ from typing import Any
 
 import llvmlite.binding as llvm
 import numba
-from numba import types
+from numba import carray, types  # type: ignore[attr-defined]
 
 from cstd.errors import CstdError, OperatorError
 from cstd.signals.agents import sources
@@ -86,13 +86,14 @@ def compiled(source: sources.Source, *, boundscheck: bool) -> Any:
 def object_code(source: sources.Source) -> bytes:
     """Return the position-independent object of one agent, with its function named kernel_<name>."""
     kernel = compiled(source, boundscheck=False)
-    pointers = [types.CPointer(t) for t in (types.float64, types.uint64, types.float64, types.float64)]
+    pointer: Any = types.CPointer
+    pointers = [pointer(t) for t in (types.float64, types.uint64, types.float64, types.float64)]
 
-    @numba.cfunc(types.int32(*pointers), error_model="numpy")
-    def entry(features, valid, state, vote):  # type: ignore[no-untyped-def]
-        return kernel(numba.carray(features, (FEATURE_COUNT,)), numba.carray(valid, (VALID_WORDS,)),
-                      numba.carray(state, (STATE_WORDS,)), numba.carray(vote, (VOTE_WORDS,)))
+    def call(features, valid, state, vote):  # type: ignore[no-untyped-def]
+        return kernel(carray(features, (FEATURE_COUNT,)), carray(valid, (VALID_WORDS,)),
+                      carray(state, (STATE_WORDS,)), carray(vote, (VOTE_WORDS,)))
 
+    entry: Any = numba.cfunc(types.int32(*pointers), error_model="numpy")(call)
     module = llvm.parse_assembly(entry._library.get_llvm_str())
     module.get_function(entry._wrapper_name).name = f"kernel_{source.agent.name}"
     module.verify()

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from cstd._fast.features import FEATURES_SHA256, NAMES, feature_count, valid_words
 
@@ -27,8 +27,12 @@ VOTE = 1
 ABSTAIN = 0
 FAULT = -1
 
-# Positions in the feature row. An IntEnum, because that is what numba takes as a constant index.
-Feature = IntEnum("Feature", {name: i for i, name in enumerate(NAMES)})
+# Positions in the feature row. An IntEnum, because that is what numba takes as a constant index; Cython's own enum is a
+# flag, which it does not take.
+if TYPE_CHECKING:
+    from cstd._fast.features import Feature
+else:
+    Feature = IntEnum("Feature", {name: i for i, name in enumerate(NAMES)})
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
 import platform
 import subprocess
 import sys
@@ -75,7 +74,7 @@ def _put(path: Path, content: bytes) -> None:
     """Write beside and rename, so that nobody sees half a file."""
     beside = path.with_name(path.name + ".new")
     beside.write_bytes(content)
-    os.replace(beside, path)
+    beside.replace(path)
 
 
 def _child(module: str, sources: Path, work: Path, timeout_s: float) -> Any:

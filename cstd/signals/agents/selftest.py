@@ -2,7 +2,7 @@
 `python -m cstd.signals.agents.selftest SOURCES OUT`.
 
 Every kernel is compiled once more with bounds checks and run over rows of three kinds: of plausible size, of extreme
-size, and with features missing. The compiled object runs over the same rows. Refused is an agent that reads or writes
+size, and with features missing. The compiled object runs over the same rows. RefusedError is an agent that reads or writes
 outside its arrays or raises; that votes when no feature is valid; whose vote is not -1, 0 or +1 with confidence 0..1;
 that leaves a non-finite number in its state; whose two forms differ in a single bit. An endless loop meets the parent's
 time limit, and a crash ends this process alone.
@@ -60,25 +60,25 @@ def test_rows() -> list[Row]:
     return rows
 
 
-class Refused(OperatorError):
+class RefusedError(OperatorError):
     """An agent broke a rule."""
 
 
 def check_vote(name: str, row: Row, status: int, vote: np.ndarray, state: np.ndarray) -> None:
-    """Raise Refused when what an agent gave back breaks a rule."""
+    """Raise RefusedError when what an agent gave back breaks a rule."""
     where = f"agent {name}, row of kind {row.kind!r}"
     if status > 1:
-        raise Refused(f"{where}: status {status}, must be 1 (vote), 0 (abstain) or negative (fault)")
+        raise RefusedError(f"{where}: status {status}, must be 1 (vote), 0 (abstain) or negative (fault)")
     if not np.isfinite(state).all():
-        raise Refused(f"{where}: left a number that is not finite in state[{int(np.argmin(np.isfinite(state)))}]")
+        raise RefusedError(f"{where}: left a number that is not finite in state[{int(np.argmin(np.isfinite(state)))}]")
     if status != 1:
         return
     if not row.valid.any():
-        raise Refused(f"{where}: voted although no feature was valid")
+        raise RefusedError(f"{where}: voted although no feature was valid")
     if float(vote[0]) not in (-1.0, 0.0, 1.0):
-        raise Refused(f"{where}: direction {float(vote[0])}, must be -1, 0 or +1")
+        raise RefusedError(f"{where}: direction {float(vote[0])}, must be -1, 0 or +1")
     if not 0.0 <= float(vote[1]) <= 1.0:
-        raise Refused(f"{where}: confidence {float(vote[1])}, must be 0..1")
+        raise RefusedError(f"{where}: confidence {float(vote[1])}, must be 0..1")
 
 
 def entry_point(library: ctypes.CDLL, name: str) -> Any:
@@ -94,7 +94,7 @@ def try_agent(source: sources.Source, native: Any, rows: list[Row]) -> dict[str,
     """Run one agent in both forms over all rows; return how often it voted, abstained, faulted.
 
     Raises:
-        Refused: it broke a rule.
+        RefusedError: it broke a rule.
     """
     name = source.agent.name
     checked = compiled(source, boundscheck=True)
@@ -107,12 +107,12 @@ def try_agent(source: sources.Source, native: Any, rows: list[Row]) -> dict[str,
         try:
             status = int(checked(features, valid, state, vote))
         except Exception as error:  # IndexError of the bounds check, or whatever the kernel raises
-            raise Refused(f"agent {name}, row of kind {row.kind!r}: {type(error).__name__}: {error}") from error
+            raise RefusedError(f"agent {name}, row of kind {row.kind!r}: {type(error).__name__}: {error}") from error
         check_vote(name, row, status, vote, state)
         native_status = int(native(features, valid, native_state, native_vote))
         same = native_vote.tobytes() == vote.tobytes() and native_state.tobytes() == state.tobytes()
         if native_status != status or not same:
-            raise Refused(f"agent {name}, row of kind {row.kind!r}: compiled form gives another answer than the source")
+            raise RefusedError(f"agent {name}, row of kind {row.kind!r}: compiled form gives another answer than the source")
         counts["votes" if status == 1 else "abstains" if status == 0 else "faults"] += 1
     return counts
 

@@ -15,7 +15,7 @@ ADX_TREND = 25.0
 THRESHOLD = 0.3
 
 
-def kernel(features, valid, state, vote):  # type: ignore[no-untyped-def]
+def kernel(features, valid, state, vote):  # type: ignore[no-untyped-def]  # noqa: ARG001
     """Vote on one bar close."""
     if not (has(valid, Feature.M5_RSI14) and has(valid, Feature.M5_MACD_HIST_BPS) and has(valid, Feature.M5_ADX14)
             and has(valid, Feature.M5_EMA12_BPS) and has(valid, Feature.M5_EMA26_BPS)

@@ -1,0 +1,36 @@
+"""Types of the trade bars; meaning: bars.pyx."""
+
+from enum import IntFlag
+
+interval_ns: tuple[int, int, int]
+bar_capacity: int
+
+# start_ns, open, high, low, close, quantity, value in account currency x 10^8, trades; raw integers
+Row = tuple[int, int, int, int, int, int, int, int]
+
+class Interval(IntFlag):
+    M1 = 0
+    M5 = 1
+    H1 = 2
+
+class BarSeries:
+    price_precision: int
+    qty_precision: int
+    price_unit: float
+    qty_unit: float
+    covered_from_ns: int
+    history_from_ns: int
+    refused_trades: int
+    late_trades: int
+    incomplete_bars: int
+    def __init__(self, price_precision: int, qty_precision: int) -> None: ...
+    def trade(self, price_raw: int, qty_raw: int, trade_ns: int) -> int: ...
+    def pass_time(self, now_ns: int) -> int: ...
+    def tape_from(self, from_ns: int) -> None: ...
+    def rate(self, acct_rate_raw: int) -> None: ...
+    def load(self, interval: int, row: Row) -> bool: ...
+    def load_open(self, interval: int, row: Row, as_of_ns: int) -> bool: ...
+    def closed(self, interval: int) -> list[Row]: ...
+    def indicators(self, interval: int) -> dict[str, float]: ...
+    def value_hour(self, now_ns: int) -> int: ...
+    def covers_hour(self, now_ns: int) -> bool: ...

@@ -32,12 +32,14 @@ class Measure:
         digits: raw = shown × 10^digits.
         unit: of what is shown; "money" stands for the account currency.
         bound: "max", "min", or "switch" where value and limit do not compare.
+        strict: the limit itself does not pass.
     """
 
     key: str
     unit: str
     digits: int = 0
     bound: str = "max"
+    strict: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +109,10 @@ GATES: tuple[GateInfo, ...] = (
              "book state and fault, age of evidence, silence, venue, instrument, private stream, conversion, clock",
              "the book is verified and its quote has evidence within the limit; all streams and the clock are in order",
              "refuse", "RTS 6 Art. 16 real-time monitoring"),
-    GateInfo(13, "day_loss", Measure("risk.day_loss_critical_bps", "bps"), "the worse of the UTC day and the last 24 h",
-             "loss < limit and loss < the absolute amount", "refuse", "SEC 15c3-5(c)(1)(i) capital thresholds"),
-    GateInfo(14, "drawdown", Measure("risk.drawdown_critical_bps", "bps"), "drawdown from the persisted peak",
+    GateInfo(13, "day_loss", Measure("risk.day_loss_critical_bps", "bps", strict=True),
+             "the worse of the UTC day and the last 24 h", "loss < limit and loss < the absolute amount", "refuse",
+             "SEC 15c3-5(c)(1)(i) capital thresholds"),
+    GateInfo(14, "drawdown", Measure("risk.drawdown_critical_bps", "bps", strict=True), "drawdown from the persisted peak",
              "drawdown < limit", "refuse", "SEC 15c3-5(c)(1)(i) capital thresholds"),
     GateInfo(15, "position_count", Measure("risk.positions_max", "positions"), "positions and openings in other instruments",
              "count, this one included, <= limit", "refuse", "RTS 6 Art. 15(2) position limits"),
@@ -141,7 +144,7 @@ _MEASURE_OF_REASON: Mapping[str, Measure] = {
     "silent": Measure("risk.silence_s", "s", 9),
     "book_unverified": Measure("risk.grace_ms", "ms", 6),
     "book_fault": Measure("", "fault", 0, "switch"),
-    "loss_amount": Measure("risk.day_loss_max", "money", MONEY_DIGITS),
+    "loss_amount": Measure("risk.day_loss_max", "money", MONEY_DIGITS, strict=True),
 }
 _COLLAR = Measure("exits.collar_steps_bps", "bps", 3)
 
@@ -152,7 +155,8 @@ _REMEDY: Mapping[str, str] = {
     "unknown_pending": "the UNKNOWN order resolved", "duplicate": "a new wish, or the window's end",
     "losing_streak": "an operator switches the instrument on", "book_too_thin": "a smaller quantity, or a deeper book",
     "not_post_only": "post-only", "wrong_tif": "GTD, or IOC for an exit", "deadline": "a deadline of 1 to 2 s",
-    "off_tick": "a multiple of the tick", "off_lot": "a multiple of the lot", "venue_limit": "a price inside the venue's limits",
+    "off_tick": "a multiple of the tick", "off_lot": "a multiple of the lot",
+    "venue_limit": "a price inside the venue's limits",
     "below_minimum": "the venue's minimum quantity and cost", "crossing": "a price that does not cross",
     "no_reference": "a reference price", "killed": "an operator clears the kill switch", "paused": "resume",
     "not_ready": "the state ready", "halted": "an operator ends the halt", "parity_halt": "an operator ends the parity halt",
@@ -202,6 +206,8 @@ def _shown(raw: int, measure: Measure) -> int | str | None:
     """Return a raw integer as the measure reads; None where the row holds no number."""
     if raw in (INT64_MAX, INT64_MIN):
         return None
+    if measure.unit == "level" and 0 <= raw < len(LEVELS):
+        return LEVELS[raw]
     if measure.digits == 0:
         return raw
     text = format_raw(raw, measure.digits)
@@ -212,7 +218,7 @@ def _shown(raw: int, measure: Measure) -> int | str | None:
 def _would_pass(reason: str, limit: int | str | None, unit: str, measure: Measure) -> str:
     if reason in _REMEDY:
         return _REMEDY[reason]
-    word = "at least" if measure.bound == "min" else "at most"
+    word = "at least" if measure.bound == "min" else "below" if measure.strict else "at most"
     return f"{word} {limit} {unit}".rstrip()
 
 
@@ -232,7 +238,7 @@ def _explain_gate(row: np.void, index: int, gate: GateInfo, currency: str, *, ex
     passed = reason == "passed"
     return {
         "gate": gate.code, "code": gate.code, "group": gate.group, "name": gate.name, "key": measure.key, "unit": unit,
-        "value": value, "limit": limit, "bound": measure.bound, "margin": margin, "passed": passed,
+        "value": value, "limit": limit, "bound": measure.bound, "strict": measure.strict, "margin": margin, "passed": passed,
         "recorded": bool(int(row["recorded_mask"]) >> index & 1), "reason": reason,
         "would_pass": None if passed else _would_pass(reason, limit, unit, measure),
     }
@@ -286,7 +292,7 @@ def explain(row: np.void, spec: InstrumentSpec, *, currency: str = "") -> dict[s
     }
 
 
-_SIGNS = {"max": "<=", "min": ">=", "switch": "  "}
+_SIGNS = {"max": "<=", "min": ">=", "switch": ".."}
 
 
 def _gate_line(gate: Mapping[str, Any], first: object) -> str:
@@ -300,7 +306,8 @@ def _gate_line(gate: Mapping[str, Any], first: object) -> str:
         note = f"{str(gate['reason']).replace('_', ' ')}; passes with {gate['would_pass']}"
     mark = ">" if gate["name"] == first else " "
     name = str(gate["name"]).replace("_", " ")
-    line = f"{mark} {gate['gate']:>2} {name:<15} {value:>16} {_SIGNS[gate['bound']]} {limit:<12} {gate['unit']:<13} {result:<5}  {note}"
+    sign = "<" if gate["strict"] else _SIGNS[gate["bound"]]
+    line = f"{mark} {gate['gate']:>2} {name:<15} {value:>16} {sign:<2} {limit:<12} {gate['unit']:<13} {result:<5}  {note}"
     return line.rstrip()
 
 
@@ -309,9 +316,10 @@ def waterfall(decision: Mapping[str, Any]) -> str:
     verdict = str(decision["verdict"]).upper()
     head = (f"{verdict}  {decision['side']} {decision['instrument']} {decision['qty_requested']} @ {decision['price']}"
             f"  ({decision['kind']}, {decision['strategy']}, intent {decision['intent_seq']}, episode {decision['episode']})")
-    lines = [head, f"  bid {decision['bid'] or '–'}  ask {decision['ask'] or '–'}  level {decision['level']}"
-                   f"  notional {decision['notional'] or '–'} {decision['currency']}"
-                   f"  equity {decision['equity'] or '–'} {decision['currency']}"]
+    market = (f"  bid {decision['bid'] or '–'}  ask {decision['ask'] or '–'}  level {decision['level']}"
+              f"  notional {decision['notional'] or '–'} {decision['currency']}"
+              f"  equity {decision['equity'] or '–'} {decision['currency']}")
+    lines = [head, market]
     marks = [word for word in ("rejudged", "shadow") if decision.get(word)]
     if marks:
         lines.append(f"  {', '.join(marks)}")

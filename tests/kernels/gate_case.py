@@ -38,7 +38,8 @@ def limits(**changes: object) -> dict:
 def opening(**changes: object) -> dict:
     """Return a buy of 0.001 BTC (100 USD, 1 % of equity) that joins the best bid."""
     base: dict = {
-        "kind": int(codes.IntentKind.OPENING), "side": int(codes.Side.BUY), "time_in_force": int(codes.TimeInForce.GTD), "post_only": 1,
+        "kind": int(codes.IntentKind.OPENING), "side": int(codes.Side.BUY),
+        "time_in_force": int(codes.TimeInForce.GTD), "post_only": 1,
         "price_raw": 1_000_000, "qty_raw": 100_000, "qty_wanted_raw": 0, "price_scale": 10, "qty_scale": 10**8,
         "tick_raw": 1, "lot_raw": 1, "qty_min_raw": 5_000, "cost_min_quote_e8": USD // 2, "price_min_raw": 0,
         "price_max_raw": 0, "deadline_ns": S, "lifetime_ns": 20 * S, "now_wall_ns": 1_700_000_000 * S,
@@ -64,7 +65,8 @@ def opening(**changes: object) -> dict:
 def exit_sell(**changes: object) -> dict:
     """Return an IOC sale of 0.001 managed BTC at the best bid."""
     return opening(**{
-        "kind": int(codes.IntentKind.EXIT), "side": int(codes.Side.SELL), "time_in_force": int(codes.TimeInForce.IOC), "post_only": 0,
+        "kind": int(codes.IntentKind.EXIT), "side": int(codes.Side.SELL),
+        "time_in_force": int(codes.TimeInForce.IOC), "post_only": 0,
         "lifetime_ns": 0, "managed_free_qty_raw": 100_000, **changes,
     })
 

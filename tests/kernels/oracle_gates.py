@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from cstd._fast.codes import IntentKind, Side, TimeInForce
+
 from cstd._fast.gates import EscalationLevel as Level
-from cstd._fast.gates import Gate, Why
-from cstd._fast.gates import price_raw_max as PRICE_MAX
-from cstd._fast.gates import qty_raw_max as QTY_MAX
+from cstd._fast.gates import Gate, Why, price_raw_max, qty_raw_max
 
 MAX64 = 2**63 - 1
 MIN64 = -(2**63)
@@ -69,9 +68,9 @@ class Case:
         self.bid = next((row[0] for row in self.bids if row[1] > own(row)), None)
         self.ask = next((row[0] for row in self.asks if row[1] > own(row)), None)
         both = self.bid is not None and self.ask is not None
-        ok = both and 0 < self.bid <= PRICE_MAX and 0 < self.ask <= PRICE_MAX and self.bid < self.ask
+        ok = both and 0 < self.bid <= price_raw_max and 0 < self.ask <= price_raw_max and self.bid < self.ask
         self.mid = Fraction(self.bid + self.ask, 2) if ok else None
-        self.sane = (0 < i["price_raw"] <= PRICE_MAX and 0 < i["qty_raw"] <= QTY_MAX
+        self.sane = (0 < i["price_raw"] <= price_raw_max and 0 < i["qty_raw"] <= qty_raw_max
                      and min(i["price_scale"], i["qty_scale"], i["tick_raw"], i["lot_raw"]) > 0)
         self.opening = i["kind"] == IntentKind.OPENING
         self.sells = self.opening == (i["side"] == Side.BUY)
@@ -263,7 +262,7 @@ def rule_price_opening(c: Case) -> None:
     crosses = price >= c.asks[0][0] if i["side"] == Side.BUY else price <= c.bids[0][0]
     found = first(
         (crosses, Why.WHY_CROSSING, up(away), limit), (away > limit, Why.WHY_OVER_LIMIT, up(away), limit),
-        (not 0 <= reference <= PRICE_MAX, Why.WHY_BAD_INPUT, up(away), limit),
+        (not 0 <= reference <= price_raw_max, Why.WHY_BAD_INPUT, up(away), limit),
         (reference == 0 and i["reference_required"], Why.WHY_NO_REFERENCE, up(away), limit),
         (from_reference > lim["reference_band_mbps"], Why.WHY_REFERENCE, up(from_reference), lim["reference_band_mbps"]),
     ) or (Why.WHY_PASSED, up(away), limit)
@@ -285,7 +284,7 @@ def rule_price_exit(c: Case) -> None:
     why, bid, price = venue_why(c), collar_reference(c), c.i["price_raw"]
     collar = max(0, min(c.i["collar_mbps"], c.lim["collar_max_mbps"]))
     below = Fraction(0)
-    if not why and bid > PRICE_MAX:
+    if not why and bid > price_raw_max:
         why = Why.WHY_OVERFLOW
     elif not why and bid and price < bid:
         below = Fraction((bid - price) * MBPS, bid)

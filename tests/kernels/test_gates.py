@@ -5,10 +5,10 @@ from __future__ import annotations
 import gate_case as case
 import numpy as np
 import pytest
+from cstd._fast.codes import Verdict
 from gate_case import USD, S
 
 from cstd._fast import codes, gates, layout
-from cstd._fast.codes import Verdict
 from cstd._fast.gates import Gate, Why
 
 # gate, what is set, the value that still passes, the first that fails, the reason. Base: gate_case.opening().
@@ -74,10 +74,10 @@ SIZES: list[tuple[Gate, dict, dict, Why]] = [
      Why.WHY_OVER_LIMIT),
     (Gate.GATE_VOLUME, {"volume_hour_acct_raw": 120_000 * USD, "qty_raw": 200_000},
      {"volume_hour_acct_raw": 120_000 * USD - 60_000, "qty_raw": 200_000}, Why.WHY_ORDER_SHARE),
-    (Gate.GATE_SLIPPAGE, {"slippage_fills": 19, "slippage_p95_mbps": 30_001}, {"slippage_fills": 20, "slippage_p95_mbps": 30_001},
-     Why.WHY_SLIPPAGE_P95),
-    (Gate.GATE_SLIPPAGE, {"slippage_fills": 20, "slippage_p95_mbps": 30_000}, {"slippage_fills": 20, "slippage_p95_mbps": 30_001},
-     Why.WHY_SLIPPAGE_P95),
+    (Gate.GATE_SLIPPAGE, {"slippage_fills": 19, "slippage_p95_mbps": 30_001},
+     {"slippage_fills": 20, "slippage_p95_mbps": 30_001}, Why.WHY_SLIPPAGE_P95),
+    (Gate.GATE_SLIPPAGE, {"slippage_fills": 20, "slippage_p95_mbps": 30_000},
+     {"slippage_fills": 20, "slippage_p95_mbps": 30_001}, Why.WHY_SLIPPAGE_P95),
     (Gate.GATE_POSITION_COUNT, {"positions_count": 10, "instrument_has_position": 1},
      {"positions_count": 11, "instrument_has_position": 1}, Why.WHY_OVER_LIMIT),
 ]
@@ -211,7 +211,8 @@ def test_wild_quantities_refuse(qty: int, intent: object) -> None:
     {"conversion_rate_e8": 0}, {"conversion_rate_e8": -1}, {"conversion_rate_e8": 2**63 - 1}, {"equity_acct_raw": -(2**63)},
     {"conversion_haircut_bps": -1}, {"conversion_haircut_bps": 10_001}, {"price_scale": 0}, {"qty_scale": -1},
     {"exposure_acct_raw": 2**63 - 1}, {"asset_exposure_acct_raw": -1}, {"cluster_exposure_acct_raw": -(2**63)},
-    {"turnover_day_acct_raw": 2**63 - 1}, {"turnover_day_acct_raw": -1}, {"positions_count": -1}, {"positions_count": 2**63 - 1},
+    {"turnover_day_acct_raw": 2**63 - 1}, {"turnover_day_acct_raw": -1}, {"positions_count": -1},
+    {"positions_count": 2**63 - 1},
     {"volume_hour_acct_raw": -1}, {"day_start_equity_acct_raw": 0}, {"markout_allowance_mbps": -1},
     {"markout_allowance_mbps": 2**63 - 1}, {"evidence_age_ns": -1}, {"silent_for_ns": -1}, {"parents_minute": -1},
     {"reference_price_raw": -1}, {"reference_price_raw": 2**63 - 1}, {"day_loss_bps": 2**63 - 1}, {"level": 77},
@@ -399,8 +400,8 @@ def test_dtypes_lie_over_the_structs() -> None:
     assert case.judge(case.opening(qty_raw=900_000), limit)["verdict"] == Verdict.REFUSE
 
 
-@pytest.mark.parametrize("price_digits", range(0, 11))
-@pytest.mark.parametrize("qty_digits", range(0, 9))
+@pytest.mark.parametrize("price_digits", range(11))
+@pytest.mark.parametrize("qty_digits", range(9))
 def test_notional_at_every_precision(price_digits: int, qty_digits: int) -> None:
     """price × quantity divided by any power of ten is exact, rounded up."""
     for price, qty in ((1_000_000, 100_000), (999_999_999_937, 10**9 + 7), (3, 7), (2**40, 2**41)):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import gate_case as case
 import numpy as np
 import oracle_gates as oracle
+from cstd._fast.codes import Side, TimeInForce, Verdict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cstd._fast import gates
-from cstd._fast.codes import Side, TimeInForce, Verdict
 
 MAX64 = 2**63 - 1
 EXTREMES = (0, 1, -1, 2, MAX64, MAX64 - 1, -MAX64 - 1, 2**62, 2**53)
@@ -131,7 +131,7 @@ def described(row: np.void) -> dict:
     }
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=800, deadline=None)
 @given(cases())
 def test_every_gate_says_what_the_oracle_says(drawn: tuple) -> None:
     """Reason, value and limit of all fifteen gates, and the verdict of the single pass, equal the oracle's."""
@@ -150,7 +150,7 @@ def test_every_gate_says_what_the_oracle_says(drawn: tuple) -> None:
     assert int(row["recorded_mask"]) == recorded
 
 
-@settings(max_examples=700, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(cases())
 def test_a_reduction_holds_when_it_is_judged_again(drawn: tuple) -> None:
     """A proposed reduction passes every gate that may refuse at the reduced size, so judging twice never surprises."""
@@ -165,7 +165,7 @@ def test_a_reduction_holds_when_it_is_judged_again(drawn: tuple) -> None:
         assert final["first_failing"] == 0
 
 
-@settings(max_examples=700, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(cases())
 def test_the_counterfactual_is_the_largest_quantity_that_passes(drawn: tuple) -> None:
     """The counterfactual quantity passes as a request of its own, and the next lot above it does not."""
@@ -184,7 +184,7 @@ def test_the_counterfactual_is_the_largest_quantity_that_passes(drawn: tuple) ->
         assert best + lot > intent["qty_raw"] or not passes(best + lot)
 
 
-@settings(max_examples=700, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(cases(), st.sampled_from(["spread_max_mbps", "exit_cost_max_mbps", "turnover_day_max_bps", "exposure_max_bps",
                                  "position_max_bps", "cluster_max_bps", "volume_share_max_bps", "price_band_mbps",
                                  "positions_max", "parents_instrument_hour_max", "parents_minute_max",
@@ -200,7 +200,7 @@ def test_a_stricter_maximum_never_admits_more(drawn: tuple, name: str, cut: int)
     assert after["qty_final_raw"] <= before["qty_final_raw"]
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(cases())
 def test_what_goes_out_is_within_every_cap(drawn: tuple) -> None:
     """An opening that is let out leaves exposure, position and cluster within their limits; an exit within managed."""

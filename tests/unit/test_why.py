@@ -143,7 +143,7 @@ def test_the_waterfall_prints_from_json() -> None:
     marked = [line for line in text.splitlines() if line.startswith(">")]
     assert len(marked) == 1
     assert "13 day loss" in marked[0]
-    assert "at most 500 bps" in marked[0]
+    assert "passes with below 500 bps" in marked[0]
     assert "no quantity would have passed" in text
 
 

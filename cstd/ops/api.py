@@ -15,7 +15,7 @@ import orjson
 from cstd import __version__
 from cstd.errors import UsageError
 from cstd.ops.sight import Sight
-from cstd.ops.view import Book, Equity, Fill, Gate, InstrumentStatus, Order, Position, Status, Trade
+from cstd.ops.view import Book, Decision, Equity, Fill, Gate, InstrumentStatus, Order, Position, Status, Trade
 
 ROWS_MAX = 1_000
 JsonRow = dict[str, Any]
@@ -139,7 +139,7 @@ ROUTES: tuple[Route, ...] = (
     Route("/api/v1/instruments", "Instruments with their rules and data quality.", list[InstrumentStatus],
           _rows("instruments", _keep), _INSTRUMENT),
     Route("/api/v1/books", "Top levels of every book, raw integers.", list[Book], _rows("books", _keep), _INSTRUMENT),
-    Route("/api/v1/decisions", "Newest decisions, explained gate by gate.", list[dict[str, Any]],
+    Route("/api/v1/decisions", "Newest decisions, explained gate by gate.", list[Decision],
           _rows("decisions", _keep), {**_LIMIT, **_INSTRUMENT, "verdict": "approve, reduce or refuse."}),
     Route("/api/v1/positions", "Managed positions.", list[Position], _rows("positions", _keep), _INSTRUMENT),
     Route("/api/v1/equity", "Equity, loss and exposure.", Equity, _raw("equity"), {}),

@@ -244,7 +244,7 @@ def _to_text(verb: str, data: Any) -> str:
         # Lazily: the waterfall's module knows the gates, a JSON answer needs nothing of it.
         from cstd.decision.why import waterfall
 
-        return waterfall(data).rstrip("\n") + "\n"
+        return waterfall(data)
     if isinstance(data, list):
         columns = COLUMNS.get(verb) or tuple(data[0] if data else ())
         cells = [[_cell(row.get(column)) for column in columns] for row in data]

@@ -192,6 +192,67 @@ class Gate(TypedDict):
     first_failed: int  # refusals where this gate was the first to fail
 
 
+class DecisionGate(TypedDict):
+    """One gate of an explained decision; value, limit and margin are numbers or decimal strings, in `unit`."""
+
+    gate: int
+    code: int
+    group: str
+    name: str
+    key: str
+    unit: str
+    value: int | str | None
+    limit: int | str | None
+    bound: str  # max, min, or switch where value and limit do not compare
+    strict: bool  # at the limit is a failure too
+    margin: int | str | None  # positive = room left
+    passed: bool
+    recorded: bool  # failed, but could not refuse this intent
+    reason: str
+    would_pass: str | None
+
+
+class Decision(TypedDict):
+    """One decision row as `cstd.decision.why.explain` tells it."""
+
+    intent_seq: int
+    event_seq: int
+    decided_wall_ns: int
+    instrument: str
+    strategy: str
+    kind: str
+    side: str
+    episode: int
+    rejudged: bool
+    shadow: bool
+    verdict: str  # approve, reduce, refuse
+    verdict_reason: str
+    first_failing: str | None
+    reduced_by: str | None
+    price: str | None
+    bid: str | None
+    ask: str | None
+    qty_requested: str
+    qty_final: str
+    counterfactual_qty: str
+    managed_free_qty: str
+    time_in_force: str
+    level: str
+    size_multiplier: int | str | None
+    currency: str
+    equity: int | str | None
+    notional: int | str | None
+    depth: int | str | None
+    exit_cost_bps: int | str | None
+    checksum: int
+    cl_ord_id: str
+    child: int
+    attempt: int
+    config_hash8: str
+    agents_hash8: str
+    gates: list[DecisionGate]
+
+
 class Trade(TypedDict):
     """One trade of others, from the tape."""
 

@@ -110,25 +110,36 @@ class FakeView:
         """Return a decision as `why.explain` would."""
         price_raw = self.touch_raw[name]
         qty = format_raw(24_000 * (1 if name == "BTC/USD" else 30), qty_precision)
-        gates = []
-        for code, group, gate, key, unit in GATES:
-            value, limit = VALUES[code]
-            if code == failing:
-                value = limit * 1.4
-            gates.append({"code": code, "group": group, "name": gate, "key": key, "unit": unit, "value": value,
-                          "limit": limit, "margin": round(limit - value, 4), "passed": code != failing,
-                          "recorded": exit_ and code in (2, 3), "reason": "over_limit" if code == failing else "passed",
-                          "would_pass": f"at most {limit} {unit}" if code == failing else None})
+        gates = [self._gate(row, failing=code == failing, recorded=exit_ and code == 2)
+                 for row in GATES for code in row[:1]]
+        first = next((gate["name"] for gate in gates if gate["code"] == failing), None)
         return {
             "intent_seq": seq, "event_seq": self.steps * 41, "decided_wall_ns": self.wall_ns, "instrument": name,
             "strategy": "rehearsal", "kind": "exit" if exit_ else "opening", "side": "sell" if exit_ else "buy",
-            "episode": seq // 2, "verdict": "refuse" if failing else "approve",
-            "first_failing": next((g["name"] for g in gates if g["code"] == failing), None),
-            "qty_requested": qty, "qty_final": "0" if failing else qty, "counterfactual_qty": qty,
+            "episode": seq // 2, "rejudged": False, "shadow": False, "verdict": "refuse" if failing else "approve",
+            "verdict_reason": "over_limit" if failing else "passed", "first_failing": first, "reduced_by": None,
             "price": format_raw(price_raw, precision), "bid": format_raw(price_raw, precision),
-            "ask": format_raw(price_raw + 1, precision), "level": self.level, "shadow": False,
-            "cl_ord_id": f"ct{hashlib.sha256(str(seq).encode()).hexdigest()[:16]}", "gates": gates,
+            "ask": format_raw(price_raw + 1, precision), "qty_requested": qty, "qty_final": "0" if failing else qty,
+            "counterfactual_qty": "0" if failing == 2 else qty, "managed_free_qty": "0", "level": self.level,
+            "time_in_force": "ioc" if exit_ else "gtd", "size_multiplier": "1", "currency": "USD", "equity": "9999.65",
+            "notional": "25.0165", "depth": "84210.12", "exit_cost_bps": "3.1", "checksum": 3_310_070_434,
+            "cl_ord_id": f"ct{hashlib.sha256(str(seq).encode()).hexdigest()[:16]}", "child": 0, "attempt": 0,
+            "config_hash8": "5f" * 8, "agents_hash8": "a0" * 8, "gates": gates,
         }
+
+    def _gate(self, row: tuple[int, str, str, str, str], *, failing: bool, recorded: bool) -> dict[str, object]:
+        code, group, name, key, unit = row
+        value, limit = VALUES[code]
+        value = limit * 1.4 if failing else 61.5 if recorded else value
+        passed = not failing and not recorded
+        bound = "switch" if name == "kill_switch" else "min" if name in ("depth", "volume") else "max"
+        margin = None if bound == "switch" else value - limit if bound == "min" else limit - value
+        return {
+            "gate": code, "code": code, "group": group, "name": name, "key": key, "unit": unit, "value": f"{value:g}",
+            "limit": f"{limit:g}", "bound": bound, "strict": name in ("day_loss", "drawdown"),
+            "margin": None if margin is None else f"{margin:g}",
+            "passed": passed, "recorded": recorded, "reason": "passed" if passed else "over_limit",
+            "would_pass": None if passed else f"at most {limit} {unit}".rstrip()}
 
     def _order(self, row: dict[str, object], name: str) -> None:
         filled = self.random.random() < 0.75

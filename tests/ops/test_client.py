@@ -114,6 +114,16 @@ def test_why_asks_for_what_was_named(daemon: FakeDaemon, tmp_path: Path, view: F
     assert run(tmp_path, "why") == 2
 
 
+def test_why_as_a_table_is_the_waterfall(daemon: FakeDaemon, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The text has the verdict, fifteen gates and what would have passed."""
+    assert run(tmp_path, "why", output="table", refused_by="spread") == 0
+    text = capsys.readouterr().out
+    assert text.startswith("REFUSE  buy")
+    assert "> " in text
+    assert text.count(" pass") >= 14
+    assert "at most 50 bps" in text
+
+
 def test_dangerous_verbs_need_yes_without_a_terminal(daemon: FakeDaemon, tmp_path: Path,
                                                     monkeypatch: pytest.MonkeyPatch,
                                                     capsys: pytest.CaptureFixture[str]) -> None:

@@ -98,6 +98,7 @@ def test_a_refusal_shows_its_gate(page: Any) -> None:
     assert failing.count() == 1
     assert "fail" in failing.inner_text()
     assert "passes:" in failing.inner_text()
+    assert "refused: over limit" in page.locator(".summary").inner_text()
     assert set(page.locator(".decision .tag").all_inner_texts()) == {"refuse"}
 
 

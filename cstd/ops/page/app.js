@@ -442,9 +442,11 @@ function paintWaterfall(decision) {
   if (!decision) return root.replaceChildren(el("p", "empty", "The gates of the chosen decision appear here."));
   const summary = el("dl", "summary");
   const facts = [
-    ["Intent", count(decision.intent_seq)], ["Client order id", decision.cl_ord_id || "–"], ["Limit price", grouped(decision.price)],
+    ["Outcome", outcome(decision)], ["Intent", `${count(decision.intent_seq)} · episode ${count(decision.episode)}`], ["Client order id", decision.cl_ord_id || "–"], ["Limit price", grouped(decision.price)],
     ["Bid / ask", `${grouped(decision.bid)} / ${grouped(decision.ask)}`], ["Wanted", trimmed(decision.qty_requested)],
-    ["Allowed", trimmed(decision.qty_final)], ["Would have passed", trimmed(decision.counterfactual_qty)], ["Level", words(decision.level)],
+    ["Allowed", trimmed(decision.qty_final)], ["Would have passed", trimmed(decision.counterfactual_qty)],
+    ["Notional", `${money(decision.notional)} ${decision.currency ?? ""}`],
+    ["Level", `${words(decision.level)}${decision.shadow ? " · shadow" : ""}${decision.rejudged ? " · re-judged" : ""}`],
   ];
   summary.append(...facts.map(fact));
   const table = el("table", "gate-table");
@@ -472,6 +474,12 @@ function paintWaterfall(decision) {
   root.replaceChildren(summary, table);
 }
 
+function outcome(decision) {
+  if (decision.verdict === "approve") return "approved";
+  if (decision.verdict === "reduce") return `reduced by ${words(decision.reduced_by)}`;
+  return `refused: ${words(decision.verdict_reason)}`;
+}
+
 function gateRow(gate, first) {
   const row = el("tr", first ? "first-failing" : "");
   const name = el("td", "c-gate", words(gate.name));
@@ -489,7 +497,8 @@ function gateRow(gate, first) {
   const result = el("td", `c-result ${gate.passed ? "good" : noted ? "warn" : "bad"}`, gate.passed ? "✓ pass" : noted ? "● noted" : "✕ fail");
   if (gate.reason && !gate.passed) result.title = words(gate.reason);
   const unit = gate.unit ? ` ${gate.unit}` : "";
-  row.append(name, el("td", "num r", number(gate.value)), el("td", "num r", number(gate.limit) + unit), use, el("td", "num r c-margin", number(gate.margin)), result);
+  const sign = gate.limit === null || gate.bound === "switch" ? "" : gate.bound === "min" ? "≥ " : gate.strict ? "< " : "≤ ";
+  row.append(name, el("td", "num r", number(gate.value)), el("td", "num r", sign + number(gate.limit) + unit), use, el("td", "num r c-margin", number(gate.margin)), result);
   return row;
 }
 
@@ -497,7 +506,8 @@ function limitUsed(gate) {
   // The share of the limit that is taken; for a floor it is the floor's share of the value. A switch has none.
   const value = Number(gate.value), limit = Number(gate.limit);
   if (!Number.isFinite(value) || !Number.isFinite(limit) || limit === 0) return null;
-  const floor = gate.bound ? gate.bound === "min" : gate.passed === (value > limit);
+  if (gate.value === null || gate.limit === null || gate.bound === "switch") return null;
+  const floor = gate.bound === "min";
   return Math.max(0, floor ? limit / (value || limit / 10) : value / limit);
 }
 

@@ -451,7 +451,7 @@ function paintWaterfall(decision) {
   summary.append(...facts.map(fact));
   const table = el("table", "gate-table");
   const head = el("tr");
-  for (const [text, cls] of [["Gate", "c-gate"], ["Value", "r"], ["Limit", "r"], ["Limit used", "c-use"], ["Margin", "r c-margin"], ["Result", "c-result"]]) {
+  for (const [text, cls] of [["Gate", "c-gate"], ["Value", "r"], ["Limit", "r c-limit"], ["Limit used", "c-use"], ["Margin", "r c-margin"], ["Result", "c-result"]]) {
     const cell = el("th", cls, text);
     cell.scope = "col";
     head.append(cell);

@@ -9,6 +9,7 @@ import json
 import signal
 import socket
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import randbits
@@ -23,16 +24,19 @@ from cstd.practice.connections import SocketServer
 from cstd.practice.exchange import Exchange
 from cstd.practice.flow import Flow, history_shape, load_shapes
 from cstd.practice.futures_ws import FuturesServer
-from cstd.practice.instruments import first
+from cstd.practice.instruments import Asset, Instrument, first
 from cstd.practice.limits import TIERS
+from cstd.practice.market import Market
 from cstd.practice.private_ws import PrivateServer
 from cstd.practice.public_ws import PublicServer
+from cstd.practice.recording import RecordedFlow, RecordedMarket, assets_of, load
 from cstd.practice.rest import RestServer
 from cstd.practice.rest_private import PrivateRest
 
 HOST = "127.0.0.1"
 INSTRUMENTS_MAX = 200
 EXPIRY_GRAIN_S = 0.001
+PAUSE_STEP_NS = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,7 @@ class Options:
 class Driver:
     """Wakes the order flow and the desk's timers when they are due."""
 
-    def __init__(self, exchange: Exchange, flows: list[Flow], clock: SystemClock) -> None:
+    def __init__(self, exchange: Exchange, flows: Sequence[Flow | RecordedFlow], clock: SystemClock) -> None:
         self._exchange = exchange
         self._flows = flows
         self._clock = clock
@@ -67,15 +71,18 @@ class Driver:
     def _delay_s(self, due_ns: int) -> float:
         return max(EXPIRY_GRAIN_S, (due_ns - self._clock.wall_ns()) / 1e9)
 
-    def _arm_flow(self, flow: Flow) -> None:
+    def _arm_flow(self, flow: Flow | RecordedFlow) -> None:
+        if flow.due_ns is None:
+            sys.stderr.write(f"practice: the recording of {flow.market.instrument.name} has ended; its book stands still\n")
+            return
         self._loop.call_later(self._delay_s(flow.due_ns), self._run_flow, flow)
 
-    def _run_flow(self, flow: Flow) -> None:
+    def _run_flow(self, flow: Flow | RecordedFlow) -> None:
         if self._exchange.system == "online":
             flow.advance(self._clock.wall_ns())
             self._exchange.settle()
         else:  # the engine does not match: participants wait and come back
-            flow.due_ns = self._clock.wall_ns() + 100_000_000
+            flow.pause_until(self._clock.wall_ns() + PAUSE_STEP_NS)
         self._arm_flow(flow)
 
     def _arm_timer(self) -> None:
@@ -110,30 +117,55 @@ class Practice:
         self.futures = FuturesServer(self.exchange, wall_ns)
         self.rest = RestServer(self.exchange, wall_ns, PrivateRest(self.exchange, wall_ns))
 
-    def _built(self) -> tuple[Exchange, list[Flow]]:
+    def _built(self) -> tuple[Exchange, list[Flow] | list[RecordedFlow]]:
+        """Return the exchange and what drives it: fitted order flow, or recordings."""
+        return self._built_from_recordings() if self.options.recordings else self._built_from_flow()
+
+    def _built_from_flow(self) -> tuple[Exchange, list[Flow]]:
         options, now_ns = self.options, self.clock.wall_ns()
         instruments, assets = first(options.instruments)
         shapes = load_shapes()
-        exchange = Exchange(
-            instruments,
-            assets,
-            seed=options.seed,
-            id_seed=randbits(64),
-            tier=options.tier,
-            wall_ns=now_ns,
-            history={i.name: history_shape(i) for i in instruments},
-        )
+        exchange = self._exchange(instruments, assets, now_ns, Market, {})
         flows = [
-            Flow(
-                exchange.markets[i.name],
-                shapes[i.shape],
-                seed=options.seed,
-                start_ns=now_ns,
-                rate_per_s=options.rate_per_s,
-            )
+            Flow(exchange.markets[i.name], shapes[i.shape], seed=options.seed, start_ns=now_ns, rate_per_s=options.rate_per_s)
             for i in instruments
         ]
         return exchange, flows
+
+    def _built_from_recordings(self) -> tuple[Exchange, list[RecordedFlow]]:
+        options, now_ns = self.options, self.clock.wall_ns()
+        recordings = load(options.recordings)
+        starts = {r.instrument.name: r.frames[0].bids[0][0] for r in recordings}
+        instruments = tuple(r.instrument for r in recordings)
+        exchange = self._exchange(instruments, assets_of(recordings), now_ns, RecordedMarket, starts)
+        flows = []
+        for recording in recordings:
+            market = exchange.markets[recording.instrument.name]
+            assert isinstance(market, RecordedMarket), "the exchange made what it was told to"
+            market.raw_depth = recording.depth
+            flows.append(RecordedFlow(market, recording, start_ns=now_ns, loop=options.loop))
+        sys.stderr.write("practice: fills on a recording are inferred from what disappears, not recorded\n")
+        return exchange, flows
+
+    def _exchange(
+        self,
+        instruments: tuple[Instrument, ...],
+        assets: tuple[Asset, ...],
+        now_ns: int,
+        market_type: type[Market],
+        start_raw: dict[str, int],
+    ) -> Exchange:
+        return Exchange(
+            instruments,
+            assets,
+            seed=self.options.seed,
+            id_seed=randbits(64),
+            tier=self.options.tier,
+            wall_ns=now_ns,
+            history={i.name: history_shape(i) for i in instruments},
+            start_raw=start_raw,
+            market_type=market_type,
+        )
 
     async def start(self) -> None:
         """Bind the four ports and begin trading."""
@@ -190,7 +222,7 @@ class Practice:
     def write_truth(self) -> None:
         """Replace the truth file."""
         path = self.options.truth or self.options.run_dir / "truth.json"
-        truth.replace(path, truth.content(self.exchange.account))
+        truth.replace(path, truth.content(self.exchange.account, inferred=bool(self.options.recordings)))
 
     async def stop(self) -> None:
         """Close connections and ports, then write the truth a last time."""

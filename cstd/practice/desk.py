@@ -304,7 +304,7 @@ class Desk:
 
     def _close(self, order: Order, status: str, reason: str, wall_ns: int) -> None:
         if order.resting is not None:
-            self.markets[order.instrument.name].book.cancel(order.resting)
+            self.markets[order.instrument.name].cancel(order.resting)
             order.resting = None
         order.reason = reason
         self._forget_open(order, status, wall_ns)
@@ -393,12 +393,10 @@ class Desk:
         assert resting is not None, "an open order rests"
         keeps_place = limit_raw == old[0] and display_raw == old[2] == 0 and qty_raw <= old[1]
         if keeps_place:
-            side = market.book.side(order.side)
-            side.totals[resting.price_raw] -= resting.visible_raw - order.leaves_raw
-            resting.visible_raw = order.leaves_raw
+            market.shrink(resting, order.leaves_raw)
             self._report(reports.amended(order, wall_ns), order)
             return
-        market.book.cancel(resting)
+        market.cancel(resting)
         order.resting = None
         self._report(reports.amended(order, wall_ns), order)
         self._work(order, market, wall_ns)

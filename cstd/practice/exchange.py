@@ -55,6 +55,7 @@ class Exchange:
         readings: Readings | None = None,
         credentials: Credentials | None = None,
         start_raw: dict[str, int] | None = None,
+        market_type: type[Market] = Market,
     ) -> None:
         self.instruments = {i.name: i for i in instruments}
         self.assets = {a.code: a for a in assets}
@@ -72,7 +73,7 @@ class Exchange:
                 bars = generate(random, history[instrument.name], close_raw=close_raw, wall_s=wall_ns // NS_PER_S)
             # Trade ids go on from one run to the next, as they do on Kraken: a client may keep the last one it saw.
             first_id = 100_000_000 * (number + 1) + wall_ns // NS_PER_S % 10_000_000 * 10
-            self.markets[instrument.name] = Market(instrument, bars, first_trade_id=first_id)
+            self.markets[instrument.name] = market_type(instrument, bars, first_trade_id=first_id)
             self.markets[instrument.name].last_raw = close_raw
         self.account = account or Account(START_BALANCES)
         self.desk = Desk(self.account, self.markets, tier=self.tier, ids=self.ids)

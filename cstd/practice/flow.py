@@ -156,6 +156,10 @@ class Flow:
             count += 1
         return count
 
+    def pause_until(self, wall_ns: int) -> None:
+        """Let nothing happen before `wall_ns`."""
+        self.due_ns = wall_ns
+
     def step(self, wall_ns: int) -> None:
         """One event at `wall_ns`, published when complete."""
         self._drift(wall_ns)

@@ -78,8 +78,8 @@ class FuturesServer:
         market = self.products[product]
         i, time_ms = market.instrument, self.clock() // 1_000_000
         scale = raw_decimal(1, i.price_precision)
-        bid_raw, ask_raw = market.book.bids.best_raw() or 0, market.book.asks.best_raw() or 0
-        bid_qty_raw, ask_qty_raw = market.book.bids.totals.get(bid_raw, 0), market.book.asks.totals.get(ask_raw, 0)
+        bid_raw, ask_raw = market.published.bids.best_raw() or 0, market.published.asks.best_raw() or 0
+        bid_qty_raw, ask_qty_raw = market.published.bids.totals.get(bid_raw, 0), market.published.asks.totals.get(ask_raw, 0)
         mark = float((bid_raw + ask_raw) * scale / 2)
         day = market.candles.day(time_ms // 1000)
         volume = float(raw_decimal(day.qty_raw, i.qty_precision)) if day else 0.0

@@ -50,6 +50,8 @@ class Market:
         self.tape: deque[Trade] = deque(maxlen=TAPE_MAX)
         self.last_raw = instrument.start_raw
         self.status = "online"
+        self.raw_depth = 0  # the depth at which `raw_text` is the update, byte for byte; 0: every depth is written here
+        self.raw_text: str | None = None
         self.on_maker: Callable[[Match, Trade], None] | None = None
         self.on_publish: list[Callable[[Market, list[Trade], int], None]] = []
         self._next_trade_id = first_trade_id
@@ -86,9 +88,24 @@ class Market:
         self.candles.add(price_raw, qty_raw, wall_ns // NS_PER_S)
         return trade
 
+    @property
+    def published(self) -> Book:
+        """Return the book that market data shows; here the one that is matched against."""
+        return self.book
+
     def rest(self, order: Resting) -> None:
         """Put an order in the book; it must not cross."""
         self.book.rest(order)
+
+    def cancel(self, order: Resting) -> None:
+        """Take a resting order out."""
+        self.book.cancel(order)
+
+    def shrink(self, order: Resting, leaves_raw: int) -> None:
+        """Reduce a resting order without display quantity to `leaves_raw`; it keeps its place."""
+        side = self.book.side(order.side)
+        side.totals[order.price_raw] -= order.visible_raw - leaves_raw
+        order.visible_raw = leaves_raw
 
     def publish(self, wall_ns: int) -> None:
         """An action is complete: tell whoever listens."""

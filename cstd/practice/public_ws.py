@@ -47,7 +47,9 @@ class BookWindow:
         self.market = market
         self.depth = depth
         self.connections: set[Connection] = set()
-        self._views: dict[int, dict[int, int]] = {side.sign: self._top(side) for side in (market.book.bids, market.book.asks)}
+        self._views: dict[int, dict[int, int]] = {
+            side.sign: self._top(side) for side in (market.published.bids, market.published.asks)
+        }
 
     def _top(self, side: BookSide) -> dict[int, int]:
         totals = side.totals
@@ -58,12 +60,12 @@ class BookWindow:
         return (
             f'{{"channel":"book","type":"{kind}","data":[{{"symbol":"{instrument.name}",'
             f'"bids":[{_levels_text(bids, instrument)}],"asks":[{_levels_text(asks, instrument)}],'
-            f'"checksum":{self.market.book.checksum()},"timestamp":"{rfc3339_us(wall_ns)}"}}]}}'
+            f'"checksum":{self.market.published.checksum()},"timestamp":"{rfc3339_us(wall_ns)}"}}]}}'
         )
 
     def snapshot(self, wall_ns: int) -> str:
         """Return the snapshot of what subscribers hold."""
-        book = self.market.book
+        book = self.market.published
         bids, asks = (list(self._views[side.sign].items()) for side in (book.bids, book.asks))
         return self._message("snapshot", bids, asks, wall_ns)
 
@@ -81,8 +83,22 @@ class BookWindow:
 
     def update(self, wall_ns: int) -> str | None:
         """Return the update that brings subscribers to the present book, or None if they see no difference."""
-        bids, asks = self._changes(self.market.book.bids), self._changes(self.market.book.asks)
+        bids, asks = self._changes(self.market.published.bids), self._changes(self.market.published.asks)
         return self._message("update", bids, asks, wall_ns) if bids or asks else None
+
+
+class RawWindow(BookWindow):
+    """A window whose updates are a recording's own bytes; a snapshot is written when somebody joins between two frames."""
+
+    def snapshot(self, wall_ns: int) -> str:
+        """Return the snapshot of the recorded book as it stands after the last frame."""
+        book = self.market.published
+        bids, asks = (list(self._top(side).items()) for side in (book.bids, book.asks))
+        return self._message("snapshot", bids, asks, wall_ns)
+
+    def update(self, wall_ns: int) -> str | None:
+        """Return the recorded frame that is being published, if there is one."""
+        return self.market.raw_text
 
 
 @dataclass(slots=True)
@@ -221,7 +237,8 @@ class PublicServer(SocketServer):
         if channel == "book":
             assert isinstance(variant, int), "depth was checked"
             if variant not in feeds.windows:
-                feeds.windows[variant] = BookWindow(market, variant)
+                window_type = RawWindow if variant == market.raw_depth else BookWindow
+                feeds.windows[variant] = window_type(market, variant)
             feeds.windows[variant].connections.add(connection)
             return feeds.windows[variant].snapshot(now_ns)
         if channel == "trade":
@@ -295,7 +312,7 @@ class PublicServer(SocketServer):
     @staticmethod
     def _best(market: Market) -> tuple[int, int, int, int]:
         """Return (bid, its quantity, ask, its quantity), raw; an empty side is 0, 0."""
-        bids, asks = market.book.bids, market.book.asks
+        bids, asks = market.published.bids, market.published.asks
         bid_raw, ask_raw = bids.best_raw() or 0, asks.best_raw() or 0
         return bid_raw, bids.totals.get(bid_raw, 0), ask_raw, asks.totals.get(ask_raw, 0)
 

@@ -235,7 +235,7 @@ class PublicRest:
                     [raw_text(p, i.price_precision), raw_text(side.totals[p], i.qty_precision), now_s]
                     for p in side.prices(count)
                 ]
-                for word, side in (("asks", market.book.asks), ("bids", market.book.bids))
+                for word, side in (("asks", market.published.asks), ("bids", market.published.bids))
             }
         }
 
@@ -250,7 +250,7 @@ class PublicRest:
     def _spread(self, params: Params) -> object:
         key, market = self._one_pair(params)
         i, now_s = market.instrument, self.clock() // NS_PER_S
-        best = [side.best_raw() for side in (market.book.bids, market.book.asks)]
+        best = [side.best_raw() for side in (market.published.bids, market.published.asks)]
         rows = [[now_s, *(raw_text(p or 0, i.price_precision) for p in best)]]
         return {key: rows, "last": now_s}
 
@@ -286,8 +286,8 @@ def _ticker_entry(market: Market, wall_s: int) -> object:
     volume = raw_text(day.qty_raw if day else 0, i.qty_precision)
     low, high = (raw_text(day.low_raw, places), raw_text(day.high_raw, places)) if day else (last, last)
     return {
-        "a": side(market.book.asks.best_raw(), market.book.asks.totals),
-        "b": side(market.book.bids.best_raw(), market.book.bids.totals),
+        "a": side(market.published.asks.best_raw(), market.published.asks.totals),
+        "b": side(market.published.bids.best_raw(), market.published.bids.totals),
         "c": [last, raw_text(last_qty_raw, i.qty_precision)],
         "v": [volume, volume],
         "p": [vwap, vwap],

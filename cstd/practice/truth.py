@@ -24,8 +24,8 @@ def _order(order: Order) -> dict[str, object]:
     }
 
 
-def content(account: Account) -> bytes:
-    """Return the truth as JSON; decimals are strings."""
+def content(account: Account, *, inferred: bool = False) -> bytes:
+    """Return the truth as JSON; decimals are strings. `inferred` marks every fill as a guess from a recording."""
     fills = [
         {
             "exec_id": f.exec_id,
@@ -36,6 +36,7 @@ def content(account: Account) -> bytes:
             "price": raw_text(f.price_raw, f.order.instrument.price_precision),
             "fee": decimal_text(f.fee),
             "fee_asset": f.fee_asset,
+            **({"inferred": True} if inferred else {}),
         }
         for f in account.fills
     ]

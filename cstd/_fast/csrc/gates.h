@@ -21,15 +21,18 @@ static inline int cstd_why(const cstd_decision_row *row, int gate) {
     return row->reason[gate < CSTD_GATE_KILL_SWITCH ? gate - 1 : gate - 4];
 }
 
-/* What the grace for an unverified book covers: everything that reads it. What the venue would not take stays refused. */
+/* What the grace for an unverified book covers: everything that reads it. What the venue would not take stays
+ * refused. */
 static inline unsigned cstd_graced_mask(int price_why) {
-    unsigned mask = CSTD_BIT(CSTD_GATE_DATA_GAP) | CSTD_BIT(CSTD_GATE_SPREAD) | CSTD_BIT(CSTD_GATE_DEPTH) | CSTD_BIT(CSTD_GATE_SLIPPAGE);
+    unsigned mask = CSTD_BIT(CSTD_GATE_DATA_GAP) | CSTD_BIT(CSTD_GATE_SPREAD) | CSTD_BIT(CSTD_GATE_DEPTH) |
+                    CSTD_BIT(CSTD_GATE_SLIPPAGE);
     int from_book = price_why == CSTD_WHY_NO_BOOK || price_why == CSTD_WHY_CROSSING || price_why == CSTD_WHY_OVER_LIMIT;
     return mask | (from_book ? CSTD_BIT(CSTD_GATE_PRICE) : 0);
 }
 
 /* Which failed gates may refuse this intent; the others are recorded only (systems 7.3, 8, 9.2). */
-static inline unsigned cstd_refusing_mask(const cstd_gate_input *in, const cstd_limits *lim, const cstd_decision_row *row) {
+static inline unsigned
+cstd_refusing_mask(const cstd_gate_input *in, const cstd_limits *lim, const cstd_decision_row *row) {
     unsigned may = CSTD_ALL_GATES;
     if (in->kind != CSTD_OPENING) {
         may = CSTD_BIT(CSTD_GATE_TIME_IN_FORCE) | CSTD_BIT(CSTD_GATE_PRICE);
@@ -52,15 +55,17 @@ static inline unsigned cstd_refusing_mask(const cstd_gate_input *in, const cstd_
  * the minute, slippage) only refuse, but count for the counterfactual. */
 static inline unsigned cstd_sized_mask(const cstd_decision_row *row, int reducing) {
     unsigned mask = 0;
-    static const int8_t shares[] = {CSTD_GATE_DEPTH, CSTD_GATE_TOTAL_EXPOSURE, CSTD_GATE_POSITION_SIZE, CSTD_GATE_CORRELATION};
+    static const int8_t shares[] = {CSTD_GATE_DEPTH, CSTD_GATE_TOTAL_EXPOSURE, CSTD_GATE_POSITION_SIZE,
+                                    CSTD_GATE_CORRELATION};
     for (int i = 0; i < 4; i++) {
         mask |= cstd_why(row, shares[i]) == CSTD_WHY_OVER_LIMIT ? CSTD_BIT(shares[i]) : 0;
     }
     if (!reducing) {
         int slippage = cstd_why(row, CSTD_GATE_SLIPPAGE);
+        int by_walk = slippage == CSTD_WHY_OVER_LIMIT || slippage == CSTD_WHY_BOOK_TOO_THIN;
         mask |= cstd_why(row, CSTD_GATE_IDEMPOTENCY) == CSTD_WHY_TURNOVER ? CSTD_BIT(CSTD_GATE_IDEMPOTENCY) : 0;
         mask |= cstd_why(row, CSTD_GATE_VOLUME) == CSTD_WHY_ORDER_SHARE ? CSTD_BIT(CSTD_GATE_VOLUME) : 0;
-        mask |= slippage == CSTD_WHY_OVER_LIMIT || slippage == CSTD_WHY_BOOK_TOO_THIN ? CSTD_BIT(CSTD_GATE_SLIPPAGE) : 0;
+        mask |= by_walk ? CSTD_BIT(CSTD_GATE_SLIPPAGE) : 0;
     }
     return mask;
 }
@@ -133,7 +138,8 @@ static inline int cstd_verdict_opening(const cstd_case *c, unsigned refusing) {
         return cstd_refuse(row, first, cstd_why(row, first));
     }
     int64_t qty = cstd_capped_qty(c, refusing, &by);
-    int enough = (cstd_u128)(uint64_t)qty * CSTD_BPS_PER_UNIT >= (cstd_u128)(uint64_t)c->limits->reduce_min_bps * (uint64_t)in->qty_raw;
+    cstd_u128 least = (cstd_u128)(uint64_t)c->limits->reduce_min_bps * (uint64_t)in->qty_raw;
+    int enough = (cstd_u128)(uint64_t)qty * CSTD_BPS_PER_UNIT >= least;
     if (!enough || !cstd_sendable(in, qty)) {
         return cstd_refuse(row, first, CSTD_WHY_TOO_SMALL);
     }
@@ -162,7 +168,8 @@ static inline int cstd_verdict_exit(const cstd_case *c, unsigned refusing) {
     return cstd_propose(c->row, CSTD_REDUCE, free_qty, CSTD_GATE_MANAGED_BOUND);
 }
 
-static inline void cstd_row_head(cstd_decision_row *row, const cstd_gate_input *in, const cstd_facts *facts, const cstd_limits *lim) {
+static inline void cstd_row_head(cstd_decision_row *row, const cstd_gate_input *in, const cstd_facts *facts,
+                                 const cstd_limits *lim) {
     row->decided_wall_ns = in->now_wall_ns;
     row->episode = in->episode;
     row->qty_requested_raw = in->qty_raw;

@@ -68,6 +68,11 @@ static inline void cstd_facts_prices(cstd_facts *facts, const cstd_gate_input *i
     facts->mid = cstd_whole_of((uint64_t)facts->mid2);
 }
 
+/* Which side of the book an exit from this order goes through: bids when it sells. */
+static inline int cstd_exit_sells(const cstd_gate_input *input) {
+    return (input->kind == CSTD_OPENING) == (input->side == CSTD_BUY);
+}
+
 /* Conversion goes against us: an order is valued at the rate plus the haircut, what stands in the book at the rate
  * less the haircut. */
 static inline void cstd_facts_money(cstd_facts *facts, const cstd_gate_input *input) {
@@ -90,9 +95,10 @@ static inline void cstd_facts_money(cstd_facts *facts, const cstd_gate_input *in
     facts->scale = (uint64_t)scale;
     facts->rate_up = facts->rate_down = (uint64_t)rate;
     if (haircut) {
-        facts->rate_up = (uint64_t)cstd_div_up((cstd_u128)rate * (uint64_t)(CSTD_BPS_PER_UNIT + haircut), CSTD_BPS_PER_UNIT);
-        facts->rate_down =
-            (uint64_t)cstd_div_down((cstd_u128)rate * (uint64_t)(CSTD_BPS_PER_UNIT - haircut), CSTD_BPS_PER_UNIT);
+        cstd_u128 dearer = (cstd_u128)rate * (uint64_t)(CSTD_BPS_PER_UNIT + haircut);
+        cstd_u128 cheaper = (cstd_u128)rate * (uint64_t)(CSTD_BPS_PER_UNIT - haircut);
+        facts->rate_up = (uint64_t)cstd_div_up(dearer, CSTD_BPS_PER_UNIT);
+        facts->rate_down = (uint64_t)cstd_div_down(cheaper, CSTD_BPS_PER_UNIT);
     }
     cstd_u128 quote = (cstd_u128)input->price_raw * (uint64_t)input->qty_raw;
     if (cstd_mul_overflows(quote, facts->rate_up, &product)) {
@@ -121,7 +127,8 @@ static __attribute__((noinline, unused)) int64_t cstd_walk_cap(const cstd_side *
         }
         int64_t take = cstd_min64(visible, qty - taken);
         int64_t price2 = 2 * side->level[i].price_raw;
-        cstd_i128 each = (cstd_i128)(sells ? mid2 - price2 : price2 - mid2) * CSTD_MBPS_PER_UNIT - (cstd_i128)budget_mbps * mid2;
+        cstd_i128 each = (cstd_i128)(sells ? mid2 - price2 : price2 - mid2) * CSTD_MBPS_PER_UNIT;
+        each -= (cstd_i128)budget_mbps * mid2;
         if (over + each * take > 0) {
             return taken + (int64_t)(-over / each);
         }
@@ -136,7 +143,8 @@ static inline int64_t cstd_band_edge(int64_t mid2, int64_t band_mbps, int sells)
     int64_t band = cstd_min64(cstd_max64(band_mbps, 0), CSTD_MBPS_PER_UNIT);
     int64_t factor = sells ? CSTD_MBPS_PER_UNIT - band : CSTD_MBPS_PER_UNIT + band;
     cstd_u128 product = (cstd_u128)mid2 * (uint64_t)factor;
-    return (int64_t)(sells ? cstd_div_up(product, 2 * CSTD_MBPS_PER_UNIT) : cstd_div_down(product, 2 * CSTD_MBPS_PER_UNIT));
+    const cstd_u128 halves = 2 * CSTD_MBPS_PER_UNIT;
+    return (int64_t)(sells ? cstd_div_up(product, halves) : cstd_div_down(product, halves));
 }
 
 /* Value of what others offer on one side up to the edge of the band, best first, in price × quantity raw. *bad is not
@@ -192,7 +200,7 @@ static inline void cstd_walk_cost(cstd_facts *facts, const cstd_side *side, int 
 /* The exit side: value within the band, and what taking the quantity would cost. Our own resting quantity is not
  * there for us (systems 1.10). */
 static inline void cstd_facts_walk(cstd_facts *facts, const cstd_gate_input *input, const cstd_limits *limits) {
-    int sells = (input->kind == CSTD_OPENING) == (input->side == CSTD_BUY);
+    int sells = cstd_exit_sells(input);
     const cstd_side *side = sells ? input->bids : input->asks;
     facts->depth = 0;
     facts->exit_cost_mbps = INT64_MAX;

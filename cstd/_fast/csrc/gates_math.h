@@ -107,7 +107,7 @@ static inline cstd_whole cstd_whole_of(uint64_t divisor) {
     return whole;
 }
 
-/* `part` in thousandths of a basis point of the whole, rounded up. The estimate is at most two short of the quotient. */
+/* `part` in thousandths of a basis point of the whole, rounded up. The estimate is at most two short. */
 static inline int64_t cstd_mbps_of_whole(uint64_t part, cstd_whole whole) {
     if (__builtin_expect((part >> 40) != 0, 0)) { /* part × 10^7 would not fit 64 bits */
         return cstd_saturate_u(cstd_div_wide((cstd_u128)part * CSTD_MBPS_PER_UNIT + whole.divisor - 1, whole.divisor));
@@ -123,6 +123,10 @@ static inline int64_t cstd_mbps_of_whole(uint64_t part, cstd_whole whole) {
 
 /* a × b into *out, for b < 2^63. Returns 1 when it is 2^127 or more; then *out is unspecified. */
 static inline int cstd_mul_overflows(cstd_u128 a, uint64_t b, cstd_u128 *out) {
+    if (__builtin_expect((a >> 64) == 0, 1)) {
+        *out = (cstd_u128)(uint64_t)a * b;
+        return 0;
+    }
     cstd_u128 high = (cstd_u128)(uint64_t)(a >> 64) * b;
     cstd_u128 low = (cstd_u128)(uint64_t)a * b;
     *out = low + (high << 64);

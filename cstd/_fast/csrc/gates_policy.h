@@ -103,7 +103,8 @@ static inline void cstd_gate_volume(const cstd_case *c) {
     const cstd_gate_input *in = c->input;
     const cstd_limits *lim = c->limits;
     const cstd_u128 minutes = 60 * CSTD_BPS_PER_UNIT;
-    cstd_u128 share = (cstd_u128)(uint64_t)cstd_max64(lim->volume_share_max_bps, 0) * (uint64_t)cstd_max64(in->volume_hour_acct_raw, 0);
+    uint64_t hour = (uint64_t)cstd_max64(in->volume_hour_acct_raw, 0);
+    cstd_u128 share = (cstd_u128)(uint64_t)cstd_max64(lim->volume_share_max_bps, 0) * hour;
     int64_t value = in->volume_hour_acct_raw, limit = lim->volume_hour_min_acct_raw;
     int why = CSTD_WHY_PASSED;
     c->facts->cap_share = cstd_saturate_u(cstd_div_down(share, minutes));
@@ -133,22 +134,24 @@ static inline void cstd_gate_slippage(const cstd_case *c) {
     int64_t budget = cstd_sub_saturated(cstd_min64(lim->exit_cost_max_mbps, 1LL << 24), in->markout_allowance_mbps);
     int64_t value = cstd_add_saturated(facts->exit_cost_mbps, cstd_max64(in->markout_allowance_mbps, 0));
     int64_t limit = lim->exit_cost_max_mbps;
+    int64_t paid = in->slippage_day_acct_raw, equity = in->day_start_equity_acct_raw;
+    int realised = in->slippage_fills >= lim->slippage_p95_fills_min;
     int why = CSTD_WHY_PASSED;
     facts->cap_slippage_qty = CSTD_NO_CAP;
-    if (in->day_start_equity_acct_raw <= 0 || in->markout_allowance_mbps < 0 || in->slippage_fills < 0 || !facts->sane) {
+    if (equity <= 0 || in->markout_allowance_mbps < 0 || in->slippage_fills < 0 || !facts->sane) {
         why = CSTD_WHY_BAD_INPUT;
     } else if (facts->book_why) {
         why = facts->book_why;
-    } else if ((cstd_i128)in->slippage_day_acct_raw * CSTD_MBPS_PER_UNIT >
-               (cstd_i128)lim->slippage_day_max_mbps * in->day_start_equity_acct_raw) {
+    } else if ((cstd_i128)paid * CSTD_MBPS_PER_UNIT > (cstd_i128)lim->slippage_day_max_mbps * equity) {
         why = CSTD_WHY_SLIPPAGE_DAY, limit = lim->slippage_day_max_mbps;
-        value = cstd_mbps_up((cstd_u128)cstd_max64(in->slippage_day_acct_raw, 0), (cstd_u128)in->day_start_equity_acct_raw);
-    } else if (in->slippage_fills >= lim->slippage_p95_fills_min && in->slippage_p95_mbps > lim->slippage_p95_max_mbps) {
+        value = cstd_mbps_up((cstd_u128)cstd_max64(paid, 0), (cstd_u128)equity);
+    } else if (realised && in->slippage_p95_mbps > lim->slippage_p95_max_mbps) {
         why = CSTD_WHY_SLIPPAGE_P95, value = in->slippage_p95_mbps, limit = lim->slippage_p95_max_mbps;
     } else if (facts->thin || facts->exit_cost_mbps > budget) {
-        int sells = (in->kind == CSTD_OPENING) == (in->side == CSTD_BUY);
+        int sells = cstd_exit_sells(in);
+        const cstd_side *side = sells ? in->bids : in->asks;
         why = facts->thin ? CSTD_WHY_BOOK_TOO_THIN : CSTD_WHY_OVER_LIMIT;
-        facts->cap_slippage_qty = budget < 0 ? 0 : cstd_walk_cap(sells ? in->bids : in->asks, sells, facts->mid2, budget, in->qty_raw);
+        facts->cap_slippage_qty = budget < 0 ? 0 : cstd_walk_cap(side, sells, facts->mid2, budget, in->qty_raw);
     }
     cstd_policy_result(c, CSTD_GATE_SLIPPAGE, why, value, limit);
 }

@@ -41,7 +41,8 @@ static inline void cstd_gate_drawdown(const cstd_case *c) {
  * drawdown explains is theirs; here it fails when it stays latched after they recovered, or came from a condition.
  * Limit: none but the operator. On fail: refuse. Runs after gates 13 and 14. */
 static inline void cstd_gate_kill_switch(const cstd_case *c) {
-    static const int8_t by_state[] = {CSTD_WHY_PASSED, CSTD_WHY_PAUSED, CSTD_WHY_NOT_READY, CSTD_WHY_HALTED, CSTD_WHY_PARITY_HALT};
+    static const int8_t by_state[] = {CSTD_WHY_PASSED, CSTD_WHY_PAUSED, CSTD_WHY_NOT_READY, CSTD_WHY_HALTED,
+                                      CSTD_WHY_PARITY_HALT};
     const cstd_gate_input *in = c->input;
     int level = cstd_level_of(in);
     int explained = (c->facts->failed >> (CSTD_POLICY_GATES + 2) & 3) != 0;
@@ -85,7 +86,8 @@ static inline void cstd_gate_data_gap(const cstd_case *c) {
     } else if (in->evidence_age_ns > lim->evidence_age_max_ns) {
         why = CSTD_WHY_STALE;
     } else if (!in->book_verified) {
-        why = CSTD_WHY_BOOK_UNVERIFIED, value = in->unverified_for_ns, limit = in->rejudge ? lim->unverified_grace_ns : 0;
+        why = CSTD_WHY_BOOK_UNVERIFIED;
+        value = in->unverified_for_ns, limit = in->rejudge ? lim->unverified_grace_ns : 0;
     } else if (in->book_fault) {
         why = CSTD_WHY_BOOK_FAULT, value = in->book_fault, limit = 0;
     }
@@ -108,7 +110,8 @@ static inline void cstd_gate_position_count(const cstd_case *c) {
 
 /* Gates 16-18, exposure in money: what stands (open and UNKNOWN orders included) plus this must stay within a share
  * of equity. Returns the cap on this order's notional. */
-static inline int64_t cstd_gate_share(const cstd_case *c, int gate, int64_t standing, int64_t max_bps, int refused_why) {
+static inline int64_t
+cstd_gate_share(const cstd_case *c, int gate, int64_t standing, int64_t max_bps, int refused_why) {
     int64_t limit = cstd_bps_of(c->input->equity_acct_raw, max_bps);
     int64_t adds = c->input->kind == CSTD_OPENING ? c->facts->notional : 0; /* an exit adds nothing */
     int64_t value = cstd_add_saturated(standing, adds);
@@ -126,7 +129,8 @@ static inline int64_t cstd_gate_share(const cstd_case *c, int gate, int64_t stan
  * Reads: exposure_acct_raw, the notional, equity. Passes when: exposure + notional <= exposure_max_bps of equity.
  * Limit: risk.exposure_max_bps, 15 %. On fail: reduce. */
 static inline void cstd_gate_total_exposure(const cstd_case *c) {
-    c->facts->cap_exposure = cstd_gate_share(c, CSTD_GATE_TOTAL_EXPOSURE, c->input->exposure_acct_raw, c->limits->exposure_max_bps, 0);
+    int64_t standing = c->input->exposure_acct_raw, max_bps = c->limits->exposure_max_bps;
+    c->facts->cap_exposure = cstd_gate_share(c, CSTD_GATE_TOTAL_EXPOSURE, standing, max_bps, CSTD_WHY_PASSED);
 }
 
 /* Gate 17, position size.
@@ -135,8 +139,8 @@ static inline void cstd_gate_total_exposure(const cstd_case *c) {
  * Limit: risk.position_max_bps, 2 %. On fail: reduce. */
 static inline void cstd_gate_position_size(const cstd_case *c) {
     int short_why = c->input->kind == CSTD_OPENING && c->input->side != CSTD_BUY ? CSTD_WHY_LONG_ONLY : 0;
-    c->facts->cap_position =
-        cstd_gate_share(c, CSTD_GATE_POSITION_SIZE, c->input->asset_exposure_acct_raw, c->limits->position_max_bps, short_why);
+    int64_t standing = c->input->asset_exposure_acct_raw, max_bps = c->limits->position_max_bps;
+    c->facts->cap_position = cstd_gate_share(c, CSTD_GATE_POSITION_SIZE, standing, max_bps, short_why);
 }
 
 /* Gate 18, correlation.
@@ -144,6 +148,7 @@ static inline void cstd_gate_position_size(const cstd_case *c) {
  * notional, equity. Passes when: cluster exposure + notional <= cluster_max_bps of equity.
  * Limit: risk.cluster_max_bps, 6 %. On fail: reduce. */
 static inline void cstd_gate_correlation(const cstd_case *c) {
-    c->facts->cap_cluster = cstd_gate_share(c, CSTD_GATE_CORRELATION, c->input->cluster_exposure_acct_raw, c->limits->cluster_max_bps, 0);
+    int64_t standing = c->input->cluster_exposure_acct_raw, max_bps = c->limits->cluster_max_bps;
+    c->facts->cap_cluster = cstd_gate_share(c, CSTD_GATE_CORRELATION, standing, max_bps, CSTD_WHY_PASSED);
 }
 #endif

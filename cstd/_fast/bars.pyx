@@ -123,7 +123,7 @@ cdef class BarSeries:
         cdef bint late = False
         cdef int64_t value
         if price_raw <= 0 or qty_raw <= 0:
-            self.refused_trades += 1
+            self.refused_trades = self.refused_trades + 1
             return 0
         if trade_ns < self.covered_from_ns:
             return 0
@@ -131,7 +131,7 @@ cdef class BarSeries:
         for i in range(INTERVAL_COUNT):
             if not self._merge(&self.ring[i], price_raw, qty_raw, value, trade_ns, &closed_mask, 1 << i):
                 late = True
-        self.late_trades += late
+        self.late_trades = self.late_trades + late
         if trade_ns > self.last_trade_ns:
             self.last_trade_ns = trade_ns
         return closed_mask
@@ -167,7 +167,7 @@ cdef class BarSeries:
         ring.has_forming = False
         ring.closed_to_ns = bar.start_ns + ring.interval_ns
         if self.covered_from_ns > bar.start_ns and self.covered_from_ns > ring.as_of_ns:
-            self.incomplete_bars += 1
+            self.incomplete_bars = self.incomplete_bars + 1
             return 0
         self._push(ring, bar)
         return bit

@@ -1,3 +1,4 @@
+# cython: nonecheck=False
 """Bar indicators, streaming and batch from one implementation.
 
 One `BarIndicators` per (instrument, interval) takes closed bars in order. A value is *ready* when its window is full
@@ -40,7 +41,7 @@ cdef extern from "fmath.h" nogil:
     double LOG10_E "CSTD_LOG10_E"
 
 cdef enum:
-    RING_MASK = BAR_WINDOW - 1
+    RING_MASK = 31  # BAR_WINDOW - 1, a literal because the checked build cannot compute in an enum
     WILDER = 14
     BAND = 20
     MACD_FAST_SKIP = 14  # 26 - 12: the fast average starts where the slow one has 12 bars left to fill
@@ -58,6 +59,7 @@ cdef double LOG10_14 = fast_log(14.0) * LOG10_E
 
 NAMES = tuple(name.lower() for name in sorted(Indicator.__members__, key=lambda name: int(Indicator.__members__[name])))
 warm_bars = WARM_BARS
+assert RING_MASK == BAR_WINDOW - 1
 
 
 cdef void ema_init(Ema *ema, int period) noexcept nogil:
@@ -265,7 +267,7 @@ cdef class BarIndicators:
 
     cdef void _stochastic(self) noexcept nogil:
         cdef double high, low, k
-        self.stoch_defined <<= 1
+        self.stoch_defined = (self.stoch_defined & 3) << 1
         if self.bars < WILDER:
             return
         self._extremes(&high, &low)

@@ -217,8 +217,8 @@ def test_two_builds_load_side_by_side(built: Path, tmp_path: Path) -> None:
 
 
 BROKEN = {
-    "reads_outside": ("x = features[int(features[Feature.SPREAD_BPS])]\nvote[0] = 1.0\n"
-                      "vote[1] = 0.5 if x > 0 else 0.25\nreturn VOTE", "IndexError"),
+    "reads_outside": (("x = features[int(features[Feature.SPREAD_BPS])]\nvote[0] = 1.0\n"
+                      "vote[1] = 0.5 if x > 0 else 0.25\nreturn VOTE"), "IndexError"),
     "writes_outside": ("state[64 + int(abs(features[Feature.SPREAD_BPS])) % 2] = 1.0\nreturn ABSTAIN", "IndexError"),
     "confidence_above_one": ("vote[0] = 1.0\nvote[1] = abs(features[Feature.SPREAD_BPS])\nreturn VOTE", "confidence"),
     "direction_between": ("vote[0] = 0.5\nvote[1] = 0.5\nreturn VOTE", "direction"),

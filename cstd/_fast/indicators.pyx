@@ -1,4 +1,5 @@
 # cython: nonecheck=False
+# (the checked build cannot test `self` for None without the GIL; it never is None)
 """Bar indicators, streaming and batch from one implementation.
 
 One `BarIndicators` per (instrument, interval) takes closed bars in order. A value is *ready* when its window is full

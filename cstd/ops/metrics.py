@@ -11,6 +11,7 @@ import os
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ LEVELS = ("normal", "warning", "critical", "emergency", "shutdown")
 # Exposed upper edges of stage histograms: powers of two from 128 ns to about 1 s; they are edges of the board's own
 # finer buckets, so nothing is split.
 STAGE_EDGES_NS = tuple(1 << power for power in range(7, 31))
-NAME_PATTERN = re.compile(r"[a-z][a-z0-9_]{0,99}")
+# Counters of single gates are exposed with labels instead (`cstd_gate_results_total`).
+NAME_PATTERN = re.compile(r"(?!gate_\d)[a-z][a-z0-9_]{0,99}")
 
 
 class BoardCollector:
@@ -57,8 +59,8 @@ class BoardCollector:
             yield from _status_families(status)
         if sight.value("equity"):
             yield from _equity_families(sight.value("equity"))
-        yield _gauge("positions", "Managed positions, dust left out.",
-                     sum(not row.get("dust") for row in sight.value("positions")))
+        yield _gauge("positions", "Managed positions that are not flat, dust left out.",
+                     sum(not row["dust"] and Decimal(row["qty"]) != 0 for row in sight.value("positions")))
         yield from _instrument_families(sight.value("instruments"), sight.value("books"))
         yield from _gate_families(sight.value("gates"))
         if sight.value("latency"):

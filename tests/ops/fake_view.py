@@ -211,7 +211,10 @@ class FakeView:
         """See EngineView."""
         return [{"instrument": "BTC/USD", "asset": "BTC", "qty": "0.00024000", "entry_price": "104235.6",
                  "mark_price": format_raw(self.touch_raw["BTC/USD"], 1), "value": "25.02", "unrealized_pnl": "-0.04",
-                 "realized_pnl": "-0.31", "user_qty": "0.05000000", "dust": False}]
+                 "realized_pnl": "-0.31", "user_qty": "0.05000000", "dust": False},
+                {"instrument": "ETH/USD", "asset": "ETH", "qty": "0.00000000", "entry_price": None,
+                 "mark_price": format_raw(self.touch_raw["ETH/USD"], 2), "value": "0", "unrealized_pnl": "0",
+                 "realized_pnl": "0.0013", "user_qty": "0", "dust": False}]
 
     def equity(self) -> dict[str, object]:
         """See EngineView."""

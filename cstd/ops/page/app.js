@@ -46,14 +46,21 @@ function grouped(text) {
 }
 
 function money(text) {
-  // Money is shown to the cent; the exact text is in the API.
+  // Money is shown to the cent, amounts below one to a hundredth of that; the exact text is in the API.
   if (text === null || text === undefined) return "–";
-  return grouped(/^-?\d+(\.\d+)?$/.test(text) ? Number(text).toFixed(2) : text);
+  if (!/^-?\d+(\.\d+)?$/.test(text)) return grouped(text);
+  const value = Number(text);
+  return grouped(value !== 0 && Math.abs(value) < 1 ? value.toFixed(4).replace(/^-(0\.0+)$/, "$1") : value.toFixed(2));
 }
 
 function trimmed(text) {
   if (text === null || text === undefined) return "–";
   return grouped(String(text).includes(".") ? String(text).replace(/0+$/, "").replace(/\.$/, "") : text);
+}
+
+function unitOf(gate) {
+  // The gates' own table says "money" where an explained decision names the account currency.
+  return gate.unit === "money" ? regions.equity?.currency ?? "" : gate.unit;
 }
 
 function number(value) {
@@ -535,7 +542,8 @@ function row(tag, cells) {
 const sideClass = (data) => data.side;
 
 function paintPositions(positions) {
-  setText("positions-count", positions.length ? `${positions.length}` : "");
+  const held = positions.filter((position) => Number(position.qty) !== 0).length;
+  setText("positions-count", held ? `${held} open` : "");
   paintTable("positions", [
     ["Instrument", (p) => p.instrument], ["Quantity", (p) => trimmed(p.qty), "num"], ["Entry", (p) => grouped(p.entry_price), "num"],
     ["Mark", (p) => grouped(p.mark_price), "num"], ["Value", (p) => money(p.value), "num"], ["Unrealized", (p) => money(p.unrealized_pnl), "num"],
@@ -547,7 +555,7 @@ const CLOSED = new Set(["filled", "canceled", "rejected", "expired", "free"]);
 
 function paintOrders(orders) {
   const open = orders.filter((order) => !CLOSED.has(order.state));
-  setText("orders-count", open.length ? `${open.length}` : "");
+  setText("orders-count", open.length ? `${open.length} working` : "");
   paintTable("orders", [
     ["Sent", (o) => clock(o.sent_wall_ns), "num"], ["Instrument", (o) => o.symbol], ["Side", (o) => o.side, sideClass],
     ["State", (o) => words(o.state)], ["Limit", (o) => grouped(o.limit_price), "num"], ["Filled", (o) => `${trimmed(o.filled_qty)} / ${trimmed(o.order_qty)}`, "num"],
@@ -566,7 +574,7 @@ function paintFills(fills) {
 
 function paintGates(gates) {
   paintTable("gates", [
-    ["Gate", (g) => words(g.name)], ["Group", (g) => g.group], ["Limit", (g) => `${number(g.limit)}${g.unit ? ` ${g.unit}` : ""}`, "num"],
+    ["Gate", (g) => words(g.name)], ["Group", (g) => g.group], ["Limit", (g) => `${number(g.limit)} ${unitOf(g)}`, "num"],
     ["Last", (g) => number(g.last_value), "num"], ["Passed", (g) => count(g.passed), "num"], ["Failed", (g) => count(g.failed), "num"],
     ["First failing", (g) => count(g.first_failed), "num"],
   ], gates, "No gate was asked yet.");

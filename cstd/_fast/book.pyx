@@ -24,22 +24,8 @@ cdef extern from "crc32.h" nogil:
     void cstd_crc32_init(int allow_clmul)
     uint32_t cstd_crc32(const void *data, size_t n)
 
-cdef extern from *:
-    """
-    static inline int cstd_digits(uint64_t v, char *to)
-    {
-        char tmp[20];
-        int n = 0;
-        do {
-            tmp[n++] = (char)('0' + v % 10);
-            v /= 10;
-        } while (v);
-        for (int i = 0; i < n; i++)
-            to[i] = tmp[n - 1 - i];
-        return n;
-    }
-    """
-    int cstd_digits(uint64_t v, char *to) nogil
+cdef extern from "digits.h" nogil:
+    int cstd_digits(uint64_t v, char *to)
 
 cdef enum:
     CHECKSUM_LEVELS = 10

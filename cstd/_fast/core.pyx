@@ -85,6 +85,11 @@ cdef class Core(FastEngine):
         self.collar_count = len(steps_mbps)
         self.collar_wait_ns = wait_ns
 
+    def reserve_ids(self):
+        """Make room in the table of client order ids, as every timer does. Raises MemoryError."""
+        if self._grow_ids() != 0:
+            raise MemoryError("client order ids")
+
     def set_port(self, OrderPort port):
         """Where order frames go from now on."""
         self.port = port
@@ -124,6 +129,8 @@ cdef class Core(FastEngine):
         slot.wire.qty_precision = qty_precision
         slot.price_scale = POW10[price_precision]
         slot.qty_scale = POW10[qty_precision]
+        slot.price_unit = 1.0 / slot.price_scale
+        slot.qty_unit = 1.0 / slot.qty_scale
         slot.tick_raw = tick_raw
         slot.lot_raw = lot_raw
         slot.qty_min_raw = qty_min_raw
@@ -184,6 +191,7 @@ cdef class Core(FastEngine):
             slot = <InstrumentSlot>PyList_GET_ITEM(self.slots, i)
             self._touch(slot, cycles())
         self._run_passes(True)
+        self._grow_ids()
         if self.attention:
             self.attention = False
             try:
@@ -232,6 +240,7 @@ cdef class Core(FastEngine):
         trade.trade_id = trade_id
         trade.exch_ns = exch_ns
         self.scanner.out.n_trades = 1
+        self.scanner.out.snapshot = False
         self.scanner.out.excess_digits = 0
         slot.data_mono_ns = self.mono_ns
         self._trades(slot, cycles())

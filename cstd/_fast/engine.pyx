@@ -144,6 +144,7 @@ cdef class FastEngine(Gateway):
     cdef void _book_judged(self, InstrumentSlot slot, int fault, bint had_checksum) noexcept:
         """Count the verdict on a book and keep evidence, features and the wish for a resync in step with it."""
         cdef uint64_t before
+        cdef bint sampled
         self.counters[COUNT_BOOK_UPDATES] += 1
         if fault == FAULT_CHECKSUM:
             self.counters[COUNT_CHECKSUMS_BAD] += 1
@@ -156,10 +157,12 @@ cdef class FastEngine(Gateway):
             slot.last_verified_bid_raw = slot.book.best_bid()
             if self.orders.live_count:
                 self._mark_own(slot)
-            before = cycles()
-            on_book(&slot.features, &slot.book.bids, &slot.book.asks, 1.0 / slot.price_scale, 1.0 / slot.qty_scale,
-                    self.mono_ns, slot.row, slot.valid)
-            if (self.counters[COUNT_FRAMES] & SAMPLE_MASK) == 0:
+            sampled = (self.counters[COUNT_FRAMES] & SAMPLE_MASK) == 0
+            if sampled:
+                before = cycles()
+            on_book(&slot.features, &slot.book.bids, &slot.book.asks, slot.price_unit, slot.qty_unit, self.mono_ns,
+                    slot.row, slot.valid)
+            if sampled:
                 self.hist.observe(STAGE_FEATURES, before, cycles())
             return
         self.book_faults[fault] += 1
@@ -210,7 +213,8 @@ cdef class FastEngine(Gateway):
                 slot.last_trade_id = trade.trade_id
             self.counters[COUNT_TRADES] += 1
             closed |= slot.bars.on_trade(trade.price_raw, trade.qty_raw, trade.exch_ns)
-            on_trade(&slot.features, trade.side, trade.price_raw, trade.qty_raw, self.mono_ns)
+            if not self.scanner.out.snapshot:
+                on_trade(&slot.features, trade.side, trade.price_raw, trade.qty_raw, self.mono_ns)
             kept = &self.tape[self.tape_count % TAPE_KEPT]
             kept.wall_ns = trade.exch_ns
             kept.price_raw = trade.price_raw
@@ -274,6 +278,7 @@ cdef class FastEngine(Gateway):
             except Exception as error:
                 self._halt(error)
         self.recorder.settle()
+        self._prepare_id()
 
     cdef void _run_passes(self, bint by_timer) noexcept:
         cdef int i
@@ -309,7 +314,7 @@ cdef class FastEngine(Gateway):
             vote[0] = 0.0
             vote[1] = 0.0
             status = self.agents[i](slot.row, slot.valid, slot.agent_state[i], vote)
-            if status == 1 and not (-1.0 <= vote[0] <= 1.0 and 0.0 <= vote[1] <= 1.0):
+            if status == 1 and not ((vote[0] == -1.0 or vote[0] == 0.0 or vote[0] == 1.0) and 0.0 <= vote[1] <= 1.0):
                 status = -1
             if status < 0:
                 slot.agent_faults[i] += 1
@@ -369,7 +374,8 @@ cdef class FastEngine(Gateway):
                 row.intent_seq = order.intent_seq
                 row.order_slot = index
                 memcpy(row.cl_ord_id, order.cl_ord_id, 18)
-                self._keep(slot, &row, True)
+                if self._record(slot, &row) == 0:
+                    self._keep(&row)
             # A reduction also pulls the order: what would still pass comes back as a fresh, smaller intent.
             if verdict != APPROVE:
                 self.counters[COUNT_PULLED] += 1

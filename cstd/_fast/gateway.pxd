@@ -1,7 +1,7 @@
 """The gateway: gates and order encoder in one compiled module. See gateway.pyx."""
 from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
-from cstd._fast.encode cimport FRAME_MAX
+from cstd._fast.encode cimport FRAME_MAX, DayText
 from cstd._fast.gates cimport DecisionRow, GateInput, Limits
 from cstd._fast.hist cimport Histograms
 from cstd._fast.orders cimport OrderRow, OrderTable
@@ -81,8 +81,17 @@ cdef class Gateway(FrameSink):
     cdef public int64_t boot_epoch
     cdef readonly int64_t intent_seq
     cdef int64_t req_seq
-    cdef uint64_t *ids
+    cdef uint64_t *ids                  # open addressing; at most half full after each timer
+    cdef int id_bits
     cdef int64_t id_count
+    cdef int64_t id_count_max
+    # The client order id of the next intent, hashed ahead of it while nothing waits.
+    cdef int64_t prepared_seq
+    cdef int64_t prepared_epoch
+    cdef uint64_t prepared_key
+    cdef bint prepared_seen
+    cdef int64_t prepared_count         # ids in the table when prepared_seen was found out
+    cdef char prepared_id[18]
     # Rows kept for display, counters, scratch.
     cdef DecisionRow *decisions
     cdef readonly int64_t decision_count
@@ -90,18 +99,23 @@ cdef class Gateway(FrameSink):
     cdef int64_t refused_by[GATE_CODES]
     cdef int64_t failed_by[GATE_CODES]
     cdef char frame[FRAME_MAX]
+    cdef DayText day
     cdef uint64_t encoded_cycles        # when the last order frame was finished; telemetry
 
     cdef void _intend(self, InstrumentSlot slot, const Wish *wish) noexcept
     cdef int _exit_terms(self, InstrumentSlot slot, const Wish *wish, GateInput *input) noexcept
     cdef void _fill_input(self, InstrumentSlot slot, GateInput *input, int skip) noexcept
     cdef void _fill_exposure(self, InstrumentSlot slot, GateInput *input, int skip) noexcept
-    cdef void _keep(self, InstrumentSlot slot, DecisionRow *row, bint rejudge) noexcept
+    cdef int _record(self, InstrumentSlot slot, DecisionRow *row) noexcept
+    cdef void _keep(self, const DecisionRow *row) noexcept
     cdef void _count_verdict(self, const DecisionRow *row) noexcept
     cdef void _send_order(self, InstrumentSlot slot, const GateInput *input, DecisionRow *row) noexcept
     cdef void _cancel(self, int order, int reason) noexcept
     cdef int _out(self, int action, size_t n, size_t token_at) noexcept
-    cdef void _next_id(self, char *out, uint64_t *key) noexcept
+    cdef bint _next_id(self, char *out) noexcept
+    cdef void _prepare_id(self) noexcept
+    cdef void _hash_id(self, int64_t intent_seq) noexcept
+    cdef int _grow_ids(self) noexcept
     cdef bint _id_seen(self, uint64_t key) noexcept nogil
     cdef void _id_add(self, uint64_t key) noexcept nogil
     cdef void _halt(self, object reason) noexcept

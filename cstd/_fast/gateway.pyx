@@ -30,9 +30,8 @@ from cstd._fast.strategy cimport Wish
 cdef enum:
     HOUR_S = 3600
     MINUTE_S = 60
-    IDS_BITS = 18               # table of client order ids ever encoded; at most three quarters full
-    IDS_SIZE = 1 << IDS_BITS
-    IDS_MAX = (IDS_SIZE >> 2) * 3
+    SAMPLE_MASK = 15            # the gates are timed on one intent in 16
+    IDS_BITS_START = 15         # table of client order ids ever encoded; small enough to stay in the second cache
 
 cdef int64_t SECOND_NS = 1000000000
 
@@ -86,7 +85,9 @@ cdef class Gateway(FrameSink):
         self.port = port if port is not None else OrderPort()
         self.hist = Histograms()
         self.slots = []
-        self.ids = <uint64_t *>calloc(IDS_SIZE, sizeof(uint64_t))
+        self.id_bits = IDS_BITS_START
+        self.id_count_max = (1 << IDS_BITS_START) // 4 * 3
+        self.ids = <uint64_t *>calloc(1 << IDS_BITS_START, sizeof(uint64_t))
         self.decisions = <DecisionRow *>calloc(DECISIONS_KEPT, sizeof(DecisionRow))
         if self.ids == NULL or self.decisions == NULL:
             raise MemoryError("engine tables")
@@ -117,7 +118,7 @@ cdef class Gateway(FrameSink):
         """Turn a wish into an intent, judge it, record the row, and send what the gates let out."""
         cdef GateInput input
         cdef DecisionRow row
-        cdef uint64_t before, key
+        cdef uint64_t before
         cdef int verdict
         memset(&input, 0, sizeof(input))
         memset(&row, 0, sizeof(row))
@@ -140,25 +141,27 @@ cdef class Gateway(FrameSink):
         self.intent_seq += 1
         row.intent_seq = self.intent_seq
         row.order_slot = -1
-        self._next_id(row.cl_ord_id, &key)
-        input.id_seen = self._id_seen(key) or self.id_count >= IDS_MAX
-        before = cycles()
-        verdict = judge(&input, &slot.limits, &row)
-        self.hist.observe(STAGE_GATES, before, cycles())
+        input.id_seen = self._next_id(row.cl_ord_id) or self.id_count >= self.id_count_max
+        if self.intent_seq & SAMPLE_MASK:
+            verdict = judge(&input, &slot.limits, &row)
+        else:
+            before = cycles()
+            verdict = judge(&input, &slot.limits, &row)
+            self.hist.observe(STAGE_GATES, before, cycles())
         row.shadow = self.shadow
-        self.counters[COUNT_INTENTS] += 1
-        if verdict != REFUSE and self.shadow:
-            self.counters[COUNT_SHADOWED] += 1
-            self._keep(slot, &row, False)
-            return
-        if verdict != REFUSE:
+        if verdict != REFUSE and not self.shadow:
             row.order_slot = self.orders.take()
             if row.order_slot < 0:
                 self.counters[COUNT_TABLE_FULL] += 1
-        self._keep(slot, &row, False)
-        if verdict != REFUSE and row.order_slot >= 0 and not self.recorder.failed:
-            self._id_add(key)
+        if self._record(slot, &row) == 0 and row.order_slot >= 0:
             self._send_order(slot, &input, &row)
+            self._id_add(self.prepared_key)
+        # What follows is for those who look on: the order is on its way already.
+        self.counters[COUNT_INTENTS] += 1
+        if verdict != REFUSE and self.shadow:
+            self.counters[COUNT_SHADOWED] += 1
+        self._keep(&row)
+        self._count_verdict(&row)
 
     cdef int _exit_terms(self, InstrumentSlot slot, const Wish *wish, GateInput *input) noexcept:
         """Price an exit by its collar: IOC, never below best bid less the step's collar. -1: not now."""
@@ -271,18 +274,21 @@ cdef class Gateway(FrameSink):
     cdef int64_t _value_acct(self, InstrumentSlot slot, int64_t price_raw, int64_t qty_raw) noexcept nogil:
         return cstd_value_acct(price_raw, qty_raw, slot.rate_e8, slot.price_scale, slot.qty_scale)
 
-    cdef void _keep(self, InstrumentSlot slot, DecisionRow *row, bint rejudge) noexcept:
-        """Record a decision row, keep it for display, count its verdict."""
+    cdef int _record(self, InstrumentSlot slot, DecisionRow *row) noexcept:
+        """Put a decision row on record; it must be there before anything follows from it. Returns 0 or -1."""
         row.event_seq = self.recorder.seq
         row.checksum = slot.book.checksum
         memcpy(row.config_hash8, self.config_hash8, 8)
         memcpy(row.agents_hash8, self.agents_hash8, 8)
-        self.decisions[self.decision_count % DECISIONS_KEPT] = row[0]
-        self.decision_count += 1
         if self.recorder.output(OUT_DECISION, row.verdict, self.mono_ns, self.wall_ns, row, sizeof(DecisionRow)) != 0:
             self._halt(None)
-        if not rejudge:
-            self._count_verdict(row)
+            return -1
+        return 0
+
+    cdef void _keep(self, const DecisionRow *row) noexcept:
+        """Keep a recorded row for display."""
+        self.decisions[self.decision_count % DECISIONS_KEPT] = row[0]
+        self.decision_count += 1
 
     cdef void _count_verdict(self, const DecisionRow *row) noexcept:
         cdef int i
@@ -294,10 +300,10 @@ cdef class Gateway(FrameSink):
             self.counters[COUNT_REFUSED] += 1
             self.refused_by[row.first_failing & (GATE_CODES - 1)] += 1
         for i in range(7):
-            if not row.policy_pass_mask & (1 << i):
+            if not (row.policy_pass_mask | row.recorded_mask) & (1 << i):
                 self.failed_by[1 + i] += 1
         for i in range(8):
-            if not row.risk_pass_mask & (1 << i):
+            if not (row.risk_pass_mask | row.recorded_mask >> 7) & (1 << i):
                 self.failed_by[11 + i] += 1
 
     cdef void _send_order(self, InstrumentSlot slot, const GateInput *input, DecisionRow *row) noexcept:
@@ -343,7 +349,7 @@ cdef class Gateway(FrameSink):
         terms.deadline_wall_ns = order.deadline_wall_ns
         terms.req_id = order.req_id
         terms.cl_ord_id = order.cl_ord_id
-        n = encode_add(self.frame, &slot.wire, &terms, &token_at)
+        n = encode_add(self.frame, &slot.wire, &terms, &self.day, &token_at)
         self.encoded_cycles = cycles()
         self.hist.observe(STAGE_ORDER, slot.touched_cycles, self.encoded_cycles)
         self.counters[COUNT_ORDERS] += 1
@@ -381,30 +387,72 @@ cdef class Gateway(FrameSink):
         self.hist.observe(STAGE_SEND, start, cycles())
         return 0
 
-    cdef void _next_id(self, char *out, uint64_t *key) noexcept:
-        """Client order id of the current intent: hash of account, boot epoch, intent sequence, child 0, attempt 0."""
+    cdef bint _next_id(self, char *out) noexcept:
+        """Client order id of the current intent: hash of account, boot epoch, intent sequence, child 0, attempt 0.
+        Returns whether it was encoded before."""
+        if self.prepared_seq != self.intent_seq or self.prepared_epoch != self.boot_epoch:
+            self._hash_id(self.intent_seq)
+        elif self.prepared_count != self.id_count:
+            self.prepared_seen = self._id_seen(self.prepared_key)
+        memcpy(out, self.prepared_id, 18)
+        return self.prepared_seen
+
+    cdef void _prepare_id(self) noexcept:
+        """Hash the id of the next intent while nothing waits: all that goes into it is known before the intent is."""
+        if self.prepared_seq != self.intent_seq + 1 or self.prepared_epoch != self.boot_epoch:
+            self._hash_id(self.intent_seq + 1)
+
+    cdef void _hash_id(self, int64_t intent_seq) noexcept:
         cdef uint8_t message[32]
         cdef uint8_t hashed[32]
         memset(message, 0, 32)
         memcpy(message, self.account_hash, 8)
         memcpy(message + 8, &self.boot_epoch, 8)
-        memcpy(message + 16, &self.intent_seq, 8)
+        memcpy(message + 16, &intent_seq, 8)
         sha256_block1(message, 32, hashed)
-        client_order_id(self.prefix, hashed, out)
-        memcpy(key, out + 2, 8)
-        key[0] ^= (<uint64_t *>(out + 10))[0] * <uint64_t>11400714819323198485
+        client_order_id(self.prefix, hashed, self.prepared_id)
+        memcpy(&self.prepared_key, self.prepared_id + 2, 8)
+        self.prepared_key ^= (<uint64_t *>(self.prepared_id + 10))[0] * <uint64_t>11400714819323198485
+        self.prepared_seen = self._id_seen(self.prepared_key)
+        self.prepared_count = self.id_count
+        self.prepared_seq = intent_seq
+        self.prepared_epoch = self.boot_epoch
 
     cdef bint _id_seen(self, uint64_t key) noexcept nogil:
-        cdef uint64_t at = (key * <uint64_t>11400714819323198485) >> (64 - IDS_BITS)
+        cdef uint64_t mask = (<uint64_t>1 << self.id_bits) - 1
+        cdef uint64_t at = (key * <uint64_t>11400714819323198485) >> (64 - self.id_bits)
         while self.ids[at]:
             if self.ids[at] == key:
                 return True
-            at = (at + 1) & (IDS_SIZE - 1)
+            at = (at + 1) & mask
         return False
 
     cdef void _id_add(self, uint64_t key) noexcept nogil:
-        cdef uint64_t at = (key * <uint64_t>11400714819323198485) >> (64 - IDS_BITS)
+        cdef uint64_t mask = (<uint64_t>1 << self.id_bits) - 1
+        cdef uint64_t at = (key * <uint64_t>11400714819323198485) >> (64 - self.id_bits)
         while self.ids[at]:
-            at = (at + 1) & (IDS_SIZE - 1)
+            at = (at + 1) & mask
         self.ids[at] = key
         self.id_count += 1
+
+    cdef int _grow_ids(self) noexcept:
+        """Double the table once it is half full; called by the timer, off the path. -1: no memory, so the table fills
+        to three quarters and the first gate refuses from then on."""
+        cdef uint64_t *old = self.ids
+        cdef uint64_t *grown
+        cdef int64_t i
+        cdef int64_t size = <int64_t>1 << self.id_bits
+        if self.id_count * 2 < size:
+            return 0
+        grown = <uint64_t *>calloc(size * 2, sizeof(uint64_t))
+        if grown == NULL:
+            return -1
+        self.ids = grown
+        self.id_bits += 1
+        self.id_count = 0
+        self.id_count_max = size // 2 * 3
+        for i in range(size):
+            if old[i]:
+                self._id_add(old[i])
+        free(old)
+        return 0

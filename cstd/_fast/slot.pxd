@@ -38,6 +38,7 @@ cdef class InstrumentSlot:
     cdef public bint configured         # precision known from an authentic source
     cdef public bint online
     cdef public int64_t price_scale, qty_scale, tick_raw, lot_raw, qty_min_raw, cost_min_e8, rate_e8
+    cdef double price_unit, qty_unit    # 1 / scale
     # Evidence.
     cdef public int64_t evidence_mono_ns, data_mono_ns, unverified_since_ns
     cdef public int64_t last_verified_bid_raw

@@ -49,6 +49,7 @@ cdef class InstrumentSlot:
         self.last_episode[0] = self.last_episode[1] = -1
         self.price_scale = self.qty_scale = 1
         self.tick_raw = self.lot_raw = 1
+        self.price_unit = self.qty_unit = 1.0
         self.unverified_since_ns = 0
         self.online = True
 

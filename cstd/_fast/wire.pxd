@@ -47,12 +47,15 @@ cdef class Scanner:
     cdef int price_precision[INSTRUMENTS_MAX]
     cdef int qty_precision[INSTRUMENTS_MAX]
     cdef int count
+    cdef char date[10]              # text of the last date seen, and its days since 1970
+    cdef int64_t date_days
 
     cdef int scan(self, const char *data, size_t n) noexcept nogil
     cdef int find(self, const char *name, int n) noexcept nogil
     cdef int _scan_book(self, const char *p, const char *end) noexcept nogil
     cdef int _scan_trade(self, const char *p, const char *end) noexcept nogil
     cdef int _scan_ticker(self, const char *p, const char *end) noexcept nogil
+    cdef int64_t _time_ns(self, const char *p, const char *end, const char **after) noexcept nogil
     cdef const char *_name(self, const char *p, const char *end) noexcept nogil
     cdef const char *_levels(self, const char *p, const char *end, WireLevel *to, int *count) noexcept nogil
     cdef const char *_bid_ask(self, const char *p, const char *end) noexcept nogil

@@ -117,27 +117,29 @@ cdef inline int64_t days_from_civil(int64_t y, int64_t m, int64_t d) noexcept no
     return era * 146097 + doe - 719468
 
 
-cdef int64_t parse_time_ns(const char *p, const char *end, const char **after) noexcept nogil:
-    """RFC 3339 UTC time with 0 to 9 fractional digits to ns since the epoch; -1 if it is not one."""
-    cdef int year, month, day, hour, minute, second
+cdef inline int64_t parse_date_days(const char *p) noexcept nogil:
+    """Days since 1970 of YYYY-MM-DD; -1 if it is no date."""
+    cdef int year = two(p) * 100 + two(p + 2)
+    cdef int month = two(p + 5)
+    cdef int day = two(p + 8)
+    if year < 1970 or year > 2261 or month < 1 or month > 12 or day < 1 or day > 31 or p[4] != c'-' or p[7] != c'-':
+        return -1
+    return days_from_civil(year, month, day)
+
+
+cdef inline int64_t parse_clock_ns(const char *p, const char *end, const char **after) noexcept nogil:
+    """Nanoseconds since midnight of Thh:mm:ss[.fraction]Z; -1 if it is none."""
+    cdef int hour = two(p + 1)
+    cdef int minute = two(p + 4)
+    cdef int second = two(p + 7)
     cdef int64_t fraction = 0
     cdef int digits = 0
     cdef unsigned char c
-    if end - p < 20:
-        return -1
-    year = two(p) * 100 + two(p + 2)
-    month = two(p + 5)
-    day = two(p + 8)
-    hour = two(p + 11)
-    minute = two(p + 14)
-    second = two(p + 17)
-    if year < 1970 or year > 2261 or month < 1 or month > 12 or day < 1 or day > 31:
-        return -1
     if hour < 0 or hour > 23 or minute < 0 or minute > 59 or second < 0 or second > 60:
         return -1
-    if p[4] != c'-' or p[7] != c'-' or p[10] != c'T' or p[13] != c':' or p[16] != c':':
+    if p[0] != c'T' or p[3] != c':' or p[6] != c':':
         return -1
-    p += 19
+    p += 9
     if p[0] == c'.':
         p += 1
         while p < end:
@@ -155,7 +157,19 @@ cdef int64_t parse_time_ns(const char *p, const char *end, const char **after) n
     if p >= end or p[0] != c'Z':
         return -1
     after[0] = p + 1
-    return (((days_from_civil(year, month, day) * 24 + hour) * 60 + minute) * 60 + second) * 1000000000 + fraction
+    return <int64_t>((hour * 60 + minute) * 60 + second) * 1000000000 + fraction
+
+
+cdef int64_t parse_time_ns(const char *p, const char *end, const char **after) noexcept nogil:
+    """RFC 3339 UTC time with 0 to 9 fractional digits to ns since the epoch; -1 if it is not one."""
+    cdef int64_t days, clock_ns
+    if end - p < 20:
+        return -1
+    days = parse_date_days(p)
+    clock_ns = parse_clock_ns(p + 10, end, after)
+    if days < 0 or clock_ns < 0:
+        return -1
+    return days * 86400 * 1000000000 + clock_ns
 
 
 cdef inline uint32_t name_hash(const char *name, int n) noexcept nogil:
@@ -183,6 +197,7 @@ cdef class Scanner:
         for i in range(NAME_TABLE):
             self.names[i].instrument = -1
         self.count = 0
+        self.date[0] = 0
 
     def __dealloc__(self):
         free(self.bids)
@@ -225,6 +240,20 @@ cdef class Scanner:
                 return self.names[at].instrument
             at = (at + 1) & (NAME_TABLE - 1)
         return -1
+
+    cdef int64_t _time_ns(self, const char *p, const char *end, const char **after) noexcept nogil:
+        """`parse_time_ns` with the date remembered: a day lasts for a million frames."""
+        cdef int64_t days, clock_ns
+        if end - p < 20:
+            return -1
+        if memcmp(p, self.date, 10) != 0:
+            days = parse_date_days(p)
+            if days < 0:
+                return -1
+            memcpy(self.date, p, 10)
+            self.date_days = days
+        clock_ns = parse_clock_ns(p + 10, end, after)
+        return self.date_days * 86400 * 1000000000 + clock_ns if clock_ns >= 0 else -1
 
     cdef const char *_name(self, const char *p, const char *end) noexcept nogil:
         """Scan a quoted name into out.instrument; p stands after the opening quote."""
@@ -297,7 +326,7 @@ cdef class Scanner:
             return SCAN_SLOW
         self.out.checksum = <uint32_t>checksum
         self.out.has_checksum = True
-        self.out.exch_ns = parse_time_ns(p, end, &after)
+        self.out.exch_ns = self._time_ns(p, end, &after)
         if self.out.exch_ns < 0:
             return SCAN_SLOW
         p = literal(after, end, b'"}]}', 4)
@@ -355,7 +384,7 @@ cdef class Scanner:
             p = literal(p, end, b',"timestamp":"', 14)
             if p == NULL:
                 return SCAN_SLOW
-            trade.exch_ns = parse_time_ns(p, end, &after)
+            trade.exch_ns = self._time_ns(p, end, &after)
             if trade.exch_ns < 0:
                 return SCAN_SLOW
             p = literal(after, end, b'"}', 2)

@@ -247,7 +247,7 @@ class LiveView:
     def _explain(self, raw: bytes) -> dict[str, object]:
         row = np.frombuffer(raw, dtype=DECISION_DTYPE)[0]
         name = self._engine.names[int(row["instrument"])]
-        return explain(row, self._engine.feed.specs[name])
+        return explain(row, self._engine.feed.specs[name], currency=self._engine.cfg.account.currency if self._engine.cfg else "")
 
     def find_decision(self, id_: str) -> dict[str, object] | None:
         """Explained decision of an intent sequence or client order id."""

@@ -89,6 +89,7 @@ class _Bench:
         self.busy_ns = 0
         for engine in (self.engine, self.idle):
             engine.core.hist.set_scale(ns_per_cycle)
+            engine.recorder.digest_passes = False  # as in live: decision rows and order frames alone
             # The first round makes precisions and books known; then limits are opened wide.
             self._drive(engine, self._frames)
             _open_limits(engine)
@@ -97,6 +98,7 @@ class _Bench:
     def _drive(self, engine: Engine, frames: list[bytes], pause_ns: int = 0) -> tuple[Any, Any]:
         result = drive(engine.core, frames, self._at_ns, self._at_ns, STEP_NS, pause_ns)
         self._at_ns += STEP_NS * len(frames)
+        engine.core.reserve_ids()
         if engine.core.fault is not None:
             raise OperatorError(f"the engine failed under the bench: {engine.core.fault}")
         return result

@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "digits.h"
+
 typedef struct {
     const char *name; /* wire name of the instrument, JSON-safe */
     int name_n;
@@ -36,35 +38,30 @@ typedef struct {
 
 static inline char *cstd_put_u64(char *to, uint64_t v)
 {
-    char tmp[20];
-    int n = 0;
-    do {
-        tmp[n++] = (char)('0' + v % 10);
-        v /= 10;
-    } while (v);
-    while (n)
-        *to++ = tmp[--n];
-    return to;
+    return to + cstd_digits(v, to);
 }
 
+/* raw x 10^-precision with all its decimals, as the venue prints numbers. */
 static inline char *cstd_put_fixed(char *to, int64_t raw, int precision)
 {
-    char tmp[24];
-    uint64_t v = (uint64_t)raw;
-    int n = 0;
-    for (int k = 0; k < precision; k++) {
-        tmp[n++] = (char)('0' + v % 10);
-        v /= 10;
+    char digits[20];
+    int n = cstd_digits((uint64_t)raw, digits);
+    if (!precision) {
+        memcpy(to, digits, (size_t)n);
+        return to + n;
     }
-    if (precision)
-        tmp[n++] = '.';
-    do {
-        tmp[n++] = (char)('0' + v % 10);
-        v /= 10;
-    } while (v);
-    while (n)
-        *to++ = tmp[--n];
-    return to;
+    if (n <= precision) {
+        *to++ = '0';
+        *to++ = '.';
+        memset(to, '0', (size_t)(precision - n));
+        memcpy(to + precision - n, digits, (size_t)n);
+        return to + precision;
+    }
+    memcpy(to, digits, (size_t)(n - precision));
+    to += n - precision;
+    *to++ = '.';
+    memcpy(to, digits + n - precision, (size_t)precision);
+    return to + precision;
 }
 
 static inline char *cstd_put_2(char *to, unsigned v)
@@ -74,13 +71,14 @@ static inline char *cstd_put_2(char *to, unsigned v)
     return to + 2;
 }
 
-/* "2026-08-02T03:35:51" of a wall time; digits of the fraction: 0 or 3. */
-static inline char *cstd_put_time(char *to, int64_t wall_ns, int millis)
+/* The date of one day as text; a day lasts for many orders, and its date takes ten divisions. */
+typedef struct {
+    int64_t day; /* days since 1970-01-01, 0 before first use */
+    char text[11];
+} cstd_day_text;
+
+static void cstd_day_set(cstd_day_text *cache, int64_t days)
 {
-    int64_t s = wall_ns / 1000000000LL;
-    unsigned ms = (unsigned)(wall_ns / 1000000LL % 1000LL);
-    int64_t days = s / 86400;
-    unsigned rest = (unsigned)(s - days * 86400);
     /* civil date from days, eras of 400 years from March */
     int64_t z = days + 719468;
     int64_t era = z / 146097;
@@ -91,13 +89,29 @@ static inline char *cstd_put_time(char *to, int64_t wall_ns, int millis)
     unsigned day = doy - (153 * mp + 2) / 5 + 1;
     unsigned month = mp < 10 ? mp + 3 : mp - 9;
     unsigned year = (unsigned)(yoe + era * 400 + (month <= 2));
+    char *to = cache->text;
     to = cstd_put_2(to, year / 100);
     to = cstd_put_2(to, year % 100);
     *to++ = '-';
     to = cstd_put_2(to, month);
     *to++ = '-';
     to = cstd_put_2(to, day);
-    *to++ = 'T';
+    *to = 'T';
+    cache->day = days;
+}
+
+/* "2026-08-02T03:35:51Z" of a wall time, with millis "2026-08-02T03:35:51.120Z". */
+static inline char *cstd_put_time(char *to, int64_t wall_ns, int millis, cstd_day_text *cache)
+{
+    int64_t ms = wall_ns / 1000000LL;
+    int64_t days = ms / 86400000LL;
+    unsigned rest = (unsigned)(ms - days * 86400000LL);
+    unsigned fraction = rest % 1000;
+    rest /= 1000;
+    if (cache->day != days)
+        cstd_day_set(cache, days);
+    memcpy(to, cache->text, 11);
+    to += 11;
     to = cstd_put_2(to, rest / 3600);
     *to++ = ':';
     to = cstd_put_2(to, rest / 60 % 60);
@@ -105,8 +119,8 @@ static inline char *cstd_put_time(char *to, int64_t wall_ns, int millis)
     to = cstd_put_2(to, rest % 60);
     if (millis) {
         *to++ = '.';
-        *to++ = (char)('0' + ms / 100);
-        to = cstd_put_2(to, ms % 100);
+        *to++ = (char)('0' + fraction / 100);
+        to = cstd_put_2(to, fraction % 100);
     }
     *to++ = 'Z';
     return to;
@@ -124,7 +138,7 @@ static inline size_t cstd_close_frame(char *start, char *to, int64_t req_id, siz
 
 /* add_order. The buffer must hold CSTD_FRAME_MAX bytes; returns the length. */
 static inline size_t cstd_encode_add(char *buffer, const cstd_wire_instrument *i, const cstd_order_terms *o,
-                                     size_t *token_at)
+                                     cstd_day_text *day, size_t *token_at)
 {
     char *to = buffer;
     CSTD_PUT(to, "{\"method\":\"add_order\",\"params\":{\"order_type\":\"limit\",\"side\":\"");
@@ -143,7 +157,7 @@ static inline size_t cstd_encode_add(char *buffer, const cstd_wire_instrument *i
         CSTD_PUT(to, ",\"time_in_force\":\"ioc\"");
     } else if (o->time_in_force == 1) {
         CSTD_PUT(to, ",\"time_in_force\":\"gtd\",\"expire_time\":\"");
-        to = cstd_put_time(to, o->expire_wall_ns, 0);
+        to = cstd_put_time(to, o->expire_wall_ns, 0, day);
         *to++ = '"';
     } else {
         CSTD_PUT(to, ",\"time_in_force\":\"gtc\"");
@@ -158,32 +172,13 @@ static inline size_t cstd_encode_add(char *buffer, const cstd_wire_instrument *i
     *to++ = '"';
     if (o->deadline_wall_ns) {
         CSTD_PUT(to, ",\"deadline\":\"");
-        to = cstd_put_time(to, o->deadline_wall_ns, 1);
+        to = cstd_put_time(to, o->deadline_wall_ns, 1, day);
         *to++ = '"';
     }
     return cstd_close_frame(buffer, to, o->req_id, token_at);
 }
 
-/* amend_order in place: new total quantity and price. */
-static inline size_t cstd_encode_amend(char *buffer, const cstd_wire_instrument *i, const cstd_order_terms *o,
-                                       size_t *token_at)
-{
-    char *to = buffer;
-    CSTD_PUT(to, "{\"method\":\"amend_order\",\"params\":{\"cl_ord_id\":\"");
-    memcpy(to, o->cl_ord_id, 18);
-    to += 18;
-    CSTD_PUT(to, "\",\"order_qty\":");
-    to = cstd_put_fixed(to, o->qty_raw, i->qty_precision);
-    CSTD_PUT(to, ",\"limit_price\":");
-    to = cstd_put_fixed(to, o->price_raw, i->price_precision);
-    if (o->post_only)
-        CSTD_PUT(to, ",\"post_only\":true");
-    CSTD_PUT(to, ",\"deadline\":\"");
-    to = cstd_put_time(to, o->deadline_wall_ns, 1);
-    *to++ = '"';
-    return cstd_close_frame(buffer, to, o->req_id, token_at);
-}
-
+/* cancel_order of one order by its client order id. */
 static inline size_t cstd_encode_cancel(char *buffer, const char *cl_ord_id, int64_t req_id, size_t *token_at)
 {
     char *to = buffer;

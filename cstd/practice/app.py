@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import dataclasses
 import json
 import signal
 import socket
@@ -21,7 +22,8 @@ from cstd.clock import SystemClock
 from cstd.errors import CstdError, OperatorError, UsageError
 from cstd.practice import truth
 from cstd.practice.connections import SocketServer
-from cstd.practice.exchange import Exchange
+from cstd.practice.control import Control
+from cstd.practice.exchange import Exchange, Readings
 from cstd.practice.flow import Flow, history_shape, load_shapes
 from cstd.practice.futures_ws import FuturesServer
 from cstd.practice.instruments import Asset, Instrument, first
@@ -52,6 +54,7 @@ class Options:
     truth: Path | None = None
     ports: tuple[int, int, int, int] = (0, 0, 0, 0)
     tier: str = "pro"
+    readings: Readings = dataclasses.field(default_factory=Readings)
 
 
 class Driver:
@@ -110,6 +113,7 @@ class Practice:
         self.clock = SystemClock()
         self.addresses: dict[str, str] = {}
         self._runners: list[web.AppRunner] = []
+        self._truth, self._truth_version = b"", -1
         self.exchange, self._flows = self._built()
         wall_ns = self.clock.wall_ns
         self.public = PublicServer(self.exchange, wall_ns)
@@ -165,6 +169,7 @@ class Practice:
             history={i.name: history_shape(i) for i in instruments},
             start_raw=start_raw,
             market_type=market_type,
+            readings=self.options.readings,
         )
 
     async def start(self) -> None:
@@ -174,6 +179,8 @@ class Practice:
         rest.router.add_route("GET", "/0/public/{method}", self.rest.handle_public)
         rest.router.add_route("POST", "/0/public/{method}", self.rest.handle_public)
         rest.router.add_route("POST", "/0/private/{method}", self.rest.handle_private)
+        control = Control(self.exchange, self.clock.wall_ns, self.public, self.private)
+        rest.router.add_route("POST", "/practice/{verb}", control.handle)
         self.addresses["rest"] = "http://" + await self._bind(rest, "rest", rest_port)
         for name, server, port in (("ws_public", self.public, public_port), ("ws_private", self.private, private_port)):
             self.addresses[name] = f"ws://{await self._bind(self._socket_app(server), name, port)}/v2"
@@ -221,8 +228,10 @@ class Practice:
 
     def write_truth(self) -> None:
         """Replace the truth file."""
-        path = self.options.truth or self.options.run_dir / "truth.json"
-        truth.replace(path, truth.content(self.exchange.account, inferred=bool(self.options.recordings)))
+        if self._truth_version != self.exchange.version:  # writing it anew every second costs more the longer a run is
+            self._truth_version = self.exchange.version
+            self._truth = truth.content(self.exchange.account, inferred=bool(self.options.recordings))
+        truth.replace(self.options.truth or self.options.run_dir / "truth.json", self._truth)
 
     async def stop(self) -> None:
         """Close connections and ports, then write the truth a last time."""
@@ -235,7 +244,7 @@ class Practice:
 
 async def serve(options: Options, stop: asyncio.Event) -> None:
     """Run the exchange until `stop` is set."""
-    options.run_dir.mkdir(parents=True, exist_ok=True)
+    options.run_dir.resolve().mkdir(parents=True, exist_ok=True)  # it may be a link whose target is gone
     practice = Practice(options)
     try:
         await practice.start()
@@ -256,6 +265,19 @@ def _ports(text: str) -> tuple[int, int, int, int]:
     if len(parts) != 4 or not all(0 <= p < 65536 for p in parts):
         raise argparse.ArgumentTypeError("four port numbers are wanted: REST,PUBLIC,PRIVATE,FUTURES; 0 is any free one")
     return parts[0], parts[1], parts[2], parts[3]
+
+
+def _reading(text: str) -> tuple[str, bool | str]:
+    """Return (name, value) of one `--reading NAME=VALUE`."""
+    name, _, value = text.partition("=")
+    known = {field.name: field.default for field in dataclasses.fields(Readings)}
+    if name not in known:
+        raise argparse.ArgumentTypeError(f"known readings are {', '.join(known)}")
+    if not isinstance(known[name], bool):
+        return name, value
+    if value not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"{name} is true or false")
+    return name, value == "true"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -282,6 +304,9 @@ def _parser() -> argparse.ArgumentParser:
         "--ports", type=_ports, default=(0, 0, 0, 0), metavar="REST,PUB,PRIV,FUT", help="ports, 0 = any free one"
     )
     parser.add_argument("--tier", choices=sorted(TIERS), default="pro", help="rate limits of this verification tier")
+    parser.add_argument(
+        "--reading", type=_reading, action="append", default=[], metavar="NAME=VALUE", help="where sources on Kraken disagree"
+    )
     return parser
 
 
@@ -296,15 +321,16 @@ def _options(argv: list[str]) -> Options:
     if args.loop and not args.recording:
         raise UsageError("--loop needs --recording")
     return Options(
-        args.seed,
-        args.instruments,
-        args.rate,
-        tuple(args.recording),
-        args.loop,
-        args.run_dir,
-        args.truth,
-        args.ports,
-        args.tier,
+        seed=args.seed,
+        instruments=args.instruments,
+        rate_per_s=args.rate,
+        recordings=tuple(args.recording),
+        loop=args.loop,
+        run_dir=args.run_dir,
+        truth=args.truth,
+        ports=args.ports,
+        tier=args.tier,
+        readings=Readings(**dict(args.reading)),
     )
 
 

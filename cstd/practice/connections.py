@@ -7,12 +7,13 @@ import sys
 from collections import deque
 from collections.abc import Callable
 
-from aiohttp import WSMsgType, web
+from aiohttp import WSCloseCode, WSMsgType, web
 
 from cstd.practice.exchange import Exchange
 from cstd.practice.limits import MessageRate
-from cstd.practice.wire import dumps, loads, raw_number, rfc3339_us
+from cstd.practice.wire import NS_PER_S, dumps, loads, raw_number, rfc3339_us
 
+IDLE_MAX_NS = 60 * NS_PER_S  # a socket without subscriptions that says nothing for a minute is closed
 QUEUE_MAX = 20_000  # about 5 min of two busy books; a reader slower than that is cut off, as Kraken does
 MESSAGE_BYTES_MAX = 1 << 20
 WallClock = Callable[[], int]
@@ -21,13 +22,16 @@ WallClock = Callable[[], int]
 class Connection:
     """One client. `send` never blocks; a writer task empties the queue in order."""
 
-    def __init__(self, ws: web.WebSocketResponse, number: int) -> None:
+    def __init__(self, ws: web.WebSocketResponse, number: int, transport: asyncio.Transport | None = None) -> None:
         self.number = number
+        self.heard_ns = 0
+        self._transport = transport
         self.rate = MessageRate()
         self.subscribed: dict[tuple[object, ...], object] = {}
         self.quiet = True
         self.closed = False
         self._ws = ws
+        self._close_code = WSCloseCode.GOING_AWAY
         self._queue: deque[str] = deque()
         self._wake = asyncio.Event()
         self.writer = asyncio.get_running_loop().create_task(self._write())
@@ -41,6 +45,7 @@ class Connection:
         if len(self._queue) > QUEUE_MAX:
             sys.stderr.write(f"practice: connection {self.number} reads too slowly: closed\n")
             self.closed = True
+            self._close_code = WSCloseCode.POLICY_VIOLATION
             self._queue.clear()
         self._wake.set()
 
@@ -51,9 +56,20 @@ class Connection:
                 self._wake.clear()
                 while self._queue:
                     await self._ws.send_str(self._queue.popleft())
-            await self._ws.close(code=1008, message=b"slow reader")
+            await self._ws.close(code=self._close_code)
         except (ConnectionError, asyncio.CancelledError):
             self.closed = True
+
+    def finish(self) -> None:
+        """Close with a handshake once the queue is empty."""
+        self.closed = True
+        self._wake.set()
+
+    def cut(self) -> None:
+        """Drop the transport as a failing network does; the peer gets no close frame."""
+        self.closed = True
+        if self._transport is not None:
+            self._transport.abort()
 
     async def stop(self) -> None:
         """Stop the writer; what is queued is dropped."""
@@ -125,7 +141,11 @@ class SocketServer:
 
     def beat(self) -> None:
         """Send heartbeats; called once a second."""
+        now_ns = self.clock()
         for connection in list(self.connections.values()):
+            if not connection.subscribed and now_ns - connection.heard_ns > IDLE_MAX_NS:
+                connection.finish()
+                continue
             if self.exchange.readings.status_repeats:
                 connection.send(self._status_text())
             if connection.subscribed and (self.exchange.readings.heartbeat_always or connection.quiet):
@@ -137,7 +157,8 @@ class SocketServer:
         ws = web.WebSocketResponse(compress=False, max_msg_size=MESSAGE_BYTES_MAX, autoping=True, timeout=1.0)
         await ws.prepare(request)
         self._opened += 1
-        connection = Connection(ws, self._opened)
+        connection = Connection(ws, self._opened, request.transport)
+        connection.heard_ns = self.clock()
         self.connections[connection.number] = connection
         connection.send(self._status_text())
         try:
@@ -153,7 +174,7 @@ class SocketServer:
 
     def receive(self, connection: Connection, text: str | bytes) -> None:
         """Answer one message, whatever it is."""
-        now_ns = self.clock()
+        now_ns = connection.heard_ns = self.clock()
         if not connection.rate.allow(now_ns):
             connection.send('{"Error":"Exceeded msg rate"}')
             return
@@ -176,6 +197,13 @@ class SocketServer:
             envelope.error("Malformed request")
         else:
             self.handle(envelope, params)
+
+    def cut(self) -> int:
+        """Drop every connection without a closing handshake; return how many."""
+        connections = list(self.connections.values())
+        for connection in connections:
+            connection.cut()
+        return len(connections)
 
     async def close_all(self) -> None:
         """Close every connection; used at exit."""

@@ -63,6 +63,7 @@ class Exchange:
         self.ids = Ids(id_seed)
         self.tier = TIERS[tier]
         self.system = "online"
+        self.version = 0  # counts what changed the account, so that readers know when to look again
         self.markets: dict[str, Market] = {}
         starts = start_raw or {}
         for number, instrument in enumerate(instruments):
@@ -87,6 +88,7 @@ class Exchange:
         """Hand private events to their listeners and tell the driver that timers may have moved."""
         events = self.desk.drain()
         if events:
+            self.version += 1
             for listener in self.on_private:
                 listener(events)
         if self.on_timers_changed is not None:

@@ -1,0 +1,101 @@
+"""The operator's side of the practice exchange: states, deposits, stale tokens, cut connections.
+
+Kraken has none of this; it is what an operator of a venue does to its clients. `POST <rest>/practice/<verb>` with a JSON
+body and the API key in the header `API-Key`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from decimal import Decimal, InvalidOperation
+
+from aiohttp import web
+
+from cstd.practice.connections import SocketServer, WallClock
+from cstd.practice.exchange import SYSTEM_STATES, Exchange
+from cstd.practice.market import STATUSES
+from cstd.practice.public_ws import PublicServer
+from cstd.practice.wire import dumps, loads
+
+Body = dict[str, object]
+
+
+class WrongBodyError(Exception):
+    """The body of a control call does not say what the verb needs."""
+
+
+class Control:
+    """Verbs: `system`, `status`, `deposit`, `revoke_tokens`, `cut`."""
+
+    def __init__(self, exchange: Exchange, clock: WallClock, public: PublicServer, private: SocketServer) -> None:
+        self.exchange = exchange
+        self.clock = clock
+        self._public = public
+        self._servers: dict[str, SocketServer] = {"ws_public": public, "ws_private": private}
+        self._verbs: dict[str, Callable[[Body], Awaitable[object]]] = {
+            "system": self._system,
+            "status": self._status,
+            "deposit": self._deposit,
+            "revoke_tokens": self._revoke_tokens,
+            "cut": self._cut,
+        }
+
+    async def handle(self, request: web.Request) -> web.Response:
+        """Answer one control call: 200 with a result, 400 with the reason, 401 without the key, 404 for an unknown verb."""
+        if request.headers.get("API-Key") != self.exchange.credentials.api_key:
+            return web.json_response({"error": "the API key of practice.json is wanted in the header API-Key"}, status=401)
+        verb = self._verbs.get(request.match_info["verb"])
+        if verb is None:
+            return web.json_response({"error": f"known verbs are {', '.join(sorted(self._verbs))}"}, status=404)
+        try:
+            body = loads(await request.read() or b"{}")
+            if not isinstance(body, dict):
+                raise WrongBodyError("the body is no JSON object")
+            result = await verb(body)
+        except (WrongBodyError, ValueError) as error:
+            return web.json_response({"error": str(error)}, status=400)
+        return web.Response(text=dumps({"result": result}), content_type="application/json")
+
+    async def _system(self, body: Body) -> object:
+        """`{"state": "maintenance"}`: change the state of the whole exchange."""
+        state = body.get("state")
+        if state not in SYSTEM_STATES:
+            raise WrongBodyError(f"state is one of {', '.join(SYSTEM_STATES)}")
+        self.exchange.set_system(str(state))
+        return {"state": state}
+
+    async def _status(self, body: Body) -> object:
+        """`{"symbol": "BTC/USD", "status": "cancel_only"}`: change the state of one pair and announce it on `instrument`."""
+        market, status = self.exchange.markets.get(str(body.get("symbol"))), body.get("status")
+        if market is None or status not in STATUSES:
+            raise WrongBodyError(f"symbol is a traded pair, status one of {', '.join(STATUSES)}")
+        market.status = str(status)
+        self._public.announce_instruments()
+        return {"symbol": market.instrument.name, "status": status}
+
+    async def _deposit(self, body: Body) -> object:
+        """`{"asset": "USD", "amount": "-50"}`: a deposit, or a withdrawal of what is available."""
+        asset = str(body.get("asset"))
+        try:
+            amount = Decimal(str(body.get("amount")))
+        except InvalidOperation:
+            amount = Decimal(0)
+        if asset not in self.exchange.assets or not amount.is_finite() or amount == 0:
+            raise WrongBodyError("asset is a known asset, amount a number other than 0")
+        if -amount > self.exchange.account.available(asset):
+            raise WrongBodyError("more than is available")
+        self.exchange.desk.deposit(asset, amount, self.clock())
+        self.exchange.settle()
+        return {"asset": asset, "balance": str(self.exchange.account.balances[asset])}
+
+    async def _revoke_tokens(self, body: Body) -> object:
+        """Make every websocket token invalid, open connections stay."""
+        self.exchange.credentials.revoke_tokens()
+        return {}
+
+    async def _cut(self, body: Body) -> object:
+        """`{"server": "ws_public"}`: drop every connection of one websocket server, without a closing handshake."""
+        server = self._servers.get(str(body.get("server")))
+        if server is None:
+            raise WrongBodyError(f"server is one of {', '.join(self._servers)}")
+        return {"cut": server.cut()}

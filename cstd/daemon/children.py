@@ -51,7 +51,7 @@ class ReaderChild:
     async def _keep(self) -> None:
         loop = asyncio.get_running_loop()
         failures = 0
-        while not self._stopping and self._process is not None:
+        while self._process is not None:
             began = loop.time()
             code = await self._process.wait()
             if self._stopping:

@@ -8,7 +8,6 @@ import gc
 import json
 import os
 import signal
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -149,9 +148,9 @@ class TradingProcess:
         self.journal.sync()
         replay = JournalReplay(self.engine)
         last = (0, 0)
-        for seq, kind, tag, mono_ns, wall_ns, payload in records(self.run_dir / JOURNAL_DIR):
-            replay.feed(seq, kind, tag, mono_ns, wall_ns, bytes(payload))
-            last = (mono_ns, wall_ns)
+        for record in records(self.run_dir / JOURNAL_DIR):
+            replay.feed(record.seq, record.kind, record.tag, record.mono_ns, record.wall_ns, bytes(record.payload))
+            last = (record.mono_ns, record.wall_ns)
         if replay.difference_count:
             raise InvariantError("recovery does not reproduce the journal: " + "; ".join(replay.differences))
         missing = list(replay.missing)

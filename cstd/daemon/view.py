@@ -105,7 +105,7 @@ class LiveView:
             "state": BookState(slot.book.state).name[5:].lower(),
             "fault": BookFault(slot.book.fault).name[6:].lower() if slot.book.fault else None,
             "evidence_age_ns": now_ns - slot.evidence_mono_ns if slot.evidence_mono_ns else None,
-            "resyncs": engine.public.resync_count(name), "checksums_ok": slot.book.verified_count,
+            "resyncs": engine.resyncs[name], "checksums_ok": slot.book.verified_count,
             "checksums_bad": slot.book.mismatch_count, "updates": slot.book.updates,
             "tradable": slot.book.state == BookState.BOOK_VERIFIED and bool(slot.online) and bool(slot.configured),
             "venue_state": spec.status if spec else "unknown", "off": bool(slot.switched_off),
@@ -247,7 +247,8 @@ class LiveView:
     def _explain(self, raw: bytes) -> dict[str, object]:
         row = np.frombuffer(raw, dtype=DECISION_DTYPE)[0]
         name = self._engine.names[int(row["instrument"])]
-        return explain(row, self._engine.feed.specs[name], currency=self._engine.cfg.account.currency if self._engine.cfg else "")
+        cfg = self._engine.cfg
+        return explain(row, self._engine.feed.specs[name], currency=cfg.account.currency if cfg else "")
 
     def find_decision(self, id_: str) -> dict[str, object] | None:
         """Explained decision of an intent sequence or client order id."""

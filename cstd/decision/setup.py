@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import cstd.decision.strategies.rehearsal as rehearsal
 from cstd.config import Config
-from cstd.decision.strategies import rehearsal
 from cstd.errors import ConfigError
 from cstd.units import seconds_to_ns
 

@@ -12,6 +12,7 @@ frames and requests to send are left in `outbox`, `rest_out` and `close_links` f
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from typing import Any
 
 import msgspec
@@ -35,8 +36,16 @@ from cstd.orders.tracker import OrderTracker
 from cstd.signals.agents.loader import LoadedAgents
 from cstd.units import seconds_to_ns
 from cstd.venue.messages import (
-    BalancesMessage, BookMessage, ExecutionsMessage, InstrumentUpdate, Malformed, OhlcMessage, TickerMessage,
-    TradeMessage, decode_private, decode_public,
+    BalancesMessage,
+    BookMessage,
+    ExecutionsMessage,
+    InstrumentUpdate,
+    Malformed,
+    OhlcMessage,
+    TickerMessage,
+    TradeMessage,
+    decode_private,
+    decode_public,
 )
 from cstd.venue.private import OrderReply, PrivateMachine, Unanswered
 from cstd.venue.public import PublicMachine
@@ -85,6 +94,7 @@ class Engine:
         self.close_links: list[tuple[int, str]] = []
         self.notes: list[tuple[str, str, dict[str, Any]]] = []
         self.replies: dict[int, dict[str, Any]] = {}
+        self.resyncs: Counter[str] = Counter()
         self.stopping = False
         self.ledger = Ledger()
         self._mono_ns = 0
@@ -346,6 +356,7 @@ class Engine:
             reason = BookFault(slot.book.fault).name[6:].lower()
             if self.cfg is not None and self.public.resync(name, reason, mono_ns):
                 self.core.count_resync()
+                self.resyncs[name] += 1
                 self.core.drop_book(number, slot.book.fault)
                 self._note("warning", "resync", instrument=name, reason=reason)
         self._settle()

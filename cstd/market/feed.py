@@ -156,7 +156,8 @@ class PublicFeed:
     def _load(self, number: int, row: OhlcRow, wall_ns: int) -> int:
         spec = self.specs[row.name]
         try:
-            prices = [to_raw(value, spec.price_precision) for value in (row.open, row.high, row.low, row.close)]
+            open_raw, high_raw, low_raw, close_raw = (
+                to_raw(value, spec.price_precision) for value in (row.open, row.high, row.low, row.close))
             qty_raw = to_raw(row.volume, spec.qty_precision)
         except ValueError:
             self.core.count_malformed()
@@ -164,8 +165,8 @@ class PublicFeed:
         value = (row.vwap if row.vwap is not None else row.close) * row.volume
         value_raw = min(int(value.scaleb(MONEY_PRECISION)), INT64_MAX)
         forming = row.begin_ns + row.interval_min * NS_PER_MIN > wall_ns
-        return int(self.core.load_bar(number, INTERVALS[row.interval_min], forming, row.begin_ns, *prices, qty_raw,
-                                      value_raw, row.trade_count, wall_ns))
+        return int(self.core.load_bar(number, INTERVALS[row.interval_min], forming, row.begin_ns, open_raw, high_raw,
+                                      low_raw, close_raw, qty_raw, value_raw, row.trade_count, wall_ns))
 
     def _number(self, name: str) -> int | None:
         number = self.numbers.get(name)

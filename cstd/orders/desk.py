@@ -118,7 +118,8 @@ class RiskDesk:
     def _write(self) -> None:
         self.core.level = self.levels.code
         self.core.kill_latched = self.kill.latched
-        self.core.hold_exits = self.kill.latched and self.kill.hold
+        # Before the account is known, a sell could be one that is on its way already.
+        self.core.hold_exits = (self.kill.latched and self.kill.hold) or not self.core.private_ready
         self.core.shadow = self.kill.shadow
 
     # Commands.

@@ -34,6 +34,7 @@ PACED_PAUSE_NS = 1_000_000
 WARM_ROUNDS = 3
 ROUNDS = 30
 HOUR_MINUTES = 60
+QUANTILES = (("p50", "p50_ns"), ("p99", "p99_ns"), ("p99.9", "p999_ns"))
 NS_PER_MIN = 60_000_000_000
 
 
@@ -46,7 +47,8 @@ def main(args: argparse.Namespace) -> int:
         return 0
     for name in ("order", "decision", "paced"):
         row = result if name == "order" else result[name]
-        print(f"{name:10} p50 {row['p50_ns']:>8,} ns   p99 {row['p99_ns']:>8,} ns   p99.9 {row['p999_ns']:>8,} ns   n {row['n']:,}")
+        quantiles = "   ".join(f"{label} {row[key]:>8,} ns" for label, key in QUANTILES)
+        print(f"{name:10} {quantiles}   n {row['n']:,}")
     for name, row in result["stages"].items():
         print(f"  {name:8} p50 {row['p50_ns']:>8,} ns   p99 {row['p99_ns']:>8,} ns")
     print(f"{result['frames_per_s']:,} frames/s with an order on every frame; {result['host']['machine']}", file=sys.stderr)
@@ -178,7 +180,7 @@ def cycle_length_ns() -> float:
     first_cycles, first_ns = read_cycles(), clock.mono_ns()
     while clock.mono_ns() - first_ns < 50_000_000:
         pass
-    return (clock.mono_ns() - first_ns) / (read_cycles() - first_cycles)
+    return float((clock.mono_ns() - first_ns) / (read_cycles() - first_cycles))
 
 
 def _machine() -> str:

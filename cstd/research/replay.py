@@ -12,7 +12,6 @@ import json
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ import msgspec
 
 from cstd._fast.codes import EventKind, Link
 from cstd._fast.recorder import Recorder
-from cstd.config import Config, from_canonical_json, load, template
+from cstd.config import Config, load, template
 from cstd.engine import Engine
 from cstd.engine.boot import boot_payload
 from cstd.engine.replaying import JournalReplay
@@ -30,7 +29,7 @@ from cstd.signals.agents.loader import LoadedAgents
 from cstd.signals.agents.loader import load as load_agents
 from cstd.storage.futures_sequence import FuturesSequence
 from cstd.storage.journal_reader import records
-from cstd.storage.recordings import Frame, Recording, open_recording
+from cstd.storage.recordings import Recording, open_recording
 from cstd.storage.v1_dialect import V1Dialect
 
 
@@ -100,7 +99,8 @@ def recording_config(names: list[str], depth: int) -> Config:
     return msgspec.structs.replace(cfg, instruments=instruments)
 
 
-def start_recording(path: Path, agents: LoadedAgents | None, strategy: str | None = None) -> tuple[Engine, list[tuple[int, bytes]]]:
+def start_recording(path: Path, agents: LoadedAgents | None,
+                    strategy: str | None = None) -> tuple[Engine, list[tuple[int, bytes]]]:
     """An engine booted for a recording, and the recording's frames."""
     frames = list(wire_frames(open_recording(path)))
     depths = book_subscriptions(frames)
@@ -156,8 +156,8 @@ def replay_journal(path: Path, agents: LoadedAgents | None, *, check: bool) -> d
     engine = Engine(Recorder(), agents)
     replay = JournalReplay(engine)
     began_ns = time.perf_counter_ns()
-    for seq, kind, tag, mono_ns, wall_ns, payload in records(path):
-        replay.feed(seq, kind, tag, mono_ns, wall_ns, bytes(payload))
+    for record in records(path):
+        replay.feed(record.seq, record.kind, record.tag, record.mono_ns, record.wall_ns, bytes(record.payload))
     took_ns = time.perf_counter_ns() - began_ns
     row = _row(path, engine, engine.core.counter_values()["frames"], took_ns, precision="instrument")
     if check:

@@ -5,6 +5,7 @@ from typing import Any
 
 from picows import WSListener
 
+from cstd._fast.port import OrderPort
 from cstd._fast.sink import FrameSink
 
 MESSAGE_BYTES_MAX: int
@@ -49,7 +50,7 @@ class Link(WSListener):
 
 class PublicLink(Link): ...
 
-class TokenPort:
+class TokenPort(OrderPort):
     up: bool
     @property
     def sent_count(self) -> int: ...

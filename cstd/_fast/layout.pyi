@@ -1,0 +1,5 @@
+"""Types of the layout constants, see layout.pyx."""
+
+no_bid: int
+no_ask: int
+money_scale: int

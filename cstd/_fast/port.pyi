@@ -1,0 +1,7 @@
+"""Types of the order port, see port.pyx."""
+
+
+
+class OrderPort:
+    up: bool
+    def __init__(self) -> None: ...

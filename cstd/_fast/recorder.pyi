@@ -1,0 +1,16 @@
+"""Types of the recorder, see recorder.pyx."""
+
+
+from cstd._fast.journal import Journal
+
+class Recorder:
+    captured: list[tuple[int, int, bytes]] | None
+    journaling: bool
+    digest_passes: bool
+    failed: bool
+    seq: int
+    def __init__(self, journal: Journal | None = ...) -> None: ...
+    def attach(self, journal: Journal) -> None: ...
+    def input_py(self, kind: int, tag: int, mono_ns: int, wall_ns: int, data: bytes) -> bool: ...
+    def output_py(self, kind: int, tag: int, mono_ns: int, wall_ns: int, data: bytes) -> bool: ...
+    def hexdigest(self) -> str: ...

@@ -1,0 +1,43 @@
+"""Types of an instrument's slot, see slot.pyx."""
+
+from cstd._fast.bars import BarSeries
+from cstd._fast.book import Book
+from cstd._fast.indicators import BarIndicators
+
+class InstrumentSlot:
+    number: int
+    name: bytes
+    book: Book
+    bars: BarSeries
+    m1: BarIndicators
+    m5: BarIndicators
+    h1: BarIndicators
+    configured: bool
+    online: bool
+    resync_wanted: bool
+    switched_off: bool
+    flatten: bool
+    price_scale: int
+    qty_scale: int
+    tick_raw: int
+    lot_raw: int
+    qty_min_raw: int
+    cost_min_e8: int
+    rate_e8: int
+    evidence_mono_ns: int
+    data_mono_ns: int
+    unverified_since_ns: int
+    last_verified_bid_raw: int
+    last_trade_id: int
+    trade_gaps: int
+    frames: int
+    tickers: int
+    position_qty_raw: int
+    position_acct_raw: int
+    losing_round_trips: int
+    openings_ended: int
+    exits_ended: int
+    exit_attempts: int
+    exit_wished_mono_ns: int
+    def __init__(self, number: int, name: bytes, depth: int) -> None: ...
+    def feature_row(self) -> tuple[list[float], tuple[int, int], list[int]]: ...

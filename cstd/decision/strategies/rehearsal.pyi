@@ -1,0 +1,6 @@
+"""Types of the compiled strategies, see rehearsal.pyx."""
+
+
+PARAMS: tuple[str, ...]
+def address(name: str) -> int: ...
+def names() -> tuple[str, ...]: ...

@@ -14,7 +14,7 @@ from cstd._fast.codes cimport (
     BUY, EVENT_TIMER, EXIT, FAULT_NO_SNAPSHOT, FAULT_PRECISION_UNKNOWN, OPENING, ORDER_CANCEL_PENDING, ORDER_FREE, ORDER_UNKNOWN, REFUSE,
 )
 from cstd._fast.engine cimport FastEngine, agent_fn
-from cstd._fast.features cimport copy_indicators, on_book_break, on_tape_begin
+from cstd._fast.features cimport copy_indicators, on_book_break, on_tape_begin, set_vpin_bucket
 from cstd._fast.gates cimport DecisionRow, Limits
 from cstd._fast.gateway cimport (
     BOOK_FAULTS, COLLAR_STEPS, COUNT_MALFORMED, COUNT_RESYNCS, COUNT_TIMERS, DECISIONS_KEPT, GATE_CODES, TAPE_KEPT,
@@ -30,6 +30,22 @@ from cstd._fast.wire cimport INSTRUMENTS_MAX, WireTrade
 from cstd._fast.gateway import COUNTERS
 
 cdef int64_t SECOND_NS = 1000000000
+
+cdef enum:
+    VPIN_BUCKETS_A_DAY = 50     # the customary number: a bucket is a fiftieth of a day's volume
+    HOURS_A_DAY = 24
+
+
+cdef int64_t _day_qty_raw(InstrumentSlot slot) noexcept:
+    """Quantity traded in the last 24 closed hourly bars; 0 when there are fewer, which leaves VPIN not ready."""
+    cdef int64_t total = 0
+    cdef int back
+    if slot.bars.closed_count(2) < HOURS_A_DAY:
+        return 0
+    for back in range(HOURS_A_DAY):
+        total += slot.bars.closed_bar(2, back).qty_raw
+    return total
+
 
 POW10 = tuple(10 ** n for n in range(19))
 
@@ -309,6 +325,8 @@ cdef class Core(FastEngine):
         cdef BarIndicators indicators = (slot.m1, slot.m5, slot.h1)[interval]
         slot.bars.feed_all(interval, indicators)
         copy_indicators(indicators, interval, slot.row, slot.valid)
+        if interval == 2:
+            set_vpin_bucket(&slot.features, _day_qty_raw(slot) / VPIN_BUCKETS_A_DAY)
 
     # Orders and positions.
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from cstd._fast.codes import IntentKind
 from cstd.config import Config
 from cstd.decision.kill import KillSwitch
+from cstd.decision.levels import NAMES as LEVEL_NAMES
 from cstd.decision.levels import LevelLatch
 from cstd.ledger.nav import Nav, to_money_raw
 from cstd.ledger.positions import Ledger
@@ -133,9 +134,7 @@ class RiskDesk:
                 self.paused = True
                 return {"paused": True, "pulled": self.pull_openings()}
             case "resume":
-                self.paused = False
-                self.halt_reason = None
-                return {"paused": False, "kill": self.kill.latched}
+                return self._resume()
             case "halt":
                 self.halt_reason = args.get("reason") or "halted"
                 return {"halted": self.halt_reason, "pulled": self.pull_openings()}
@@ -150,6 +149,14 @@ class RiskDesk:
                 return {"pulled": self.pull_openings(), "flattening": self._flatten()}
             case _:
                 return {"error": "usage", "message": f"unknown command {verb!r}", "retryable": False, "suggestion": ""}
+
+    def _resume(self) -> dict[str, Any]:
+        """The operator acts: pause and halt end, streaks are forgotten, the level falls as far as loss allows."""
+        self.paused = False
+        self.halt_reason = None
+        for position in self.ledger.positions.values():
+            position.losing_round_trips = 0
+        return {"paused": False, "kill": self.kill.latched, "level": LEVEL_NAMES[self.levels.lower(0)]}
 
     def _begin_kill(self, mono_ns: int, *, hold: bool) -> int:
         self._kill_began_ns = mono_ns

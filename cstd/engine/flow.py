@@ -49,6 +49,7 @@ from cstd.venue.messages import (
 )
 from cstd.venue.private import OrderReply, PrivateMachine, Unanswered
 from cstd.venue.public import PublicMachine
+from cstd.venue.rate import RestRate
 from cstd.venue.rest.lane import RestCall, RestLane, RestResult
 from cstd.venue.rest.request import RestRequest
 
@@ -97,6 +98,7 @@ class Engine:
         self.resyncs: Counter[str] = Counter()
         self.stopping = False
         self.ledger = Ledger()
+        self._rest_rate: RestRate | None = None
         self._mono_ns = 0
         self._wall_ns = 0
         self._tape_live: set[str] = set()
@@ -108,6 +110,8 @@ class Engine:
 
     def on_event(self, kind: int, tag: int, payload: bytes, mono_ns: int, wall_ns: int) -> None:
         """Process one event that is not a frame; called by the core, which has recorded it."""
+        if mono_ns < self._mono_ns:
+            self._rest_rate = None  # the host restarted: what was counted was on a clock that began anew
         self._mono_ns, self._wall_ns = mono_ns, wall_ns
         match kind:
             case EventKind.EVENT_BOOT:
@@ -187,6 +191,9 @@ class Engine:
         self.public = PublicMachine(self.names, cfg.instruments.depth)
         self.private = PrivateMachine()
         self.lane = RestLane(cfg.venue.tier)
+        if self._rest_rate is not None and self._rest_rate.tier == self.lane.rate.tier:
+            self.lane.rate = self._rest_rate  # a restart does not empty the venue's counter of the key
+        self._rest_rate = self.lane.rate
         self.core.private_up = self.core.private_ready = self.core.venue_online = False
         known = getattr(self, "reconciler", None)
         self.reconciler = Reconciler(
@@ -218,6 +225,7 @@ class Engine:
                 self.tracker.lose_sight()
                 self.reconciler.reset()
             elif self.cfg is not None:
+                self.lane.rate.charge("GetWebSocketsToken", self._mono_ns)  # taken outside the lane, counted all the same
                 self.private.arm(self.cfg.venue.deadman_timeout_s, self._mono_ns)
         self._note("info" if up else "warning", "link up" if up else "link down", link=Link(link).name,
                    reason=payload.get("reason", ""))

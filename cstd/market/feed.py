@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 INTERVALS = {1: 0, 5: 1, 60: 2}
 NS_PER_MIN = 60_000_000_000
 MONEY_PRECISION = 8
+CHECKSUM_MAX = 2**32 - 1
+SIDES = {"buy": Side.BUY, "sell": Side.SELL}
 
 
 class PublicFeed:
@@ -45,30 +47,43 @@ class PublicFeed:
         self.inferred: set[str] = set()
         self.history_rows: dict[tuple[str, int], int] = {}
         self.unknown_name_count = 0
+        self._blocked: set[str] = set()
 
     def on_instrument(self, update: InstrumentUpdate) -> list[str]:
         """Take trading rules; returns the names of ours that changed."""
-        changed = []
         for name in update.skipped:
             if name in self.numbers:
-                self.core.slots[self.numbers[name]].configured = False
-                self.core.book_fault(self.numbers[name], BookFault.FAULT_PRECISION_UNKNOWN)
-        for spec in update.pairs:
-            if spec.name in self.numbers:
-                self._configure(spec)
-                changed.append(spec.name)
-        return changed
+                self._block(name)
+        return [spec.name for spec in update.pairs if spec.name in self.numbers and self._configure(spec)]
 
-    def _configure(self, spec: InstrumentSpec) -> None:
+    def _block(self, name: str) -> None:
+        """Rules that cannot be read or meant: what was known is no longer true, and digits mean nothing without them."""
+        self.specs.pop(name, None)
+        self._blocked.add(name)
+        self.core.slots[self.numbers[name]].configured = False
+        self.core.book_fault(self.numbers[name], BookFault.FAULT_PRECISION_UNKNOWN)
+
+    def _configure(self, spec: InstrumentSpec) -> bool:
+        """Give the core an instrument's rules; False (and the instrument blocked) where they cannot be meant."""
         number = self.numbers[spec.name]
         if spec != self.specs.get(spec.name):
-            self.core.configure(
-                number, spec.price_precision, spec.qty_precision, spec.price_increment_raw, spec.qty_increment_raw,
-                spec.qty_min_raw, to_raw(spec.cost_min, MONEY_PRECISION),
-                10**MONEY_PRECISION if spec.quote == self.currency else 0,
-            )
+            try:
+                self.core.configure(
+                    number, spec.price_precision, spec.qty_precision, spec.price_increment_raw, spec.qty_increment_raw,
+                    spec.qty_min_raw, to_raw(spec.cost_min, MONEY_PRECISION),
+                    10**MONEY_PRECISION if spec.quote == self.currency else 0,
+                )
+            except (ValueError, OverflowError):
+                self.core.count_malformed()
+                self._block(spec.name)
+                return False
+            if spec.name in self._blocked:
+                # Updates were lost while it was blocked: its book needs a snapshot, which this asks for.
+                self._blocked.discard(spec.name)
+                self.core.book_fault(number, BookFault.FAULT_PRECISION_UNKNOWN)
         self.core.slots[number].online = spec.status == "online"
         self.specs[spec.name] = spec
+        return True
 
     def on_book(self, message: BookMessage) -> None:
         """Apply a book message; the first snapshot of a recording may tell the precision."""
@@ -81,13 +96,18 @@ class PublicFeed:
         if spec is None:
             self.core.book_fault(number, BookFault.FAULT_PRECISION_UNKNOWN)
             return
+        exch_ns = message.timestamp_ns or 0
+        if not 0 <= (message.checksum or 0) <= CHECKSUM_MAX or not 0 <= exch_ns <= INT64_MAX:
+            self.core.count_malformed()
+            self.core.book_fault(number, BookFault.FAULT_MALFORMED)
+            return
         try:
             bids = _levels(message.bids, spec)
             asks = _levels(message.asks, spec)
         except ValueError:
             self.core.book_fault(number, BookFault.FAULT_EXCESS_DIGITS)
             return
-        self.core.apply_book(number, message.snapshot, bids, asks, message.checksum, message.timestamp_ns or 0)
+        self.core.apply_book(number, message.snapshot, bids, asks, message.checksum, exch_ns)
 
     def _infer(self, message: BookMessage) -> None:
         """Precision as the number of digits in a snapshot: the venue prints all of them, zeros included."""
@@ -112,12 +132,15 @@ class PublicFeed:
             if number is None or spec is None:
                 continue
             try:
-                price_raw = to_raw(trade.price, spec.price_precision)
-                qty_raw = to_raw(trade.qty, spec.qty_precision)
+                price_raw = _raw(trade.price, spec.price_precision)
+                qty_raw = _raw(trade.qty, spec.qty_precision)
             except ValueError:
                 self.core.count_malformed()
                 continue
-            side = Side.BUY if trade.side == "buy" else Side.SELL
+            side = SIDES.get(trade.side)
+            if side is None or not -1 <= trade.trade_id <= INT64_MAX or not 0 <= trade.timestamp_ns <= INT64_MAX:
+                self.core.count_malformed()
+                continue
             self.core.apply_trade(number, side, price_raw, qty_raw, trade.trade_id, trade.timestamp_ns)
 
     def on_ticker(self, message: TickerMessage) -> None:
@@ -131,9 +154,10 @@ class PublicFeed:
             return
         precisions = (spec.price_precision, spec.qty_precision) * 2
         try:
-            raws = [to_raw(value, precision) for value, precision in zip(fields, precisions, strict=True)
+            raws = [_raw(value, precision) for value, precision in zip(fields, precisions, strict=True)
                     if value is not None]
         except ValueError:
+            self.core.count_malformed()
             return
         self.core.apply_ticker(number, *raws)
 
@@ -157,12 +181,15 @@ class PublicFeed:
         spec = self.specs[row.name]
         try:
             open_raw, high_raw, low_raw, close_raw = (
-                to_raw(value, spec.price_precision) for value in (row.open, row.high, row.low, row.close))
-            qty_raw = to_raw(row.volume, spec.qty_precision)
+                _raw(value, spec.price_precision) for value in (row.open, row.high, row.low, row.close))
+            qty_raw = _raw(row.volume, spec.qty_precision)
         except ValueError:
             self.core.count_malformed()
             return 0
         value = (row.vwap if row.vwap is not None else row.close) * row.volume
+        if value < 0 or not 0 <= row.trade_count <= INT64_MAX or not 0 <= row.begin_ns <= INT64_MAX:
+            self.core.count_malformed()
+            return 0
         value_raw = min(int(value.scaleb(MONEY_PRECISION)), INT64_MAX)
         forming = row.begin_ns + row.interval_min * NS_PER_MIN > wall_ns
         return int(self.core.load_bar(number, INTERVALS[row.interval_min], forming, row.begin_ns, open_raw, high_raw,
@@ -175,9 +202,14 @@ class PublicFeed:
         return number
 
 
+def _raw(value: Decimal, precision: int) -> int:
+    """Raw integer of a number that is not negative; ValueError where digits exceed the precision or it an int64."""
+    raw = to_raw(value, precision)
+    if not 0 <= raw <= INT64_MAX:
+        raise ValueError(f"{value} does not fit an int64")
+    return raw
+
+
 def _levels(levels: tuple[tuple[Decimal, Decimal], ...], spec: InstrumentSpec) -> list[tuple[int, int]]:
-    """Raw levels; ValueError where digits exceed the precision or the value an int64."""
-    raws = [(to_raw(price, spec.price_precision), to_raw(qty, spec.qty_precision)) for price, qty in levels]
-    if any(price > INT64_MAX or qty > INT64_MAX for price, qty in raws):
-        raise ValueError("level exceeds int64")
-    return raws
+    """Raw levels; ValueError as `_raw`."""
+    return [(_raw(price, spec.price_precision), _raw(qty, spec.qty_precision)) for price, qty in levels]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from cstd._fast.codes import OrderState, Side
@@ -64,7 +65,6 @@ class Reconciler:
         self._step = 0
         self._found: dict[str, dict[str, Any]] = {}
         self._began_wall_ns = 0
-        self._began_mono_ns = 0
         self._fills_at_start = 0
 
     # Rounds.
@@ -88,7 +88,6 @@ class Reconciler:
         self._step = 0
         self._found = {name: {} for name in PLAN}
         self._began_wall_ns = wall_ns
-        self._began_mono_ns = mono_ns
         self._fills_at_start = len(self.tracker.ledger.fills)
         live = [self.core.order(i)["sent_wall_ns"] for i in self.core.live_orders()]
         oldest = min(live, default=wall_ns)
@@ -170,8 +169,7 @@ class Reconciler:
                 if index < 0 and cl_ord_id not in self.tracker.history:
                     index = self._adopt(cl_ord_id, order, wall_ns)
                 if index >= 0 and txid not in self.tracker.by_order_id:
-                    self.core.set_order_id(index, txid.encode())
-                    self.tracker.by_order_id[txid] = cl_ord_id
+                    self.tracker.learn_id(index, txid)
         return ids
 
     def _adopt(self, cl_ord_id: str, order: dict[str, Any], wall_ns: int) -> int:
@@ -180,7 +178,10 @@ class Reconciler:
         if number is None:
             self._differ(f"order {cl_ord_id} of ours is on a pair that is not configured")
             return -1
-        position = self.tracker.ledger.positions[number]
+        position = self.tracker.ledger.positions.get(number)
+        if position is None:
+            self.tracker.want_reconcile = True  # the public link has not told the instrument's digits yet
+            return -1
         opened_wall_ns = int(Decimal(str(order.get("opentm", 0))) * NS_PER_S) or wall_ns
         self._differ(f"order {cl_ord_id} is ours by its prefix and unknown to the journal")
         return int(self.core.adopt_order(number, {
@@ -202,13 +203,14 @@ class Reconciler:
             if order is None:
                 continue
             position = self.tracker.ledger.positions[order["instrument"]]
-            self.tracker.book(
+            booked = self.tracker.book(
                 order=order, index=index, exec_id=exec_id, qty=Decimal(trade["vol"]), price=Decimal(trade["price"]),
                 cost=Decimal(trade["cost"]), fees=((position.quote, Decimal(trade["fee"])),),
                 wall_ns=int(Decimal(str(trade["time"])) * NS_PER_S),
                 liquidity="maker" if trade.get("maker") else "taker",
             )
-            self._differ(f"fill {exec_id} of {cl_ord_id} was found by look-up")
+            if booked:
+                self._differ(f"fill {exec_id} of {cl_ord_id} was found by look-up")
 
     def _judge_live(self, mono_ns: int, wall_ns: int) -> None:
         """Move each live order by what the look-ups show of it; leave alone what was sent since they began."""
@@ -221,10 +223,10 @@ class Reconciler:
             if seen is not None:
                 self.tracker.on_looked_up(index, seen["status"], Decimal(str(seen["vol_exec"])), seen.get("reason") or "")
                 continue
-            if order["sent_mono_ns"] >= self._began_mono_ns or order["state"] != OrderState.ORDER_UNKNOWN:
+            if order["sent_wall_ns"] >= self._began_wall_ns or order["state"] != OrderState.ORDER_UNKNOWN:
                 continue
             age_ns = self._began_wall_ns - order["sent_wall_ns"]
-            moved = len(self.tracker.ledger.fills) != self._fills_at_start
+            moved = self._filled_since(order["instrument"])
             if age_ns >= self._absent_ns and not moved and self._balance_unmoved(order):
                 self._differ(f"order {order['cl_ord_id']} is absent at the venue")
                 self.tracker.absent(index)
@@ -240,6 +242,11 @@ class Reconciler:
             order = self.core.order(index)
             if order["intent_seq"] == 0 and not order["cancel_sent"]:
                 self.core.cancel_order(index, 0)
+
+    def _filled_since(self, number: int) -> bool:
+        """Whether an instrument was traded since the round began: its balance and its look-ups are of two moments then."""
+        since = islice(self.tracker.ledger.fills.values(), self._fills_at_start, None)
+        return any(fill.instrument == number for fill in since)
 
     # Balances.
 

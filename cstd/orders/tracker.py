@@ -16,7 +16,7 @@ from cstd._fast.codes import OrderEvent, OrderState
 from cstd.ledger.nav import Slippage
 from cstd.ledger.positions import Fill, Ledger
 from cstd.orders.lifecycle import FINAL, STATE_NAMES
-from cstd.units import from_raw, to_raw
+from cstd.units import INT64_MAX, from_raw, to_raw
 from cstd.venue.errors_table import RetryClass
 from cstd.venue.messages import ExecutionReport
 from cstd.venue.private import OrderReply
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from cstd._fast.core import Core
 
 HISTORY_MAX = 100_000
+ORDER_ID_MAX = 23  # bytes kept of the venue's id; Kraken's have 19
 GONE_ERRORS = ("EOrder:Unknown order", "EOrder:Invalid order")
 REPORT_EVENTS = {
     "pending_new": OrderEvent.ON_PENDING,
@@ -61,6 +62,7 @@ class OrderTracker:
         self.foreign_count = 0
         self.stray_reply_count = 0
         self.rejected_count = 0
+        self.unbookable_count = 0
         self.numbers: dict[str, int] = {}
         self.slippage_bps: dict[str, Decimal] = {}
         self.notes: list[tuple[str, str, dict[str, Any]]] = []
@@ -85,7 +87,7 @@ class OrderTracker:
     def _on_add_reply(self, index: int, reply: OrderReply) -> None:
         if reply.success:
             if reply.order_id:
-                self._learn_id(index, reply.order_id)
+                self.learn_id(index, reply.order_id)
             self.core.move_order(index, OrderEvent.ON_ACK)
             return
         order = self.core.order(index)
@@ -120,7 +122,7 @@ class OrderTracker:
             return
         index = self.core.find_order(cl_ord_id.encode())
         if index >= 0 and report.order_id:
-            self._learn_id(index, report.order_id)
+            self.learn_id(index, report.order_id)
         if report.exec_type == "trade":
             self._on_trade_report(report, cl_ord_id, index)
             return
@@ -181,6 +183,8 @@ class OrderTracker:
             wall_ns=report.timestamp_ns or 0,
             liquidity={"m": "maker", "t": "taker"}.get(report.liquidity_ind or "", "unknown"),
         )
+        if report.exec_id not in self.ledger.fills:
+            self.want_reconcile = True
 
     # Fills.
 
@@ -189,6 +193,11 @@ class OrderTracker:
         """Book one execution of one of our orders. Returns False when it was booked before."""
         number = order["instrument"]
         position = self._position(number)
+        if exec_id not in self.ledger.fills and not _bookable(qty, price, cost, position.qty_precision):
+            # Nothing of it can be meant; what truly happened shows in the look-ups and in the balances.
+            self.unbookable_count += 1
+            self.notes.append(("error", "fill cannot be meant", {"exec_id": exec_id, "qty": str(qty), "price": str(price)}))
+            return False
         fill = Fill(
             exec_id=exec_id, cl_ord_id=order["cl_ord_id"], order_id=order["order_id"], instrument=number,
             side=order["side"], qty_raw=to_raw(qty, position.qty_precision), price=price, cost=cost, fees=fees,
@@ -258,7 +267,10 @@ class OrderTracker:
 
     # Helpers of the above.
 
-    def _learn_id(self, index: int, order_id: str) -> None:
+    def learn_id(self, index: int, order_id: str) -> None:
+        """Remember the venue's id of a live order, so that a report without ours is still placed."""
+        if not order_id.isascii() or len(order_id) > ORDER_ID_MAX:
+            return  # no id of the venue; the order is found by ours
         if order_id not in self.by_order_id:
             self.core.set_order_id(index, order_id.encode())
             self.by_order_id[order_id] = self.core.order(index)["cl_ord_id"]
@@ -280,3 +292,12 @@ class OrderTracker:
     def state_name(self, order: dict[str, Any]) -> str:
         """Return the lifecycle state in words."""
         return STATE_NAMES[OrderState(order["state"])]
+
+
+def _bookable(qty: Decimal, price: Decimal, cost: Decimal, qty_precision: int) -> bool:
+    """Whether an execution can be meant: a positive price, a quantity of whole lots that fits, no negative cost."""
+    try:
+        raw = to_raw(qty, qty_precision)
+    except ValueError:
+        return False
+    return 0 < raw <= INT64_MAX and price > 0 and cost >= 0

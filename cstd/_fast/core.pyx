@@ -133,10 +133,16 @@ cdef class Core(FastEngine):
         cdef InstrumentSlot slot = self.slots[number]
         if tick_raw <= 0 or lot_raw <= 0 or qty_min_raw < 0:
             raise ValueError(f"increments of {slot.name!r} must be positive: {tick_raw}, {lot_raw}, {qty_min_raw}")
+        cdef bint rescaled = (slot.wire.price_precision != price_precision
+                              or slot.wire.qty_precision != qty_precision)
         self.scanner.set_instrument(number, slot.name, price_precision, qty_precision)
-        if (not slot.configured or slot.wire.price_precision != price_precision
-                or slot.wire.qty_precision != qty_precision):
-            slot.book.clear(FAULT_NO_SNAPSHOT)
+        if rescaled or not slot.configured:
+            # Updates were lost, or what is held has another scale: the book waits for a snapshot.
+            self.drop_book(number, FAULT_NO_SNAPSHOT)
+        if rescaled:
+            # The mark of a position keeps its value: the last bid changes its scale with its digits.
+            slot.last_verified_bid_raw = (slot.last_verified_bid_raw * POW10[price_precision]
+                                          // POW10[slot.wire.price_precision])
             slot.bars = BarSeries(price_precision, qty_precision)
             slot.m1 = BarIndicators(60 * SECOND_NS)
             slot.m5 = BarIndicators(300 * SECOND_NS)

@@ -16,9 +16,10 @@ from libc.string cimport memcpy, memset
 
 from cstd._fast.book cimport Book
 from cstd._fast.codes cimport (
-    APPROVE, BOOK_VERIFIED, EVENT_BATCH_END, EVENT_FRAME, EXIT, FAULT_CHECKSUM, FAULT_EXCESS_DIGITS, FAULT_NO_CHECKSUM,
-    FAULT_NO_SNAPSHOT, FAULT_NONE, FAULT_PRECISION_UNKNOWN, LINK_PUBLIC, OPENING, ORDER_CANCEL_PENDING, ORDER_OPEN,
-    ORDER_PARTIAL, ORDER_SENT, REFUSE, SCAN_BOOK, SCAN_HEARTBEAT, SCAN_TICKER, SCAN_TRADE, SCAN_UNKNOWN_INSTRUMENT,
+    APPROVE, BOOK_VERIFIED, EVENT_BATCH_END, EVENT_FRAME, EXIT, FAULT_CHECKSUM, FAULT_EXCESS_DIGITS, FAULT_MALFORMED,
+    FAULT_NO_CHECKSUM, FAULT_NO_SNAPSHOT, FAULT_NONE, FAULT_PRECISION_UNKNOWN, LINK_PUBLIC, OPENING, ORDER_CANCEL_PENDING,
+    ORDER_OPEN, ORDER_PARTIAL, ORDER_SENT, REFUSE, SCAN_BOOK, SCAN_HEARTBEAT, SCAN_TICKER, SCAN_TRADE,
+    SCAN_UNKNOWN_INSTRUMENT,
 )
 from cstd._fast.features cimport (
     FEATURE_COUNT, copy_indicators, on_book, on_book_break, on_tape_begin, on_trade, quantise,
@@ -149,7 +150,7 @@ cdef class FastEngine(Gateway):
         if fault == FAULT_CHECKSUM:
             self.counters[COUNT_CHECKSUMS_BAD] += 1
         elif had_checksum and fault != FAULT_NO_SNAPSHOT and fault != FAULT_EXCESS_DIGITS \
-                and fault != FAULT_PRECISION_UNKNOWN:
+                and fault != FAULT_PRECISION_UNKNOWN and fault != FAULT_MALFORMED:
             self.counters[COUNT_CHECKSUMS_OK] += 1
         if fault == FAULT_NONE:
             slot.evidence_mono_ns = self.mono_ns

@@ -149,6 +149,7 @@ class Engine:
             raise InvariantError(f"instruments changed within a session: {self.names} became {names}")
         self._configure_core(cfg)
         self._start_machines(cfg)
+        self.risk.write()
         self.tracker.lose_sight()
         for number in range(len(names)):
             self.core.drop_book(number, BookFault.FAULT_LINK_DOWN)
@@ -221,6 +222,7 @@ class Engine:
         else:
             self.core.private_up = up
             self.core.private_ready = False
+            self.risk.write()
             if not up:
                 self.tracker.lose_sight()
                 self.reconciler.reset()
@@ -483,6 +485,7 @@ class Engine:
         """
         self.core.venue_online = True
         self.core.private_up = self.core.private_ready = True
+        self.risk.write()
         self._set_state("ready", None)
 
     # Reading.

@@ -57,7 +57,7 @@ class RiskDesk:
         else:
             self.kill.configure(cfg)
             self.levels.configure(cfg)
-        self._write()
+        self.write()
 
     @property
     def killed(self) -> bool:
@@ -89,7 +89,7 @@ class RiskDesk:
         self.kill.on_timer(mono_ns)
         if self.kill.latched:
             self._follow_kill(mono_ns)
-        self._write()
+        self.write()
 
     def mark(self, wall_ns: int) -> None:
         """Value positions at the last verified bid and bring every figure the gates read up to date."""
@@ -116,7 +116,8 @@ class RiskDesk:
         return all(self.core.slots[number].unverified_since_ns == 0 for number, position in self.ledger.positions.items()
                    if position.qty_raw > 0)
 
-    def _write(self) -> None:
+    def write(self) -> None:
+        """Bring the latches that the gates read up to date; at once when the private stream comes or goes."""
         self.core.level = self.levels.code
         self.core.kill_latched = self.kill.latched
         # Before the account is known, a sell could be one that is on its way already.
@@ -143,7 +144,7 @@ class RiskDesk:
                 return {"kill": True, "pulled": self._begin_kill(mono_ns, hold=bool(args.get("hold")))}
             case "kill_clear":
                 outcome = self.kill.clear(args.get("confirm") or "", mono_ns)
-                self._write()
+                self.write()
                 return outcome
             case "flatten":
                 return {"pulled": self.pull_openings(), "flattening": self._flatten()}
@@ -164,7 +165,7 @@ class RiskDesk:
         pulled = self._pull(lambda order: hold or order["kind"] == IntentKind.OPENING)
         self.tracker.want_reconcile = True
         self.tracker.notes.append(("error", "kill", {"reason": self.kill.reason, "pulled": pulled}))
-        self._write()
+        self.write()
         return pulled
 
     def _follow_kill(self, mono_ns: int) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from decimal import Decimal
 from itertools import islice
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from cstd._fast.codes import OrderState, Side
@@ -243,11 +242,6 @@ class Reconciler:
             order = self.core.order(index)
             if order["intent_seq"] == 0 and not order["cancel_sent"]:
                 self.core.cancel_order(index, 0)
-
-    def _filled_since(self, number: int) -> bool:
-        """Whether an instrument was traded since the round began: its balance and its look-ups are of two moments then."""
-        since = islice(self.tracker.ledger.fills.values(), self._fills_at_start, None)
-        return any(fill.instrument == number for fill in since)
 
     def _filled_since(self, number: int) -> bool:
         """Whether an instrument was traded since the round began: its balance and its look-ups are of two moments then."""

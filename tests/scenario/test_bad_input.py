@@ -287,7 +287,8 @@ def test_a_frame_of_ten_megabytes_is_survived() -> None:
 @pytest.mark.parametrize("changes", [
     {"price_precision": 17}, {"qty_precision": 99}, {"qty_precision": None}, {"price_increment": 0}, {"price_increment": "-1"},
     {"price_increment": 1e40}, {"qty_min": "9e30"}, {"cost_min": "0.000000000001"}, {"cost_min": 1e39},
-    {"qty_increment": "NaN"}, {"price_precision": 15, "qty_precision": 16}, {"qty_min": -1}, {"base": None}, {"qty_increment": 1e-12},
+    {"qty_increment": "NaN"}, {"price_precision": 15, "qty_precision": 16}, {"qty_min": -1}, {"base": None},
+    {"qty_increment": 1e-12},
 ], ids=str)
 def test_trading_rules_that_make_no_sense_block_the_instrument(changes: dict[str, Any]) -> None:
     """An instrument message that cannot be meant takes the instrument out, alone, and a good one brings it back."""

@@ -25,7 +25,8 @@ NS_PER_MIN = 60 * S
 # Parameters of add_order as the venue documents them; anything else is refused as an unsupported field.
 ADD_FIELDS = {"order_type", "side", "order_qty", "symbol", "limit_price", "limit_price_type", "triggers", "time_in_force",
               "expire_time", "effective_time", "deadline", "post_only", "reduce_only", "margin", "cl_ord_id", "order_userref",
-              "conditional", "display_qty", "cash_order_qty", "fee_preference", "stp_type", "validate", "sender_sub_id", "token"}
+              "conditional", "display_qty", "cash_order_qty", "fee_preference", "stp_type", "validate", "sender_sub_id",
+              "token"}
 CANCEL_FIELDS = {"order_id", "cl_ord_id", "order_userref", "token"}
 
 

@@ -1,0 +1,75 @@
+"""Orders come from the gateway alone: nothing else includes the encoder, and nothing in Python reaches it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from cstd._fast import core, engine, gateway
+
+ENCODERS = ("encode_add", "encode_amend", "encode_cancel", "cstd_encode_")
+FUNCTION = re.compile(r"^(?P<indent> *)(?P<kind>def|cdef|cpdef)\b(?P<head>[^=\n]*?)(?P<name>\w+)\(", re.MULTILINE)
+
+
+def sources(repository: Path, *suffixes: str) -> list[Path]:
+    """Source files of the program."""
+    return [path for path in sorted((repository / "cstd").rglob("*")) if path.suffix in suffixes]
+
+
+def functions(path: Path) -> dict[str, tuple[str, str]]:
+    """(kind, body) of every function of a Cython file, by name."""
+    text = path.read_text(encoding="utf-8")
+    found = [match for match in FUNCTION.finditer(text) if match["kind"] != "cdef" or "class" not in match["head"]]
+    ends = [match.start() for match in found[1:]] + [len(text)] * bool(found)
+    return {match["name"]: (match["kind"], text[match.end():end]) for match, end in zip(found, ends, strict=True)}
+
+
+def test_only_the_gateway_takes_the_encoder(repository: Path) -> None:
+    """`encode.h` is included by `encode.pxd` alone, and its functions are cimported and called by gateway.pyx alone."""
+    including = [path.name for path in sources(repository, ".pxd", ".pyx", ".h", ".c") if "encode.h" in path.read_text("utf-8")
+                 and re.search(r'(include|extern from) *[<"]encode\.h', path.read_text("utf-8"))]
+    assert including == ["encode.pxd"]
+    using = {path.name for path in sources(repository, ".pxd", ".pyx", ".py")
+             if any(word in path.read_text("utf-8") for word in ENCODERS)}
+    assert using == {"encode.pxd", "gateway.pyx"}
+
+
+def test_only_compiled_functions_of_the_gateway_encode(repository: Path) -> None:
+    """The encoder is called in `_send_order` and `_cancel`, which Python cannot call; orders come from `_intend` alone."""
+    found = functions(repository / "cstd/_fast/gateway.pyx")
+    calling = {name for name, (_, body) in found.items() if re.search(r"\bencode_(add|amend|cancel)\(", body)}
+    assert calling == {"_send_order", "_cancel"}
+    assert {found[name][0] for name in (*calling, "_intend", "_out")} == {"cdef"}
+    sending = {name for name, (_, body) in found.items() if "self._send_order(" in body}
+    assert sending == {"_intend"}
+    assert re.search(r"verdict = judge\(", found["_intend"][1]), "the gates stand before the encoder"
+    assert found["_intend"][1].index("judge(") < found["_intend"][1].index("_send_order(")
+
+
+def test_wishes_come_from_the_decision_pass_alone(repository: Path) -> None:
+    """`_intend` is called in the engine's `_decide` and nowhere else, and `_decide` in the pass of an instrument."""
+    callers: dict[str, set[str]] = {"_intend": set(), "_decide": set(), "_send_order": set()}
+    for path in sources(repository, ".pyx"):
+        for name, (kind, body) in functions(path).items():
+            for callee, names in callers.items():
+                if f"self.{callee}(" in body or f"core.{callee}(" in body or f"engine.{callee}(" in body:
+                    names.add(f"{path.name}:{kind} {name}")
+    assert callers == {"_intend": {"engine.pyx:cdef _decide"}, "_decide": {"engine.pyx:cdef _pass"},
+                       "_send_order": {"gateway.pyx:cdef _intend"}}
+
+
+@pytest.mark.parametrize("name", ["_intend", "_send_order", "_cancel", "_out", "_keep", "_next_id", "_decide", "_pass", "port",
+                                  "frame_bytes", "encode_add", "encode_cancel", "send", "_exit_terms", "ids"])
+def test_nothing_that_sends_is_visible_to_python(name: str) -> None:
+    """Neither the engine's Python face nor its bases nor their modules show what makes or sends an order frame."""
+    for owner in (core.Core, engine.FastEngine, gateway.Gateway, core, engine, gateway):
+        assert not hasattr(owner, name)
+
+
+def test_no_module_exports_the_encoder_to_other_compiled_code() -> None:
+    """No compiled module's C interface holds an encoder that another module could import."""
+    for module in (core, engine, gateway):
+        exported = getattr(module, "__pyx_capi__", {})
+        assert not [name for name in exported if "encode" in name]

@@ -29,7 +29,8 @@ from cstd._fast.wire cimport INSTRUMENTS_MAX, WireTrade
 
 from cstd._fast.gateway import COUNTERS
 
-cdef int64_t SECOND_NS = 1000000000
+cdef enum:
+    SECOND_NS = 1000000000      # a constant, so that dividing by it is not a division
 
 cdef enum:
     VPIN_BUCKETS_A_DAY = 50     # the customary number: a bucket is a fiftieth of a day's volume
@@ -117,9 +118,9 @@ cdef class Core(FastEngine):
             raise ValueError(f"more than {INSTRUMENTS_MAX} instruments")
         slot = InstrumentSlot(number, name, depth)
         slot.bars = BarSeries(0, 0)
-        slot.m1 = BarIndicators(60 * SECOND_NS)
-        slot.m5 = BarIndicators(300 * SECOND_NS)
-        slot.h1 = BarIndicators(3600 * SECOND_NS)
+        slot.m1 = BarIndicators(<int64_t>60 * SECOND_NS)
+        slot.m5 = BarIndicators(<int64_t>300 * SECOND_NS)
+        slot.h1 = BarIndicators(<int64_t>3600 * SECOND_NS)
         self.slots.append(slot)
         self.scanner.set_instrument(number, name, 0, 0)
         return number
@@ -144,9 +145,9 @@ cdef class Core(FastEngine):
             slot.last_verified_bid_raw = (slot.last_verified_bid_raw * POW10[price_precision]
                                           // POW10[slot.wire.price_precision])
             slot.bars = BarSeries(price_precision, qty_precision)
-            slot.m1 = BarIndicators(60 * SECOND_NS)
-            slot.m5 = BarIndicators(300 * SECOND_NS)
-            slot.h1 = BarIndicators(3600 * SECOND_NS)
+            slot.m1 = BarIndicators(<int64_t>60 * SECOND_NS)
+            slot.m5 = BarIndicators(<int64_t>300 * SECOND_NS)
+            slot.h1 = BarIndicators(<int64_t>3600 * SECOND_NS)
         slot.wire.price_precision = price_precision
         slot.wire.qty_precision = qty_precision
         slot.price_scale = POW10[price_precision]

@@ -6,7 +6,7 @@ cdef extern from "encode.h" nogil:
         FRAME_MAX "CSTD_FRAME_MAX"
 
     ctypedef struct WireInstrument "cstd_wire_instrument":
-        const char *name
+        char name[24]
         int name_n
         int price_precision
         int qty_precision

@@ -40,7 +40,8 @@ from cstd._fast.wire cimport Scanner, WireTrade
 cdef enum:
     SAMPLE_MASK = 15            # stages inside a frame are timed on one frame in 16
 
-cdef int64_t SECOND_NS = 1000000000
+cdef enum:
+    SECOND_NS = 1000000000      # a constant, so that dividing by it is not a division
 
 cdef extern from *:
     """

@@ -4,7 +4,7 @@ Owns: nothing of its own initiative; the engine is the one writer. It exists so 
 about an instrument in one place. Position fields are written only when the ledger has booked a fill.
 """
 from libc.stdint cimport int64_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from cstd._fast.bars cimport BarSeries
 from cstd._fast.book cimport Book
@@ -34,7 +34,10 @@ cdef class InstrumentSlot:
         self.number = number
         self.name = name
         self.book = Book(depth)
-        self.wire.name = <const char *>self.name
+        if len(name) >= sizeof(self.wire.name):
+            raise ValueError(f"instrument name {name!r} is too long")
+        memset(&self.wire, 0, sizeof(self.wire))
+        memcpy(self.wire.name, <const char *>self.name, len(name))
         self.wire.name_n = len(name)
         memset(self.row, 0, sizeof(self.row))
         memset(self.valid, 0, sizeof(self.valid))

@@ -26,6 +26,9 @@ cdef extern from *:
     """
     const int64_t cstd_pow10[19]
 
+cdef extern from "digits.h" nogil:
+    int cstd_eight_digits(const char *p, uint64_t *value)
+
 cdef enum:
     DIGITS_MAX = 18         # what always fits an int64
 
@@ -36,43 +39,48 @@ cdef inline const char *literal(const char *p, const char *end, const char *text
     return p + n
 
 
+cdef inline const char *digits_at(const char *p, const char *end, int64_t *value, int *digits) noexcept nogil:
+    """Add the decimal digits at p to *value, at most 18 in all; returns the byte after them, NULL when there are more."""
+    cdef uint64_t chunk
+    cdef int n
+    while end - p >= 8:
+        n = cstd_eight_digits(p, &chunk)
+        digits[0] += n
+        if digits[0] > DIGITS_MAX:
+            return NULL
+        value[0] = value[0] * cstd_pow10[n] + <int64_t>chunk
+        p += n
+        if n < 8:
+            return p
+    while p < end and <unsigned char>(p[0] - 48) <= 9:
+        digits[0] += 1
+        if digits[0] > DIGITS_MAX:
+            return NULL
+        value[0] = value[0] * 10 + (p[0] - 48)
+        p += 1
+    return p
+
+
 cdef inline const char *number(const char *p, const char *end, int precision, int64_t *raw, int *excess) noexcept nogil:
     """Scan a plain decimal into units of 10**-precision. NULL: not a plain decimal that fits 18 digits."""
     cdef int64_t value = 0
+    cdef int whole = 0
     cdef int digits = 0
-    cdef int fraction = 0
-    cdef unsigned char c
-    while p < end:
-        c = <unsigned char>(p[0] - 48)
-        if c > 9:
-            break
-        value = value * 10 + c
-        digits += 1
-        p += 1
-        if digits > DIGITS_MAX:
-            return NULL
-    if digits == 0 or p >= end:
+    p = digits_at(p, end, &value, &digits)
+    if p == NULL or digits == 0 or p >= end:
         return NULL
+    whole = digits
     if p[0] == c'.':
-        p += 1
-        while p < end:
-            c = <unsigned char>(p[0] - 48)
-            if c > 9:
-                break
-            value = value * 10 + c
-            fraction += 1
-            p += 1
-            if digits + fraction > DIGITS_MAX:
-                return NULL
-        if fraction == 0:
+        p = digits_at(p + 1, end, &value, &digits)
+        if p == NULL or digits == whole:
             return NULL
-    if fraction > precision:
+    if digits - whole > precision:
         excess[0] = 1
         raw[0] = 0
         return p
-    if digits + precision > DIGITS_MAX:
+    if whole + precision > DIGITS_MAX:
         return NULL
-    raw[0] = value * cstd_pow10[precision - fraction]
+    raw[0] = value * cstd_pow10[precision - digits + whole]
     return p
 
 

@@ -11,7 +11,7 @@
 #include "digits.h"
 
 typedef struct {
-    const char *name; /* wire name of the instrument, JSON-safe */
+    char name[24]; /* wire name of the instrument, JSON-safe */
     int name_n;
     int price_precision;
     int qty_precision;
@@ -29,7 +29,7 @@ typedef struct {
     const char *cl_ord_id; /* 18 characters */
 } cstd_order_terms;
 
-#define CSTD_FRAME_MAX 512
+#define CSTD_FRAME_MAX 576 /* the longest frame has about 420 bytes; copies of a fixed size reach a little further */
 #define CSTD_PUT(to, text)                                                                                      \
     do {                                                                                                        \
         memcpy(to, text, sizeof(text) - 1);                                                                     \
@@ -41,27 +41,21 @@ static inline char *cstd_put_u64(char *to, uint64_t v)
     return to + cstd_digits(v, to);
 }
 
-/* raw x 10^-precision with all its decimals, as the venue prints numbers. */
+/* raw x 10^-precision with all its decimals, as the venue prints numbers; precision at most 18. */
 static inline char *cstd_put_fixed(char *to, int64_t raw, int precision)
 {
-    char digits[20];
-    int n = cstd_digits((uint64_t)raw, digits);
-    if (!precision) {
-        memcpy(to, digits, (size_t)n);
-        return to + n;
-    }
-    if (n <= precision) {
-        *to++ = '0';
-        *to++ = '.';
-        memset(to, '0', (size_t)(precision - n));
-        memcpy(to + precision - n, digits, (size_t)n);
-        return to + precision;
-    }
-    memcpy(to, digits, (size_t)(n - precision));
-    to += n - precision;
-    *to++ = '.';
-    memcpy(to, digits + n - precision, (size_t)precision);
-    return to + precision;
+    uint64_t v = (uint64_t)raw, whole, scale;
+    int n;
+    if (!precision)
+        return cstd_put_u64(to, v);
+    scale = cstd_digit_floor[precision];
+    whole = v / scale;
+    v -= whole * scale;
+    to = cstd_put_u64(to, whole);
+    memcpy(to, ".000000000000000000", 19); /* the zeros before the fraction's own digits */
+    n = cstd_digit_count(v);
+    cstd_write_digits(v, n, to + 1 + precision - n);
+    return to + 1 + precision;
 }
 
 static inline char *cstd_put_2(char *to, unsigned v)
@@ -147,7 +141,7 @@ static inline size_t cstd_encode_add(char *buffer, const cstd_wire_instrument *i
     else
         CSTD_PUT(to, "sell");
     CSTD_PUT(to, "\",\"symbol\":\"");
-    memcpy(to, i->name, (size_t)i->name_n);
+    memcpy(to, i->name, sizeof(i->name)); /* the rest is overwritten */
     to += i->name_n;
     CSTD_PUT(to, "\",\"order_qty\":");
     to = cstd_put_fixed(to, o->qty_raw, i->qty_precision);

@@ -6,6 +6,9 @@
  * No state, no clock, no allocation, no float: the same input gives the same row on every host. */
 #ifndef CSTD_GATES_H
 #define CSTD_GATES_H
+/* Scalar code is faster here: what the vectoriser makes of the row's stores costs more to assemble than it saves. */
+#pragma GCC push_options
+#pragma GCC optimize("no-tree-vectorize", "no-tree-slp-vectorize")
 #include "gates_policy.h"
 #include "gates_risk.h"
 
@@ -268,4 +271,5 @@ cstd_gates_judge(cstd_gate_input *input, const cstd_limits *limits, cstd_decisio
     }
     return verdict;
 }
+#pragma GCC pop_options
 #endif

@@ -5,5 +5,5 @@ Takes: replies, execution reports, look-ups. Gives: lifecycle events, fills to t
 Owns: the history of finished orders (one writer, the engine).
 Invariants: a state changes only by the table of `lifecycle`; UNKNOWN is left by evidence alone.
 Fails by: UNKNOWN, counted, with a wish for reconciliation.
-Try it: `pytest tests/unit/test_orders_tracker.py`
+Try it: `pytest tests/scenario/test_orders_tracker.py`
 """

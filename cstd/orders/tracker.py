@@ -17,7 +17,7 @@ from cstd.ledger.nav import Slippage
 from cstd.ledger.positions import Fill, Ledger
 from cstd.orders.lifecycle import FINAL, STATE_NAMES
 from cstd.units import INT64_MAX, from_raw, to_raw
-from cstd.venue.errors_table import RetryClass
+from cstd.venue.errors_table import outcome_unknown
 from cstd.venue.messages import ExecutionReport
 from cstd.venue.private import OrderReply
 
@@ -92,7 +92,7 @@ class OrderTracker:
             return
         order = self.core.order(index)
         self.notes.append(("warning", "order refused by venue", {"cl_ord_id": order["cl_ord_id"], "error": reply.error}))
-        if reply.retry_class in (RetryClass.UNKNOWN, None):
+        if outcome_unknown(reply.error):
             # Orders were executed behind server errors: nothing is known until it is looked up.
             self.core.move_order(index, OrderEvent.ON_SILENT)
             self.want_reconcile = True

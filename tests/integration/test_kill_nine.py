@@ -1,0 +1,99 @@
+"""kill -9 at the worst moments: nothing is lost, doubled or invented, and the user's own coins stay where they are."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from tests.integration.session import USER_BTC, Row, Session, cstd, practice_session
+
+KILLS = 20
+SEED = 20
+NS_PER_S = 1_000_000_000
+FRESH_NS = NS_PER_S
+MOMENTS = ("sent", "open", "filled", "exiting")
+
+
+def _moment(orders: list[Row], fills: list[Row]) -> set[str]:
+    """Which of MOMENTS this is: an order just sent, one open, a fill of the last second, an exit under way."""
+    found = set()
+    for order in orders:
+        found.add("sent" if order["state"] in ("sent", "pending_new") else "open")
+        if order["kind"] == "exit":
+            found.add("exiting")
+    if fills and time.time_ns() - fills[0]["wall_ns"] < FRESH_NS:
+        found.add("filled")
+    return found
+
+
+def _kill_at(session: Session, wanted: str, patience_s: float) -> str:
+    """Kill the daemon at the wanted moment, or after some patience at any of them; returns which it was."""
+    deadline_s = time.monotonic() + 20
+    patient_until_s = time.monotonic() + patience_s
+    while time.monotonic() < deadline_s:
+        orders = session.request("orders", {"all": False, "limit": 20})
+        fills = session.request("fills", {"all": False, "limit": 1})
+        moments = _moment(orders, fills)
+        if wanted in moments or (moments and time.monotonic() > patient_until_s):
+            session.kill_nine()
+            return "+".join(sorted(moments))
+        time.sleep(0.045)
+    raise AssertionError(f"no order was open and no fill came for 20 s\n{session.log_tail()}")
+
+
+def _check_restarted(session: Session, number: int) -> float:
+    ready_s = session.start_ready()
+    assert session.request("status")["boot_epoch"] == number + 2
+    session.wait_agreement()
+    return ready_s
+
+
+def _assert_user_btc(session: Session) -> None:
+    """At rest: the venue's balance less what the daemon manages is what the user brought."""
+    truth = session.fresh_truth()
+    managed = sum((Decimal(row["qty"]) for row in session.request("positions") if row["asset"] == "BTC"), Decimal(0))
+    assert Decimal(truth["balances"]["BTC"]) - managed == USER_BTC
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(280)
+def test_twenty_kills_lose_nothing(tmp_path: Path) -> None:
+    """kill -9 twenty times, each with an order open or within 1 s of a fill: orders and fills are the exchange's."""
+    chance = random.Random(SEED)
+    log: list[str] = []
+    with practice_session(tmp_path) as session:
+        try:
+            session.start_ready()
+            for number in range(KILLS):
+                wanted = chance.choice(MOMENTS)
+                moment = _kill_at(session, wanted, patience_s=4.0)
+                log.append(f"kill {number + 1}: wanted {wanted}, at {moment}")
+                assert moment, "each kill is at an open order or a fresh fill"
+                log.append(f"  ready after {_check_restarted(session, number):.2f} s")
+            assert not [row for row in session.rows("orders") if row["state"] == "UNKNOWN"]
+            session.request("pause")
+            session.wait(lambda: not session.request("orders"), 20, "orders stay open while paused")
+            session.wait_agreement()
+            _assert_user_btc(session)
+            assert session.terminate() == 0
+            _check_end(session)
+        except AssertionError as error:
+            raise AssertionError(f"seed {SEED}\n" + "\n".join(log) + f"\n{error}") from error
+
+
+def _check_end(session: Session) -> None:
+    """The journal alone gives the exchange's truth, and replays to what the daemon said at the end."""
+    session.assert_journal_is_true()
+    done = cstd(session, "replay", str(session.run_dir / "journal"), "--check", timeout_s=60)
+    assert done.returncode == 0, done.stderr
+    replayed = json.loads(done.stdout)
+    summary = json.loads((session.run_dir / "summary.json").read_bytes())
+    for key in ("frames", "book_updates", "checksums_ok", "checksums_bad", "resyncs", "intents", "orders", "digest"):
+        assert replayed[key] == summary[key], key
+    assert summary["checksums_bad"] == 0
+    assert summary["fills"] == len(session.truth()["fills"]) > 0

@@ -49,7 +49,7 @@ cpdef enum ScanStatus:
     SCAN_TICKER = 3
     SCAN_SLOW = 4
     SCAN_UNKNOWN_INSTRUMENT = 5
-    SCAN_MALFORMED = 6
+    SCAN_UNUSED = 6         # known, and nothing in it is used: an update of the venue's own bars
 
 cpdef enum Link:
     LINK_PUBLIC = 0

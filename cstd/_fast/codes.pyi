@@ -51,7 +51,7 @@ class ScanStatus(IntEnum):
     SCAN_TICKER = 3
     SCAN_SLOW = 4
     SCAN_UNKNOWN_INSTRUMENT = 5
-    SCAN_MALFORMED = 6
+    SCAN_UNUSED = 6
 
 class Link(IntEnum):
     LINK_PUBLIC = 0

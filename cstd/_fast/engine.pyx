@@ -19,7 +19,7 @@ from cstd._fast.codes cimport (
     APPROVE, BOOK_VERIFIED, EVENT_BATCH_END, EVENT_FRAME, EXIT, FAULT_CHECKSUM, FAULT_EXCESS_DIGITS, FAULT_MALFORMED,
     FAULT_NO_CHECKSUM, FAULT_NO_SNAPSHOT, FAULT_NONE, FAULT_PRECISION_UNKNOWN, LINK_PUBLIC, OPENING, ORDER_CANCEL_PENDING,
     ORDER_OPEN, ORDER_PARTIAL, ORDER_SENT, REFUSE, SCAN_BOOK, SCAN_HEARTBEAT, SCAN_TICKER, SCAN_TRADE,
-    SCAN_UNKNOWN_INSTRUMENT,
+    SCAN_UNKNOWN_INSTRUMENT, SCAN_UNUSED,
 )
 from cstd._fast.features cimport (
     FEATURE_COUNT, copy_indicators, on_book, on_book_break, on_tape_begin, on_trade, quantise,
@@ -28,7 +28,7 @@ from cstd._fast.gates cimport GATE_NONE, DecisionRow, GateInput, judge
 from cstd._fast.gateway cimport (
     COUNT_AGENT_FAULTS, COUNT_BATCHES, COUNT_BOOK_UPDATES, COUNT_CHECKSUMS_BAD, COUNT_CHECKSUMS_OK, COUNT_FRAMES,
     COUNT_HEARTBEATS, COUNT_MALFORMED, COUNT_PASSES, COUNT_PULLED, COUNT_REJUDGED, COUNT_SLOW_FRAMES, COUNT_TICKERS,
-    COUNT_TRADE_GAPS, COUNT_TRADES, COUNT_UNKNOWN_INSTRUMENT, TAPE_KEPT, Gateway,
+    COUNT_TRADE_GAPS, COUNT_TRADES, COUNT_UNKNOWN_INSTRUMENT, COUNT_UNUSED, TAPE_KEPT, Gateway,
 )
 from cstd._fast.hist cimport STAGE_BOOK, STAGE_DECISION, STAGE_FEATURES, STAGE_FRAME, STAGE_SCAN, cycles
 from cstd._fast.layout cimport Level
@@ -91,6 +91,9 @@ cdef class FastEngine(Gateway):
         status = self.scanner.scan(data, n)
         if status == SCAN_HEARTBEAT:
             self.counters[COUNT_HEARTBEATS] += 1
+            return 0
+        if status == SCAN_UNUSED:
+            self.counters[COUNT_UNUSED] += 1
             return 0
         if status != SCAN_BOOK and status != SCAN_TRADE and status != SCAN_TICKER:
             if status == SCAN_UNKNOWN_INSTRUMENT:

@@ -42,6 +42,7 @@ cdef enum:
     COUNT_SHADOWED = 26
     COUNT_RESYNCS = 27
     COUNT_TIMERS = 28
+    COUNT_UNUSED = 29
 
 cdef enum:
     COUNTER_COUNT = 32

@@ -95,7 +95,7 @@ COUNTERS = (
     "frames", "batches", "book_updates", "checksums_ok", "checksums_bad", "trades", "tickers", "heartbeats",
     "slow_frames", "unknown_instrument", "malformed", "intents", "approved", "reduced", "refused", "orders",
     "cancels", "rejudged", "pulled", "send_refused", "passes", "table_full", "trade_gaps", "agent_faults",
-    "handler_faults", "journal_faults", "shadowed", "resyncs", "timers",
+    "handler_faults", "journal_faults", "shadowed", "resyncs", "timers", "unused_frames",
 )
 
 

@@ -16,7 +16,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy
 
 from cstd._fast.codes cimport BUY, SELL, SCAN_BOOK, SCAN_HEARTBEAT, SCAN_SLOW, SCAN_TICKER, SCAN_TRADE
-from cstd._fast.codes cimport SCAN_UNKNOWN_INSTRUMENT
+from cstd._fast.codes cimport SCAN_UNKNOWN_INSTRUMENT, SCAN_UNUSED
 
 cdef extern from *:
     """
@@ -477,6 +477,10 @@ cdef class Scanner:
         if p[0] == c't' and p[1] == c'i':
             p = literal(p, end, b'ticker","type":"', 16)
             return self._scan_ticker(p, end) if p != NULL else SCAN_SLOW
+        if p[0] == c'o':
+            # Bars are built from trades; of the venue's own only the snapshot is used, as history.
+            p = literal(p, end, b'ohlc","type":"update",', 22)
+            return SCAN_UNUSED if p != NULL and (end - 1)[0] == c'}' else SCAN_SLOW
         if p[0] == c'h':
             p = literal(p, end, b'heartbeat"}', 11)
             return SCAN_HEARTBEAT if p == end else SCAN_SLOW

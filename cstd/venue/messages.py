@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -286,7 +286,51 @@ def decode_private(frame: bytes) -> list[Message]:
     return _decode(frame, _PRIVATE_READERS)
 
 
+class _OhlcWire(msgspec.Struct):
+    symbol: str
+    interval: int
+    interval_begin: str
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume: Decimal
+    vwap: Decimal | None = None
+    trades: int = 0
+
+
+class _OhlcFrame(msgspec.Struct):
+    channel: Literal["ohlc"]
+    type: Literal["snapshot", "update"]
+    data: list[_OhlcWire]
+
+
+_OHLC = msgspec.json.Decoder(_OhlcFrame)
+
+
+def _ohlc_of(frame: bytes) -> list[Message] | None:
+    """Read an ohlc frame in its usual shape at once: a start takes thousands of rows, a restart replays them all.
+    None: another shape, the tolerant reader decides."""
+    try:
+        wire = _OHLC.decode(frame)
+        rows = tuple(
+            OhlcRow(row.symbol, row.interval, parse_rfc3339_ns(row.interval_begin), row.open, row.high, row.low, row.close,
+                    row.vwap, row.volume, row.trades)
+            for row in wire.data
+        )
+    except (msgspec.DecodeError, FieldError, UnicodeDecodeError):
+        return None
+    numbers = (value for row in rows for value in (row.open, row.high, row.low, row.close, row.volume))
+    if not rows or any(not value.is_finite() or value < 0 for value in numbers):
+        return None
+    return [OhlcMessage(wire.type == "snapshot", rows)]
+
+
 def _decode(frame: bytes, readers: Mapping[str, _Reader]) -> list[Message]:
+    if frame.startswith(b'{"channel":"ohlc"') and "ohlc" in readers:
+        messages = _ohlc_of(frame)
+        if messages is not None:
+            return messages
     try:
         document = decode_json(frame)
     except FieldError as error:

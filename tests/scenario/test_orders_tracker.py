@@ -1,4 +1,4 @@
-"""What the venue says about our orders, in whatever order it says it: each fill once, each end final, silence never an answer."""
+"""What the venue says about our orders, in whatever order: each fill once, each end final, silence never an answer."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def test_a_definite_refusal_ends_the_order(world: World, order: dict[str, Any], 
     assert world.engine.tracker.rejected_count == 1
 
 
-@pytest.mark.parametrize("error", ["EService:Timeout", "EGeneral:Internal error", "EService:Unavailable", "EWhat:Never heard of"])
+@pytest.mark.parametrize("error", ["EService:Timeout", "EGeneral:Internal error", "EService:Unavailable", "EWhat:Never heard"])
 def test_an_error_behind_which_orders_were_executed_is_no_refusal(world: World, order: dict[str, Any], error: str) -> None:
     """Server errors and unknown texts leave the order UNKNOWN: it is looked up, and counts as open until then."""
     world.answering = False

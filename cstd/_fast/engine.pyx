@@ -114,7 +114,8 @@ cdef class FastEngine(Gateway):
             self._trades(slot, start)
         else:
             self._ticker(slot)
-        self.hist.observe(STAGE_FRAME, start, cycles())
+        self.applied_cycles = cycles()
+        self.hist.observe(STAGE_FRAME, start, self.applied_cycles)
         return 0
 
     cdef int _slow(self, int link, const char *data, size_t n) noexcept:
@@ -267,14 +268,14 @@ cdef class FastEngine(Gateway):
 
     cdef void end_batch(self, int link, int64_t mono_ns, int64_t wall_ns) noexcept:
         """Everything that had arrived is applied: decide once per touched instrument."""
-        cdef uint64_t start = cycles()
         self.mono_ns = mono_ns
         self.wall_ns = wall_ns
         self.counters[COUNT_BATCHES] += 1
         if self.recorder.input(EVENT_BATCH_END, link, mono_ns, wall_ns, NULL, 0) != 0:
             self._halt(None)
-        self._run_passes(False)
-        self.hist.observe(STAGE_DECISION, start, cycles())
+        if self.touched_count:
+            self._run_passes(False)
+            self.hist.observe(STAGE_DECISION, self.applied_cycles, cycles())
         if self.attention:
             self.attention = False
             self.needs_python = True

@@ -37,8 +37,8 @@ class Fill(msgspec.Struct, frozen=True):
 class Position:
     """Managed inventory of one instrument. Everything here follows from its fills."""
 
-    __slots__ = ("base", "cost", "fees", "losing_round_trips", "price_precision", "qty_precision", "qty_raw", "quote",
-                 "realized", "trip")
+    __slots__ = ("base", "cost", "ended_trip", "fees", "losing_round_trips", "price_precision", "qty_precision", "qty_raw",
+                 "quote", "realized", "streak_before", "trip")
 
     def __init__(self, base: str, quote: str, price_precision: int, qty_precision: int) -> None:
         self.base = base
@@ -51,6 +51,8 @@ class Position:
         self.fees = ZERO
         self.trip = ZERO  # cash flow of the round trip under way, fees included
         self.losing_round_trips = 0
+        self.ended_trip: Decimal | None = None  # cash flow of the trip that ended last, until the next buy
+        self.streak_before = 0
 
     def book(self, fill: Fill, fee_quote: Decimal, fee_base_raw: int) -> None:
         """Apply one fill; a sell takes its part of the cost out at the average."""
@@ -58,6 +60,7 @@ class Position:
             self.qty_raw += fill.qty_raw - fee_base_raw
             self.cost += fill.cost
             self.trip -= fill.cost + fee_quote
+            self.ended_trip = None
         else:
             sold = self.cost * fill.qty_raw / self.qty_raw if self.qty_raw else ZERO
             self.qty_raw -= fill.qty_raw + fee_base_raw
@@ -67,7 +70,16 @@ class Position:
         self.fees += fee_quote
 
     def close_trip(self) -> None:
-        """End the round trip: its cash flow decides whether the losing streak grows or ends."""
+        """End the round trip: its cash flow decides whether the losing streak grows or ends.
+
+        An exit's last execution may find less than a sellable quantity left: it belongs to the trip that the one before
+        ended, which is judged again. On its own it would look like a gain and end the streak.
+        """
+        if self.ended_trip is not None:
+            self.trip += self.ended_trip
+            self.losing_round_trips = self.streak_before
+        self.streak_before = self.losing_round_trips
+        self.ended_trip = self.trip
         if self.trip < 0:
             self.losing_round_trips += 1
         elif self.trip > 0:

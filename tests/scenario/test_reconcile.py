@@ -26,8 +26,9 @@ def qty_text(raw: int) -> str:
 
 def rest_order(order: dict[str, Any], status: str, filled_raw: int = 0, **fields: Any) -> dict[str, Any]:
     """An order as REST shows it."""
-    return {"status": status, "cl_ord_id": order["cl_ord_id"], "vol": qty_text(order["qty_raw"]), "vol_exec": qty_text(filled_raw),
-            "opentm": order["sent_wall_ns"] / S, "descr": {"pair": "XBTUSD", "type": "buy", "price": "100000.0"}, **fields}
+    return {"status": status, "cl_ord_id": order["cl_ord_id"], "vol": qty_text(order["qty_raw"]),
+            "vol_exec": qty_text(filled_raw), "opentm": order["sent_wall_ns"] / S,
+            "descr": {"pair": "XBTUSD", "type": "buy", "price": "100000.0"}, **fields}
 
 
 def rest_trade(world: World, qty_raw: int, txid: str = OID) -> dict[str, Any]:

@@ -224,25 +224,30 @@ class Session:
         return (differences(orders, truth["orders"], "cl_ord_id", ORDER_FIELDS)
                 + differences(fills, truth["fills"], "exec_id", FILL_FIELDS))
 
-    def journal_view(self) -> LiveView:
-        """What the journal alone brings back, without a daemon; the replay must agree with what is recorded."""
+    def journal_engine(self) -> Engine:
+        """An engine as the journal alone brings it back; the replay must agree with what is recorded."""
         engine = Engine(Recorder(), load_agents())
         replay = JournalReplay(engine)
         for seq, kind, tag, mono_ns, wall_ns, payload in records(self.run_dir / "journal"):
             replay.feed(seq, kind, tag, mono_ns, wall_ns, bytes(payload))
         assert replay.difference_count == 0, replay.differences
-        return LiveView(engine, pid=0, mono_ns=time.monotonic_ns, process=dict)
+        return engine
 
-    def assert_journal_is_true(self) -> LiveView:
+    def assert_journal_is_true(self) -> Engine:
         """With the daemon stopped: orders and fills of the journal are the exchange's, and the user's BTC is untouched."""
         truth = self.fresh_truth()
-        view = self.journal_view()
+        engine = self.journal_engine()
+        view = LiveView(engine, pid=0, mono_ns=time.monotonic_ns, process=dict)
         found = self._compare([dict(row) for row in view.orders(all_=True, limit=1_000_000)],
                               [dict(row) for row in view.fills(all_=True, limit=1_000_000)], truth)
         assert not found, "\n".join(found)
-        managed = sum((Decimal(row["qty"]) for row in view.positions() if row["asset"] == "BTC"), Decimal(0))
-        assert Decimal(truth["balances"]["BTC"]) - managed == USER_BTC
-        return view
+        assert self.user_btc(truth, [dict(row) for row in view.positions()]) == USER_BTC
+        return engine
+
+    def user_btc(self, truth: Row, positions: list[Row]) -> Decimal:
+        """The venue's BTC less what the daemon manages."""
+        managed = sum((Decimal(row["qty"]) for row in positions if row["asset"] == "BTC"), Decimal(0))
+        return Decimal(truth["balances"]["BTC"]) - managed
 
 
 def cstd(session: Session, *words: str, timeout_s: float = 30.0, stdin: str | None = None) -> subprocess.CompletedProcess[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import time
-from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -53,13 +52,6 @@ def _check_restarted(session: Session, number: int) -> float:
     return ready_s
 
 
-def _assert_user_btc(session: Session) -> None:
-    """At rest: the venue's balance less what the daemon manages is what the user brought."""
-    truth = session.fresh_truth()
-    managed = sum((Decimal(row["qty"]) for row in session.request("positions") if row["asset"] == "BTC"), Decimal(0))
-    assert Decimal(truth["balances"]["BTC"]) - managed == USER_BTC
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(280)
 def test_twenty_kills_lose_nothing(tmp_path: Path) -> None:
@@ -79,7 +71,7 @@ def test_twenty_kills_lose_nothing(tmp_path: Path) -> None:
             session.request("pause")
             session.wait(lambda: not session.request("orders"), 20, "orders stay open while paused")
             session.wait_agreement()
-            _assert_user_btc(session)
+            assert session.user_btc(session.fresh_truth(), session.request("positions")) == USER_BTC
             assert session.terminate() == 0
             _check_end(session)
         except AssertionError as error:

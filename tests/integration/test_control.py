@@ -1,0 +1,140 @@
+"""The operator's verbs over the command line, on a daemon that trades: what they show, and what they make happen."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.session import FILL_FIELDS, USER_BTC, Row, Session, cstd, practice_session
+
+STATUS_KEYS = {"pid", "mode", "state", "ready", "boot_epoch", "kill", "level", "instruments"}
+ORDER_KEYS = {"cl_ord_id", "order_id", "symbol", "side", "status", "order_qty", "filled_qty"}
+OPEN_STATUS = ("pending_new", "new", "partially_filled")
+KILL_GATE = 11
+NS_PER_S = 1_000_000_000
+
+
+@pytest.fixture
+def session(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Session]:
+    """A daemon that is ready; parametrised indirectly with environment overrides."""
+    with practice_session(tmp_path, getattr(request, "param", None)) as running:
+        running.start_ready()
+        yield running
+
+
+def ask(session: Session, *words: str) -> Any:
+    """The JSON answer of one `cstd` verb."""
+    done = cstd(session, *words, "--socket", str(session.run_dir / "cstd.sock"), "-o", "json")
+    assert done.returncode == 0, f"{words}: {done.stderr}"
+    return json.loads(done.stdout)
+
+
+def openings(session: Session) -> list[Row]:
+    """Live openings."""
+    return [row for row in session.request("orders") if row["kind"] == "opening"]
+
+
+def opened_after(session: Session, wall_ns: int) -> list[Row]:
+    """Openings sent after a time."""
+    return [row for row in session.rows("orders") if row["kind"] == "opening" and (row["sent_wall_ns"] or 0) > wall_ns]
+
+
+def test_reading_verbs(session: Session) -> None:
+    """status, orders, fills, positions, gates and why answer in JSON with the documented fields, and as tables."""
+    session.wait(lambda: session.request("fills"), 20, "no fill")
+    status = ask(session, "status")
+    assert status.keys() >= STATUS_KEYS
+    assert (status["mode"], status["state"], status["ready"], status["boot_epoch"]) == ("practice", "ready", True, 1)
+    assert status["instruments"] == ["BTC/USD", "ETH/USD"]
+    assert status["kill"] is False
+    orders, fills = ask(session, "orders", "--all"), ask(session, "fills", "--all")
+    assert all(row.keys() >= ORDER_KEYS for row in orders) and orders
+    assert all(row.keys() >= {"exec_id", *FILL_FIELDS} for row in fills) and fills
+    assert {row["instrument"] for row in ask(session, "positions")} <= {"BTC/USD", "ETH/USD"}
+    gates = ask(session, "gates")
+    assert [row["gate"] for row in gates] == [1, 2, 3, 4, 5, 6, 7, 11, 12, 13, 14, 15, 16, 17, 18]
+    last = ask(session, "why", "--last")
+    assert len(last["gates"]) == 15
+    assert ask(session, "why", orders[0]["cl_ord_id"])["cl_ord_id"] == orders[0]["cl_ord_id"]
+    table = cstd(session, "why", "--last", "--socket", str(session.run_dir / "cstd.sock"))
+    assert table.returncode == 0 and table.stdout.strip()
+    nothing = cstd(session, "why", "no-such-order", "--socket", str(session.run_dir / "cstd.sock"), "-o", "json")
+    assert nothing.returncode == 1
+    assert json.loads(nothing.stderr).keys() >= {"error", "message", "retryable", "suggestion"}
+
+
+def test_pause_and_resume(session: Session) -> None:
+    """Paused, no opening leaves and what is held is sold all the same; resumed, it trades again."""
+    session.wait(lambda: session.request("positions") and session.request("fills"), 20, "no position")
+    assert ask(session, "pause")["paused"] is True
+    paused_ns = time.time_ns()
+    session.wait_state("paused", 2)
+    session.wait(lambda: not openings(session), 5, "openings stay")
+    session.wait(lambda: all(Decimal(row["qty"]) == 0 or row["dust"] for row in session.request("positions")), 15,
+                 "what is held is not sold while paused")
+    time.sleep(1.5)
+    assert opened_after(session, paused_ns + NS_PER_S // 5) == []
+    ask(session, "resume")
+    session.wait_state("ready", 2)
+    session.wait(lambda: opened_after(session, paused_ns + NS_PER_S // 5), 15, "no opening after the resume")
+    session.wait_agreement()
+
+
+def test_kill_latches_through_a_crash(session: Session) -> None:
+    """kill --yes: openings are gone at the venue in under a second; the latch survives kill -9; clearing takes two steps."""
+    session.wait(lambda: any(row["state"] == "new" for row in openings(session)), 20, "no opening rests")
+    killed_ns = time.time_ns()
+    assert ask(session, "kill", "--yes", "--reason", "drill")["kill"] is True
+    session.wait(lambda: not openings(session), 1, "openings stay after the kill")
+    truth = session.fresh_truth()
+    shown = {row["cl_ord_id"]: row["status"] for row in truth["orders"]}
+    ours = [row for row in session.rows("orders") if row["kind"] == "opening"]
+    assert ours and all(shown[row["cl_ord_id"]] not in OPEN_STATUS for row in ours)
+    assert session.state() == "killed"
+    session.kill_nine()
+    session.start()
+    session.wait_state("killed", 15)
+    status = ask(session, "status")
+    assert (status["kill"], status["kill_reason"], status["ready"]) == (True, "drill", False)
+    session.wait(lambda: session.request("why", {"limit": 20, "refused_by": str(KILL_GATE)}), 20, "gate 11 refused nothing")
+    assert opened_after(session, killed_ns + NS_PER_S) == []
+    refused = cstd(session, "kill", "--clear", "--socket", str(session.run_dir / "cstd.sock"), "-o", "json")
+    assert refused.returncode == 2 and ask(session, "status")["kill"] is True
+    assert ask(session, "kill", "--clear", "--yes")["kill"] is False
+    status = ask(session, "status")
+    assert status["kill"] is False and status["shadow"] is True
+    cleared_ns = time.time_ns()
+    session.wait_state("ready", 5)
+    session.wait(lambda: session.request("counters")["shadowed"], 15, "nothing was decided in shadow")
+    assert opened_after(session, cleared_ns) == []
+    session.wait_agreement()
+
+
+@pytest.mark.parametrize("session", [{"CSTD__STRATEGY__REHEARSAL__HOLD_S": "600"}], indirect=True)
+def test_flatten_sells_managed_inventory_only(session: Session) -> None:
+    """flatten --yes sells what the daemon bought and nothing of the user's."""
+    def held() -> bool:
+        return any(row["asset"] == "BTC" and Decimal(row["qty"]) > 0 for row in session.request("positions"))
+
+    session.wait(held, 20, "no BTC position")
+    ask(session, "pause")
+    answer = ask(session, "flatten", "--yes")
+    assert 0 in answer["flattening"]
+    session.wait(lambda: not held(), 10, "the position stays")
+    session.wait_agreement()
+    assert session.user_btc(session.fresh_truth(), session.request("positions")) == USER_BTC
+    sold = sum((Decimal(row["qty"]) * (1 if row["side"] == "buy" else -1) for row in session.rows("fills")
+                if row["symbol"] == "BTC/USD"), Decimal(0))
+    assert sold == 0
+    assert Decimal(session.fresh_truth()["balances"]["BTC"]) == USER_BTC
+    refused = cstd(session, "flatten", "--socket", str(session.run_dir / "cstd.sock"))
+    assert refused.returncode == 2
+    assert "--yes" in refused.stderr
+    assert session.terminate() == 0
+    session.assert_journal_is_true()

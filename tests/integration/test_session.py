@@ -1,0 +1,129 @@
+"""Life of the daemon as a process: what it prints, how it ends, how it goes on, and how it refuses to start."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from tests.integration.session import CONFIG, Session, cstd, practice_session
+
+SUMMARY_KEYS = {
+    "mode", "seconds", "frames", "book_updates", "checksums_ok", "checksums_bad", "resyncs", "intents", "orders", "fills",
+    "refused_by_gate", "equity", "digest", "frame_to_order_ns",
+}
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Iterator[Session]:
+    """A practice exchange; the daemon is the test's to start."""
+    with practice_session(tmp_path) as running:
+        yield running
+
+
+def test_run_for_prints_its_summary(session: Session) -> None:
+    """`cstd run --for 12` trades, exits 0, and its last line on stdout is the documented JSON object."""
+    session.start("--for", "12", stdout=subprocess.PIPE)
+    session.wait_state("ready", 5.0)
+    ready_s = time.monotonic() - session.started_at_s
+    assert session.daemon is not None
+    out, _ = session.daemon.communicate(timeout=30)
+    assert session.daemon.returncode == 0, session.log_tail()
+    summary = json.loads(out.decode().splitlines()[-1])
+    assert summary.keys() == SUMMARY_KEYS
+    assert summary["mode"] == "practice"
+    assert 11.5 < summary["seconds"] < 16
+    assert summary["checksums_bad"] == 0
+    assert min(summary[key] for key in ("frames", "book_updates", "checksums_ok", "intents", "orders", "fills")) > 0
+    assert 9_000 < Decimal(summary["equity"]) < 11_000
+    assert len(summary["digest"]) == 64
+    assert summary["frame_to_order_ns"].keys() == {"n", "p50", "p99", "p999"}
+    assert summary["frame_to_order_ns"]["n"] == summary["orders"]
+    assert json.loads((session.run_dir / "summary.json").read_bytes()) == summary
+    assert ready_s < 3.0, f"ready after {ready_s:.2f} s"
+    session.assert_journal_is_true()
+
+
+def test_terminate_pulls_openings_and_disarms(session: Session) -> None:
+    """SIGTERM with an opening at the venue: it is canceled there, the dead man's switch is off, the exit code is 0."""
+    session.start_ready()
+    session.wait(lambda: [row for row in session.request("orders") if row["kind"] == "opening" and row["state"] == "new"],
+                 20, "no opening rests")
+    armed_at_s = time.monotonic()
+    assert session.request("status")["deadman"]["armed"]
+    assert session.terminate() == 0
+    assert time.monotonic() - armed_at_s < 9
+    truth = session.fresh_truth()
+    open_ids = [row["cl_ord_id"] for row in truth["orders"] if row["status"] in ("new", "pending_new", "partially_filled")]
+    assert open_ids == []
+    # The machine's own state follows the venue's replies: 0 once it has confirmed.
+    assert session.assert_journal_is_true().private.deadman.armed_until_ns == 0
+
+
+def test_second_start_goes_on(session: Session) -> None:
+    """A second start in the same run directory has boot epoch 2, what the first one booked, and ids of its own."""
+    session.start_ready()
+    session.wait(lambda: session.request("fills"), 20, "no fill")
+    assert session.terminate() == 0
+    before = {row["exec_id"] for row in session.truth()["fills"]}
+    session.start_ready()
+    assert session.request("status")["boot_epoch"] == 2
+    assert before <= {row["exec_id"] for row in session.rows("fills")}
+    session.wait(lambda: len(session.rows("fills")) > len(before), 20, "no further fill")
+    session.wait_agreement()
+    assert session.terminate() == 0
+    session.assert_journal_is_true()
+
+
+def test_run_directory_in_use(session: Session) -> None:
+    """A second daemon in the same run directory ends with a clear error and leaves the first one alone."""
+    session.start_ready()
+    done = cstd(session, "run", "-c", str(CONFIG), "--run-dir", str(session.run_dir))
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert "another" in done.stderr, done.stderr
+    assert session.state() == "ready"
+    assert session.terminate() == 0
+    session.assert_journal_is_true()
+
+
+def test_status_port_in_use(session: Session) -> None:
+    """A status port that is taken is named in the daemon's log; trading does not depend on the page."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        session.env["CSTD__STATUS__LISTEN"] = f"127.0.0.1:{port}"
+        session.start_ready()
+        session.wait(lambda: f"port {port} on 127.0.0.1 is in use" in session.log_tail(lines=200), 10, "port not named")
+    assert "Traceback" not in session.log_tail(lines=400)
+    assert session.terminate() == 0
+
+
+def test_practice_port_in_use(tmp_path: Path) -> None:
+    """A port of the practice exchange that is taken: a clear error that names it."""
+    session = Session(tmp_path)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        session.env["CSTD__PRACTICE__REST_PORT"] = port
+        done = cstd(session, "practice", "--run-dir", str(tmp_path))
+    assert done.returncode == 1
+    assert port in done.stderr and "Traceback" not in done.stderr, done.stderr
+
+
+def test_no_exchange(tmp_path: Path) -> None:
+    """Without practice.json the daemon says what is missing and what to do, and exits 78."""
+    done = cstd(Session(tmp_path), "run", "-c", str(CONFIG), "--run-dir", str(tmp_path))
+    assert done.returncode == 78
+    assert "practice.json" in done.stderr and "cstd practice" in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""

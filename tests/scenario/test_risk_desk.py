@@ -1,0 +1,233 @@
+"""Operator commands and loss levels on a running engine: what they stop, what goes on, and what latches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from engine_world import BTC, S, World, eventually, practice_config
+
+from cstd._fast.codes import EventKind, IntentKind, Link, OrderAction, OrderState
+
+
+def open_order(world: World) -> dict[str, Any]:
+    """The first opening, accepted and resting."""
+    order = world.first_order()
+    world.reply(order)
+    world.report("new", order)
+    return order
+
+
+def holding(world: World) -> int:
+    """Let the first opening fill whole; returns the quantity held."""
+    order = world.first_order()
+    world.reply(order)
+    world.fill(order, order["qty_raw"], "T1")
+    return int(order["qty_raw"])
+
+
+def moves(world: World, seconds: int) -> None:
+    """The market moves and time passes."""
+    for _ in range(seconds * 4):
+        world.step()
+        for name in world.names:
+            world.tick(name)
+    world.sound()
+
+
+@pytest.fixture
+def world() -> World:
+    """A ready engine with the rehearsal strategy."""
+    return World(strategy="rehearsal").ready()
+
+
+def openings(world: World) -> int:
+    """Number of openings sent."""
+    return sum(b'"side":"buy"' in frame for frame in world.order_frames(OrderAction.ACTION_ADD))
+
+
+def test_pause_pulls_openings_and_holds_new_ones_until_resume(world: World) -> None:
+    """Pause cancels what rests and opens nothing; resume lets the strategy go on."""
+    order = open_order(world)
+    assert world.command("pause") == {"paused": True, "pulled": 1}
+    world.report("canceled", order, reason="User requested")
+    moves(world, 8)
+    assert (world.engine.state, openings(world)) == ("paused", 1)
+    assert world.command("resume")["paused"] is False
+    moves(world, 8)
+    assert world.engine.state == "ready" and openings(world) > 1
+
+
+def test_exits_go_on_while_paused(world: World) -> None:
+    """A position is left while openings are held back."""
+    held = holding(world)
+    world.command("pause")
+    moves(world, 8)
+    (exit_order,) = world.live(IntentKind.EXIT)
+    assert (exit_order["side"], exit_order["qty_raw"]) == (-1, held)
+
+
+def test_kill_latches_pulls_and_is_shown_at_the_venue(world: World) -> None:
+    """Kill cancels openings, refuses new ones through every resume, and reports when the venue shows none of ours."""
+    order = open_order(world)
+    assert world.command("kill", reason="drill") == {"kill": True, "pulled": 1}
+    world.step()
+    assert (world.engine.state, world.engine.state_reason) == ("killed", "drill")
+    assert world.engine.risk.kill_shown_empty_ns is None
+    world.report("canceled", order, reason="User requested")
+    moves(world, 2)
+    assert world.engine.risk.kill_shown_empty_ns is not None
+    world.command("resume")
+    moves(world, 8)
+    assert openings(world) == 1 and world.engine.risk.killed
+
+
+def test_a_kill_keeps_exits_and_a_hold_stops_them(world: World) -> None:
+    """A plain kill still leaves positions; with hold nothing is sent at all."""
+    holding(world)
+    world.command("kill")
+    moves(world, 8)
+    assert len(world.live(IntentKind.EXIT)) == 1
+    other = World(strategy="rehearsal").ready()
+    holding(other)
+    other.command("kill", hold=True)
+    moves(other, 8)
+    assert not other.live() and len(other.order_frames(OrderAction.ACTION_ADD)) == 1
+
+
+def test_clearing_a_kill_takes_two_steps_and_a_minute_of_shadow(world: World) -> None:
+    """The first step gives a word, the word clears, and for a minute decisions are made and shown but not sent."""
+    world.command("kill", reason="drill")
+    asked = world.command("kill_clear")
+    assert asked["kill"] is True and asked["kill_reason"] == "drill"
+    world.now_ns += S
+    assert "error" in world.command("kill_clear", confirm="please")
+    world.now_ns += S
+    assert world.command("kill_clear", confirm=asked["confirm"]) == {"kill": False, "shadow_s": 60}
+    moves(world, 55)
+    assert world.counters()["shadowed"] > 0 and openings(world) == 0
+    moves(world, 20)
+    assert openings(world) > 0
+
+
+def test_a_hold_lasts_through_a_new_boot(world: World) -> None:
+    """A restart does not clear the latch: a killed engine comes back killed."""
+    world.command("kill", reason="drill")
+    world.boot(epoch=2)
+    assert (world.engine.state, world.engine.state_reason) == ("killed", "drill")
+    moves(world, 8)
+    assert openings(world) == 0
+
+
+def test_flatten_sells_managed_inventory_and_nothing_else(world: World) -> None:
+    """Flatten cancels openings and sells exactly what our fills bought, at once, by steps of the collar."""
+    held = holding(world)
+    reply = world.command("flatten")
+    assert reply == {"pulled": 0, "flattening": [0]}
+    world.tick()
+    (exit_order,) = world.live(IntentKind.EXIT)
+    assert (exit_order["qty_raw"], exit_order["time_in_force"]) == (held, 2)
+    assert exit_order["price_raw"] >= 1_000_000 * (10_000 - 50) // 10_000
+    world.reply(exit_order, "OEXIT1-AAAAA-AAAAAA")
+    world.fill(exit_order, held, "T2", "OEXIT1-AAAAA-AAAAAA")
+    assert world.engine.ledger.positions[0].qty_raw == 0
+    moves(world, 1)
+    assert not world.slot.flatten and not world.live(IntentKind.EXIT)
+    assert world.balances["BTC"] == "0.05000000"
+
+
+def test_an_unfilled_exit_widens_its_collar(world: World) -> None:
+    """Each exit that ends unfilled lets the next one go a step further below the bid, up to the widest."""
+    holding(world)
+    prices = []
+    for n in range(5):
+        eventually(world, lambda: bool(world.live(IntentKind.EXIT)), seconds=20)
+        (exit_order,) = world.live(IntentKind.EXIT)
+        prices.append(exit_order["price_raw"])
+        world.reply(exit_order, f"OEXIT{n}-AAAAA-AAAAAA")
+        world.report("canceled", exit_order, f"OEXIT{n}-AAAAA-AAAAAA", reason="IOC")
+        world.tick()
+    bid = 1_000_000
+    assert prices == [bid * (10_000 - bps) // 10_000 for bps in (25, 50, 100, 200, 200)]
+
+
+def test_an_unknown_command_is_told_and_changes_nothing(world: World) -> None:
+    """A verb that does not exist is a usage error to its sender."""
+    assert world.command("dance")["error"] == "usage"
+    assert world.engine.state == "ready"
+    world.sound()
+
+
+def test_stop_pulls_openings_disarms_and_rests(world: World) -> None:
+    """A stop cancels what rests; once nothing can be open the dead man's switch is off and the engine is at rest."""
+    order = open_order(world)
+    world.event(EventKind.EVENT_STOP, 0, b"")
+    world.step()
+    assert world.engine.state == "stopping" and not world.engine.at_rest()
+    assert len(world.order_frames(OrderAction.ACTION_CANCEL)) == 1
+    world.report("canceled", order, reason="User requested")
+    world.step()
+    eventually(world, world.engine.at_rest)
+
+
+def test_a_lost_public_link_blocks_and_a_new_one_heals(world: World) -> None:
+    """Without the public link nothing is opened; after it comes back books are new and trading goes on."""
+    world.link(Link.LINK_PUBLIC, up=False, reason="test")
+    world.core.timer(world.mono_ns, world.now_ns)
+    assert world.engine.state == "reconciling" and not world.verified()
+    world.now_ns += 8 * S
+    world.link(Link.LINK_PUBLIC, up=True)
+    world.step()
+    eventually(world, lambda: world.engine.state == "ready" and world.verified())
+    moves(world, 8)
+    assert openings(world) > 0
+
+
+def crash(world: World, name: str, bps: int) -> None:
+    """The whole book of an instrument falls, with verified books all the way."""
+    book = world.books[name]
+    for side in ("bids", "asks"):
+        setattr(book, side, {price - price * bps // 10_000: qty for price, qty in getattr(book, side).items()})
+    world.public(book.snapshot(world.now_ns))
+
+
+def test_levels_latch_with_the_loss_and_do_not_fall_with_the_price() -> None:
+    """A loss raises the level at once; the price coming back does not lower it, an operator does."""
+    cfg = practice_config((BTC,), risk={"position_bps_max": 6_000, "exposure_bps_max": 6_000, "cluster_bps_max": 6_000})
+    assert cfg.risk.day_loss_warning_bps == 300
+    world = World(cfg, strategy="rehearsal").ready()
+    order = world.first_order()
+    world.reply(order)
+    world.fill(order, order["qty_raw"], "T1")
+    # The position is 0.25 % of equity: an adopted holding makes the loss large enough to matter.
+    position = world.engine.ledger.positions[0]
+    position.qty_raw += 5_000_000
+    world.engine.ledger.cash_flow -= 5_000
+    world.step()
+    assert world.engine.risk.levels.name == "normal"
+    crash(world, BTC, 700)
+    world.step()
+    assert world.engine.nav.day_loss_bps >= 300
+    assert world.engine.risk.levels.name == "warning" and world.core.level == 1
+    crash(world, BTC, -753)
+    moves(world, 3)
+    assert world.engine.nav.day_loss_bps < 300
+    assert world.engine.risk.levels.name == "warning"
+    assert world.command("resume")["level"] == "normal"
+
+
+def test_two_marks_of_shutdown_kill_and_one_does_not() -> None:
+    """The loss that shuts down kills by itself, after a second believable mark two seconds later."""
+    world = World(practice_config((BTC,)), strategy="none").ready()
+    position = world.engine.ledger.positions[0]
+    position.qty_raw = 9_000_000
+    world.engine.ledger.cash_flow -= 9_000
+    world.step()
+    crash(world, BTC, 1_000)
+    world.step()
+    assert world.engine.risk.levels.name == "shutdown"
+    assert not world.engine.risk.killed
+    moves(world, 3)
+    assert world.engine.risk.killed and "day loss" in (world.engine.risk.kill_reason or "")
+    assert world.engine.state == "killed"
+    assert all(order["state"] != OrderState.ORDER_OPEN for order in world.live())

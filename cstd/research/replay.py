@@ -158,6 +158,9 @@ def replay_journal(path: Path, agents: LoadedAgents | None, *, check: bool) -> d
     began_ns = time.perf_counter_ns()
     for record in records(path):
         replay.feed(record.seq, record.kind, record.tag, record.mono_ns, record.wall_ns, bytes(record.payload))
+        if record.kind == EventKind.EVENT_BOOT and engine.core.fault is not None:
+            # Agents or configuration of that boot are not the ones here: nothing after it could be made again.
+            raise VerificationError(f"record {record.seq}: this boot cannot be replayed here: {engine.core.fault}")
     took_ns = time.perf_counter_ns() - began_ns
     row = _row(path, engine, engine.core.counter_values()["frames"], took_ns, precision="instrument")
     if check:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from decimal import Decimal
@@ -92,6 +93,9 @@ def test_kill_latches_through_a_crash(session: Session) -> None:
     killed_ns = time.time_ns()
     assert ask(session, "kill", "--yes", "--reason", "drill")["kill"] is True
     session.wait(lambda: not openings(session), 1, "openings stay after the kill")
+    proven = re.compile(r"the venue shows no opening of ours.*?\"after_ms\":(\d+)")
+    session.wait(lambda: proven.search(session.log_tail()), 2, "the end of the kill is not logged")
+    assert int(proven.findall(session.log_tail())[-1]) < 1_000
     truth = session.fresh_truth()
     shown = {row["cl_ord_id"]: row["status"] for row in truth["orders"]}
     ours = [row for row in session.rows("orders") if row["kind"] == "opening"]

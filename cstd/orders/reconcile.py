@@ -24,6 +24,8 @@ NS_PER_S = 1_000_000_000
 LOOK_BACK_S = 90
 PAGE = 50
 PAGES_MAX = 40
+# What a reply of the wrong shape raises on its way through a round.
+UNREADABLE = (ArithmeticError, AttributeError, KeyError, TypeError, ValueError)
 PLAN = ("OpenOrders", "ClosedOrders", "TradesHistory", "BalanceEx")
 _LISTS = {"OpenOrders": "open", "ClosedOrders": "closed", "TradesHistory": "trades"}
 
@@ -107,11 +109,22 @@ class Reconciler:
         if not self.running or name != PLAN[self._step]:
             return
         if result is None:
-            self.running = False
-            self.failed_count += 1
-            self._next_ns = mono_ns + 2 * NS_PER_S
-            self.tracker.notes.append(("warning", "reconciliation read failed", {"read": name, "error": error}))
+            self._fail_round(name, error, mono_ns)
             return
+        try:
+            self._take(name, result, mono_ns, wall_ns)
+        except UNREADABLE as problem:
+            # What the venue sent cannot be meant. The reply is in the journal: a fault would come back with every start.
+            self._fail_round(name, f"{type(problem).__name__}: {problem}", mono_ns)
+
+    def _fail_round(self, name: str, error: str, mono_ns: int) -> None:
+        self.running = False
+        self.failed_count += 1
+        self._next_ns = mono_ns + 2 * NS_PER_S
+        self.tracker.notes.append(("warning", "reconciliation read failed", {"read": name, "error": error}))
+
+    def _take(self, name: str, result: dict[str, Any], mono_ns: int, wall_ns: int) -> None:
+        """Keep what came and ask for the next page or list; after the last one, conclude."""
         more = self._collect(name, result)
         if more:
             self._ask_step()
@@ -140,12 +153,12 @@ class Reconciler:
 
     def _finish_round(self, mono_ns: int, wall_ns: int) -> None:
         self.running = False
-        self.done_count += 1
         self._next_ns = mono_ns + self._interval_ns
         known_ids = self._learn_orders(wall_ns)
         self._book_trades(known_ids)
         self._judge_live(mono_ns, wall_ns)
         self._compare_balances()
+        self.done_count += 1
         if not self.tracker.want_reconcile:
             self._since_wall_ns = self._began_wall_ns
 

@@ -189,3 +189,38 @@ def test_balances_that_stay_off_halt_openings(world: World) -> None:
     assert "BTC -0.04" in (world.engine.state_reason or "")
     world.balances["BTC"] = "0.05000000"
     eventually(world, lambda: world.engine.state == "paused", seconds=120)
+
+
+GARBAGE: dict[str, tuple[str, Any]] = {
+    "a list of orders": ("OpenOrders", {"open": [1, 2]}),
+    "an order that is a number": ("ClosedOrders", {"count": 1, "closed": {OID: 7}}),
+    "an executed quantity that is no number": ("ClosedOrders", {"count": 1, "closed": {OID: {"vol_exec": "many"}}}),
+    "a trade without a quantity": ("TradesHistory", {"count": 1, "trades": {"T1": {"ordertxid": OID, "price": "1"}}}),
+    "a trade of no quantity at all": ("TradesHistory", {"count": 1, "trades": {"T1": {
+        "ordertxid": OID, "vol": "0", "price": "0", "cost": "0", "fee": "0", "time": 1}}}),
+    "a balance that is text": ("BalanceEx", {"BTC": "plenty"}),
+    "balances that are a list": ("BalanceEx", [["BTC", 1]]),
+    "a balance of no number": ("BalanceEx", {"BTC": {"balance": "NaN-ish"}}),
+}
+
+
+@pytest.mark.parametrize("kind", GARBAGE)
+def test_a_reply_that_makes_no_sense_ends_its_round_and_nothing_else(world: World, kind: str) -> None:
+    """A REST reply of the wrong shape concludes nothing: the order stays live, nothing is booked, and the next whole
+    round settles it."""
+    order = world.first_order()
+    world.reply(order)
+    method, garbage = GARBAGE[kind]
+    whole = world.rest[method]
+    if method == "ClosedOrders" and isinstance(garbage["closed"][OID], dict):
+        garbage = {"count": 1, "closed": {OID: {**rest_order(order, "closed"), **garbage["closed"][OID]}}}
+    world.rest[method] = garbage
+    world.engine.tracker.want_reconcile = True
+    world.run(1)
+    world.sound()
+    assert not world.engine.ledger.fills
+    assert [live["cl_ord_id"] for live in world.live()] == [order["cl_ord_id"]]
+    world.rest[method] = whole
+    world.rest["ClosedOrders"] = {"count": 1, "closed": {OID: rest_order(order, "canceled")}}
+    eventually(world, lambda: order["cl_ord_id"] in world.engine.tracker.history)
+    world.sound()

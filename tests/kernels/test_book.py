@@ -10,12 +10,12 @@ from pathlib import Path
 
 import oracle_book as oracle
 import pytest
-from cstd._fast.book import Book
-from cstd._fast.codes import BookFault, BookState, Side
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cstd._fast import book as compiled
+from cstd._fast.book import Book
+from cstd._fast.codes import BookFault, BookState, Side
 from cstd.storage.recordings import open_recording
 from cstd.storage.v1_dialect import V1Dialect
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import oracle_book as oracle
 import pytest
-from cstd._fast.codes import ScanStatus, Side
-from cstd._fast.wire import Scanner, time_ns
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from cstd._fast.codes import ScanStatus, Side
+from cstd._fast.wire import Scanner, time_ns
 from cstd.venue.messages import BookMessage, TickerMessage, TradeMessage, decode_public
 
 NAMES = ("BTC/USD", "ETH/USD", "XRP/USD")

@@ -86,6 +86,10 @@ class Position:
             self.losing_round_trips = 0
         self.trip = ZERO
 
+    def forget_streak(self) -> None:
+        """An operator has acted: the losing streak starts over, also for an exit that is under way."""
+        self.losing_round_trips = self.streak_before = 0
+
     def entry_price(self) -> Decimal | None:
         """Average entry price in quote per base, None without a position."""
         if self.qty_raw <= 0:

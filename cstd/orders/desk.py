@@ -156,7 +156,7 @@ class RiskDesk:
         self.paused = False
         self.halt_reason = None
         for position in self.ledger.positions.values():
-            position.losing_round_trips = 0
+            position.forget_streak()
         return {"paused": False, "kill": self.kill.latched, "level": LEVEL_NAMES[self.levels.lower(0)]}
 
     def _begin_kill(self, mono_ns: int, *, hold: bool) -> int:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from cstd._fast.codes import IntentKind, Side, TimeInForce
-
 from cstd._fast.gates import EscalationLevel as Level
 from cstd._fast.gates import Gate, Why, price_raw_max, qty_raw_max
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import gate_case as case
 import numpy as np
 import pytest
-from cstd._fast.codes import Verdict
 from gate_case import USD, S
 
 from cstd._fast import codes, gates, layout
+from cstd._fast.codes import Verdict
 from cstd._fast.gates import Gate, Why
 
 # gate, what is set, the value that still passes, the first that fails, the reason. Base: gate_case.opening().

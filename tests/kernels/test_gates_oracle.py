@@ -5,11 +5,11 @@ from __future__ import annotations
 import gate_case as case
 import numpy as np
 import oracle_gates as oracle
-from cstd._fast.codes import Side, TimeInForce, Verdict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cstd._fast import gates
+from cstd._fast.codes import Side, TimeInForce, Verdict
 
 MAX64 = 2**63 - 1
 EXTREMES = (0, 1, -1, 2, MAX64, MAX64 - 1, -MAX64 - 1, 2**62, 2**53)

@@ -202,7 +202,7 @@ class Engine:
             interval_ns=RECONCILE_INTERVAL_NS)
         self.reconciler.session_start_wall_ns = self._first_boot_wall_ns
         if known is not None:
-            self.reconciler.own = known.own
+            self.reconciler.take_over(known)
 
     # Links.
 

@@ -77,6 +77,11 @@ class Reconciler:
         self.done_count = 0
         self._next_ns = 0
 
+    def take_over(self, before: Reconciler) -> None:
+        """Go on from the reconciler of the boot before this one: what it has agreed with the venue stays agreed."""
+        self.own = before.own
+        self._since_wall_ns = before._since_wall_ns
+
     def on_timer(self, mono_ns: int, wall_ns: int, *, ready: bool) -> None:
         """Begin a round when one is due; `ready`: both private snapshots are in."""
         if self.running or not ready:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from cstd._fast.core import Core
 
 NS_PER_S = 1_000_000_000
-# A venue's clock and its history may lag ours: look back this much further than strictly needed.
-LOOK_BACK_S = 90
+# The venue's history lags by at most what an unknown order waits for; its clock may differ from ours by this.
+LOOK_BACK_MARGIN_S = 15
 PAGE = 50
 PAGES_MAX = 40
 # What a reply of the wrong shape raises on its way through a round.
@@ -99,7 +99,8 @@ class Reconciler:
         live = [self.core.order(i)["sent_wall_ns"] for i in self.core.live_orders()]
         oldest = min(live, default=wall_ns)
         base = self._since_wall_ns or self.session_start_wall_ns or wall_ns
-        self._start_s = max(0, min(oldest, base) // NS_PER_S - LOOK_BACK_S)
+        look_back_s = self._absent_ns // NS_PER_S + LOOK_BACK_MARGIN_S
+        self._start_s = max(0, min(oldest, base) // NS_PER_S - look_back_s)
         self._ask_step()
 
     def _ask_step(self) -> None:

@@ -63,7 +63,7 @@ def test_twenty_kills_lose_nothing(tmp_path: Path) -> None:
             session.start_ready()
             for number in range(KILLS):
                 wanted = chance.choice(MOMENTS)
-                moment = _kill_at(session, wanted, patience_s=4.0)
+                moment = _kill_at(session, wanted, patience_s=3.0)
                 log.append(f"kill {number + 1}: wanted {wanted}, at {moment}")
                 assert moment, "each kill is at an open order or a fresh fill"
                 log.append(f"  ready after {_check_restarted(session, number):.2f} s")

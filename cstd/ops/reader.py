@@ -36,6 +36,7 @@ from cstd.ops.sight import Sight
 
 PAGE_DIR = Path(__file__).parent / "page"
 PAGE_FILES = {"/": ("index.html", "text/html"), "/app.js": ("app.js", "text/javascript"),
+              "/format.js": ("format.js", "text/javascript"),
               "/style.css": ("style.css", "text/css"), "/icon.svg": ("icon.svg", "image/svg+xml")}
 PUSHED_RAW = ("status", "instruments", "books", "positions", "equity", "orders", "fills", "decisions", "gates",
               "counters", "tape")

@@ -97,7 +97,7 @@ class Session:
         with (self.run_dir / f"{name}.log").open("ab") as log:
             return subprocess.Popen([sys.executable, "-m", "cstd", *words], cwd=REPOSITORY, env=self.env, stdout=stdout,
                                     stderr=log, stdin=subprocess.DEVNULL,
-                                    preexec_fn=_die_with_parent)  # noqa: PLW1509 -- no threads run here
+                                    preexec_fn=_die_with_parent)
 
     def start_exchange(self, seed: int = 1) -> None:
         """Start the exchange and wait until it says where it listens."""

@@ -1,7 +1,7 @@
 """The gateway: gates and order encoder in one compiled module. See gateway.pyx."""
 from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
-from cstd._fast.encode cimport FRAME_MAX, DayText
+from cstd._fast.encode cimport FRAME_MAX, DayText, OrderTerms
 from cstd._fast.gates cimport DecisionRow, GateInput, Limits
 from cstd._fast.hist cimport Histograms
 from cstd._fast.orders cimport OrderRow, OrderTable
@@ -110,7 +110,10 @@ cdef class Gateway(FrameSink):
     cdef int _record(self, InstrumentSlot slot, DecisionRow *row) noexcept
     cdef void _keep(self, const DecisionRow *row) noexcept
     cdef void _count_verdict(self, const DecisionRow *row) noexcept
-    cdef void _send_order(self, InstrumentSlot slot, const GateInput *input, DecisionRow *row) noexcept
+    cdef size_t _encode_order(self, InstrumentSlot slot, const GateInput *input, const DecisionRow *row,
+                              OrderTerms *terms, size_t *token_at) noexcept
+    cdef void _send_order(self, InstrumentSlot slot, const DecisionRow *row, const OrderTerms *terms, size_t n,
+                          size_t token_at) noexcept
     cdef void _cancel(self, int order, int reason) noexcept
     cdef int _out(self, int action, size_t n, size_t token_at) noexcept
     cdef bint _next_id(self, char *out) noexcept

@@ -141,6 +141,9 @@ cdef class Gateway(FrameSink):
         """Turn a wish into an intent, judge it, record the row, and send what the gates let out."""
         cdef GateInput input
         cdef DecisionRow row
+        cdef OrderTerms terms
+        cdef size_t n = 0
+        cdef size_t token_at = 0
         cdef uint64_t before
         cdef int verdict
         cstd_zero(&input, sizeof(input))
@@ -177,9 +180,14 @@ cdef class Gateway(FrameSink):
             row.order_slot = self.orders.take()
             if row.order_slot < 0:
                 self.counters[COUNT_TABLE_FULL] += 1
-        if self._record(slot, &row) == 0 and row.order_slot >= 0:
-            self._send_order(slot, &input, &row)
-            self._id_add(self.prepared_key)
+        if row.order_slot >= 0:
+            n = self._encode_order(slot, &input, &row, &terms, &token_at)
+        if self._record(slot, &row) != 0:
+            # What is not on record does not happen.
+            if row.order_slot >= 0:
+                self.orders.release(row.order_slot)
+        elif row.order_slot >= 0:
+            self._send_order(slot, &row, &terms, n, token_at)
         # What follows is for those who look on: the order is on its way already.
         self.counters[COUNT_INTENTS] += 1
         if verdict != REFUSE and self.shadow:
@@ -330,33 +338,51 @@ cdef class Gateway(FrameSink):
             if not (row.risk_pass_mask | row.recorded_mask >> 7) & (1 << i):
                 self.failed_by[11 + i] += 1
 
-    cdef void _send_order(self, InstrumentSlot slot, const GateInput *input, DecisionRow *row) noexcept:
-        """The gateway: fill the order's row, encode, record, hand to the port."""
-        cdef OrderRow *order = &self.orders.rows[row.order_slot]
-        cdef OrderTerms terms
+    cdef size_t _encode_order(self, InstrumentSlot slot, const GateInput *input, const DecisionRow *row,
+                              OrderTerms *terms, size_t *token_at) noexcept:
+        """Order bytes of an intent that the gates let out, in self.frame; returns their length."""
         cdef size_t n
-        cdef size_t token_at = 0
         self.req_seq += 1
+        terms.side = row.side
+        terms.time_in_force = input.time_in_force
+        terms.post_only = input.post_only
+        terms.price_raw = row.price_raw
+        terms.qty_raw = row.qty_final_raw
+        terms.deadline_wall_ns = self.wall_ns + input.deadline_ns
+        terms.expire_wall_ns = terms.deadline_wall_ns
+        if input.time_in_force == GTD:
+            terms.expire_wall_ns = self.wall_ns + input.lifetime_ns
+            terms.expire_wall_ns -= terms.expire_wall_ns % SECOND_NS
+        terms.req_id = self.req_seq
+        terms.cl_ord_id = row.cl_ord_id
+        n = encode_add(self.frame, &slot.wire, terms, &self.day, token_at)
+        self.encoded_cycles = cycles()
+        return n
+
+    cdef void _send_order(self, InstrumentSlot slot, const DecisionRow *row, const OrderTerms *terms, size_t n,
+                          size_t token_at) noexcept:
+        """The gateway: record and hand over what was encoded, then keep the order."""
+        cdef OrderRow *order = &self.orders.rows[row.order_slot]
+        self._out(ACTION_ADD, n, token_at)
+        self.hist.observe(STAGE_ORDER, slot.touched_cycles, self.encoded_cycles)
+        self.counters[COUNT_ORDERS] += 1
         order.state = ORDER_INTENDED
         order.instrument = slot.number
         order.strategy = row.strategy
         order.kind = row.kind
         order.side = row.side
-        order.time_in_force = input.time_in_force
-        order.post_only = input.post_only
-        order.price_raw = row.price_raw
-        order.qty_raw = row.qty_final_raw
+        order.time_in_force = <int8_t>terms.time_in_force
+        order.post_only = <int8_t>terms.post_only
+        order.price_raw = terms.price_raw
+        order.qty_raw = terms.qty_raw
         order.decided_mid2_raw = row.mid2_raw
         order.sent_mono_ns = order.changed_mono_ns = self.mono_ns
         order.sent_wall_ns = self.wall_ns
-        order.deadline_wall_ns = self.wall_ns + input.deadline_ns
-        order.expire_wall_ns = order.deadline_wall_ns
-        if input.time_in_force == GTD:
-            order.expire_wall_ns = self.wall_ns + input.lifetime_ns
-            order.expire_wall_ns -= order.expire_wall_ns % SECOND_NS
+        order.deadline_wall_ns = terms.deadline_wall_ns
+        order.expire_wall_ns = terms.expire_wall_ns
         order.intent_seq = row.intent_seq
         order.episode = row.episode
-        order.req_id = self.req_seq
+        order.req_id = terms.req_id
         order.last_verdict = APPROVE
         memcpy(order.cl_ord_id, row.cl_ord_id, 18)
         if row.kind == OPENING:
@@ -364,20 +390,7 @@ cdef class Gateway(FrameSink):
             window_add(&self.minute, self.wall_ns)
             slot.last_episode[1] = row.episode
             slot.last_episode_ns[1] = self.wall_ns
-        terms.side = order.side
-        terms.time_in_force = order.time_in_force
-        terms.post_only = order.post_only
-        terms.price_raw = order.price_raw
-        terms.qty_raw = order.qty_raw
-        terms.expire_wall_ns = order.expire_wall_ns
-        terms.deadline_wall_ns = order.deadline_wall_ns
-        terms.req_id = order.req_id
-        terms.cl_ord_id = order.cl_ord_id
-        n = encode_add(self.frame, &slot.wire, &terms, &self.day, &token_at)
-        self.encoded_cycles = cycles()
-        self.hist.observe(STAGE_ORDER, slot.touched_cycles, self.encoded_cycles)
-        self.counters[COUNT_ORDERS] += 1
-        self._out(ACTION_ADD, n, token_at)
+        self._id_add(self.prepared_key)
         self.orders.move(row.order_slot, ON_SEND, self.mono_ns)
         self.attention = True
 

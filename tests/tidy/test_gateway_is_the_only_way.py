@@ -37,30 +37,30 @@ def test_only_the_gateway_takes_the_encoder(repository: Path) -> None:
 
 
 def test_only_compiled_functions_of_the_gateway_encode(repository: Path) -> None:
-    """The encoder is called in `_send_order` and `_cancel`, which Python cannot call; orders come from `_intend` alone."""
+    """The encoder is called in `_encode_order` and `_cancel`, which Python cannot call; orders come from `_intend` alone."""
     found = functions(repository / "cstd/_fast/gateway.pyx")
     calling = {name for name, (_, body) in found.items() if re.search(r"\bencode_(add|amend|cancel)\(", body)}
-    assert calling == {"_send_order", "_cancel"}
+    assert calling == {"_encode_order", "_cancel"}
     assert {found[name][0] for name in (*calling, "_intend", "_out")} == {"cdef"}
-    sending = {name for name, (_, body) in found.items() if "self._send_order(" in body}
+    sending = {name for name, (_, body) in found.items() if "self._encode_order(" in body}
     assert sending == {"_intend"}
     assert re.search(r"verdict = judge\(", found["_intend"][1]), "the gates stand before the encoder"
-    assert found["_intend"][1].index("judge(") < found["_intend"][1].index("_send_order(")
+    assert found["_intend"][1].index("judge(") < found["_intend"][1].index("_encode_order(")
 
 
 def test_wishes_come_from_the_decision_pass_alone(repository: Path) -> None:
     """`_intend` is called in the engine's `_decide` and nowhere else, and `_decide` in the pass of an instrument."""
-    callers: dict[str, set[str]] = {"_intend": set(), "_decide": set(), "_send_order": set()}
+    callers: dict[str, set[str]] = {"_intend": set(), "_decide": set(), "_encode_order": set()}
     for path in sources(repository, ".pyx"):
         for name, (kind, body) in functions(path).items():
             for callee, names in callers.items():
                 if f"self.{callee}(" in body or f"core.{callee}(" in body or f"engine.{callee}(" in body:
                     names.add(f"{path.name}:{kind} {name}")
     assert callers == {"_intend": {"engine.pyx:cdef _decide"}, "_decide": {"engine.pyx:cdef _pass"},
-                       "_send_order": {"gateway.pyx:cdef _intend"}}
+                       "_encode_order": {"gateway.pyx:cdef _intend"}}
 
 
-@pytest.mark.parametrize("name", ["_intend", "_send_order", "_cancel", "_out", "_keep", "_next_id", "_decide", "_pass", "port",
+@pytest.mark.parametrize("name", ["_intend", "_encode_order", "_cancel", "_out", "_keep", "_next_id", "_decide", "_pass", "port",
                                   "frame_bytes", "encode_add", "encode_cancel", "send", "_exit_terms", "ids"])
 def test_nothing_that_sends_is_visible_to_python(name: str) -> None:
     """Neither the engine's Python face nor its bases nor their modules show what makes or sends an order frame."""

@@ -37,7 +37,9 @@ cdef extern from *:
         if (qty <= 0)
             return 0;
         qty = cstd_muldiv(qty, price_scale, 100000000);
-        return qty <= 0 ? 0 : qty - qty % lot_raw;
+        if (qty <= 0)
+            return 0;
+        return lot_raw == 1 ? qty : qty - qty % lot_raw;
     }
     """
     int64_t cstd_qty_for(int64_t notional_acct_raw, int64_t rate_e8, int64_t price_raw, int64_t price_scale,

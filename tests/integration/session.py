@@ -228,8 +228,8 @@ class Session:
         """An engine as the journal alone brings it back; the replay must agree with what is recorded."""
         engine = Engine(Recorder(), load_agents())
         replay = JournalReplay(engine)
-        for seq, kind, tag, mono_ns, wall_ns, payload in records(self.run_dir / "journal"):
-            replay.feed(seq, kind, tag, mono_ns, wall_ns, bytes(payload))
+        for record in records(self.run_dir / "journal"):
+            replay.feed(record.seq, record.kind, record.tag, record.mono_ns, record.wall_ns, bytes(record.payload))
         assert replay.difference_count == 0, replay.differences
         return engine
 

@@ -45,13 +45,14 @@ $(VENV)/.test-installed: requirements/test.txt $(VENV)/.run-installed
 	@$(PIP) install --require-hashes -r requirements/test.txt >&2
 	@touch $@
 
-# The package itself, with its command; this builds the extensions a first time.
+# The package with its command. The extensions are built by the next step, in place and incrementally: pip would build
+# all of them in a temporary folder, and again at each change.
 $(VENV)/.installed: pyproject.toml $(VENV)/.run-installed
-	@echo "building the compiled core" >&2
-	@$(PIP) install --no-deps --no-build-isolation --editable . >&2
+	@CSTD_ONLY=none $(PIP) install --no-deps --no-build-isolation --editable . >&2
 	@touch $@
 
 $(VENV)/.built: setup.py $(SOURCES) $(VENV)/.installed
+	@echo "building the compiled core" >&2
 	@$(BIN)/python setup.py --quiet build_ext --inplace >&2
 	@touch $@
 

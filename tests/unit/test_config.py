@@ -1,0 +1,290 @@
+"""Configuration: what is wrong is found before anything starts, all of it at once."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cstd.config import Config, from_canonical_json, load, template
+from cstd.config.binding import out_of_bounds
+from cstd.config.schema import Bounds
+from cstd.errors import EXIT_CONFIG, ConfigError, UsageError
+
+MODES = ("practice", "paper", "live")
+
+
+def refused(mode: str = "practice", **environ: str) -> ConfigError:
+    """Load a shipped file with overrides and return the error that it must raise."""
+    with pytest.raises(ConfigError) as caught:
+        load([str(template(mode))], environ)
+    assert caught.value.exit_code == EXIT_CONFIG
+    return caught.value
+
+
+def only(error: ConfigError) -> object:
+    """Return the single problem of an error."""
+    assert len(error.problems) == 1, error.message
+    return error.problems[0]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_shipped_files_load(mode: str) -> None:
+    """Each of the three shipped files is valid and stamped with its mode."""
+    assert load([str(template(mode))], {}).mode == mode
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_canonical_form_round_trips(mode: str) -> None:
+    """The journal's copy of a configuration is the configuration, and hashes the same."""
+    config = load([str(template(mode))], {})
+    again = Config.from_canonical_json(config.to_canonical_json())
+    assert (again, again.config_hash) == (config, config.config_hash)
+
+
+def test_practice_differs_from_live_only_where_a_comment_says_so() -> None:
+    """Every key of practice.toml whose value is not live.toml's stands on a line with a comment."""
+    practice, live = (tomllib.loads(template(mode).read_text(), parse_float=Decimal) for mode in ("practice", "live"))
+    lines = template("practice").read_text().splitlines()
+    for section in ("account", "policy", "risk", "exits", "venue", "journal"):
+        for key, value in practice[section].items():
+            if live[section][key] != value and key not in ("owner_prefix", "day_loss_max"):
+                line = next(line for line in lines if line.startswith(f"{key} ="))
+                assert "# live: " in line, line
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_no_limit_has_a_default(mode: str, tmp_path: Path) -> None:
+    """Leaving out any one limit of policy, risk, exits, venue or account.capital is an error that names it."""
+    text = template(mode).read_text()
+    table = tomllib.loads(text)
+    path = tmp_path / "less.toml"
+    limits = [(section, key) for section in ("policy", "risk", "exits", "venue") for key in table[section]]
+    for section, key in [*limits, ("account", "capital")]:
+        path.write_text("".join(line + "\n" for line in text.splitlines() if not line.startswith(f"{key} =")))
+        with pytest.raises(ConfigError) as caught:
+            load([str(path)], {})
+        assert [problem.key for problem in caught.value.problems] == [f"{section}.{key}"]
+
+
+BAD = [
+    # what is wrong, override, key, part of the reason, part of the suggestion or limit
+    ("unknown key, nearest named", "CSTD__RISK__POSITION_MAX", "3", "risk.position_max", "unknown key", "positions_max"),
+    ("unknown section", "CSTD__RISKS__X", "3", "risks", "unknown key", "risk"),
+    ("whole number expected", "CSTD__RISK__POSITIONS_MAX", "2.5", "risk.positions_max", "whole number", ""),
+    ("true is no number", "CSTD__RISK__POSITIONS_MAX", "true", "risk.positions_max", "whole number", ""),
+    ("text is no number", "CSTD__POLICY__SPREAD_BPS_MAX", '"wide"', "policy.spread_bps_max", "decimal number", ""),
+    ("NaN", "CSTD__POLICY__SPREAD_BPS_MAX", "nan", "policy.spread_bps_max", "finite", ""),
+    ("infinity", "CSTD__POLICY__SPREAD_BPS_MAX", "inf", "policy.spread_bps_max", "finite", ""),
+    ("zero", "CSTD__POLICY__SPREAD_BPS_MAX", "0", "policy.spread_bps_max", "too small", "above 0"),
+    ("negative", "CSTD__ACCOUNT__CAPITAL", "-1", "account.capital", "too small", "above 0"),
+    ("too fine", "CSTD__POLICY__SPREAD_BPS_MAX", "1.0001", "policy.spread_bps_max", "fractional digits", ""),
+    ("more than all of it", "CSTD__RISK__EXPOSURE_BPS_MAX", "10001", "risk.exposure_bps_max", "too large", "10000"),
+    ("owner prefix", "CSTD__ACCOUNT__OWNER_PREFIX", "abc", "account.owner_prefix", "wrong form", "two characters"),
+    ("currency", "CSTD__ACCOUNT__CURRENCY", "usd", "account.currency", "wrong form", "upper-case"),
+    ("depth", "CSTD__INSTRUMENTS__DEPTH", "20", "instruments.depth", "not one of", "25"),
+    ("mode misspelt", "CSTD__MODE", "practise", "mode", "not one of", "practice"),
+    ("strategy", "CSTD__STRATEGY__NAME", "rehersal", "strategy.name", "not one of", "rehearsal"),
+    ("list expected", "CSTD__INSTRUMENTS__NAMES", "BTC/USD", "instruments.names", "must be a list", "[ ]"),
+    ("table expected", "CSTD__RISK", "3", "risk", "must be a table", "[risk]"),
+    ("instrument form", "CSTD__INSTRUMENTS__NAMES", '["BTCUSD"]', "instruments.names[0]", "wrong form", "BASE/QUOTE"),
+    ("instrument twice", "CSTD__INSTRUMENTS__NAMES", '["BTC/USD", "BTC/USD"]', "instruments.names[1]", "twice", "remove"),
+    ("old name", "CSTD__INSTRUMENTS__NAMES", '["XBT/USD"]', "instruments.names[0]", "old name", "BTC/USD"),
+    ("foreign quote", "CSTD__INSTRUMENTS__NAMES", '["ETH/BTC"]', "instruments.names[0]", "not quoted", "USD"),
+    ("no instruments", "CSTD__INSTRUMENTS__NAMES", "[]", "instruments.names", "wrong number", "1 to"),
+    ("levels out of order", "CSTD__RISK__DAY_LOSS_CRITICAL_BPS", "300", "risk.day_loss_warning_bps", "below", "300"),
+    ("drawdown out of order", "CSTD__RISK__DRAWDOWN_SHUTDOWN_BPS", "1250", "risk.drawdown_emergency_bps", "below", "1250"),
+    ("position above cluster", "CSTD__RISK__POSITION_BPS_MAX", "601", "risk.position_bps_max", "exceed", "600"),
+    ("cluster above exposure", "CSTD__RISK__CLUSTER_BPS_MAX", "1501", "risk.cluster_bps_max", "exceed", "1500"),
+    ("loss amount too large", "CSTD__RISK__DAY_LOSS_MAX", "800.01", "risk.day_loss_max", "exceed", "800"),
+    ("evidence longer than silence", "CSTD__RISK__SILENCE_S", "5", "risk.evidence_s", "below", "5"),
+    ("steps fall", "CSTD__EXITS__COLLAR_STEPS_BPS", "[50, 25]", "exits.collar_steps_bps", "rise", "[25, 50]"),
+    ("urgent step missing", "CSTD__EXITS__COLLAR_URGENT_BPS", "60", "exits.collar_urgent_bps", "one of", "50"),
+    ("blind collar timid", "CSTD__EXITS__BLIND_COLLAR_BPS", "100", "exits.blind_collar_bps", "reach", "200"),
+    ("ping after close", "CSTD__VENUE__PING_AFTER_S", "10", "venue.ping_after_s", "below", "10"),
+    ("dead man too short", "CSTD__VENUE__CLOSE_AFTER_S", "60", "venue.deadman_timeout_s", "exceed close", "60"),
+    ("one refresh only", "CSTD__VENUE__DEADMAN_REFRESH_S", "31", "venue.deadman_refresh_s", "one lost refresh", "30"),
+    ("deadline too long", "CSTD__POLICY__DEADLINE_MS", "2001", "policy.deadline_ms", "too large", "2000"),
+    ("rehearsal too large", "CSTD__STRATEGY__REHEARSAL__SIZE_FRAC", "0.0201", "strategy.rehearsal.size_frac", "exceed", "0.02"),
+    ("rests too long", "CSTD__STRATEGY__REHEARSAL__LIFETIME_S", "61", "strategy.rehearsal.lifetime_s", "exceed", "60"),
+    ("allowance eats budget", "CSTD__POLICY__MARKOUT_ALLOWANCE_BPS", "25", "policy.markout_allowance_bps", "nothing", "25"),
+    ("lag below interval", "CSTD__JOURNAL__SYNC_LAG_MS_MAX", "99", "journal.sync_lag_ms_max", "twice", "100"),
+    ("floor below segment", "CSTD__JOURNAL__DISK_FLOOR_BYTES", "0", "journal.disk_floor_bytes", "one segment", ""),
+    ("not loopback", "CSTD__STATUS__LISTEN", "0.0.0.0:8001", "status.listen", "wrong form", "loopback"),
+    ("no such port", "CSTD__STATUS__LISTEN", "127.0.0.1:70000", "status.listen", "no such port", "65535"),
+    ("listened twice", "CSTD__STATUS__EXTRA_LISTEN", '["127.0.0.1:8001"]', "status.extra_listen[0]", "twice", "remove"),
+    ("log level", "CSTD__LOGS__LEVEL", "loud", "logs.level", "not one of", "info"),
+    ("endpoint", "CSTD__VENUE__REST_URL", "https://example.org", "venue.rest_url", "mode fixes the endpoints", "remove"),
+    ("host", "CSTD__VENUE__HOST", "example.org", "venue.host", "mode fixes the endpoints", "remove"),
+    ("secret", "CSTD__ACCOUNT__API_SECRET", "abc", "account.api_secret", "secrets are never", "KRAKEN_API_SECRET"),
+    ("TLS", "CSTD__VENUE__TLS_VERIFY", "false", "venue.tls_verify", "TLS verification", "remove"),
+    ("bypass", "CSTD__RISK__BYPASS", "true", "risk.bypass", "no bypass", "remove"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "key", "reason", "help_part"), [case[1:] for case in BAD],
+                         ids=[case[0] for case in BAD])
+def test_bad_value_is_refused(name: str, value: str, key: str, reason: str, help_part: str) -> None:
+    """Each mistake is one problem with the variable, the key, the reason, and a limit or suggestion."""
+    problem = only(refused(**{name: value}))
+    assert problem.key == key
+    assert reason in problem.reason
+    assert help_part in problem.limit + problem.suggestion
+    assert problem.file in (name, str(template("practice")))
+
+
+def test_ports_of_the_practice_exchange_do_not_collide() -> None:
+    """Two practice servers on one port are refused."""
+    error = refused(CSTD__PRACTICE__REST_PORT="9001", CSTD__PRACTICE__WS_PUBLIC_PORT="9001")
+    assert only(error).key == "practice"
+
+
+def test_all_problems_are_reported_at_once() -> None:
+    """Three mistakes are three problems, each on a line of the message."""
+    error = refused(CSTD__RISK__POSITIONS_MAX="0", CSTD__POLICY__NO_SUCH="1", CSTD__ACCOUNT__OWNER_PREFIX="!")
+    assert {p.key for p in error.problems} == {"risk.positions_max", "policy.no_such", "account.owner_prefix"}
+    assert len(error.message.splitlines()) == 3
+
+
+@pytest.mark.parametrize("mode", ["paper", "live"])
+def test_rehearsal_is_for_practice_alone(mode: str) -> None:
+    """paper and live refuse the rehearsal strategy, with the reason."""
+    error = refused(mode, CSTD__STRATEGY__NAME="rehearsal")
+    assert error.problems[0].key == "strategy.name"
+    assert f"{mode} refuses to load it" in error.problems[0].reason
+
+
+@pytest.mark.parametrize("mode", ["paper", "live"])
+def test_rehearsal_settings_are_refused_too(mode: str, tmp_path: Path) -> None:
+    """A left-over [strategy.rehearsal] table in paper or live is refused, not ignored."""
+    extra = tmp_path / "extra.toml"
+    extra.write_text("[strategy.rehearsal]\nsize_frac = 0.001\nlifetime_s = 5\nhold_s = 1\nflat_s = 1\ncycles = 1\n"
+                     "long_flat_s = 5\nretry_s = 1\n")
+    with pytest.raises(ConfigError, match="refuses to load it"):
+        load([str(template(mode)), str(extra)], {})
+
+
+@pytest.mark.parametrize("mode", ["paper", "live"])
+def test_practice_section_is_refused_elsewhere(mode: str) -> None:
+    """Nobody can think that paper or live talks to the practice exchange."""
+    assert only(refused(mode, CSTD__PRACTICE__REST_PORT="9000")).key == "practice"
+
+
+@pytest.mark.parametrize("mode", ["paper", "live"])
+def test_short_waits_for_unknown_orders_are_for_practice(mode: str) -> None:
+    """Away from practice an unseen order is not called absent before 75 s: 74.999 is refused, 75 is not."""
+    assert only(refused(mode, CSTD__VENUE__UNKNOWN_ABSENT_S="74.999")).key == "venue.unknown_absent_s"
+    assert load([str(template(mode))], {"CSTD__VENUE__UNKNOWN_ABSENT_S": "75"}).venue.unknown_absent_s == 75
+
+
+def test_rehearsal_needs_its_settings(tmp_path: Path) -> None:
+    """The strategy named without its table is refused."""
+    text = template("live").read_text().replace('mode = "live"', 'mode = "practice"').replace("ensemble", "rehearsal")
+    path = tmp_path / "bare.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load([str(path)], {})
+    assert only(caught.value).key == "strategy.rehearsal"
+
+
+@pytest.mark.parametrize(("content", "part"), [
+    (b"mode = ", "not valid TOML"), (b"\xff\xfe", "not valid TOML"), (b"a = 1\na = 2\n", "not valid TOML"),
+    (b"#" * ((1 << 20) + 1), "larger than"),
+], ids=["cut short", "not UTF-8", "key twice", "too large"])
+def test_broken_file_is_refused(content: bytes, part: str, tmp_path: Path) -> None:
+    """A file that is not TOML is a configuration problem with the file's name."""
+    path = tmp_path / "broken.toml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        load([str(path)], {})
+    assert part in only(caught.value).reason
+    assert only(caught.value).file == str(path)
+
+
+def test_missing_file_is_refused() -> None:
+    """A file that is not there is a configuration problem."""
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load(["no/such.toml"], {})
+
+
+def test_empty_file_lists_what_is_missing(tmp_path: Path) -> None:
+    """An empty file names each required section."""
+    path = tmp_path / "empty.toml"
+    path.write_text("")
+    with pytest.raises(ConfigError) as caught:
+        load([str(path)], {})
+    assert {"mode", "account", "risk", "policy"} <= {p.key for p in caught.value.problems}
+
+
+def test_no_file_is_a_usage_error() -> None:
+    """Without any file nothing is guessed."""
+    with pytest.raises(UsageError):
+        load([], {})
+
+
+def test_later_file_wins_key_by_key(tmp_path: Path) -> None:
+    """A second file changes the keys it has and leaves the others of the same table."""
+    over = tmp_path / "over.toml"
+    over.write_text("[risk]\npositions_max = 3\n")
+    base = load([str(template("practice"))], {})
+    config = load([str(template("practice")), str(over)], {})
+    assert config.risk.positions_max == 3
+    assert config.risk.exposure_bps_max == base.risk.exposure_bps_max
+
+
+def test_environment_wins_over_files_and_assignments_over_both(tmp_path: Path) -> None:
+    """Order of precedence: files, environment, --set."""
+    paths = [str(template("practice"))]
+    environ = {"CSTD__RISK__POSITIONS_MAX": "4", "UNRELATED": "1"}
+    assert load(paths, environ).risk.positions_max == 4
+    assert load(paths, environ, ["risk.positions_max=5"]).risk.positions_max == 5
+
+
+@pytest.mark.parametrize("text", ["risk.positions_max", "=5", "risk..x=1"])
+def test_malformed_assignment_is_a_usage_error(text: str) -> None:
+    """--set takes KEY=VALUE."""
+    with pytest.raises(UsageError):
+        load([str(template("practice"))], {}, [text])
+
+
+def test_replay_changes_one_limit_of_the_journaled_configuration() -> None:
+    """What-if: assignments apply to the canonical form, and are checked like any other value."""
+    raw = load([str(template("practice"))], {}).to_canonical_json()
+    assert from_canonical_json(raw, ["policy.spread_bps_max=1.5"]).policy.spread_bps_max == Decimal("1.5")
+    with pytest.raises(ConfigError):
+        from_canonical_json(raw, ["policy.spread_bps_max=-1"])
+
+
+def test_text_that_looks_like_a_number_stays_text() -> None:
+    """An owner prefix of digits given by the environment is not read as a number."""
+    assert load([str(template("practice"))], {"CSTD__ACCOUNT__OWNER_PREFIX": "42"}).account.owner_prefix == "42"
+
+
+def test_equal_configurations_hash_equal() -> None:
+    """How a number is written does not matter; what it is does."""
+    paths = [str(template("practice"))]
+    one, same, other = (load(paths, {"CSTD__POLICY__VOLUME_MINUTE_FRAC_MAX": text}) for text in ("0.1", "0.100", "0.11"))
+    assert one.config_hash == same.config_hash != other.config_hash
+
+
+def test_numbers_are_never_floats() -> None:
+    """No value anywhere in a configuration is a binary float."""
+    def walk(value: object) -> None:
+        assert not isinstance(value, float)
+        for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+            walk(inner)
+
+    walk(json.loads(load([str(template("live"))], {}).to_canonical_json(), parse_float=float))
+
+
+@given(st.decimals(min_value=-5, max_value=5, places=4, allow_nan=False), st.booleans())
+def test_bounds_hold_at_just_under_and_just_over(value: Decimal, above: bool) -> None:
+    """A number is accepted exactly when it is inside its interval."""
+    bounds = Bounds(Decimal(0), Decimal(2), "test", above=above, places=4)
+    inside = (0 < value if above else 0 <= value) and value <= 2
+    assert (out_of_bounds(bounds, value) == "") == inside

@@ -10,6 +10,7 @@ A neighbouring C file is named in the head of its .pyx: `# distutils: sources = 
 from __future__ import annotations
 
 import os
+import platform
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,9 @@ ONLY = {name for name in os.environ.get("CSTD_ONLY", "").split(",") if name}
 # No contraction and no fast-math: the same inputs must give the same bits on every host.
 # -g0: debug information doubles the time gcc takes over what Cython generates, and nobody reads it in a release.
 RELEASE_FLAGS = ["-O3", "-g0", "-DNDEBUG"]
+if platform.machine() == "x86_64":
+    # Scheduling for what servers have had since 2015; the instructions stay those of every x86-64. 3 % of the path.
+    RELEASE_FLAGS.append("-mtune=skylake")
 DEBUG_FLAGS = ["-O1", "-g", "-UNDEBUG", "-DCSTD_DEBUG=1"]
 COMMON_FLAGS = ["-ffp-contract=off", "-fno-fast-math", "-fno-math-errno", "-std=gnu11"]
 

@@ -52,10 +52,16 @@ cdef extern from *:
     int64_t add_saturating "cstd_add_saturating"(int64_t a, int64_t b) noexcept nogil
     int64_t value_at_rate "cstd_value"(int64_t price_raw, int64_t qty_raw, int digits, int64_t rate_raw) noexcept nogil
 
-cdef int64_t NS_PER_S = 1_000_000_000
-cdef int64_t CLOSE_GRACE_NS = NS_PER_S
-cdef int64_t MINUTE_NS = 60 * NS_PER_S
-cdef int64_t HOUR_NS = 3600 * NS_PER_S
+# Constants for the C compiler too, so that dividing by them is no division.
+cdef extern from *:
+    """
+    #define CSTD_CLOSE_GRACE_NS 1000000000LL
+    #define CSTD_MINUTE_NS 60000000000LL
+    #define CSTD_HOUR_NS 3600000000000LL
+    """
+    int64_t CLOSE_GRACE_NS "CSTD_CLOSE_GRACE_NS"
+    int64_t MINUTE_NS "CSTD_MINUTE_NS"
+    int64_t HOUR_NS "CSTD_HOUR_NS"
 # 10^30 fits 128 bits, and no pair of the venue comes near 30 digits of price and quantity together.
 cdef enum:
     DIGITS_MAX = 30

@@ -39,9 +39,13 @@ from cstd._fast.wire cimport Scanner, WireTrade
 
 cdef enum:
     SAMPLE_MASK = 15            # stages inside a frame are timed on one frame in 16
+    SETTLE_BYTES = 1 << 14      # the digest catches up at each timer, and before this much waits: 50 us of hashing
 
 cdef enum:
     SECOND_NS = 1000000000      # a constant, so that dividing by it is not a division
+
+cdef extern from "zero.h" nogil:
+    void cstd_zero(void *to, size_t n)
 
 cdef extern from *:
     """
@@ -283,7 +287,8 @@ cdef class FastEngine(Gateway):
                 self.handler.on_attention(mono_ns, wall_ns)
             except Exception as error:
                 self._halt(error)
-        self.recorder.settle()
+        if self.recorder.pending_n >= SETTLE_BYTES:
+            self.recorder.settle()
         self._prepare_id()
 
     cdef void _run_passes(self, bint by_timer) noexcept:
@@ -360,8 +365,8 @@ cdef class FastEngine(Gateway):
             if self.wall_ns > order.expire_wall_ns + SECOND_NS:
                 self._cancel(index, GATE_NONE)
                 continue
-            memset(&input, 0, sizeof(input))
-            memset(&row, 0, sizeof(row))
+            cstd_zero(&input, sizeof(input))
+            cstd_zero(&row, sizeof(row))
             self._fill_input(slot, &input, index)
             input.kind = OPENING
             input.side = order.side
@@ -393,8 +398,8 @@ cdef class FastEngine(Gateway):
         cdef Wish wish
         cdef int i
         cdef OrderRow *order
-        memset(&view, 0, sizeof(view))
-        memset(&wish, 0, sizeof(wish))
+        cstd_zero(&view, sizeof(view))
+        cstd_zero(&wish, sizeof(wish))
         for i in range(self.orders.live_count):
             order = &self.orders.rows[self.orders.live[i]]
             if order.instrument == slot.number:

@@ -50,7 +50,8 @@ cdef uint64_t BOOK_MASK = (<uint64_t>1 << BOOK_FEATURE_COUNT) - 1
 cdef double NEAR_FRAC = 10e-4
 cdef double FAR_FRAC = 25e-4
 cdef double BPS = 1e4
-cdef int64_t NS_PER_S = 1_000_000_000
+cdef enum:
+    NS_PER_S = 1000000000
 # Below this a decayed sum (raw units, so >= 1 when fed) is nothing, and denormals would cost a hundred cycles each.
 cdef double FORGOTTEN = 1e-100
 
@@ -242,7 +243,7 @@ cdef inline uint64_t top_changed(FeatureState *s, int64_t bid_raw, int64_t bid_q
     if now_ns - s.book_since_ns >= NS_PER_S:
         row[<int>Feature.OFI_1S] = s.ofi_net_1s / (s.ofi_gross_1s + touch)
         bits |= <uint64_t>1 << Feature.OFI_1S
-        if now_ns - s.book_since_ns >= 10 * NS_PER_S:
+        if now_ns - s.book_since_ns >= <int64_t>10 * NS_PER_S:
             row[<int>Feature.OFI_10S] = s.ofi_net_10s / (s.ofi_gross_10s + touch)
             bits |= <uint64_t>1 << Feature.OFI_10S
     return bits
@@ -256,10 +257,10 @@ cdef inline uint64_t tape_features(FeatureState *s, double touch, int64_t now_ns
     row[<int>Feature.TRADE_RATE_60S] = row[<int>Feature.VPIN_50] = 0.0
     if not s.has_tape:
         return 0
-    if age_ns >= 10 * NS_PER_S:
+    if age_ns >= <int64_t>10 * NS_PER_S:
         row[<int>Feature.FLOW_10S] = s.flow_net_10s / (s.flow_gross_10s + touch)
         bits |= <uint64_t>1 << Feature.FLOW_10S
-    if age_ns >= 60 * NS_PER_S:
+    if age_ns >= <int64_t>60 * NS_PER_S:
         row[<int>Feature.FLOW_60S] = s.flow_net_60s / (s.flow_gross_60s + touch)
         row[<int>Feature.TRADE_RATE_60S] = s.trade_count_60s / 60.0
         bits |= <uint64_t>1 << Feature.FLOW_60S | <uint64_t>1 << Feature.TRADE_RATE_60S

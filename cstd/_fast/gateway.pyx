@@ -36,30 +36,12 @@ cdef enum:
 cdef enum:
     SECOND_NS = 1000000000      # a constant, so that dividing by it is not a division
 
+cdef extern from "zero.h" nogil:
+    void cstd_zero(void *to, size_t n)
+
 cdef extern from *:
     """
     #include <stdint.h>
-    #include <string.h>
-    #if defined(__SSE2__)
-    #include <emmintrin.h>
-    #endif
-    /* Zero n bytes, a multiple of 8. By hand, because the compiler makes `rep stos` of memset, whose start-up alone costs
-     * more than these stores. */
-    static inline void cstd_zero(void *to, size_t n)
-    {
-    #if defined(__SSE2__)
-        char *p = (char *)to, *end = p + (n & ~(size_t)15);
-        const __m128i zero = _mm_setzero_si128();
-        for (; p < end; p += 16) {
-            _mm_storeu_si128((__m128i *)p, zero);
-            __asm__ volatile("" ::: "memory");
-        }
-        if (n & 8)
-            memset(p, 0, 8);
-    #else
-        memset(to, 0, n);
-    #endif
-    }
     /* price x quantity in 10^-8 of the account currency, rounded up (against us), saturating. */
     static inline int64_t cstd_value_acct(int64_t price_raw, int64_t qty_raw, int64_t rate_e8, int64_t price_scale,
                                           int64_t qty_scale)
@@ -84,7 +66,6 @@ cdef extern from *:
         return over ? p + tick_raw - over : p;
     }
     """
-    void cstd_zero(void *to, size_t n) nogil
     int64_t cstd_value_acct(int64_t price_raw, int64_t qty_raw, int64_t rate_e8, int64_t price_scale,
                             int64_t qty_scale) nogil
     int64_t cstd_collar_price(int64_t bid_raw, int64_t collar_mbps, int64_t tick_raw) nogil
@@ -392,7 +373,6 @@ cdef class Gateway(FrameSink):
             slot.last_episode_ns[1] = self.wall_ns
         self._id_add(self.prepared_key)
         self.orders.move(row.order_slot, ON_SEND, self.mono_ns)
-        self.attention = True
 
     cdef void _cancel(self, int index, int reason) noexcept:
         """Cancel one live order. A cancel passes no gate."""
@@ -408,7 +388,6 @@ cdef class Gateway(FrameSink):
         self.counters[COUNT_CANCELS] += 1
         self._out(ACTION_CANCEL, n, token_at)
         self.orders.move(index, ON_CANCEL_SENT, self.mono_ns)
-        self.attention = True
 
     cdef int _out(self, int action, size_t n, size_t token_at) noexcept:
         """Record an order frame, then hand it to the port. What the port says does not change the engine's state: a

@@ -25,13 +25,12 @@ cdef class OrderTable:
         self.live_count = 0
 
     cdef int take(self) noexcept nogil:
-        """Take a free slot, zeroed; -1 when the table is full."""
+        """Take a free slot, zeroed since its release; -1 when the table is full."""
         cdef int slot
         if self.live_count >= ORDERS_MAX:
             return -1
         for slot in range(ORDERS_MAX):
             if self.rows[slot].state == ORDER_FREE:
-                memset(&self.rows[slot], 0, sizeof(OrderRow))
                 self.live[self.live_count] = slot
                 self.live_count += 1
                 return slot
@@ -45,7 +44,7 @@ cdef class OrderTable:
                 self.live[kept] = self.live[i]
                 kept += 1
         self.live_count = kept
-        self.rows[slot].state = ORDER_FREE
+        memset(&self.rows[slot], 0, sizeof(OrderRow))     # ORDER_FREE is 0
 
     cdef int find(self, const char *cl_ord_id, int n) noexcept nogil:
         """Slot of a client order id among live orders, -1 if none."""

@@ -4,8 +4,8 @@ Owns: the session's record sequence and digest. Inputs are events; outputs are d
 from them. An output is recorded before it takes effect, so a crash can only lose what never happened.
 
 The digest is SHA-256 over decision rows and order frames (tokens are never in them) in order; when a recording is
-replayed, the quantised rows of every pass join in. Hashing a row costs more than deciding, so rows are put aside and
-hashed by `settle` once the order bytes are on their way.
+replayed, the quantised rows of every pass join in. Hashing a row costs more than deciding and pushes the path out of the
+caches, so rows are put aside and hashed by `settle`, at timers and when many wait.
 """
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint8_t

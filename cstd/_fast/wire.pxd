@@ -47,6 +47,9 @@ cdef class Scanner:
     cdef int price_precision[INSTRUMENTS_MAX]
     cdef int qty_precision[INSTRUMENTS_MAX]
     cdef int count
+    cdef char last_name[24]         # name of the last frame: frames of one instrument come in runs
+    cdef int last_n
+    cdef int last_instrument
     cdef char date[10]              # text of the last date seen, and its days since 1970
     cdef int64_t date_days
 

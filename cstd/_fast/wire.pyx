@@ -239,6 +239,7 @@ cdef class Scanner:
             self.names[at].n = n
             self.count += 1
         self.names[at].instrument = instrument
+        self.last_n = 0
         self.price_precision[instrument] = price_precision
         self.qty_precision[instrument] = qty_precision
 
@@ -273,6 +274,9 @@ cdef class Scanner:
         cdef const char *start = p
         if p == NULL:
             return NULL
+        if self.last_n and end - p > NAME_MAX and p[self.last_n] == c'"' and memcmp(p, self.last_name, self.last_n) == 0:
+            self.out.instrument = self.last_instrument
+            return p + self.last_n + 1
         while p < end and p[0] != c'"':
             if p[0] == c'\\' or p - start >= NAME_MAX:
                 return NULL
@@ -280,6 +284,10 @@ cdef class Scanner:
         if p >= end:
             return NULL
         self.out.instrument = self.find(start, <int>(p - start))
+        if self.out.instrument >= 0:
+            self.last_n = <int>(p - start)
+            self.last_instrument = self.out.instrument
+            memcpy(self.last_name, start, self.last_n)
         return p + 1
 
     cdef const char *_price_qty(self, const char *p, const char *end, WireLevel *to) noexcept nogil:

@@ -31,6 +31,7 @@ DAEMON_STOP_S = 60.0  # TimeoutStopSec= of the shipped unit
 EXCHANGE_STOP_S = 10.0
 READY_AFTER_S = 60.0
 POLL_S = 0.05
+PAGE_WAIT_S = 5.0  # the reader process starts beside the daemon and needs a little longer
 LOG_TAIL_LINES = 20
 PR_SET_PDEATHSIG = 1
 
@@ -207,8 +208,10 @@ class Supervisor:
 
     def _page(self) -> str:
         """Return the page's address: what the reader process bound, else what is configured."""
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            return f"{json.loads((self._run_dir / 'reader.json').read_bytes())['page']}/"
+        for _ in range(int(PAGE_WAIT_S / POLL_S)):
+            with contextlib.suppress(OSError, ValueError, KeyError):
+                return f"{json.loads((self._run_dir / 'reader.json').read_bytes())['page']}/"
+            time.sleep(POLL_S)
         return f"http://{self._config.status.listen}/"
 
     def _note_restart(self, code: int) -> None:

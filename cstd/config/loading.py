@@ -132,7 +132,8 @@ def bind(layers: Layers, *, related: bool = True) -> Config:
         config: Config = binder.struct(Config, layers.table, "")
         problems += binder.problems
         if config is not UNUSABLE:
-            problems += [] if not related else [msgspec.structs.replace(found, file=binder.origin(found.key)) for found in cross_check(config)]
+            found = cross_check(config) if related else ()
+            problems += [msgspec.structs.replace(each, file=binder.origin(each.key)) for each in found]
             if not problems:
                 return config
     raise config_error(problems)

@@ -78,7 +78,7 @@ def ring_path(run_dir: Path) -> Path:
 
     The run directory itself where it is on a tmpfs (as a service's is), else one file a run directory in /dev/shm.
     """
-    if os.access(SHM, os.W_OK) and os.stat(run_dir).st_dev != SHM.stat().st_dev and not _on_tmpfs(run_dir):
+    if os.access(SHM, os.W_OK) and run_dir.stat().st_dev != SHM.stat().st_dev and not _on_tmpfs(run_dir):
         return SHM / f"cstd-{os.getuid()}-{hashlib.sha256(str(run_dir).encode()).hexdigest()[:16]}.ring"
     return run_dir / RING_FILE
 
@@ -162,7 +162,7 @@ class TradingProcess:
             self.board.close()
             self.journal.close()
             # Everything in it is in the segments now; after a crash this line does not run and the next start reads it.
-            Path(self.journal.ring_path).unlink(missing_ok=True)
+            os.unlink(self.journal.ring_path)  # noqa: PTH108 -- the loop has nothing left to do that this could hold up
 
     def _recover(self) -> None:
         """Replay the journal through the engine: the same path after a crash as after a clean stop."""

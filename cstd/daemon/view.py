@@ -62,7 +62,7 @@ class LiveView:
             "ready": engine.state == "ready", "boot_epoch": engine.boot_epoch,
             "kill": booted and engine.risk.killed, "level": LEVELS[engine.core.level],
             "instruments": list(engine.names), "kill_reason": engine.risk.kill_reason if booted else None,
-            "kill_hold": bool(engine.core.hold_exits), "state_reason": engine.state_reason,
+            "kill_hold": booted and engine.risk.kill.hold, "state_reason": engine.state_reason,
             "shadow": bool(engine.core.shadow), "strategy": cfg.strategy.name if cfg is not None else "",
             "version": __version__, "config_hash": engine.config_hash,
             "uptime_s": (now_ns - self._started_ns) / NS_PER_S, "wall_ns": engine.wall_ns,
@@ -143,10 +143,10 @@ class LiveView:
     # Money.
 
     def positions(self) -> list[shapes.Position]:
-        """Managed positions that are not empty."""
+        """Managed positions, dust included, empty ones left out."""
         rows: list[shapes.Position] = []
         for number, position in self._engine.ledger.positions.items():
-            if position.qty_raw == 0 and not position.realized:
+            if position.qty_raw == 0:
                 continue
             slot = self._engine.core.slots[number]
             bid_raw = slot.last_verified_bid_raw
@@ -270,7 +270,7 @@ class LiveView:
             entry = by_code.get(gate.code)
             rows.append({
                 "gate": gate.code, "name": gate.name, "group": "policy" if gate.code < 10 else "risk", "key": gate.key,
-                "unit": gate.unit, "limit": entry["limit"] if entry else None,
+                "unit": str(entry["unit"]) if entry else gate.unit, "limit": entry["limit"] if entry else None,
                 "last_value": entry["value"] if entry else None, "last_pass": entry["passed"] if entry else None,
                 "passed": counters["intents"] - failed[gate.code], "failed": failed[gate.code],
                 "first_failed": refused[gate.code],

@@ -134,6 +134,9 @@ class RiskDesk:
             case "pause":
                 self.paused = True
                 return {"paused": True, "pulled": self.pull_openings()}
+            case "resume" if self.kill.latched:
+                return {"error": "operator", "message": f"the kill switch is latched: {self.kill.reason}", "retryable": False,
+                        "suggestion": "clear it first with `cstd kill --clear`"}
             case "resume":
                 return self._resume()
             case "halt":
@@ -157,7 +160,7 @@ class RiskDesk:
         self.halt_reason = None
         for position in self.ledger.positions.values():
             position.forget_streak()
-        return {"paused": False, "kill": self.kill.latched, "level": LEVEL_NAMES[self.levels.lower(0)]}
+        return {"paused": False, "kill": False, "level": LEVEL_NAMES[self.levels.lower(0)]}
 
     def _begin_kill(self, mono_ns: int, *, hold: bool) -> int:
         self._kill_began_ns = mono_ns

@@ -1,8 +1,8 @@
 """`cstd bench`: the hot path on this host, in nanoseconds, on authentic frames.
 
 Hot: every frame of a recording leads to an intent (the bench strategy), judged by all fifteen gates under the practice
-limits, churn counts opened wide, and encoded with a new client order id. Decision: the same without a wish. Paced: with a sleep before each frame, so that the
-caches cool. Without a recording named, the BTC depth-25 one of $CSTD_DATA is used.
+limits, churn counts opened wide, and encoded with a new client order id. Decision: the same without a wish. Paced: with
+a sleep before each frame, so that the caches cool. Without a recording named, the BTC depth-25 one of $CSTD_DATA is used.
 """
 
 from __future__ import annotations

@@ -60,8 +60,7 @@ static inline char *cstd_put_fixed(char *to, int64_t raw, int precision)
 
 static inline char *cstd_put_2(char *to, unsigned v)
 {
-    to[0] = (char)('0' + v / 10);
-    to[1] = (char)('0' + v % 10);
+    memcpy(to, cstd_pairs + 2 * v, 2);
     return to + 2;
 }
 

@@ -13,6 +13,7 @@ import os
 import platform
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from cstd.errors import OperatorError
 from cstd.signals.agents.api import ABI_VERSION, FEATURES_SHA256
@@ -63,7 +64,7 @@ def _read(path: Path) -> bytes:
         raise OperatorError(f"agents: cannot read {path}: {error.strerror}", suggestion=REBUILD) from error
 
 
-def _read_manifest(place: Path) -> dict:  # type: ignore[type-arg]
+def _read_manifest(place: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(_read(place / MANIFEST))
         for agent in manifest["agents"]:
@@ -76,7 +77,7 @@ def _read_manifest(place: Path) -> dict:  # type: ignore[type-arg]
     return dict(manifest)
 
 
-def _check(place: Path, manifest: dict, so_sha256: str) -> None:  # type: ignore[type-arg]
+def _check(place: Path, manifest: dict[str, Any], so_sha256: str) -> None:
     for key, have, want in (
         ("so_sha256", so_sha256, manifest["so_sha256"]),
         ("abi", ABI_VERSION, manifest["abi"]),

@@ -62,7 +62,7 @@ $(VENV)/.agents: $(VENV)/.built $(AGENTS)
 	@touch $@
 
 # Locks carry hashes and no addresses. The test lock comes first: ccxt pins several packages exactly.
-UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --python-version 3.11
+UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11
 lock: | $(BIN)/python
 	@$(PIP) install uv >&2
 	@$(UV_COMPILE) --extra test pyproject.toml requirements/build.in -o requirements/test.txt >&2

@@ -1,7 +1,8 @@
 """The trading process: one loop, the links, the engine, the journal, the admin socket, and the children it watches.
 
 Purpose: give the engine its events and carry out what it asks for; nothing is decided here.
-Takes: sockets, timers, commands, signals. Gives: events to the engine; frames, requests, log lines, the board.
+Takes: sockets, timers, commands, signals.
+Gives: events to the engine; frames, requests, log lines, the board.
 Owns: the loop, the journal's life, the child processes.
 Invariants: no Python in a second thread; every event reaches the journal before the engine acts on it; READY=1 is sent
     once the admin socket is served, also while the venue is down.

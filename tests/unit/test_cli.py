@@ -14,8 +14,16 @@ from cstd.cli.parser import VERBS, default_socket, find_verb
 from cstd.cli.practice import environment_ports
 from cstd.cli.session import instruments_needed, new_run_dir
 from cstd.config import template
-from cstd.errors import (ConfigError, ConnectivityError, CstdError, InvariantError, OperatorError, UsageError,
-                         VenueRejectError, VerificationError)
+from cstd.errors import (
+    ConfigError,
+    ConnectivityError,
+    CstdError,
+    InvariantError,
+    OperatorError,
+    UsageError,
+    VenueRejectError,
+    VerificationError,
+)
 
 PRACTICE = str(template("practice"))
 

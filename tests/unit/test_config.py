@@ -286,5 +286,5 @@ def test_numbers_are_never_floats() -> None:
 def test_bounds_hold_at_just_under_and_just_over(value: Decimal, above: bool) -> None:
     """A number is accepted exactly when it is inside its interval."""
     bounds = Bounds(Decimal(0), Decimal(2), "test", above=above, places=4)
-    inside = (0 < value if above else 0 <= value) and value <= 2
+    inside = (value > 0 if above else value >= 0) and value <= 2
     assert (out_of_bounds(bounds, value) == "") == inside

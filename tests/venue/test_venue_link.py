@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 import uvloop
-from cstd._fast.codes import Link as LinkCode
 from picows import WSCloseCode, WSListener, WSMsgType, WSTransport, ws_create_server
 
+from cstd._fast.codes import Link as LinkCode
 from cstd._fast.sink import RecordingSink
 from cstd.clock import SystemClock
 from cstd.errors import ConnectivityError, InvariantError

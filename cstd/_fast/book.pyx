@@ -156,8 +156,8 @@ cdef class Book:
         cdef char *to = self.tokens
         cdef BookSide *side = &self.asks
         cdef Level *level
-        cdef int s, i, stop
-        for s in range(2):
+        cdef int _side, i, stop
+        for _side in range(2):
             stop = side.end - CHECKSUM_LEVELS if side.end - CHECKSUM_LEVELS > side.first else side.first
             i = side.end - 1
             while i >= stop:

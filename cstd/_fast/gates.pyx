@@ -4,7 +4,6 @@ The gates are C (csrc/gates.h); the engine's module compiles the same header. No
 """
 import numpy as np
 
-from libc.stdint cimport int64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 

@@ -7,7 +7,7 @@ Invariants held here: the encoder is used in this module only, next to the gates
 is no flag that leads around a gate; an order frame is recorded before it is handed to the port; a client order id is
 entered into the table of ids when its order is encoded.
 """
-from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint64_t
+from libc.stdint cimport int8_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
@@ -18,7 +18,7 @@ from cstd._fast.codes cimport (
     ACTION_ADD, ACTION_CANCEL, APPROVE, BOOK_VERIFIED, BUY, EXIT, GTD, IOC, ON_CANCEL_SENT, ON_SEND, OPENING,
     ORDER_INTENDED, ORDER_UNKNOWN, OUT_DECISION, OUT_ORDER_FRAME, REDUCE, REFUSE, SELL, TRADING_HALTED,
 )
-from cstd._fast.encode cimport FRAME_MAX, OrderTerms, client_order_id, encode_add, encode_cancel
+from cstd._fast.encode cimport OrderTerms, client_order_id, encode_add, encode_cancel
 from cstd._fast.gates cimport DecisionRow, GateInput, judge
 from cstd._fast.hist cimport STAGE_GATES, STAGE_ORDER, STAGE_SEND, Histograms, cycles
 from cstd._fast.orders cimport OrderRow, OrderTable

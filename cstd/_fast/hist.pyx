@@ -3,7 +3,7 @@
 Eight buckets per power of two from 16 ns to beyond an hour, one int64 each, bumped in place. The factor from cycles to
 nanoseconds is measured outside and set once; the engine itself reads no clock.
 """
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t
 from libc.string cimport memset
 
 import numpy as np

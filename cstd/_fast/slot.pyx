@@ -6,10 +6,8 @@ about an instrument in one place. Position fields are written only when the ledg
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy, memset
 
-from cstd._fast.bars cimport BarSeries
 from cstd._fast.book cimport Book
 from cstd._fast.features cimport features_init
-from cstd._fast.indicators cimport BarIndicators
 
 
 cdef int64_t window_count(EventWindow *window, int64_t now_ns, int64_t span_ns) noexcept nogil:
@@ -34,7 +32,7 @@ cdef class InstrumentSlot:
         self.number = number
         self.name = name
         self.book = Book(depth)
-        if len(name) >= sizeof(self.wire.name):
+        if len(name) >= <Py_ssize_t>sizeof(self.wire.name):
             raise ValueError(f"instrument name {name!r} is too long")
         memset(&self.wire, 0, sizeof(self.wire))
         memcpy(self.wire.name, <const char *>self.name, len(name))

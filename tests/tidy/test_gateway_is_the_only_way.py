@@ -60,8 +60,8 @@ def test_wishes_come_from_the_decision_pass_alone(repository: Path) -> None:
                        "_encode_order": {"gateway.pyx:cdef _intend"}}
 
 
-@pytest.mark.parametrize("name", ["_intend", "_encode_order", "_cancel", "_out", "_keep", "_next_id", "_decide", "_pass", "port",
-                                  "frame_bytes", "encode_add", "encode_cancel", "send", "_exit_terms", "ids"])
+@pytest.mark.parametrize("name", ["_intend", "_encode_order", "_cancel", "_out", "_keep", "_next_id", "_decide", "_pass",
+                                  "port", "frame_bytes", "encode_add", "encode_cancel", "send", "_exit_terms", "ids"])
 def test_nothing_that_sends_is_visible_to_python(name: str) -> None:
     """Neither the engine's Python face nor its bases nor their modules show what makes or sends an order frame."""
     for owner in (core.Core, engine.FastEngine, gateway.Gateway, core, engine, gateway):

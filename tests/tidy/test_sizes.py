@@ -13,7 +13,7 @@ SUFFIXES = (".py", ".pyx", ".pxd")
 
 FUNCTION_EXCEPTIONS: dict[str, str] = {}
 MODULE_EXCEPTIONS: dict[str, str] = {
-    "cstd/venue/messages.py": "one short reader per message of the venue, in the order of its protocol: a reference, not a flow",
+    "cstd/venue/messages.py": "one short reader per message of the venue, in its protocol's order: a reference, not a flow",
 }
 
 HEAD = re.compile(r"^(\s*)(?:cpdef|cdef|def)\s+(?!class\b|enum\b|struct\b|extern\b|packed\b)[^=]*?(\w+)\s*\(")

@@ -5,7 +5,7 @@ it exists for practice and replay, and the configuration refuses it in paper and
 
 `bench` wishes to open on every pass with a new episode; the benchmark uses it to have an intent on every frame.
 """
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int64_t
 
 from cstd._fast.codes cimport EXIT, OPENING
 from cstd._fast.strategy cimport StrategyView, Wish

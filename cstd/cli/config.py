@@ -62,8 +62,8 @@ def journal_plan(config: Config) -> dict[str, int]:
     while not directory.exists():
         directory = directory.parent
     per_day = JOURNAL_BYTES_PER_INSTRUMENT_DAY * len(config.instruments.names)
-    usable = max(0, shutil.disk_usage(directory).free - config.journal.disk_floor_bytes)
-    return {"bytes_per_day_about": per_day, "bytes_until_the_floor": usable, "days_until_the_floor": usable // per_day}
+    free = shutil.disk_usage(directory).free
+    return {"bytes_per_day_about": per_day, "bytes_free": free, "days_until_full": free // per_day}
 
 
 def check(args: argparse.Namespace) -> int:
@@ -96,8 +96,8 @@ def _print_check(config: Config, blocked: list[Problem]) -> None:
     lines += [f"  {name:<{width}}  {amount.quantize(Decimal('0.01')):>14,} {config.account.currency}"
               for name, amount in amounts.items()]
     plan = journal_plan(config)
-    per_day, days = plan["bytes_per_day_about"] / 1e9, plan["days_until_the_floor"]
-    lines += ["", exposure_while_down(config), f"journal: about {per_day:.1f} GB a day; the disk floor is {days} days away"]
+    per_day, days = plan["bytes_per_day_about"] / 1e9, plan["days_until_full"]
+    lines += ["", exposure_while_down(config), f"journal: about {per_day:.1f} GB a day; the disk is full in {days} days"]
     lines += ["", "`cstd run` would refuse to start:", *(f"  {p.line()}" for p in blocked)] if blocked else []
     sys.stdout.write("\n".join(lines) + "\n")
 

@@ -76,21 +76,6 @@ def collars(config: Config) -> Iterator[Problem]:
                       reason="must reach as far as the last collar step: a blind exit must not be the timid one")
 
 
-def liveness(config: Config) -> Iterator[Problem]:
-    """Ping before close; the dead man waits longer than our own silence limit and is refreshed well within it."""
-    venue = config.venue
-    if venue.ping_after_s >= venue.close_after_s:
-        yield Problem(key="venue.ping_after_s", value=str(venue.ping_after_s), reason="must be below close_after_s",
-                      limit=f"less than {venue.close_after_s}")
-    if venue.deadman_timeout_s <= venue.close_after_s:
-        yield Problem(key="venue.deadman_timeout_s", value=str(venue.deadman_timeout_s),
-                      reason="must exceed close_after_s: a link that heals in time must not cost the orders",
-                      limit=f"more than {venue.close_after_s}")
-    if venue.deadman_refresh_s * 2 > venue.deadman_timeout_s:
-        yield Problem(key="venue.deadman_refresh_s", value=str(venue.deadman_refresh_s),
-                      reason="one lost refresh must not fire the dead man", limit=f"at most {venue.deadman_timeout_s // 2}")
-
-
 def absence(config: Config) -> Iterator[Problem]:
     """Away from the practice exchange an unseen order is not called absent before REST has caught up."""
     if config.mode != "practice" and config.venue.unknown_absent_s < UNKNOWN_ABSENT_S_MIN:
@@ -156,15 +141,11 @@ def churn(config: Config) -> Iterator[Problem]:
 
 
 def journal(config: Config) -> Iterator[Problem]:
-    """The lag that halts is longer than the interval that makes it; the floor leaves room for one segment."""
+    """The lag that halts is longer than the interval that makes it."""
     section = config.journal
     if section.sync_lag_ms_max < section.sync_interval_ms * 2:
         yield Problem(key="journal.sync_lag_ms_max", value=str(section.sync_lag_ms_max),
                       reason="must be at least twice sync_interval_ms", limit=f"at least {section.sync_interval_ms * 2}")
-    if section.disk_floor_bytes < section.segment_bytes:
-        yield Problem(key="journal.disk_floor_bytes", value=str(section.disk_floor_bytes),
-                      reason="must leave room for one segment: trading halts first, then it is still journaled",
-                      limit=f"at least {section.segment_bytes}")
 
 
 def listeners(config: Config) -> Iterator[Problem]:
@@ -193,7 +174,7 @@ def practice_section(config: Config) -> Iterator[Problem]:
                           suggestion="use 0 for any free one")
 
 
-RULES: tuple[Rule, ...] = (levels, caps, loss_amount, evidence, collars, liveness, absence, instruments, strategy,
+RULES: tuple[Rule, ...] = (levels, caps, loss_amount, evidence, collars, absence, instruments, strategy,
                            slippage, churn, journal, listeners, practice_section)
 
 

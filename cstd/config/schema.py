@@ -127,7 +127,6 @@ class RiskConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     silence_s: Annotated[Decimal, Bounds(0, 3_600, "seconds an instrument may be silent", above=True, places=9)]
     grace_ms: Annotated[int, _int(0, 5_000, "how long resting openings outlive an unverified book")]
     clock_offset_ms_max: Annotated[int, _int(1, 5_000, "offset of the host's clock from the venue's")]
-    conversion_haircut_bps: Annotated[int, _int(0, 10_000, "basis points against us when converting")]
     # gate 3: day loss
     day_loss_warning_bps: RiskBps
     day_loss_critical_bps: RiskBps
@@ -145,7 +144,6 @@ class RiskConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     exposure_bps_max: RiskBps
     position_bps_max: RiskBps
     cluster_bps_max: RiskBps
-    correlation_frac_min: Annotated[Decimal, Bounds(0, 1, "a correlation", places=4)]
     # sizes
     size_warning_frac: Annotated[Decimal, Bounds(0, 1, "the size multiplier at Warning", places=4)]
     reduce_bps_min: Annotated[int, _int(1, 10_000, "the part of a request below which it is refused, not reduced")]
@@ -157,27 +155,15 @@ class ExitsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     collar_steps_bps: list[Annotated[int, _int(1, 1_000, "basis points below the best bid")]]
     collar_urgent_bps: Annotated[int, _int(1, 1_000, "the step at which stop, emergency and flatten begin")]
     step_wait_s: Seconds
-    blind_after_s: Seconds  # no book and no REST for this long: price from the last verified bid
     blind_collar_bps: Annotated[int, _int(1, 1_000, "basis points below the last verified bid")]
-    stop_bps: ExecutionBps
-    stop_confirm_ms: Annotated[int, _int(0, 60_000, "how long the mid must stay beyond the stop")]
-    target_bps: ExecutionBps
-    time_stop_s: Seconds
 
 
 class VenueConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How we deal with Kraken. Hosts are not here: the mode fixes them."""
 
     tier: Literal["starter", "intermediate", "pro"]
-    deadman_timeout_s: Annotated[int, _int(10, 86_399, "what cancel-all-after takes, in whole seconds")]
-    deadman_refresh_s: Annotated[int, _int(1, 86_399, "whole seconds between two refreshes")]
-    ping_after_s: Annotated[Decimal, _over_zero(60, "seconds without a frame", 3)]
-    close_after_s: Annotated[Decimal, _over_zero(120, "seconds without a frame", 3)]
+    deadman_timeout_s: Annotated[int, _int(15, 86_399, "whole seconds, above the 10 s of silence that close a link")]
     unknown_absent_s: Annotated[Decimal, _over_zero(86_400, "seconds before an unseen order counts as absent", 3)]
-    reconcile_interval_s: Annotated[Decimal, _over_zero(3_600, "seconds between two comparisons with the venue", 3)]
-    rate_frac_max: Annotated[Decimal, Bounds(0, 1, "openings' part of the rate counter", above=True, places=2)]
-    maker_fee_bps: Annotated[Decimal, Bounds(0, 1_000, "basis points; of the simulated venue", places=3)]
-    taker_fee_bps: Annotated[Decimal, Bounds(0, 1_000, "basis points; of the simulated venue", places=3)]
 
 
 class JournalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -187,8 +173,6 @@ class JournalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     segment_bytes: Annotated[int, _int(2**20, 2**40, "bytes of one segment file")]
     sync_interval_ms: Annotated[int, _int(1, 60_000, "milliseconds between two syncs to disk")]
     sync_lag_ms_max: Annotated[int, _int(10, 600_000, "milliseconds of journal not yet on disk before trading halts")]
-    durable_intents: bool  # sync before each send
-    disk_floor_bytes: Annotated[int, _int(0, 2**50, "free bytes below which trading halts")]
 
 
 class PracticeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

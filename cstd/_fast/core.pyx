@@ -11,7 +11,7 @@ from libc.string cimport memcpy, memset
 
 from cstd._fast.bars cimport BarSeries
 from cstd._fast.codes cimport (
-    BUY, EVENT_TIMER, EXIT, FAULT_NO_SNAPSHOT, FAULT_PRECISION_UNKNOWN, OPENING, ORDER_CANCEL_PENDING, ORDER_FREE, ORDER_UNKNOWN, REFUSE,
+    ACTION_ADD, ACTION_AMEND, ACTION_CANCEL, BUY, EVENT_TIMER, EXIT, FAULT_NO_SNAPSHOT, FAULT_PRECISION_UNKNOWN, OPENING, ORDER_CANCEL_PENDING, ORDER_FREE, ORDER_UNKNOWN, REFUSE,
 )
 from cstd._fast.engine cimport FastEngine, agent_fn
 from cstd._fast.features cimport copy_indicators, on_book_break, on_tape_begin, set_vpin_bucket
@@ -342,14 +342,18 @@ cdef class Core(FastEngine):
         return self.orders.find(<const char *>cl_ord_id, len(cl_ord_id))
 
     def find_request(self, int64_t req_id):
-        """(table index, was it a cancel) of the live order that a request belongs to; (-1, False) if none."""
+        """(table index, codes.OrderAction) of the live order that a request belongs to; (-1, 0) if none."""
         cdef int i
+        cdef OrderRow *row
         for i in range(self.orders.live_count):
-            if self.orders.rows[self.orders.live[i]].req_id == req_id:
-                return self.orders.live[i], False
-            if self.orders.rows[self.orders.live[i]].cancel_req_id == req_id:
-                return self.orders.live[i], True
-        return -1, False
+            row = &self.orders.rows[self.orders.live[i]]
+            if row.req_id == req_id:
+                return self.orders.live[i], ACTION_ADD
+            if row.cancel_req_id == req_id:
+                return self.orders.live[i], ACTION_CANCEL
+            if row.amend_req_id == req_id:
+                return self.orders.live[i], ACTION_AMEND
+        return -1, 0
 
     def live_orders(self):
         """Table indices of all live orders, oldest first."""
@@ -372,6 +376,7 @@ cdef class Core(FastEngine):
             "deadline_wall_ns": row.deadline_wall_ns, "intent_seq": row.intent_seq, "episode": row.episode,
             "req_id": row.req_id, "cancel_sent": row.cancel_sent, "cancel_mono_ns": row.cancel_mono_ns,
             "cancel_reason": row.cancel_reason, "changed_mono_ns": row.changed_mono_ns, "strategy": row.strategy,
+            "amend_qty_raw": row.amend_qty_raw, "amended_mono_ns": row.amended_mono_ns,
         }
 
     def move_order(self, int index, int event):
@@ -391,6 +396,17 @@ cdef class Core(FastEngine):
         """Set an order's total filled quantity (never down)."""
         if filled_raw > self.orders.rows[index].filled_raw:
             self.orders.rows[index].filled_raw = filled_raw
+
+    def amend_settled(self, int index, int64_t qty_raw):
+        """End an amend: the venue's total quantity, 0 where it stayed as it was."""
+        cdef OrderRow *row = &self.orders.rows[index]
+        if qty_raw > 0:
+            row.qty_raw = qty_raw
+        row.amend_qty_raw = 0
+
+    def cancel_all(self):
+        """Cancel every order of the account through the gateway, hand-placed ones too."""
+        self._cancel_all()
 
     def retry_cancel(self, int index):
         """Allow a further cancel of an order whose cancel was refused or unanswered."""

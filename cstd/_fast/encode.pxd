@@ -27,5 +27,8 @@ cdef extern from "encode.h" nogil:
 
     size_t encode_add "cstd_encode_add"(char *buffer, const WireInstrument *, const OrderTerms *, DayText *,
                                         size_t *token_at)
+    size_t encode_amend "cstd_encode_amend"(char *buffer, const WireInstrument *, const OrderTerms *, DayText *,
+                                            size_t *token_at)
+    size_t encode_cancel_all "cstd_encode_cancel_all"(char *buffer, int64_t req_id, size_t *token_at)
     size_t encode_cancel "cstd_encode_cancel"(char *buffer, const char *cl_ord_id, int64_t req_id, size_t *token_at)
     void client_order_id "cstd_client_order_id"(const char *prefix, const uint8_t *hash, char *out)

@@ -18,7 +18,7 @@ from cstd._fast.book cimport Book
 from cstd._fast.codes cimport (
     APPROVE, BOOK_VERIFIED, EVENT_BATCH_END, EVENT_FRAME, EXIT, FAULT_CHECKSUM, FAULT_EXCESS_DIGITS, FAULT_MALFORMED,
     FAULT_NO_CHECKSUM, FAULT_NO_SNAPSHOT, FAULT_NONE, FAULT_PRECISION_UNKNOWN, LINK_PUBLIC, OPENING, ORDER_CANCEL_PENDING,
-    ORDER_OPEN, ORDER_PARTIAL, ORDER_SENT, REFUSE, SCAN_BOOK, SCAN_HEARTBEAT, SCAN_TICKER, SCAN_TRADE,
+    ORDER_OPEN, ORDER_PARTIAL, ORDER_SENT, REDUCE, REFUSE, SCAN_BOOK, SCAN_HEARTBEAT, SCAN_TICKER, SCAN_TRADE,
     SCAN_UNKNOWN_INSTRUMENT, SCAN_UNUSED,
 )
 from cstd._fast.features cimport (
@@ -387,8 +387,11 @@ cdef class FastEngine(Gateway):
                 memcpy(row.cl_ord_id, order.cl_ord_id, 18)
                 if self._record(slot, &row) == 0:
                     self._keep(&row)
-            # A reduction also pulls the order: what would still pass comes back as a fresh, smaller intent.
-            if verdict != APPROVE:
+            if verdict == REDUCE and (order.state == ORDER_OPEN or order.state == ORDER_PARTIAL):
+                # What would still pass stays; one amend at a time, and it needs a known open id.
+                if order.amend_qty_raw == 0:
+                    self._amend(slot, index, order.filled_raw + row.qty_final_raw)
+            elif verdict != APPROVE:
                 self.counters[COUNT_PULLED] += 1
                 self._cancel(index, row.first_failing if verdict == REFUSE else row.reduced_by)
 

@@ -43,6 +43,7 @@ cdef enum:
     COUNT_RESYNCS = 27
     COUNT_TIMERS = 28
     COUNT_UNUSED = 29
+    COUNT_AMENDS = 30
 
 cdef enum:
     COUNTER_COUNT = 32
@@ -115,6 +116,8 @@ cdef class Gateway(FrameSink):
     cdef void _send_order(self, InstrumentSlot slot, const DecisionRow *row, const OrderTerms *terms, size_t n,
                           size_t token_at) noexcept
     cdef void _cancel(self, int order, int reason) noexcept
+    cdef void _amend(self, InstrumentSlot slot, int index, int64_t qty_raw) noexcept
+    cdef void _cancel_all(self) noexcept
     cdef int _out(self, int action, size_t n, size_t token_at) noexcept
     cdef bint _next_id(self, char *out) noexcept
     cdef void _prepare_id(self) noexcept

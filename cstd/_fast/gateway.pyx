@@ -15,10 +15,10 @@ from cpython.list cimport PyList_GET_ITEM
 
 from cstd._fast.book cimport Book
 from cstd._fast.codes cimport (
-    ACTION_ADD, ACTION_CANCEL, APPROVE, BOOK_VERIFIED, BUY, EXIT, GTD, IOC, ON_CANCEL_SENT, ON_SEND, OPENING,
+    ACTION_ADD, ACTION_AMEND, ACTION_CANCEL, ACTION_CANCEL_ALL, APPROVE, BOOK_VERIFIED, BUY, EXIT, GTD, IOC, ON_CANCEL_SENT, ON_SEND, OPENING,
     ORDER_INTENDED, ORDER_UNKNOWN, OUT_DECISION, OUT_ORDER_FRAME, REDUCE, REFUSE, SELL, TRADING_HALTED,
 )
-from cstd._fast.encode cimport OrderTerms, client_order_id, encode_add, encode_cancel
+from cstd._fast.encode cimport OrderTerms, client_order_id, encode_add, encode_amend, encode_cancel, encode_cancel_all
 from cstd._fast.gates cimport DecisionRow, GateInput, judge
 from cstd._fast.hist cimport STAGE_GATES, STAGE_ORDER, STAGE_SEND, Histograms, cycles
 from cstd._fast.orders cimport OrderRow, OrderTable
@@ -76,7 +76,7 @@ COUNTERS = (
     "frames", "batches", "book_updates", "checksums_ok", "checksums_bad", "trades", "tickers", "heartbeats",
     "slow_frames", "unknown_instrument", "malformed", "intents", "approved", "reduced", "refused", "orders",
     "cancels", "rejudged", "pulled", "send_refused", "passes", "table_full", "trade_gaps", "agent_faults",
-    "handler_faults", "journal_faults", "shadowed", "resyncs", "timers", "unused_frames",
+    "handler_faults", "journal_faults", "shadowed", "resyncs", "timers", "unused_frames", "amends",
 )
 
 
@@ -388,6 +388,35 @@ cdef class Gateway(FrameSink):
         self.counters[COUNT_CANCELS] += 1
         self._out(ACTION_CANCEL, n, token_at)
         self.orders.move(index, ON_CANCEL_SENT, self.mono_ns)
+
+    cdef void _amend(self, InstrumentSlot slot, int index, int64_t qty_raw) noexcept:
+        """Amend a resting opening down to a total quantity that its gates let pass. Until the venue confirms, the larger
+        of the two counts."""
+        cdef OrderRow *order = &self.orders.rows[index]
+        cdef OrderTerms terms
+        cdef size_t token_at = 0
+        cdef size_t n
+        self.req_seq += 1
+        terms.price_raw = order.price_raw
+        terms.qty_raw = qty_raw
+        terms.deadline_wall_ns = self.wall_ns + self.deadline_ns
+        terms.req_id = self.req_seq
+        terms.cl_ord_id = order.cl_ord_id
+        n = encode_amend(self.frame, &slot.wire, &terms, &self.day, &token_at)
+        order.amend_qty_raw = qty_raw
+        order.amend_req_id = self.req_seq
+        order.amended_mono_ns = self.mono_ns
+        self.counters[COUNT_AMENDS] += 1
+        self._out(ACTION_AMEND, n, token_at)
+
+    cdef void _cancel_all(self) noexcept:
+        """Cancel every order of the account, where the operator has said that it is ours alone."""
+        cdef size_t token_at = 0
+        cdef size_t n
+        self.req_seq += 1
+        n = encode_cancel_all(self.frame, self.req_seq, &token_at)
+        self.counters[COUNT_CANCELS] += 1
+        self._out(ACTION_CANCEL_ALL, n, token_at)
 
     cdef int _out(self, int action, size_t n, size_t token_at) noexcept:
         """Record an order frame, then hand it to the port. What the port says does not change the engine's state: a

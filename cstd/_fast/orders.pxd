@@ -17,6 +17,7 @@ cdef struct OrderRow:
     int64_t episode
     int64_t req_id
     int64_t cancel_req_id
+    int64_t amend_req_id
     int64_t cancel_mono_ns
     int64_t amended_mono_ns
     int64_t amend_qty_raw           # pending amend's total quantity, 0 = none
@@ -31,10 +32,9 @@ cdef struct OrderRow:
     int8_t last_verdict
     int8_t cancel_sent
     int8_t cancel_reason            # gate code that failed, 0 = other
-    int16_t amends
     int16_t child
     int16_t attempt
-    int16_t spare
+    int32_t spare
     char cl_ord_id[24]
     char order_id[24]
 

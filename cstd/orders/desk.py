@@ -43,6 +43,7 @@ class RiskDesk:
         self.halt_reason: str | None = None
         self.balances: dict[str, Decimal] = {}
         self.quote = ""
+        self.exclusive = False
         self.kill_shown_empty_ns: int | None = None
         self._kill_began_ns = 0
         self.kill: KillSwitch
@@ -51,6 +52,7 @@ class RiskDesk:
     def configure(self, cfg: Config) -> None:
         """Take limits at a boot; latches stay as they are."""
         self.quote = cfg.account.currency
+        self.exclusive = cfg.account.exclusive
         if not hasattr(self, "kill"):
             self.kill = KillSwitch(cfg)
             self.levels = LevelLatch(cfg)
@@ -166,6 +168,9 @@ class RiskDesk:
         self._kill_began_ns = mono_ns
         self.kill_shown_empty_ns = None
         pulled = self._pull(lambda order: hold or order["kind"] == IntentKind.OPENING)
+        if self.exclusive and pulled:
+            # One frame that needs no id reaches what the table may have lost; only where the account is ours alone.
+            self.core.cancel_all()
         self.tracker.want_reconcile = True
         self.tracker.notes.append(("error", "kill", {"reason": self.kill.reason, "pulled": pulled}))
         self.write()

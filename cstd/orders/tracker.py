@@ -12,7 +12,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from cstd._fast.codes import OrderEvent, OrderState
+from cstd._fast.codes import OrderAction, OrderEvent, OrderState
 from cstd.ledger.nav import Slippage
 from cstd.ledger.positions import Fill, Ledger
 from cstd.orders.lifecycle import FINAL, STATE_NAMES
@@ -34,7 +34,7 @@ REPORT_EVENTS = {
     "expired": OrderEvent.ON_EXPIRED,
 }
 # Reports that change nothing in the lifecycle.
-QUIET_REPORTS = frozenset({"amended", "restated", "status", "iceberg_refill"})
+QUIET_REPORTS = frozenset({"restated", "status", "iceberg_refill"})
 FINAL_EVENTS = {
     "closed": OrderEvent.ON_FULL,
     "canceled": OrderEvent.ON_CANCELED,
@@ -74,13 +74,15 @@ class OrderTracker:
         if reply.req_id is None:
             self.stray_reply_count += 1
             return
-        index, was_cancel = self.core.find_request(reply.req_id)
+        index, action = self.core.find_request(reply.req_id)
         if index < 0:
             # The order has ended meanwhile; a reply that comes late changes nothing.
             self.stray_reply_count += 1
             return
-        if was_cancel:
+        if action == OrderAction.ACTION_CANCEL:
             self._on_cancel_reply(index, reply)
+        elif action == OrderAction.ACTION_AMEND:
+            self._on_amend_reply(index, reply)
         else:
             self._on_add_reply(index, reply)
 
@@ -112,6 +114,30 @@ class OrderTracker:
         self.core.retry_cancel(index)
         self.notes.append(("warning", "cancel refused", {"index": index, "error": reply.error}))
 
+    def _on_amend_reply(self, index: int, reply: OrderReply) -> None:
+        """A success waits for its report. A refused amend leaves more resting than its gates let pass: it is canceled."""
+        if reply.success:
+            return
+        self.notes.append(("warning", "amend refused", {"index": index, "error": reply.error}))
+        if reply.error.startswith(GONE_ERRORS):
+            self.core.move_order(index, OrderEvent.ON_GONE)
+            self.want_reconcile = True
+            return
+        self.core.amend_settled(index, 0)
+        self.core.cancel_order(index, 0)
+
+    def _on_amended(self, index: int, report: ExecutionReport) -> None:
+        """The venue's new total quantity, where it fits our table; else the account is looked up."""
+        position = self._position(self.core.order(index)["instrument"])
+        try:
+            qty_raw = to_raw(report.order_qty, position.qty_precision) if report.order_qty is not None else 0
+        except ValueError:
+            qty_raw = 0
+        if not 0 < qty_raw <= INT64_MAX:
+            self.want_reconcile = True
+            return
+        self.core.amend_settled(index, qty_raw)
+
     # Execution reports.
 
     def on_report(self, report: ExecutionReport, *, snapshot: bool) -> None:
@@ -141,12 +167,16 @@ class OrderTracker:
                 self._finish(index, event, report.reason or report.exec_type)
             else:
                 self.core.move_order(index, event)
+        elif report.exec_type == "amended":
+            self._on_amended(index, report)
         elif report.exec_type not in QUIET_REPORTS:
             self.want_reconcile = True
             self.notes.append(("warning", "unknown exec_type", {"exec_type": report.exec_type}))
 
     def _on_shown_open(self, index: int, report: ExecutionReport) -> None:
         self._check_cumulative(index, report)
+        if self.core.order(index)["amend_qty_raw"]:
+            self._on_amended(index, report)
         part = report.cum_qty is not None and report.cum_qty > 0
         self.core.move_order(index, OrderEvent.ON_FOUND_PART if part else OrderEvent.ON_FOUND_OPEN)
 
@@ -259,6 +289,8 @@ class OrderTracker:
             silent_add = order["state"] == OrderState.ORDER_SENT and wall_ns > order["deadline_wall_ns"] + grace_ns
             silent_cancel = (order["state"] == OrderState.ORDER_CANCEL_PENDING
                              and mono_ns - order["cancel_mono_ns"] > 5 * grace_ns)
+            if order["amend_qty_raw"] and mono_ns - order["amended_mono_ns"] > 5 * grace_ns and not order["cancel_sent"]:
+                self.core.cancel_order(index, 0)
             if silent_add or silent_cancel:
                 self.core.move_order(index, OrderEvent.ON_SILENT)
                 self.core.retry_cancel(index)

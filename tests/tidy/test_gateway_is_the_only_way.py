@@ -37,10 +37,10 @@ def test_only_the_gateway_takes_the_encoder(repository: Path) -> None:
 
 
 def test_only_compiled_functions_of_the_gateway_encode(repository: Path) -> None:
-    """The encoder is called in `_encode_order` and `_cancel`, which Python cannot call; orders come from `_intend` alone."""
+    """The encoder is called in four functions that Python cannot call; orders come from `_intend` alone."""
     found = functions(repository / "cstd/_fast/gateway.pyx")
-    calling = {name for name, (_, body) in found.items() if re.search(r"\bencode_(add|amend|cancel)\(", body)}
-    assert calling == {"_encode_order", "_cancel"}
+    calling = {name for name, (_, body) in found.items() if re.search(r"\bencode_(add|amend|cancel|cancel_all)\(", body)}
+    assert calling == {"_encode_order", "_amend", "_cancel", "_cancel_all"}
     assert {found[name][0] for name in (*calling, "_intend", "_out")} == {"cdef"}
     sending = {name for name, (_, body) in found.items() if "self._encode_order(" in body}
     assert sending == {"_intend"}

@@ -171,6 +171,36 @@ static inline size_t cstd_encode_add(char *buffer, const cstd_wire_instrument *i
     return cstd_close_frame(buffer, to, o->req_id, token_at);
 }
 
+/* amend_order in place: the new total quantity, filled part included, at the same price. */
+static inline size_t cstd_encode_amend(char *buffer, const cstd_wire_instrument *i, const cstd_order_terms *o,
+                                       cstd_day_text *day, size_t *token_at)
+{
+    char *to = buffer;
+    CSTD_PUT(to, "{\"method\":\"amend_order\",\"params\":{\"cl_ord_id\":\"");
+    memcpy(to, o->cl_ord_id, 18);
+    to += 18;
+    CSTD_PUT(to, "\",\"order_qty\":");
+    to = cstd_put_fixed(to, o->qty_raw, i->qty_precision);
+    CSTD_PUT(to, ",\"limit_price\":");
+    to = cstd_put_fixed(to, o->price_raw, i->price_precision);
+    CSTD_PUT(to, ",\"post_only\":true,\"deadline\":\"");
+    to = cstd_put_time(to, o->deadline_wall_ns, 1, day);
+    *to++ = '"';
+    return cstd_close_frame(buffer, to, o->req_id, token_at);
+}
+
+/* cancel_all: every order of the account, hand-placed ones too. */
+static inline size_t cstd_encode_cancel_all(char *buffer, int64_t req_id, size_t *token_at)
+{
+    char *to = buffer;
+    CSTD_PUT(to, "{\"method\":\"cancel_all\",\"params\":{\"token\":\"");
+    *token_at = (size_t)(to - buffer);
+    CSTD_PUT(to, "\"},\"req_id\":");
+    to = cstd_put_u64(to, (uint64_t)req_id);
+    *to++ = '}';
+    return (size_t)(to - buffer);
+}
+
 /* cancel_order of one order by its client order id. */
 static inline size_t cstd_encode_cancel(char *buffer, const char *cl_ord_id, int64_t req_id, size_t *token_at)
 {

@@ -46,7 +46,8 @@ def test_run_for_prints_its_summary(session: Session) -> None:
     assert summary["frame_to_order_ns"].keys() == {"n", "p50", "p99", "p999"}
     assert summary["frame_to_order_ns"]["n"] == summary["orders"]
     assert json.loads((session.run_dir / "summary.json").read_bytes()) == summary
-    assert ready_s < 3.0, f"ready after {ready_s:.2f} s"
+    # About 1.5 s on a quiet host; the bound only catches a start that hangs, so that a loaded machine decides nothing.
+    assert ready_s < 20.0, f"ready after {ready_s:.2f} s"
     session.assert_journal_is_true()
 
 

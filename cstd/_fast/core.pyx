@@ -11,7 +11,7 @@ from libc.string cimport memcpy, memset
 
 from cstd._fast.bars cimport BarSeries
 from cstd._fast.codes cimport (
-    ACTION_ADD, ACTION_AMEND, ACTION_CANCEL, BUY, EVENT_TIMER, EXIT, FAULT_NO_SNAPSHOT, FAULT_PRECISION_UNKNOWN, OPENING, ORDER_CANCEL_PENDING, ORDER_FREE, ORDER_UNKNOWN, REFUSE,
+    ACTION_ADD, ACTION_AMEND, ACTION_CANCEL, BUY, EVENT_TIMER, EXIT, FAULT_NO_SNAPSHOT, FAULT_PRECISION_UNKNOWN, OPENING, ORDER_CANCEL_PENDING, ORDER_FREE, ORDER_REJECTED, ORDER_UNKNOWN, REFUSE,
 )
 from cstd._fast.engine cimport FastEngine, agent_fn
 from cstd._fast.features cimport copy_indicators, on_book_break, on_tape_begin, set_vpin_bucket
@@ -460,6 +460,12 @@ cdef class Core(FastEngine):
             slot.exits_ended += 1
             slot.exit_attempts = slot.exit_attempts + 1 if row.filled_raw == 0 else 0
             slot.exit_wished_mono_ns = 0
+            if row.state == ORDER_REJECTED:
+                # What the venue refused once it refuses again: asking without a pause only spends the rate counter.
+                slot.exit_refusals += 1
+                slot.exit_not_before_ns = self.mono_ns + (<int64_t>1 << min(slot.exit_refusals, 5)) * SECOND_NS
+            else:
+                slot.exit_refusals = 0
         self.orders.release(index)
         return last
 

@@ -180,7 +180,7 @@ cdef class Gateway(FrameSink):
         """Price an exit by its collar: IOC, never below best bid less the step's collar. -1: not now."""
         cdef int step
         cdef int64_t bid = slot.book.best_bid()
-        if self.hold_exits or self.collar_count == 0:
+        if self.hold_exits or self.collar_count == 0 or self.mono_ns < slot.exit_not_before_ns:
             return -1
         if slot.exit_wished_mono_ns and self.mono_ns - slot.exit_wished_mono_ns >= self.collar_wait_ns:
             slot.exit_attempts += 1

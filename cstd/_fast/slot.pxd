@@ -51,6 +51,7 @@ cdef class InstrumentSlot:
     cdef int64_t strategy_state[STRATEGY_STATE_WORDS]
     cdef public bint flatten
     cdef readonly int64_t openings_ended, exits_ended, exit_attempts, exit_wished_mono_ns
+    cdef readonly int64_t exit_refusals, exit_not_before_ns  # of the venue in a row; monotonic time of the next try
     cdef EventWindow parents
     cdef int64_t last_episode[2]        # by side: sell, buy
     cdef int64_t last_episode_ns[2]

@@ -39,5 +39,7 @@ class InstrumentSlot:
     exits_ended: int
     exit_attempts: int
     exit_wished_mono_ns: int
+    exit_refusals: int
+    exit_not_before_ns: int
     def __init__(self, number: int, name: bytes, depth: int) -> None: ...
     def feature_row(self) -> tuple[list[float], tuple[int, int], list[int]]: ...

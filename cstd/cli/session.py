@@ -93,7 +93,12 @@ def say(text: str) -> None:
 
 
 def new_run_dir(root: Path, wall_ns: int) -> Path:
-    """Create `root/<start time>` and point `root/current` to it."""
+    """Create `root/<start time>` and point `root/current` to it.
+
+    Raises:
+        OperatorError: a session runs there already: a second one would take `current` from under its operator.
+    """
+    _refuse_running(root / "current" / "cstd.sock")
     root.mkdir(parents=True, exist_ok=True)
     stamp = utc_text(wall_ns)[:19].replace("-", "").replace(":", "")
     for suffix in ("", *(f"-{number}" for number in range(2, 100))):
@@ -105,6 +110,17 @@ def new_run_dir(root: Path, wall_ns: int) -> Path:
         _point(root / "current", run_dir.name)
         return run_dir.absolute()
     raise OperatorError(f"a hundred sessions began in {root} within this second")
+
+
+def _refuse_running(path: Path) -> None:
+    from cstd.ops.client import AdminClient
+
+    try:
+        with AdminClient(str(path), timeout_s=1.0) as client:
+            pid = client.request("status").get("pid")
+    except OperatorError:
+        return  # nobody answers there
+    raise OperatorError(f"a session runs in {path.parent.resolve()} (daemon {pid})", suggestion="stop it first with Ctrl-C")
 
 
 def _point(link: Path, target: str) -> None:

@@ -124,7 +124,6 @@ class TradingProcess:
         self._stop = asyncio.Event()
         self._signals = 0
         self._command_id = 0
-        self._last_tick_ns = 0
         self._loop_lag_ns = 0
         self._deadline: asyncio.TimerHandle | None = None
 
@@ -367,6 +366,6 @@ class TradingProcess:
             "children": {"reader": self.reader.alive},
             "reconnects": {"public": max(0, self._public.attempt_count - 1),
                            "private": max(0, self._private.attempt_count - 1)},
-            "loop_lag_ns": self._loop_lag_ns,
+            "loop_lag_ns": self._loop_lag_ns, "reader_restarts": self.reader.restart_count,
         }
 

@@ -296,6 +296,12 @@ class LiveView:
         values["orders_unknown"] = engine.unknown_count()
         values["order_steps_illegal"] = engine.core.orders.illegal_count
         values["reports_foreign"] = engine.tracker.foreign_count
+        values["fees_in_other_assets"] = engine.ledger.foreign_fee_count
+        values["names_unknown"] = engine.feed.unknown_name_count
+        values["balances_agree"] = int(engine.reconciler.agreed)
+        values["reconcile_failed"] = engine.reconciler.failed_count
+        values["loop_lag_ns"] = self._process()["loop_lag_ns"]
+        values["reader_restarts"] = self._process()["reader_restarts"]
         values["reconcile_rounds"] = engine.reconciler.done_count
         values["reconcile_differences"] = len(engine.reconciler.differences)
         return values

@@ -31,7 +31,7 @@ from cstd.ledger.positions import Ledger
 from cstd.market.feed import PublicFeed
 from cstd.orders.desk import RiskDesk
 from cstd.orders.lifecycle import TABLE
-from cstd.orders.reconcile import Reconciler
+from cstd.orders.reconcile import MISMATCH_ROUNDS_MAX, Reconciler
 from cstd.orders.tracker import OrderTracker
 from cstd.signals.agents.loader import LoadedAgents
 from cstd.units import seconds_to_ns
@@ -57,8 +57,6 @@ NS_PER_S = 1_000_000_000
 UNANSWERED_GRACE_NS = NS_PER_S
 # Continuous reconciliation: a round costs six points of the slowest tier's counter, which gives one back in three seconds.
 RECONCILE_INTERVAL_NS = 60 * NS_PER_S
-# A difference that three quiet rounds in a row show is no race between two reads.
-MISMATCH_ROUNDS_MAX = 3
 
 
 class Engine:
@@ -323,7 +321,7 @@ class Engine:
                 machine.want_close = None
         self.tracker.overdue(mono_ns, wall_ns, UNANSWERED_GRACE_NS)
         self._on_rest_result(self.lane.on_timer(mono_ns))
-        self.core.private_ready = self.private.ready and self.reconciler.done_count > 0
+        self.core.private_ready = self.private.ready and self.reconciler.trusted
         if self.private.want_reconcile and self.private.ready:
             self.private.want_reconcile = False
             self.tracker.want_reconcile = True
@@ -384,7 +382,7 @@ class Engine:
         elif self.risk.halt_reason is not None:
             self._set_state("halted", self.risk.halt_reason)
         elif self.reconciler.mismatch_rounds >= MISMATCH_ROUNDS_MAX:
-            self._set_state("halted", f"balances do not agree: {self.reconciler.differences[-1]}")
+            self._set_state("halted", f"{self.reconciler.differences[-1]}: another account, or coins moved by hand")
         elif self.risk.killed:
             self._set_state("killed", self.risk.kill_reason)
         else:
@@ -410,6 +408,8 @@ class Engine:
             return "private snapshots are missing"
         if self.reconciler.done_count == 0:
             return "not reconciled yet"
+        if not self.reconciler.trusted:
+            return "balances do not agree yet"
         return ""
 
     def _set_state(self, state: str, reason: str | None) -> None:

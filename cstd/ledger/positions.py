@@ -6,7 +6,6 @@ currency for now: the configuration refuses instruments of another), quantities 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from decimal import Decimal
 
 import msgspec
@@ -177,7 +176,3 @@ class Ledger:
     def managed_qty(self, asset: str) -> Decimal:
         """Managed quantity of a base asset over all instruments."""
         return sum((from_raw(p.qty_raw, p.qty_precision) for p in self.positions.values() if p.base == asset), ZERO)
-
-    def of_order(self, cl_ord_id: str) -> Iterable[Fill]:
-        """Fills of one order, in order of booking."""
-        return (fill for fill in self.fills.values() if fill.cl_ord_id == cl_ord_id)

@@ -280,7 +280,7 @@ class AdminServer:
             decision = self._view.find_decision(args["id"])
             if decision is None:
                 raise OperatorError(f"no decision {args['id']!r} is kept in memory",
-                                    suggestion="older ones are in the journal: `cstd replay` prints them")
+                                    suggestion="older ones are in the journal alone")
             return decision
         limit = 1 if args.get("last") else _bounded(args, "limit", 20)
         filtered = "instrument" in args or "refused_by" in args

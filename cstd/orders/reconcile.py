@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from cstd._fast.codes import OrderState, Side
 from cstd.orders.tracker import OrderTracker
-from cstd.units import from_raw, to_raw
+from cstd.units import to_raw
 
 if TYPE_CHECKING:
     from cstd._fast.core import Core
@@ -24,6 +24,8 @@ NS_PER_S = 1_000_000_000
 LOOK_BACK_MARGIN_S = 15
 PAGE = 50
 PAGES_MAX = 40
+# A difference that three quiet rounds in a row show is no race between two reads.
+MISMATCH_ROUNDS_MAX = 3
 # What a reply of the wrong shape raises on its way through a round.
 UNREADABLE = (ArithmeticError, AttributeError, KeyError, TypeError, ValueError)
 PLAN = ("OpenOrders", "ClosedOrders", "TradesHistory", "BalanceEx")
@@ -44,7 +46,8 @@ class Reconciler:
     Attributes:
         done_count: finished rounds since the private link came up. differences: what did not agree, newest last.
         own: the user's own quantity of each asset, fixed when the first round agreed.
-        agreed: whether the last round's balances matched what we hold.
+        agreed: whether the last round's balances matched.
+        settled: a round's balances matched since the private link came up: only then is what we hold known to be ours.
     """
 
     def __init__(self, tracker: OrderTracker, ask: Ask, *, absent_ns: int, interval_ns: int) -> None:
@@ -58,6 +61,7 @@ class Reconciler:
         self.differences: list[str] = []
         self.own: dict[str, Decimal] = {}
         self.balances: dict[str, Decimal] = {}
+        self.settled = False
         self.agreed = True
         self.mismatch_rounds = 0
         self.running = False
@@ -75,12 +79,18 @@ class Reconciler:
         """The private link came up anew: nothing has been compared on it yet."""
         self.running = False
         self.done_count = 0
+        self.settled = False
         self._next_ns = 0
 
     def take_over(self, before: Reconciler) -> None:
         """Go on from the reconciler of the boot before this one: what it has agreed with the venue stays agreed."""
         self.own = before.own
         self._since_wall_ns = before._since_wall_ns
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the account is known: balances agreed on this link, and no quiet round since found a difference."""
+        return self.settled and self.mismatch_rounds == 0
 
     def on_timer(self, mono_ns: int, wall_ns: int, *, ready: bool) -> None:
         """Begin a round when one is due; `ready`: both private snapshots are in."""
@@ -296,9 +306,11 @@ class Reconciler:
         quiet = not self.core.live_orders() and len(self.tracker.ledger.fills) == self._fills_at_start
         self.agreed = not off
         if not off:
+            self.settled = True
             self.mismatch_rounds = 0
             return
-        self.tracker.want_reconcile = True
+        # Ask again at once, until it is sure that no race explains it; then at the usual pace.
+        self.tracker.want_reconcile = self.tracker.want_reconcile or self.mismatch_rounds < MISMATCH_ROUNDS_MAX
         # A fill between two of the reads explains a difference; without any it is one.
         if quiet:
             self.mismatch_rounds += 1
@@ -307,16 +319,6 @@ class Reconciler:
     def _differ(self, text: str) -> None:
         self.differences.append(text)
         self.tracker.notes.append(("warning", "reconciliation difference", {"difference": text}))
-
-    def unresolved(self) -> list[str]:
-        """Client order ids of UNKNOWN orders."""
-        orders = (self.core.order(index) for index in self.core.live_orders())
-        return [order["cl_ord_id"] for order in orders if order["state"] == OrderState.ORDER_UNKNOWN]
-
-    def leaves(self, index: int) -> Decimal:
-        """Open quantity of a live order."""
-        order = self.core.order(index)
-        return from_raw(order["leaves_raw"], self.tracker.ledger.positions[order["instrument"]].qty_precision)
 
 
 def _asset_name(code: str) -> str:

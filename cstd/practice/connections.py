@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 
@@ -108,7 +109,7 @@ class Envelope:
         self._finish({"method": "pong"})
 
 
-class SocketServer:
+class SocketServer(ABC):
     """Base of the public and the private websocket server: connection life, `status`, `heartbeat`, rate, dispatch."""
 
     def __init__(self, exchange: Exchange, clock: WallClock) -> None:
@@ -118,13 +119,13 @@ class SocketServer:
         self._opened = 0
         exchange.on_system.append(self._announce)
 
+    @abstractmethod
     def handle(self, envelope: Envelope, params: dict[str, object]) -> None:
         """Answer one request; `envelope.method` is any method but ping."""
-        raise NotImplementedError
 
+    @abstractmethod
     def forget(self, connection: Connection) -> None:
         """Drop what belongs to a connection that is gone."""
-        raise NotImplementedError
 
     def _status_text(self) -> str:
         entry = {

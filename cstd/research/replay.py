@@ -35,7 +35,7 @@ from cstd.storage.v1_dialect import V1Dialect
 
 def main(args: argparse.Namespace) -> int:
     """Run the verb; returns 0, or 3 when a checksum, a sequence or a compared record does not agree."""
-    if args.set and not args.check:
+    if args.set:
         raise UsageError("--set needs the simulated venue, which is not built yet",
                          suggestion="replay without --set, or change the configuration and run again")
     worst = 0

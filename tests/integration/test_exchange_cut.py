@@ -10,16 +10,16 @@ import pytest
 
 from tests.integration.session import practice_session
 
-SILENT_S = 15.0
+SILENT_S = 18.0
 # The switch fires at the venue while it is stopped: it finds its deadline passed when it goes on.
-DEADMAN = {"CSTD__VENUE__DEADMAN_TIMEOUT_S": "12", "CSTD__VENUE__DEADMAN_REFRESH_S": "4",
+DEADMAN = {"CSTD__VENUE__DEADMAN_TIMEOUT_S": "15",
            "CSTD__STRATEGY__REHEARSAL__LIFETIME_S": "60"}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("env", [{}, DEADMAN], ids=["silence", "deadman-fires"])
 def test_silent_exchange(tmp_path: Path, env: dict[str, str]) -> None:
-    """The exchange stops for 15 s with an order open: the daemon reconciles, is ready again, and all orders agree."""
+    """The exchange stops for 18 s with an order open: the daemon reconciles, is ready again, and all orders agree."""
     with practice_session(tmp_path, env) as session:
         session.start_ready()
         session.wait(lambda: any(row["state"] == "new" for row in session.request("orders")), 20, "no order rests")

@@ -119,7 +119,7 @@ def test_a_cancel_of_a_gone_order_is_looked_up(world: World, order: dict[str, An
     eventually(world, lambda: not world.live())
     assert ended(world, order)["state"] == OrderState.ORDER_FILLED
     assert world.engine.ledger.positions[0].qty_raw == order["qty_raw"]
-    assert world.engine.reconciler.agreed
+    assert world.engine.reconciler.trusted
 
 
 def filled_at_venue(world: World, order: dict[str, Any]) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from engine_world import S, World, eventually
 
-from cstd._fast.codes import OrderAction, OrderState
+from cstd._fast.codes import IntentKind, Link, OrderAction, OrderState
 
 OID = "OAAAAA-BBBBB-CCCCCC"
 
@@ -52,7 +53,7 @@ def test_a_missing_fill_is_booked_once(world: World) -> None:
     assert world.engine.ledger.positions[0].qty_raw == order["qty_raw"]
     assert world.engine.tracker.history[order["cl_ord_id"]]["state"] == OrderState.ORDER_FILLED
     assert world.engine.ledger.duplicate_count == 0
-    assert world.engine.reconciler.agreed and world.engine.state == "ready"
+    assert world.engine.reconciler.trusted and world.engine.state == "ready"
     world.sound()
 
 
@@ -175,7 +176,7 @@ def test_the_users_own_coins_are_never_ours(world: World) -> None:
     world.fill(order, order["qty_raw"], "T1")
     world.engine.tracker.want_reconcile = True
     world.step()
-    assert world.engine.reconciler.agreed
+    assert world.engine.reconciler.trusted
     assert world.engine.reconciler.own == {"BTC": Decimal("0.05000000")}
     assert world.engine.ledger.managed_qty("BTC") == Decimal(order["qty_raw"]).scaleb(-8)
 
@@ -223,4 +224,45 @@ def test_a_reply_that_makes_no_sense_ends_its_round_and_nothing_else(world: Worl
     world.rest[method] = whole
     world.rest["ClosedOrders"] = {"count": 1, "closed": {OID: rest_order(order, "canceled")}}
     eventually(world, lambda: order["cl_ord_id"] in world.engine.tracker.history)
+    world.sound()
+
+
+def holding(world: World) -> dict[str, object]:
+    """Let the first opening fill whole; the strategy will want to sell what it bought."""
+    order = world.first_order()
+    world.reply(order)
+    world.fill(order, order["qty_raw"], "T1")
+    return order
+
+
+def test_nothing_is_sold_while_balances_disagree(world: World) -> None:
+    """With another account behind the link, what the journal says we hold is not sold out of the user's own coins."""
+    holding(world)
+    world.link(Link.LINK_PRIVATE, up=False, reason="cut")
+    world.balances = {"USD": "10000.00000000", "BTC": "0.05000000", "ETH": "0.00000000"}
+    world.link(Link.LINK_PRIVATE, up=True)
+    for _ in range(120):
+        world.step()
+        world.tick()
+    assert not world.live(IntentKind.EXIT)
+    assert len(world.order_frames(OrderAction.ACTION_ADD)) == 1
+    assert world.engine.state == "halted"
+    assert "another account" in (world.engine.state_reason or "")
+    world.sound()
+
+
+def test_a_refused_exit_waits_longer_each_time(world: World) -> None:
+    """An exit that the venue refuses is tried again after 2, 4, 8 s and so on, not at every pass."""
+    holding(world)
+    sent = []
+    for _ in range(200):
+        world.step()
+        world.tick()
+        for order in world.live(IntentKind.EXIT):
+            sent.append(world.now_ns)
+            world.refuse(order["req_id"], "EOrder:Insufficient funds")
+    gaps = [later - earlier for earlier, later in pairwise(sent)]
+    assert len(sent) >= 3
+    assert all(gap >= 2 * S for gap in gaps)
+    assert gaps[1] > gaps[0]
     world.sound()

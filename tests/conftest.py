@@ -1,7 +1,7 @@
 """Fixtures and profiles that all tests share.
 
 Recordings and bars are found by `CSTD_DATA` alone. Without it, what needs them is skipped with that reason; with
-`CSTD_REQUIRE_DATA=1` that is a failure, so that a machine which has the data cannot pass by skipping.
+`CSTD_REQUIRE_DATA=1`, or `CI=true` without `CSTD_REQUIRE_DATA=0`, that is a failure, so that nobody passes by skipping.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.needs import no_data
+
 # The same examples on every run: a failure on one machine is a failure on all. The blob reproduces a falsified case.
 settings.register_profile("ci", derandomize=True, print_blob=True, deadline=None, database=None,
                           suppress_health_check=[HealthCheck.too_slow])
@@ -21,21 +23,15 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
-def _missing(reason: str) -> None:
-    if os.environ.get("CSTD_REQUIRE_DATA") == "1":
-        pytest.fail(f"{reason}, and CSTD_REQUIRE_DATA=1")
-    pytest.skip(reason)
-
-
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """The folder that CSTD_DATA names."""
     named = os.environ.get("CSTD_DATA")
     if not named:
-        _missing("CSTD_DATA is not set: no recordings or bars to test with")
-    path = Path(str(named)).resolve()
+        no_data("CSTD_DATA is not set: no recordings or bars to test with")
+    path = Path(named).resolve()
     if not (path / "recordings").is_dir():
-        _missing(f"CSTD_DATA={named} has no folder recordings")
+        no_data(f"CSTD_DATA={named} has no folder recordings")
     return path
 
 

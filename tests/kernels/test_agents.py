@@ -16,9 +16,6 @@ from cstd.errors import OperatorError
 from cstd.signals.agents import build, loader
 from cstd.signals.agents.api import FEATURE_COUNT, STATE_WORDS, VALID_WORDS, Agent, Feature
 
-needs_compiler = pytest.mark.skipif(shutil.which("gcc") is None, reason="building agents needs gcc")
-pytestmark = needs_compiler
-
 HEAD = """
 from cstd.signals.agents.api import ABSTAIN, VOTE, Agent, Feature
 from cstd.signals.agents.kernels import clamp, has

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import talib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -37,7 +38,6 @@ def random_walk(price: float, step_frac: float, n: int, seed: int) -> tuple[np.n
 def talib_columns(high: np.ndarray, low: np.ndarray, close: np.ndarray, volume: np.ndarray) -> dict[str, np.ndarray]:
     """Return TA-Lib's values. It has absolute thresholds (1e-14 in deviations, 1.0 in money flow), so prices and
     volumes are first multiplied by a power of two, which changes no digit, and results divided by it."""
-    talib = pytest.importorskip("talib", reason="TA-Lib is not installed")
     scale = 2.0 ** (10 - math.floor(math.log2(float(close[0]))))
     hi, lo, c = high * scale, low * scale, close * scale
     upper, mid, lower = talib.BBANDS(c, 20, 2, 2)

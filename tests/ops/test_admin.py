@@ -25,15 +25,6 @@ from tests.ops.fake_view import FakeView
 from tests.ops.running import FakeDaemon, admin_socket
 
 
-@pytest.fixture
-def view() -> FakeView:
-    """A market that has moved a little."""
-    fake = FakeView()
-    for _ in range(40):
-        fake.step()
-    return fake
-
-
 @pytest.fixture(params=[True, False], ids=["uvloop", "asyncio"])
 def served(request: pytest.FixtureRequest, tmp_path: Path,
            view: FakeView) -> Iterator[tuple[Path, FakeDaemon, AdminServer]]:

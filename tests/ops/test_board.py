@@ -16,15 +16,6 @@ from tests.ops.fake_view import FakeView
 
 
 @pytest.fixture
-def view() -> FakeView:
-    """A market that has moved a little."""
-    fake = FakeView()
-    for _ in range(40):
-        fake.step()
-    return fake
-
-
-@pytest.fixture
 def writer(tmp_path: Path) -> BoardWriter:
     """A fresh board."""
     return BoardWriter(tmp_path / "board")

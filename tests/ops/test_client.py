@@ -21,15 +21,6 @@ from tests.ops.running import FakeDaemon, admin_socket
 
 
 @pytest.fixture
-def view() -> FakeView:
-    """A market that has moved a little."""
-    fake = FakeView()
-    for _ in range(40):
-        fake.step()
-    return fake
-
-
-@pytest.fixture
 def daemon(tmp_path: Path, view: FakeView) -> Iterator[FakeDaemon]:
     """A daemon that serves tmp_path/s."""
     with admin_socket(tmp_path / "s", view) as (fake, _):

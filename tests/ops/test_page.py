@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,25 +10,21 @@ from typing import Any
 
 import pytest
 
+from tests import needs
 from tests.ops.fake_view import FakeView
 from tests.ops.running import RunningReader, reader_of
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-REQUIRED = os.environ.get("CSTD_REQUIRE_BROWSER") == "1"
 SCREENSHOTS = os.environ.get("CSTD_SCREENSHOTS")
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """A headless Chromium."""
-    if CHROMIUM is None:
-        if REQUIRED:
-            pytest.fail("CSTD_REQUIRE_BROWSER=1 and chromium is not installed")
-        pytest.skip("chromium is not installed")
+    chromium = needs.program("chromium", "chromium-browser", "google-chrome")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=[
+        running = playwright.chromium.launch(executable_path=chromium, args=[
             "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
             "--disable-sync", "--no-first-run"])
         yield running

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -25,6 +24,7 @@ from cstd.ops.api import ROUTES, Health, Readiness
 from cstd.ops.board import BoardWriter
 from cstd.ops.reader import is_loopback_name, parse_address
 from cstd.ops.sight import latency_summary, market_overview, quantile_ns
+from tests import needs
 from tests.ops.fake_view import FakeView
 from tests.ops.running import RunningReader, reader_of, start_reader, wait_for_url
 
@@ -149,11 +149,8 @@ def test_stage_histograms_add_up(reader: RunningReader) -> None:
 
 def test_metrics_pass_promtool(reader: RunningReader) -> None:
     """`promtool check metrics` has nothing to say."""
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool is not installed")
-    done = subprocess.run([promtool, "check", "metrics"], input=reader.get("/metrics").body, capture_output=True,
-                          check=False)
+    done = subprocess.run([needs.program("promtool"), "check", "metrics"], input=reader.get("/metrics").body,
+                          capture_output=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from tests import needs
 
 UNIT = Path(__file__).parents[2] / "deploy" / "systemd" / "cstd.service"
 EXPOSURE_MAX = 1.3
@@ -24,10 +25,8 @@ def runnable_unit(tmp_path: Path) -> Path:
 
 
 def analyze(*args: str) -> subprocess.CompletedProcess[str]:
-    """Run systemd-analyze, or skip where it is not installed."""
-    tool = shutil.which("systemd-analyze")
-    if tool is None:
-        pytest.skip("systemd-analyze is not installed")
+    """Run systemd-analyze."""
+    tool = needs.program("systemd-analyze")
     return subprocess.run([tool, *args], capture_output=True, text=True, check=False, timeout=60)
 
 

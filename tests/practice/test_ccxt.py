@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from ccxt import pro as ccxt
 from practice_client import run
 
-ccxt = pytest.importorskip("ccxt.pro", reason="ccxt is not installed")
 pytestmark = [pytest.mark.stranger, pytest.mark.filterwarnings("ignore")]
 Scenario = Callable[[Any], Awaitable[None]]
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from kraken import spot
 from practice_client import run
 
-spot = pytest.importorskip("kraken.spot", reason="python-kraken-sdk is not installed")
 pytestmark = [pytest.mark.stranger, pytest.mark.filterwarnings("ignore")]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,8 @@ from cstd.errors import (
     VenueRejectError,
     VerificationError,
 )
+from tests.ops.fake_view import FakeView
+from tests.ops.running import admin_socket
 
 PRACTICE = str(template("practice"))
 
@@ -163,6 +166,15 @@ def test_sessions_get_directories_of_their_own(tmp_path: Path) -> None:
     first, second = new_run_dir(root, 1_790_000_000_000_000_000), new_run_dir(root, 1_790_000_000_000_000_000)
     assert first != second
     assert (root / "current").resolve() == second.resolve()
+
+
+def test_a_second_session_does_not_take_current_from_a_running_one(tmp_path: Path) -> None:
+    """While a daemon answers in `current`, a new session is refused with its pid, and `current` still points to it."""
+    running = new_run_dir(tmp_path, 1_790_000_000_000_000_000)
+    with admin_socket(running / "cstd.sock", FakeView()), pytest.raises(OperatorError, match=f"daemon {os.getpid()}"):
+        new_run_dir(tmp_path, 1_790_000_001_000_000_000)
+    assert (tmp_path / "current").resolve() == running.resolve()
+    assert new_run_dir(tmp_path, 1_790_000_001_000_000_000) != running
 
 
 def test_a_directory_named_current_is_not_replaced(tmp_path: Path) -> None:

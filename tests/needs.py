@@ -1,0 +1,33 @@
+"""What a test needs of the machine: there, or a failure where CI promises it, or a skip that says what is missing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import NoReturn
+
+import pytest
+
+CI = os.environ.get("CI") == "true"
+
+
+def program(*names: str) -> str:
+    """The path of the first of these programs that is installed; without one the test fails under CI=true."""
+    path = next(filter(None, map(shutil.which, names)), None)
+    if path is None:
+        _lacking(f"{' or '.join(names)} is not installed", required_by="CI=true" if CI else None)
+    return path
+
+
+def no_data(reason: str) -> NoReturn:
+    """Fail where recordings are required, which CI=true says unless CSTD_REQUIRE_DATA=0 waives it; else skip."""
+    named = os.environ.get("CSTD_REQUIRE_DATA")
+    if named is None:
+        _lacking(reason, required_by="CI=true" if CI else None)
+    _lacking(reason, required_by="CSTD_REQUIRE_DATA=1" if named == "1" else None)
+
+
+def _lacking(reason: str, *, required_by: str | None) -> NoReturn:
+    if required_by is not None:
+        pytest.fail(f"{reason}, and {required_by} requires it", pytrace=False)
+    pytest.skip(reason)

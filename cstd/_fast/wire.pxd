@@ -55,6 +55,7 @@ cdef class Scanner:
 
     cdef int scan(self, const char *data, size_t n) noexcept nogil
     cdef int find(self, const char *name, int n) noexcept nogil
+    cdef const char *_data(self, const char *p, const char *end) noexcept nogil
     cdef int _scan_book(self, const char *p, const char *end) noexcept nogil
     cdef int _scan_trade(self, const char *p, const char *end) noexcept nogil
     cdef int _scan_ticker(self, const char *p, const char *end) noexcept nogil

@@ -321,17 +321,17 @@ cdef class Scanner:
             p += 2
         return NULL
 
+    cdef const char *_data(self, const char *p, const char *end) noexcept nogil:
+        """From the value of `type` go to the first element of `data`; NULL if this is neither update nor snapshot."""
+        cdef const char *first = literal(p, end, b'update","data":[', 16)
+        self.out.snapshot = first == NULL
+        return first if first != NULL else literal(p, end, b'snapshot","data":[', 18)
+
     cdef int _scan_book(self, const char *p, const char *end) noexcept nogil:
         """Scan a book frame from the value of `type` on."""
         cdef int64_t checksum
         cdef const char *after
-        if end - p > 10 and memcmp(p, b'update","d', 10) == 0:
-            self.out.snapshot = False
-            p = literal(p + 6, end, b'","data":[{"symbol":"', 21)
-        else:
-            p = literal(p, end, b'snapshot","data":[{"symbol":"', 29)
-            self.out.snapshot = True
-        p = self._name(p, end)
+        p = self._name(literal(self._data(p, end), end, b'{"symbol":"', 11), end)
         if p == NULL:
             return SCAN_SLOW
         if self.out.instrument < 0:
@@ -360,12 +360,7 @@ cdef class Scanner:
         cdef const char *after
         cdef int instrument = -1
         cdef int n = 0
-        if end - p > 10 and memcmp(p, b'update","d', 10) == 0:
-            self.out.snapshot = False
-            p = literal(p + 6, end, b'","data":[', 10)
-        else:
-            p = literal(p, end, b'snapshot","data":[', 18)
-            self.out.snapshot = True
+        p = self._data(p, end)
         while n < TRADES_MAX:
             trade = &self.trades[n]
             p = self._name(literal(p, end, b'{"symbol":"', 11), end)
@@ -423,13 +418,7 @@ cdef class Scanner:
 
     cdef int _scan_ticker(self, const char *p, const char *end) noexcept nogil:
         """Scan the top of book of a ticker frame; the statistics after it are not used and only delimited."""
-        if end - p > 10 and memcmp(p, b'update","d', 10) == 0:
-            self.out.snapshot = False
-            p = literal(p + 6, end, b'","data":[{"symbol":"', 21)
-        else:
-            p = literal(p, end, b'snapshot","data":[{"symbol":"', 29)
-            self.out.snapshot = True
-        p = self._name(p, end)
+        p = self._name(literal(self._data(p, end), end, b'{"symbol":"', 11), end)
         if p == NULL:
             return SCAN_SLOW
         if self.out.instrument < 0:

@@ -22,7 +22,7 @@ cdef class FastEngine(Gateway):
     cdef agent_fn agents[AGENTS_MAX]
     cdef int8_t agent_per_bar[AGENTS_MAX]
     cdef int agent_count
-    cdef uint64_t applied_cycles        # when the last frame was applied; telemetry
+    cdef uint64_t batch_cycles          # when the first frame of the batch that touched a book was handed over; telemetry
     cdef int touched[INSTRUMENTS_MAX]
     cdef int touched_count
     cdef TapeRow tape[TAPE_KEPT]

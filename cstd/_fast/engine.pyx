@@ -81,7 +81,6 @@ cdef class FastEngine(Gateway):
     cdef int on_frame(self, int link, const char *data, size_t n, int64_t mono_ns, int64_t wall_ns) noexcept:
         """Take one frame: record it, apply it. Decisions wait for the end of the batch."""
         cdef uint64_t start = cycles()
-        cdef uint64_t scanned
         cdef int status
         cdef InstrumentSlot slot
         self.mono_ns = mono_ns
@@ -104,8 +103,7 @@ cdef class FastEngine(Gateway):
                 self.counters[COUNT_UNKNOWN_INSTRUMENT] += 1
             return self._slow(link, data, n)
         if (self.counters[COUNT_FRAMES] & SAMPLE_MASK) == 0:
-            scanned = cycles()
-            self.hist.observe(STAGE_SCAN, start, scanned)
+            self.hist.observe(STAGE_SCAN, start, cycles())
         slot = <InstrumentSlot>PyList_GET_ITEM(self.slots, self.scanner.out.instrument)
         if not slot.configured:
             # Digits mean nothing without a precision; the tolerant path refuses, or infers it in a recording.
@@ -118,8 +116,8 @@ cdef class FastEngine(Gateway):
             self._trades(slot, start)
         else:
             self._ticker(slot)
-        self.applied_cycles = cycles()
-        self.hist.observe(STAGE_FRAME, start, self.applied_cycles)
+        if (self.counters[COUNT_FRAMES] & SAMPLE_MASK) == 0:
+            self.hist.observe(STAGE_FRAME, start, cycles())
         return 0
 
     cdef int _slow(self, int link, const char *data, size_t n) noexcept:
@@ -262,9 +260,11 @@ cdef class FastEngine(Gateway):
             slot.evidence_mono_ns = self.mono_ns
 
     cdef void _touch(self, InstrumentSlot slot, uint64_t start) noexcept:
-        slot.touched_cycles = start
         if not slot.touched:
             slot.touched = True
+            slot.touched_cycles = start
+            if self.touched_count == 0:
+                self.batch_cycles = start
             self.touched[self.touched_count] = slot.number
             self.touched_count += 1
 
@@ -279,7 +279,7 @@ cdef class FastEngine(Gateway):
             self._halt(None)
         if self.touched_count:
             self._run_passes(False)
-            self.hist.observe(STAGE_DECISION, self.applied_cycles, cycles())
+            self.hist.observe(STAGE_DECISION, self.batch_cycles, cycles())
         if self.attention:
             self.attention = False
             self.needs_python = True

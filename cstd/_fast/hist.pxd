@@ -31,9 +31,9 @@ cdef extern from *:
     int bucket "cstd_bucket"(uint64_t ns) noexcept nogil
 
 cdef enum:
-    STAGE_FRAME = 0         # frame handed over -> applied (scan, book, checksum, features)
-    STAGE_DECISION = 1      # end of batch -> all passes done, per batch
-    STAGE_ORDER = 2         # frame handed over -> order bytes finished
+    STAGE_FRAME = 0         # frame handed over -> applied (scan, book, checksum, features); one frame in 16, as the parts
+    STAGE_DECISION = 1      # first frame of a batch handed over -> all its passes done
+    STAGE_ORDER = 2         # first frame of the instrument in its batch handed over -> order bytes finished
     STAGE_SEND = 3          # order bytes finished -> handed to the socket
     STAGE_SCAN = 4
     STAGE_BOOK = 5

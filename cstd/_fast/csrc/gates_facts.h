@@ -147,24 +147,42 @@ static inline int64_t cstd_band_edge(int64_t mid2, int64_t band_mbps, int sells)
     return (int64_t)(sells ? cstd_div_up(product, halves) : cstd_div_down(product, halves));
 }
 
+/* Price × quantity of the levels from the best down to and without `stop`, for sums that 64 bits may not hold. */
+static __attribute__((noinline, cold, unused)) cstd_u128
+cstd_value_wide(const cstd_side *side, const cstd_level *stop) {
+    cstd_u128 value = 0;
+    for (const cstd_level *level = side->level + side->end - 1; level > stop; level--) {
+        value += (cstd_u128)(uint64_t)level->price_raw * (uint64_t)cstd_max64(cstd_visible(level), 0);
+    }
+    return value;
+}
+
+static inline int cstd_bit_length(uint64_t value) {
+    return 64 - __builtin_clzll(value | 1);
+}
+
 /* Value of what others offer on one side up to the edge of the band, best first, in price × quantity raw. *bad is not
  * 0 where a number is out of the domain: the bits of all levels are gathered and looked at once, so that the loop has
- * no branch but its ends. Called with a constant `sells`, which makes two loops of it. */
+ * no branch but its ends. The same bits tell whether a sum of 64 bits held it; real books always fit. Called with a
+ * constant `sells`, which makes two loops of it. */
 static inline __attribute__((always_inline)) cstd_u128
 cstd_band_value(const cstd_side *side, int64_t edge, int sells, uint64_t *bad) {
-    const cstd_level *level = side->level + side->end, *worst = side->level + side->first;
-    cstd_u128 value = 0;
-    uint64_t prices = 0, quantities = 0;
-    while (level > worst) {
-        int64_t price = (--level)->price_raw, visible = cstd_max64(cstd_visible(level), 0);
+    const cstd_level *level = side->level + side->end - 1, *worst = side->level + side->first;
+    uint64_t prices = 0, quantities = 0, value = 0;
+    for (; level >= worst; level--) {
+        int64_t price = level->price_raw, visible = cstd_max64(cstd_visible(level), 0);
         if (sells ? price < edge : price > edge) {
             break;
         }
-        prices |= (uint64_t)(price - 1);
+        prices |= (uint64_t)price - 1;
         quantities |= (uint64_t)visible;
-        value += (cstd_u128)(uint64_t)price * (uint64_t)visible;
+        value += (uint64_t)price * (uint64_t)visible;
     }
     *bad = (prices / CSTD_PRICE_RAW_MAX) | (quantities / (2 * (uint64_t)CSTD_QTY_RAW_MAX));
+    /* Each price is at most 2^bits of (price - 1), each quantity less than 2^bits of it. */
+    if (__builtin_expect(cstd_bit_length(prices) + cstd_bit_length(quantities) + cstd_bit_length(side->end) > 64, 0)) {
+        return cstd_value_wide(side, level);
+    }
     return value;
 }
 

@@ -17,7 +17,7 @@ cdef class Book:
     cdef readonly int64_t mismatch_count
     cdef int64_t time_backwards_ns_max
     cdef char *tokens
-    cdef bint top_changed
+    cdef int asks_text_n                # length of the asks' part of tokens, which comes first
 
     cdef int apply(self, bint snapshot, const WireLevel *bids, int n_bids, const WireLevel *asks, int n_asks,
                    bint has_checksum, uint32_t checksum, int64_t exch_ns) noexcept nogil
@@ -25,8 +25,11 @@ cdef class Book:
     cdef int set_fault(self, int fault) noexcept nogil
     cdef int64_t best_bid(self) noexcept nogil
     cdef int64_t best_ask(self) noexcept nogil
+    cdef BookSide *side(self, int side) noexcept nogil
+    cdef void clear_own(self) noexcept nogil
     cdef Level *find(self, int side, int64_t price_raw) noexcept nogil
     cdef int _put(self, BookSide *side, int sign, const WireLevel *level) noexcept nogil
     cdef int _insert(self, BookSide *side, int at) noexcept nogil
+    cdef char *_write_tokens(self, const BookSide *side, char *to) noexcept nogil
     cdef uint32_t _compute(self) noexcept nogil
     cdef int _judge(self, bint has_checksum, uint32_t checksum, int64_t exch_ns) noexcept nogil

@@ -69,10 +69,12 @@ cdef class Book:
         """Forget all levels; the book is EMPTY with `fault` as the reason until the next snapshot."""
         self.bids.first = self.bids.end = 0
         self.asks.first = self.asks.end = 0
+        self.bids.version += 1
+        self.asks.version += 1
         self.state = BOOK_EMPTY
         self.fault = fault
         self.exch_ns = 0
-        self.top_changed = True
+        self.bids.top_changed = self.asks.top_changed = True
 
     cdef int set_fault(self, int fault) noexcept nogil:
         """Mark the book unverified for a reason; levels stay for display. Returns the fault."""
@@ -87,9 +89,22 @@ cdef class Book:
     cdef int64_t best_ask(self) noexcept nogil:
         return self.asks.level[self.asks.end - 1].price_raw if self.asks.end > self.asks.first else NO_ASK
 
+    cdef BookSide *side(self, int side) noexcept nogil:
+        return &self.bids if side == BUY else &self.asks
+
+    cdef void clear_own(self) noexcept nogil:
+        """No quantity on any level is ours."""
+        cdef int i
+        for i in range(self.bids.first, self.bids.end):
+            self.bids.level[i].own_qty_raw = 0
+        for i in range(self.asks.first, self.asks.end):
+            self.asks.level[i].own_qty_raw = 0
+        self.bids.version += 1
+        self.asks.version += 1
+
     cdef Level *find(self, int side, int64_t price_raw) noexcept nogil:
         """The level at a price, NULL if there is none."""
-        cdef BookSide *levels = &self.bids if side == BUY else &self.asks
+        cdef BookSide *levels = self.side(side)
         cdef int i = levels.end - 1
         while i >= levels.first:
             if levels.level[i].price_raw == price_raw:
@@ -115,6 +130,7 @@ cdef class Book:
         cdef int i = side.end - 1
         cdef int low, high, half
         cdef Level *level
+        side.version += 1
         # Most changes are near the touch; far ones are found by bisection.
         cdef int near = side.end - 16 if side.end - 16 > side.first else side.first
         while i >= near and sign * side.level[i].price_raw > key:
@@ -131,7 +147,7 @@ cdef class Book:
             i = low - 1
         if i >= side.first and side.level[i].price_raw == update.price_raw:
             if side.end - i <= CHECKSUM_LEVELS:
-                self.top_changed = True
+                side.top_changed = True
             if update.qty_raw == 0:
                 side.end -= 1
                 memmove(side.level + i, side.level + i + 1, (side.end - i) * sizeof(Level))
@@ -142,31 +158,33 @@ cdef class Book:
                 return 0
             i = self._insert(side, i + 1)
             if side.end - i <= CHECKSUM_LEVELS:
-                self.top_changed = True
+                side.top_changed = True
             level = &side.level[i]
             level.price_raw = update.price_raw
             level.own_qty_raw = 0
+            level.n_price_digits = <uint8_t>cstd_digits(<uint64_t>update.price_raw, level.digits)
         level.qty_raw = update.qty_raw
-        level.n_digits = <uint8_t>cstd_digits(<uint64_t>update.price_raw, level.digits)
-        level.n_digits += <uint8_t>cstd_digits(<uint64_t>update.qty_raw, level.digits + level.n_digits)
+        level.n_digits = level.n_price_digits
+        level.n_digits += <uint8_t>cstd_digits(<uint64_t>update.qty_raw, level.digits + level.n_price_digits)
         return 1
+
+    cdef char *_write_tokens(self, const BookSide *side, char *to) noexcept nogil:
+        """Write the tokens of a side's best ten levels, best first; returns where they end."""
+        cdef int stop = side.end - CHECKSUM_LEVELS if side.end - CHECKSUM_LEVELS > side.first else side.first
+        cdef int i = side.end - 1
+        while i >= stop:
+            memcpy(to, side.level[i].digits, 38)
+            to += side.level[i].n_digits
+            i -= 1
+        return to
 
     cdef uint32_t _compute(self) noexcept nogil:
         """CRC32 over the tokens of the top ten: asks ascending, then bids descending."""
-        cdef char *to = self.tokens
-        cdef BookSide *side = &self.asks
-        cdef Level *level
-        cdef int _side, i, stop
-        for _side in range(2):
-            stop = side.end - CHECKSUM_LEVELS if side.end - CHECKSUM_LEVELS > side.first else side.first
-            i = side.end - 1
-            while i >= stop:
-                level = &side.level[i]
-                memcpy(to, level.digits, 39)
-                to += level.n_digits
-                i -= 1
-            side = &self.bids
-        return cstd_crc32(self.tokens, to - self.tokens)
+        cdef char *end
+        if self.asks.top_changed:
+            self.asks_text_n = <int>(self._write_tokens(&self.asks, self.tokens) - self.tokens)
+        end = self._write_tokens(&self.bids, self.tokens + self.asks_text_n)
+        return cstd_crc32(self.tokens, end - self.tokens)
 
     cdef int apply(self, bint snapshot, const WireLevel *bids, int n_bids, const WireLevel *asks, int n_asks,
                    bint has_checksum, uint32_t checksum, int64_t exch_ns) noexcept nogil:
@@ -197,9 +215,9 @@ cdef class Book:
         self.state = BOOK_UNVERIFIED
         if not has_checksum:
             return self.set_fault(FAULT_NO_CHECKSUM)
-        if self.top_changed:
+        if self.asks.top_changed or self.bids.top_changed:
             self.checksum = self._compute()
-            self.top_changed = False
+            self.asks.top_changed = self.bids.top_changed = False
         if self.checksum != checksum:
             self.mismatch_count += 1
             return self.set_fault(FAULT_CHECKSUM)
@@ -230,6 +248,8 @@ cdef class Book:
             bid_levels[i].price_raw, bid_levels[i].qty_raw = bids[i]
         for i in range(len(asks)):
             ask_levels[i].price_raw, ask_levels[i].qty_raw = asks[i]
+        if any(price_raw <= 0 or qty_raw < 0 for price_raw, qty_raw in (*bids, *asks)):
+            return self.set_fault(FAULT_MALFORMED)
         return self.apply(snapshot, bid_levels, len(bids), ask_levels, len(asks),
                           checksum is not None, checksum or 0, exch_ns)
 
@@ -239,7 +259,7 @@ cdef class Book:
 
     def levels(self, int side, int n):
         """Up to n levels of a side, best first, as (price_raw, qty_raw, own_qty_raw)."""
-        cdef BookSide *levels = &self.bids if side == BUY else &self.asks
+        cdef BookSide *levels = self.side(side)
         cdef int i
         out = []
         for i in range(levels.end - 1, levels.first - 1, -1):

@@ -163,7 +163,7 @@ cdef class FastEngine(Gateway):
             slot.evidence_mono_ns = self.mono_ns
             slot.unverified_since_ns = 0
             slot.last_verified_bid_raw = slot.book.best_bid()
-            if self.orders.live_count:
+            if self.orders.live_count or slot.own_marked:
                 self._mark_own(slot)
             sampled = (self.counters[COUNT_FRAMES] & SAMPLE_MASK) == 0
             if sampled:
@@ -186,12 +186,10 @@ cdef class FastEngine(Gateway):
         cdef int i
         cdef OrderRow *order
         cdef Level *level
-        for i in range(self.orders.live_count):
-            order = &self.orders.rows[self.orders.live[i]]
-            if order.instrument == slot.number:
-                level = slot.book.find(order.side, order.price_raw)
-                if level != NULL:
-                    level.own_qty_raw = 0
+        if slot.own_marked:
+            # An order that has ended is in no list any more: what it left on a level goes with all the rest.
+            slot.book.clear_own()
+            slot.own_marked = False
         for i in range(self.orders.live_count):
             order = &self.orders.rows[self.orders.live[i]]
             if order.instrument == slot.number and (order.state == ORDER_OPEN or order.state == ORDER_PARTIAL
@@ -199,6 +197,8 @@ cdef class FastEngine(Gateway):
                 level = slot.book.find(order.side, order.price_raw)
                 if level != NULL:
                     level.own_qty_raw += self.orders.leaves(order)
+                    slot.book.side(order.side).version += 1
+                    slot.own_marked = True
 
     cdef void _trades(self, InstrumentSlot slot, uint64_t start) noexcept:
         cdef int i

@@ -91,12 +91,27 @@ cdef enum:
     VALID_WORDS = 2
     VPIN_BUCKETS = 50
 
+cdef extern from "depth.h" nogil:
+    ctypedef struct SideSums "cstd_side_sums":
+        double qty_1
+        double qty_5
+        double qty_10
+        double value_10
+        double value_near
+        double value_far
+        double distance_10
+
 # One per instrument, zeroed at start. Times are recv_mono_ns.
 cdef struct FeatureState:
     # Previous top of book (without our own quantity), for order-flow imbalance.
     bint has_top
     int64_t bid_raw, ask_raw
     int64_t bid_qty_raw, ask_qty_raw
+    # What was summed, at which mid and of which state of each side.
+    SideSums bids
+    SideSums asks
+    int64_t mid2_raw
+    uint64_t bids_version, asks_version
     # Sums that decay with one shared clock; `last_ns` is when they were last decayed.
     int64_t last_ns
     int64_t book_since_ns

@@ -38,17 +38,10 @@ cdef extern from "fmath.h" nogil:
     double fast_exp "cstd_exp"(double x)
 
 cdef extern from "depth.h" nogil:
-    # Value of the levels from at[0] outwards up to a price, raw units; moves at[0] past them.
-    double bid_value "cstd_bid_value"(const BookSide *side, int *at, int64_t limit_raw)
-    double ask_value "cstd_ask_value"(const BookSide *side, int *at, int64_t limit_raw)
-
-cdef enum:
-    NEAR_LEVELS = 5
-    FAR_LEVELS = 10
+    void walk_bids "cstd_walk_bids"(const BookSide *side, int best, double mid_raw, SideSums *out)
+    void walk_asks "cstd_walk_asks"(const BookSide *side, int best, double mid_raw, SideSums *out)
 
 cdef uint64_t BOOK_MASK = (<uint64_t>1 << BOOK_FEATURE_COUNT) - 1
-cdef double NEAR_FRAC = 10e-4
-cdef double FAR_FRAC = 25e-4
 cdef double BPS = 1e4
 cdef enum:
     NS_PER_S = 1000000000
@@ -83,17 +76,6 @@ for _i in range(FEATURE_COUNT):
 # Names, order and scales in one hash: what a model, an agent or a journal was made for.
 FEATURES_SHA256 = hashlib.sha256("\n".join(f"{n} {s!r}" for n, s in zip(NAMES, SCALES)).encode()).hexdigest()
 
-cdef struct SideSums:
-    double qty_1
-    double qty_5
-    double qty_10
-    double value_near
-    double value_far
-    double value_10
-    double distance_10
-    int64_t last_raw
-
-
 cdef void features_init(FeatureState *state) noexcept nogil:
     memset(state, 0, sizeof(FeatureState))
 
@@ -101,6 +83,7 @@ cdef void features_init(FeatureState *state) noexcept nogil:
 cdef void on_book_break(FeatureState *state, double *row, uint64_t *valid) noexcept nogil:
     state.has_top = False
     state.has_book = False
+    state.mid2_raw = 0
     state.ofi_net_1s = state.ofi_gross_1s = state.ofi_net_10s = state.ofi_gross_10s = 0.0
     memset(row, 0, BOOK_FEATURE_COUNT * sizeof(double))
     valid[0] &= ~BOOK_MASK
@@ -154,50 +137,6 @@ cdef inline int best_of_others(const BookSide *side) noexcept nogil:
     while i >= side.first and side.level[i].qty_raw <= side.level[i].own_qty_raw:
         i -= 1
     return i
-
-
-cdef inline int take(const BookSide *side, int i, int levels, SideSums *out) noexcept nogil:
-    """Add the next `levels` levels that hold others' quantity, from i outwards; returns where the walk stands."""
-    cdef int64_t others
-    cdef double qty, qty_sum = out.qty_10, value_sum = out.value_10
-    while i >= side.first and levels > 0:
-        others = side.level[i].qty_raw - side.level[i].own_qty_raw
-        if others > 0:
-            levels -= 1
-            out.last_raw = side.level[i].price_raw
-            qty = <double>others
-            qty_sum += qty
-            value_sum += qty * <double>out.last_raw
-        i -= 1
-    out.qty_10 = qty_sum
-    out.value_10 = value_sum
-    return i
-
-
-cdef inline void walk(const BookSide *side, int best, double mid_raw, int64_t sign, SideSums *out) noexcept nogil:
-    """Sum a side from the best level outwards; sign is +1 for bids, -1 for asks. Values are in raw units."""
-    cdef int64_t near_raw = <int64_t>(mid_raw * (1.0 - sign * NEAR_FRAC)) + (sign > 0)
-    cdef int64_t far_raw = <int64_t>(mid_raw * (1.0 - sign * FAR_FRAC)) + (sign > 0)
-    cdef int i
-    out.qty_10 = out.value_10 = 0.0
-    out.last_raw = 0
-    i = take(side, best, 1, out)
-    out.qty_1 = out.qty_10
-    i = take(side, i, NEAR_LEVELS - 1, out)
-    out.qty_5 = out.qty_10
-    i = take(side, i, FAR_LEVELS - NEAR_LEVELS, out)
-    out.distance_10 = sign * (mid_raw - <double>out.last_raw)
-    # Dense books have ten levels well within the band, and their sum is at hand; others start over from the best.
-    out.value_near = out.value_10
-    if out.last_raw * sign < near_raw * sign:
-        out.value_near = 0.0
-        i = best
-    if sign > 0:
-        out.value_near += bid_value(side, &i, near_raw)
-        out.value_far = out.value_near + bid_value(side, &i, far_raw)
-    else:
-        out.value_near += ask_value(side, &i, near_raw)
-        out.value_far = out.value_near + ask_value(side, &i, far_raw)
 
 
 cdef inline double order_flow(FeatureState *s, int64_t bid_raw, int64_t bid_qty_raw, int64_t ask_raw,
@@ -276,7 +215,9 @@ cdef void on_book(FeatureState *state, const BookSide *bids, const BookSide *ask
     cdef int ask = best_of_others(asks)
     cdef const Level *best_bid
     cdef const Level *best_ask
-    cdef SideSums b, a
+    cdef SideSums *b = &state.bids
+    cdef SideSums *a = &state.asks
+    cdef bint moved
     cdef double mid_raw, spread_bps, value_unit = price_unit * qty_unit
     cdef uint64_t bits
     if bid < bids.first or ask < asks.first or bids.level[bid].price_raw >= asks.level[ask].price_raw:
@@ -285,8 +226,15 @@ cdef void on_book(FeatureState *state, const BookSide *bids, const BookSide *ask
     best_bid = &bids.level[bid]
     best_ask = &asks.level[ask]
     mid_raw = 0.5 * (<double>best_bid.price_raw + <double>best_ask.price_raw)
-    walk(bids, bid, mid_raw, 1, &b)
-    walk(asks, ask, mid_raw, -1, &a)
+    # Most updates change one side and leave the mid where it was: then the sums of the other side still hold.
+    moved = state.mid2_raw != best_bid.price_raw + best_ask.price_raw
+    state.mid2_raw = best_bid.price_raw + best_ask.price_raw
+    if moved or state.bids_version != bids.version:
+        state.bids_version = bids.version
+        walk_bids(bids, bid, mid_raw, b)
+    if moved or state.asks_version != asks.version:
+        state.asks_version = asks.version
+        walk_asks(asks, ask, mid_raw, a)
     spread_bps = <double>(best_ask.price_raw - best_bid.price_raw) / mid_raw * BPS
     row[<int>Feature.SPREAD_BPS] = spread_bps
     row[<int>Feature.IMBALANCE_1] = (b.qty_1 - a.qty_1) / (b.qty_1 + a.qty_1)
@@ -451,6 +399,7 @@ cdef class FeatureStream:
         side.first = 0
         side.end = n
         side.capacity = self.depth
+        side.version += 1
 
     def book(self, bids, asks, int64_t now_ns) -> dict:
         """Take one book, best level first, each (price_raw, qty_raw, own_qty_raw); return the valid features."""

@@ -1,5 +1,5 @@
 """Memory layout of what the compiled modules share: levels, sides, sentinels, money scale."""
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 cdef extern from "layout.h" nogil:
     # An empty side has no price; the sentinels never compare like a tradable price.
@@ -13,6 +13,7 @@ cdef extern from "layout.h" nogil:
         int64_t qty_raw
         int64_t own_qty_raw
         uint8_t n_digits
+        uint8_t n_price_digits
         char *digits
 
     ctypedef struct BookSide "cstd_side":
@@ -20,3 +21,5 @@ cdef extern from "layout.h" nogil:
         int first
         int end
         int capacity
+        uint64_t version
+        int top_changed

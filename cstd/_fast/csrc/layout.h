@@ -8,14 +8,15 @@
 /* Account-currency money in compiled code: int64 in units of 10^-8. */
 #define CSTD_MONEY_SCALE 100000000LL
 
-/* One level of one side. digits holds the checksum tokens of price and quantity (the raw integers in decimal),
- * made once when the level changes, so that the checksum only concatenates. */
+/* One level of one side. digits holds the checksum tokens of price and quantity (the raw integers in decimal), each
+ * made once when it changes, so that the checksum only concatenates. */
 typedef struct {
     int64_t price_raw;
     int64_t qty_raw;
     int64_t own_qty_raw;
     uint8_t n_digits;
-    char digits[39];
+    uint8_t n_price_digits;
+    char digits[38];
 } cstd_level;
 
 /* A side is kept best-last: level[first] is the worst kept level, level[end - 1] the best. */
@@ -24,5 +25,7 @@ typedef struct {
     int first;
     int end;
     int capacity;
+    uint64_t version; /* counts changes of any level */
+    int top_changed;  /* one of the levels that the checksum covers */
 } cstd_side;
 #endif

@@ -5,9 +5,10 @@ Takes: scanned levels in raw integers. Gives: VERIFIED or a fault; sides as `Boo
 Owns: its level arrays; only `apply` and `clear` write them, and the gateway writes `own_qty_raw`.
 
 Invariant: state is VERIFIED only if the last message's checksum matched, both sides have a level and they do not cross.
-Why this way: best-last makes the frequent changes (near the touch) short moves; the checksum tokens of a level are
-made when the level changes, so a checksum is a concatenation of up to 20 short strings; it is recomputed only when one
-of the top ten levels changed, and compared on every message all the same.
+Why this way: best-last with room at both ends makes the frequent changes (near the touch, and at the far end, where a
+level comes into sight when another one goes) short moves; the checksum tokens of a level are made when the level
+changes, so a checksum is a concatenation of up to 20 short strings; it is recomputed only when one of the top ten levels
+changed, and compared on every message all the same.
 """
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
@@ -67,8 +68,9 @@ cdef class Book:
 
     cdef void clear(self, int fault) noexcept nogil:
         """Forget all levels; the book is EMPTY with `fault` as the reason until the next snapshot."""
-        self.bids.first = self.bids.end = 0
-        self.asks.first = self.asks.end = 0
+        # Room at both ends: levels come and go at the touch and at the far end.
+        self.bids.first = self.bids.end = self.bids.capacity >> 1
+        self.asks.first = self.asks.end = self.asks.capacity >> 1
         self.bids.version += 1
         self.asks.version += 1
         self.state = BOOK_EMPTY
@@ -113,16 +115,30 @@ cdef class Book:
         return NULL
 
     cdef int _insert(self, BookSide *side, int at) noexcept nogil:
-        """Open a slot at index `at`, counted after a possible move of the side to the array's start; returns it."""
-        cdef int n = side.end - side.first
-        if side.end >= side.capacity:
-            memmove(side.level, side.level + side.first, n * sizeof(Level))
-            at -= side.first
-            side.first = 0
-            side.end = n
+        """Open a slot at index `at` by moving the shorter part of the side; returns where the slot is then."""
+        cdef int middle
+        if side.end == side.capacity or side.first == 0:
+            middle = (side.capacity - (side.end - side.first)) >> 1
+            memmove(side.level + middle, side.level + side.first, (side.end - side.first) * sizeof(Level))
+            at += middle - side.first
+            side.end += middle - side.first
+            side.first = middle
+        if at - side.first < side.end - at:
+            memmove(side.level + side.first - 1, side.level + side.first, (at - side.first) * sizeof(Level))
+            side.first -= 1
+            return at - 1
         memmove(side.level + at + 1, side.level + at, (side.end - at) * sizeof(Level))
         side.end += 1
         return at
+
+    cdef void _remove(self, BookSide *side, int at) noexcept nogil:
+        """Close the slot at index `at` by moving the shorter part of the side."""
+        if at - side.first < side.end - at:
+            memmove(side.level + side.first + 1, side.level + side.first, (at - side.first) * sizeof(Level))
+            side.first += 1
+            return
+        side.end -= 1
+        memmove(side.level + at, side.level + at + 1, (side.end - at) * sizeof(Level))
 
     cdef int _put(self, BookSide *side, int sign, const WireLevel *update) noexcept nogil:
         """Insert, replace or remove one level. sign: +1 bids (best = highest), -1 asks (best = lowest)."""
@@ -131,26 +147,28 @@ cdef class Book:
         cdef int low, high, half
         cdef Level *level
         side.version += 1
-        # Most changes are near the touch; far ones are found by bisection.
         cdef int near = side.end - 16 if side.end - 16 > side.first else side.first
-        while i >= near and sign * side.level[i].price_raw > key:
-            i -= 1
-        if i < near and near > side.first:
-            low = side.first
-            high = near
-            while low < high:
-                half = (low + high) >> 1
-                if sign * side.level[half].price_raw > key:
-                    high = half
-                else:
-                    low = half + 1
-            i = low - 1
+        if i >= side.first and sign * side.level[side.first].price_raw > key:
+            i = side.first - 1      # one that comes into sight at the far end, where another one has gone
+        else:
+            # Most other changes are near the touch; far ones are found by bisection.
+            while i >= near and sign * side.level[i].price_raw > key:
+                i -= 1
+            if i < near and near > side.first:
+                low = side.first
+                high = near
+                while low < high:
+                    half = (low + high) >> 1
+                    if sign * side.level[half].price_raw > key:
+                        high = half
+                    else:
+                        low = half + 1
+                i = low - 1
         if i >= side.first and side.level[i].price_raw == update.price_raw:
             if side.end - i <= CHECKSUM_LEVELS:
                 side.top_changed = True
             if update.qty_raw == 0:
-                side.end -= 1
-                memmove(side.level + i, side.level + i + 1, (side.end - i) * sizeof(Level))
+                self._remove(side, i)
                 return 0
             level = &side.level[i]
         else:

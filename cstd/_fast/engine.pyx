@@ -33,13 +33,13 @@ from cstd._fast.gateway cimport (
 from cstd._fast.hist cimport STAGE_BOOK, STAGE_DECISION, STAGE_FEATURES, STAGE_FRAME, STAGE_SCAN, cycles
 from cstd._fast.layout cimport Level
 from cstd._fast.orders cimport OrderRow
+from cstd._fast.recorder cimport STRIPED
 from cstd._fast.slot cimport InstrumentSlot
 from cstd._fast.strategy cimport StrategyView, Wish
 from cstd._fast.wire cimport Scanner, WireTrade
 
 cdef enum:
     SAMPLE_MASK = 15            # stages inside a frame are timed on one frame in 16
-    SETTLE_BYTES = 1 << 14      # the digest catches up at each timer, and before this much waits: 50 us of hashing
 
 cdef enum:
     SECOND_NS = 1000000000      # a constant, so that dividing by it is not a division
@@ -287,7 +287,7 @@ cdef class FastEngine(Gateway):
                 self.handler.on_attention(mono_ns, wall_ns)
             except Exception as error:
                 self._halt(error)
-        if self.recorder.pending_n >= SETTLE_BYTES:
+        if self.recorder.pending_n >= STRIPED:
             self.recorder.settle()
         self._prepare_id()
 

@@ -3,12 +3,14 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from cstd._fast.journal cimport Journal
 
-cdef extern from "sha256.h" nogil:
-    ctypedef struct Sha256 "cstd_sha256":
-        uint64_t n
-    void sha256_init "cstd_sha256_init"(Sha256 *)
-    void sha256_update "cstd_sha256_update"(Sha256 *, const void *, size_t)
-    void sha256_final "cstd_sha256_final"(const Sha256 *, uint8_t *out)
+cdef extern from "stripes.h" nogil:
+    enum:
+        STRIPED "CSTD_STRIPED"          # bytes that are hashed at once
+    ctypedef struct Stripes "cstd_stripes":
+        pass
+    void stripes_init "cstd_stripes_init"(Stripes *)
+    size_t stripes_update "cstd_stripes_update"(Stripes *, const uint8_t *data, size_t n)
+    void stripes_final "cstd_stripes_final"(const Stripes *, const uint8_t *rest, size_t n, uint8_t *out)
     void sha256_block1 "cstd_sha256_block1"(const void *msg, size_t n, uint8_t *out)
 
 cdef class Recorder:
@@ -18,8 +20,8 @@ cdef class Recorder:
     cdef public bint digest_passes
     cdef readonly bint failed       # a record could not be written: nothing may be sent any more
     cdef readonly int64_t seq
-    cdef Sha256 digest
-    cdef char *pending
+    cdef Stripes digest
+    cdef uint8_t *pending
     cdef size_t pending_n
 
     cdef int input(self, int kind, int tag, int64_t mono_ns, int64_t wall_ns, const void *data, size_t n) noexcept

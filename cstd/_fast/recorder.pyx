@@ -3,20 +3,20 @@
 Owns: the session's record sequence and digest. Inputs are events; outputs are decisions, order frames and what follows
 from them. An output is recorded before it takes effect, so a crash can only lose what never happened.
 
-The digest is SHA-256 over decision rows and order frames (tokens are never in them) in order; when a recording is
-replayed, the quantised rows of every pass join in. Hashing a row costs more than deciding and pushes the path out of the
-caches, so rows are put aside and hashed by `settle`, at timers and when many wait.
+The digest is SHA-256, in the eight stripes of stripes.h, over decision rows and order frames (tokens are never in them) in
+order; when a recording is replayed, the quantised rows of every pass join in. Hashing a row at once would cost as much as
+deciding, so rows are put aside and hashed by `settle`, between batches.
 """
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint8_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memmove
 
 from cstd._fast.codes cimport OUT_DECISION, OUT_ORDER_FRAME, OUT_PASS
 from cstd._fast.journal cimport Journal
 
 cdef enum:
-    PENDING_BYTES = 1 << 18
+    PENDING_BYTES = 1 << 16
 
 
 cdef class Recorder:
@@ -29,11 +29,11 @@ cdef class Recorder:
         self.digest_passes = False
         self.failed = False
         self.seq = 0
-        self.pending = <char *>calloc(PENDING_BYTES, 1)
+        self.pending = <uint8_t *>calloc(PENDING_BYTES, 1)
         if self.pending == NULL:
             raise MemoryError("digest buffer")
         self.pending_n = 0
-        sha256_init(&self.digest)
+        stripes_init(&self.digest)
 
     def __dealloc__(self):
         free(self.pending)
@@ -64,19 +64,23 @@ cdef class Recorder:
         return 0
 
     cdef void _defer(self, const void *data, size_t n) noexcept nogil:
-        if self.pending_n + n > PENDING_BYTES:
-            self.settle()
-        if n > PENDING_BYTES:
-            sha256_update(&self.digest, data, n)
-            return
-        memcpy(self.pending + self.pending_n, data, n)
-        self.pending_n += n
+        cdef const uint8_t *rest = <const uint8_t *>data
+        cdef size_t take
+        while n:
+            if self.pending_n == PENDING_BYTES:
+                self.settle()
+            take = min(n, PENDING_BYTES - self.pending_n)
+            memcpy(self.pending + self.pending_n, rest, take)
+            self.pending_n += take
+            rest += take
+            n -= take
 
     cdef void settle(self) noexcept nogil:
-        """Hash what was put aside."""
-        if self.pending_n:
-            sha256_update(&self.digest, self.pending, self.pending_n)
-            self.pending_n = 0
+        """Hash what was put aside, in whole rounds of STRIPED bytes."""
+        cdef size_t taken = stripes_update(&self.digest, self.pending, self.pending_n)
+        self.pending_n -= taken
+        if taken:
+            memmove(self.pending, self.pending + taken, self.pending_n)
 
     def input_py(self, int kind, int tag, int64_t mono_ns, int64_t wall_ns, bytes data):
         """`input` for Python; returns True when recorded."""
@@ -90,5 +94,5 @@ cdef class Recorder:
         """Digest of everything so far, as 64 hex digits."""
         cdef uint8_t out[32]
         self.settle()
-        sha256_final(&self.digest, out)
+        stripes_final(&self.digest, self.pending, self.pending_n, out)
         return PyBytes_FromStringAndSize(<char *>out, 32).hex()

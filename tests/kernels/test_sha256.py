@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cstd._fast import journal_scan
+from cstd._fast.codes import EventKind
+from cstd._fast.recorder import Recorder
 
 INITIAL_STATE = [
     0x6A09E667, 0xBB67AE85, 0x3C6EF372, 0xA54FF53A, 0x510E527F, 0x9B05688C, 0x1F83D9AB, 0x5BE0CD19,
@@ -68,3 +70,30 @@ def test_crc32c_can_go_on_and_both_ways_agree(data: bytes, cut: int) -> None:
     whole = journal_scan.crc32c(data)
     assert whole == journal_scan.crc32c_portable(data)
     assert whole == journal_scan.crc32c(data[cut:], journal_scan.crc32c(data[:cut]))
+
+
+def striped(stream: bytes) -> str:
+    """The digest as csrc/stripes.h describes it, by hashlib."""
+    stripes = [hashlib.sha256() for _ in range(8)]
+    for number, at in enumerate(range(0, len(stream), 512)):
+        stripes[number % 8].update(stream[at:at + 512])
+    return hashlib.sha256(b"".join(stripe.digest() for stripe in stripes)).hexdigest()
+
+
+@given(st.lists(st.binary(max_size=700) | st.integers(0, 100_000).map(lambda n: bytes(range(256)) * (n // 256)), max_size=30))
+def test_digest_is_over_the_bytes_of_all_rows(rows: list[bytes]) -> None:
+    """However long the rows are and whenever it was asked for, the digest is that of the stream, in stripes."""
+    recorder, stream = Recorder(), b""
+    for number, row in enumerate(rows):
+        assert recorder.output_py(EventKind.OUT_DECISION, 0, 0, 0, row)
+        stream += row
+        if number % 7 == 3:
+            assert recorder.hexdigest() == striped(stream)
+    assert recorder.hexdigest() == striped(stream)
+
+
+def test_what_is_no_decision_is_not_in_the_digest() -> None:
+    """Inputs and other outputs are on record and leave the digest alone."""
+    recorder = Recorder()
+    assert recorder.input_py(EventKind.EVENT_FRAME, 0, 0, 0, b"frame")
+    assert recorder.hexdigest() == striped(b"")

@@ -10,7 +10,7 @@ SOURCES := $(shell find cstd -name '*.pyx' -o -name '*.pxd' -o -path 'cstd/_fast
 AGENTS := $(shell find cstd/signals/agents -name '*.py')
 RECORDING := $(wildcard $(CSTD_DATA)/recordings/kraken-v2-btcusd-d25-20260802.jsonl.zst)
 
-.PHONY: run test bench check build lock clean
+.PHONY: run test bench budget check build lock clean
 .DELETE_ON_ERROR:
 
 run: build
@@ -22,8 +22,12 @@ test: build $(VENV)/.test-installed
 bench: build
 	@$(BIN)/cstd bench $(if $(RECORDING),--recording $(RECORDING)) $(ARGS)
 
+# Instructions per frame against the stored budget: a slow-down that no timing on a shared machine would show.
+budget: build
+	@$(BIN)/python bench/instructions.py $(ARGS)
+
 check: build $(VENV)/.test-installed
-	@$(BIN)/ruff check cstd tests setup.py
+	@$(BIN)/ruff check cstd tests bench setup.py
 	@$(BIN)/cython-lint --no-pycodestyle cstd
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/mypy

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from cstd._fast.bench import drive
+from cstd._fast.bench import counted, drive
 from cstd._fast.hist import STAGES, quantile_ns, read_cycles
 from cstd.clock import SystemClock
 from cstd.decision.limits import limits_row
@@ -66,7 +66,7 @@ def _default_recording() -> str:
 def measure(paths: list[Path], agents: LoadedAgents | None, rounds: int = ROUNDS) -> dict[str, Any]:
     """Measure on one or more recordings; returns the object that `-o json` prints."""
     ns_per_cycle = cycle_length_ns()
-    runs = [_Bench(path, agents, ns_per_cycle) for path in paths]
+    runs = [Bench(path, agents, ns_per_cycle) for path in paths]
     orders = np.concatenate([run.orders(rounds) for run in runs])
     stages = _stages(runs[0])
     busy_ns = sum(run.busy_ns for run in runs)
@@ -80,7 +80,7 @@ def measure(paths: list[Path], agents: LoadedAgents | None, rounds: int = ROUNDS
     }
 
 
-class _Bench:
+class Bench:
     """One recording: its frames, and an engine each for the bench strategy and for no wishes."""
 
     def __init__(self, path: Path, agents: LoadedAgents | None, ns_per_cycle: float) -> None:
@@ -127,6 +127,12 @@ class _Bench:
             self._drive(self.idle, self._frames)
         return np.concatenate([self._drive(self.idle, self._frames)[0] for _ in range(rounds)]) * self._ns_per_cycle
 
+    def count(self, strategy: str) -> int:
+        """Drive the frames once where an instruction counter looks on; returns how many there were."""
+        engine = {"bench": self.engine, "none": self.idle}[strategy]
+        counted(engine.core, self._frames, self._at_ns, self._at_ns, STEP_NS)
+        return len(self._frames)
+
     def paced(self) -> Any:
         """ns from frame to order bytes with a sleep of a millisecond before each frame."""
         _, to_order = self._drive(self.engine, self._frames[:PACED_FRAMES], PACED_PAUSE_NS)
@@ -155,7 +161,7 @@ def _load_hour(engine: Engine, at_ns: int) -> None:
         engine.core.tape_begins(number, last_min * NS_PER_MIN)
 
 
-def _stages(run: _Bench) -> dict[str, dict[str, int]]:
+def _stages(run: Bench) -> dict[str, dict[str, int]]:
     hist = run.engine.core.hist
     rows = {}
     for index, name in enumerate(STAGES):

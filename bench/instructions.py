@@ -1,0 +1,101 @@
+"""Instructions per frame of the compiled path, counted by callgrind, against a stored budget.
+
+    python bench/instructions.py            count and compare; exit 3 when a budget is exceeded
+    python bench/instructions.py --update   store what was counted
+
+A count does not depend on how busy the host is, so it sees a slow-down that no timing on a shared machine would. What is
+counted: what `drive` of cstd/_fast/bench.pyx calls, over the frames of the BTC depth-25 recording (CSTD_DATA), without the hashing of
+the digest and of the next id, which runs between batches, in code that the processor's extensions choose. `decision`: frame to the end of its pass, no wish. `order`: an
+intent on every frame, fifteen gates, order bytes, records. Needs valgrind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+BUDGET = HERE / "instructions.json"
+RECORDING = "recordings/kraken-v2-btcusd-d25-20260802.jsonl.zst"
+STRATEGIES = {"decision": "none", "order": "bench"}
+COUNTED = "*bench_*counted*"
+LEFT_OUT = re.compile(r"cstd_sha256|Gateway__hash_id|Gateway__id_seen|bench_\d+drive")
+# Our modules, the agents (code without a file to an emulator), and what both call in libc; the interpreter is not the path.
+PATH_OBJECTS = re.compile(r"/cstd/|\?\?\?|/libc\.so|/libm\.so")
+SHOWN = 12
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="instructions per frame against the stored budget")
+    parser.add_argument("--update", action="store_true", help="store what was counted as the new budget")
+    parser.add_argument("--drive", choices=sorted(STRATEGIES), help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    data = os.environ.get("CSTD_DATA")
+    if not data:
+        sys.exit("bench/instructions.py: CSTD_DATA is not set: there are no frames to count on")
+    if args.drive:
+        drive(Path(data) / RECORDING, STRATEGIES[args.drive])
+        return 0
+    if shutil.which("valgrind") is None:
+        sys.exit("bench/instructions.py: valgrind is not installed")
+    counts = {name: count(name) for name in STRATEGIES}
+    if args.update:
+        stored = json.loads(BUDGET.read_text())
+        BUDGET.write_text(json.dumps(stored | {"instructions_per_frame": {name: n for name, (n, _) in counts.items()}},
+                                     indent=1) + "\n")
+    return compare(counts)
+
+
+def drive(recording: Path, strategy: str) -> None:
+    """The counted process: one round over the recording; prints how many frames that were."""
+    from cstd.research.bench import Bench
+    from cstd.signals.agents.loader import load
+
+    print(Bench(recording, load(), ns_per_cycle=0.4).count(strategy))
+
+
+def count(name: str) -> tuple[int, list[str]]:
+    """Return the instructions per frame and the functions that most of them are in."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "callgrind.out"
+        done = subprocess.run(
+            ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", "--collect-atstart=no",
+             f"--toggle-collect={COUNTED}", sys.executable, __file__, "--drive", name],
+            capture_output=True, text=True, check=False, cwd=HERE.parent, env=os.environ | {"OPENBLAS_NUM_THREADS": "1"})
+        if done.returncode:
+            sys.exit(f"bench/instructions.py: valgrind failed:\n{done.stderr[-2000:]}")
+        listing = subprocess.run(["callgrind_annotate", "--auto=no", "--threshold=100", str(out)], capture_output=True, text=True,
+                                 check=True).stdout
+    frames = int(done.stdout)
+    rows = [(int(n.replace(",", "")), function)
+            for n, function, where in re.findall(r"^ *([\d,]+) \([ \d.]+%\)  .*?:(\S+) \[(.*)\]$", listing, re.MULTILINE)
+            if PATH_OBJECTS.search(where) and not LEFT_OUT.search(function)]
+    if not any("cstd_gates_evaluate" in function or "Scanner" in function for _, function in rows):
+        sys.exit(f"bench/instructions.py: the path is not in what callgrind_annotate lists:\n{listing[:2000]}")
+    return sum(n for n, _ in rows) // frames, [f"{n // frames:>8,}  {function}" for n, function in rows[:SHOWN]]
+
+
+def compare(counts: dict[str, tuple[int, list[str]]]) -> int:
+    """Print each count beside its budget; 3 when one is above what is tolerated."""
+    stored = json.loads(BUDGET.read_text())
+    exceeded = False
+    for name, (counted, top) in counts.items():
+        budget = stored["instructions_per_frame"][name]
+        over_frac = counted / budget - 1
+        verdict = "EXCEEDED" if over_frac > stored["tolerance_frac"] else "ok"
+        print(f"{name:10} {counted:>8,} instructions/frame   budget {budget:>8,}   {over_frac:+7.2%}   {verdict}")
+        if verdict != "ok":
+            exceeded = True
+            print("\n".join(["  of these, by function:", *top]))
+    return 3 if exceeded else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -4,9 +4,10 @@
     python bench/instructions.py --update   store what was counted
 
 A count does not depend on how busy the host is, so it sees a slow-down that no timing on a shared machine would. What is
-counted: what `drive` of cstd/_fast/bench.pyx calls, over the frames of the BTC depth-25 recording (CSTD_DATA), without the hashing of
-the digest and of the next id, which runs between batches, in code that the processor's extensions choose. `decision`: frame to the end of its pass, no wish. `order`: an
-intent on every frame, fifteen gates, order bytes, records. Needs valgrind.
+counted: what `drive` of cstd/_fast/bench.pyx calls, over the frames of the BTC depth-25 recording (CSTD_DATA), without the
+hashing of the digest and of the next id, which runs between batches, in code that the processor's extensions choose.
+`decision`: frame to the end of its pass, no wish. `order`: an intent on every frame, fifteen gates, order bytes, records.
+Needs valgrind.
 """
 
 from __future__ import annotations

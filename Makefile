@@ -10,7 +10,7 @@ SOURCES := $(shell find cstd -name '*.pyx' -o -name '*.pxd' -o -path 'cstd/_fast
 AGENTS := $(shell find cstd/signals/agents -name '*.py')
 RECORDING := $(wildcard $(CSTD_DATA)/recordings/kraken-v2-btcusd-d25-20260802.jsonl.zst)
 
-.PHONY: run test bench budget check build lock clean
+.PHONY: run test bench budget floor check build lock clean
 .DELETE_ON_ERROR:
 
 run: build
@@ -25,6 +25,10 @@ bench: build
 # Instructions per frame against the stored budget: a slow-down that no timing on a shared machine would show.
 budget: build
 	@$(BIN)/python bench/instructions.py $(ARGS)
+
+# The compiled path against a C++ program that does the same work, in one run.
+floor: build
+	@$(BIN)/python bench/floor/ratio.py $(ARGS)
 
 check: build $(VENV)/.test-installed
 	@$(BIN)/ruff check cstd tests bench setup.py

@@ -33,7 +33,7 @@ def drive(Core core, list frames, int64_t mono_ns, int64_t wall_ns, int64_t step
 
     Returns:
         (to_end, to_order): cycles from handing a frame over to the end of its batch, and to its order bytes, by the
-        engine's own stamps; uint64 arrays of shape (len(frames),), 0 in to_order where a frame led to no order.
+        engine's own stamps; uint64 arrays of shape (len(frames),), 0 where a frame led to no pass, or to no order.
     """
     cdef Py_ssize_t i
     cdef Py_ssize_t n = len(frames)
@@ -57,11 +57,12 @@ def drive(Core core, list frames, int64_t mono_ns, int64_t wall_ns, int64_t step
         if pause_ns:
             nanosleep(&pause, NULL)
         memcpy(buffer, PyBytes_AS_STRING(frame), size)
-        core.encoded_cycles = 0
+        core.encoded_cycles = core.batch_cycles = 0
         start = cycles()
         core.on_frame(LINK_PUBLIC, buffer, size, mono_ns, wall_ns)
         core.end_batch(LINK_PUBLIC, mono_ns, wall_ns)
-        end_view[i] = cycles() - start
+        if core.batch_cycles:
+            end_view[i] = cycles() - start
         if core.encoded_cycles:
             order_view[i] = core.encoded_cycles - core.batch_cycles
             _close_orders(core)

@@ -96,7 +96,6 @@ class Bench:
             # The first round makes precisions and books known; then limits are opened wide.
             self._drive(engine, self._frames)
             _open_limits(engine)
-        _load_hour(self.engine, self._at_ns)
 
     def _drive(self, engine: Engine, frames: list[bytes], pause_ns: int = 0) -> tuple[Any, Any]:
         result = drive(engine.core, frames, self._at_ns, self._at_ns, STEP_NS, pause_ns)
@@ -108,6 +107,7 @@ class Bench:
 
     def orders(self, rounds: int) -> Any:
         """ns from frame to order bytes, for every frame that led to one."""
+        _load_hour(self.engine, self._at_ns)
         for _ in range(WARM_ROUNDS):
             self._drive(self.engine, self._frames)
         self.engine.core.hist.reset()
@@ -122,10 +122,11 @@ class Bench:
         return found
 
     def decisions(self, rounds: int) -> Any:
-        """ns from frame to the end of its decision pass, without a wish."""
+        """ns from frame to the end of its decision pass, without a wish, for every frame that led to a pass."""
         for _ in range(WARM_ROUNDS):
             self._drive(self.idle, self._frames)
-        return np.concatenate([self._drive(self.idle, self._frames)[0] for _ in range(rounds)]) * self._ns_per_cycle
+        to_end = np.concatenate([self._drive(self.idle, self._frames)[0] for _ in range(rounds)])
+        return to_end[to_end > 0] * self._ns_per_cycle
 
     def count(self, strategy: str) -> int:
         """Drive the frames once where an instruction counter looks on; returns how many there were."""

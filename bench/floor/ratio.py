@@ -1,0 +1,102 @@
+"""The compiled path beside the floor: the same frames through `floor.cpp` and through cstd, turn by turn, in one run.
+
+    python bench/floor/ratio.py [--rounds N] [-o table|json]    exit 3 when a ratio exceeds its budget (ratio.json)
+
+Both are timed by the cycle counter from the frame in a receive buffer to the end of the decision, and to order bytes. A
+shared host changes its speed by half from one second to the next, so the two take turns and the best median of each
+counts. Frames: the BTC depth-25 recording (CSTD_DATA). Needs g++ and an x86-64 processor.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cstd.research.bench import Bench, cycle_length_ns
+from cstd.research.replay import start_recording
+from cstd.signals.agents.loader import load
+
+HERE = Path(__file__).resolve().parent
+RECORDING = "recordings/kraken-v2-btcusd-d25-20260802.jsonl.zst"
+PASSES = 15  # over the recording, in each turn
+QUANTILES = {"p50_ns": 0.5, "p99_ns": 0.99, "p999_ns": 0.999}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="cstd against a C++ program that does the same work")
+    parser.add_argument("--rounds", type=int, default=6, help="turns of each (default 6)")
+    parser.add_argument("-o", choices=("table", "json"), default="table")
+    args = parser.parse_args()
+    if args.rounds < 1:
+        parser.error(f"--rounds {args.rounds}: at least one")
+    data = os.environ.get("CSTD_DATA")
+    if not data:
+        sys.exit("bench/floor/ratio.py: CSTD_DATA is not set: there are no frames to measure on")
+    if shutil.which("g++") is None:
+        sys.exit("bench/floor/ratio.py: g++ is not installed")
+    result = measure(Path(data) / RECORDING, args.rounds)
+    if args.o == "json":
+        print(json.dumps(result))
+    else:
+        show(result)
+    return 3 if any(row["ratio"] > row["ratio_max"] for row in result["paths"].values()) else 0
+
+
+def measure(recording: Path, rounds: int) -> dict[str, Any]:
+    """Take turns; per path the turn with the best median of each side, and their ratio."""
+    budget = json.loads((HERE / "ratio.json").read_text())
+    bench = Bench(recording, load(), cycle_length_ns())
+    paths: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        program, frames = Path(folder) / "floor", Path(folder) / "frames"
+        subprocess.run(["g++", "-std=c++17", "-O3", "-march=native", "-o", program, HERE / "floor.cpp"], check=True)
+        _, recorded = start_recording(recording, None, strategy="none")
+        frames.write_bytes(b"".join(struct.pack("<I", len(text)) + text for _, text in recorded))
+        turns: dict[str, list[tuple[dict[str, int], dict[str, int]]]] = {"decision": [], "order": []}
+        for _ in range(rounds):
+            for path, taken in turns.items():
+                taken.append((floor(program, frames, path), quantiles(getattr(bench, path + "s")(PASSES))))
+    for path, taken in turns.items():
+        theirs = min((turn[0] for turn in taken), key=lambda row: row["p50_ns"])
+        ours = min((turn[1] for turn in taken), key=lambda row: row["p50_ns"])
+        paths[path] = {"floor": theirs, "cstd": ours, "ratio": round(ours["p50_ns"] / theirs["p50_ns"], 3),
+                       "ratio_max": budget[path]}
+    return {"recording": recording.name, "rounds": rounds, "paths": paths}
+
+
+def floor(program: Path, frames: Path, path: str) -> dict[str, int]:
+    """One turn of the C++ program; every book update must have verified there."""
+    done = subprocess.run([program, frames, path, str(PASSES)], capture_output=True, text=True, check=True)
+    row: dict[str, int] = json.loads(done.stdout)
+    if path == "order" and row["orders"] != row["verified"]:
+        sys.exit(f"bench/floor/ratio.py: the floor refused {row['verified'] - row['orders']} orders of {row['verified']}")
+    return {name: row[name] for name in QUANTILES}
+
+
+def quantiles(samples: Any) -> dict[str, int]:
+    """Quantiles of nanoseconds; 0 stands for a frame that led to nothing."""
+    return {name: int(np.quantile(samples, q)) for name, q in QUANTILES.items()}
+
+
+def show(result: dict[str, Any]) -> None:
+    """Print a table."""
+    print(f"{'':10} {'':8} {'p50':>8} {'p99':>8} {'p99.9':>8}   ns, best of {result['rounds']} turns")
+    for path, row in result["paths"].items():
+        for side in ("floor", "cstd"):
+            print(f"{path:10} {side:8} " + " ".join(f"{row[side][name]:>8,}" for name in QUANTILES))
+        verdict = "ok" if row["ratio"] <= row["ratio_max"] else "EXCEEDED"
+        print(f"{path:10} ratio {row['ratio']:.2f} of medians   budget {row['ratio_max']:.2f}   {verdict}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

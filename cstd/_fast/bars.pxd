@@ -1,4 +1,5 @@
 """Shape of the trade bars of one instrument at 1 m, 5 m and 1 h. How they are built: bars.pyx."""
+cimport cython
 from libc.stdint cimport int64_t
 from cstd._fast.indicators cimport BarIndicators
 
@@ -32,6 +33,7 @@ cdef struct BarRing:
     int64_t closed_to_ns
     int64_t interval_ns
 
+@cython.final
 cdef class BarSeries:
     cdef BarRing ring[INTERVAL_COUNT]
     cdef readonly int price_precision, qty_precision

@@ -1,9 +1,11 @@
 """The book of one instrument: int64 levels best-last, checksum compared on every message."""
+cimport cython
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from cstd._fast.layout cimport BookSide, Level
 from cstd._fast.wire cimport WireLevel
 
+@cython.final
 cdef class Book:
     cdef BookSide bids
     cdef BookSide asks

@@ -1,4 +1,5 @@
 """The table of live orders: fixed rows, states moved by the lifecycle table only."""
+cimport cython
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t
 
 cdef enum:
@@ -38,6 +39,7 @@ cdef struct OrderRow:
     char cl_ord_id[24]
     char order_id[24]
 
+@cython.final
 cdef class OrderTable:
     cdef OrderRow rows[ORDERS_MAX]
     cdef int live[ORDERS_MAX]       # slots in use, in order of creation

@@ -1,4 +1,5 @@
 """Where every input and output of the engine is recorded, numbered and hashed."""
+cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from cstd._fast.journal cimport Journal
@@ -13,6 +14,7 @@ cdef extern from "stripes.h" nogil:
     void stripes_final "cstd_stripes_final"(const Stripes *, const uint8_t *rest, size_t n, uint8_t *out)
     void sha256_block1 "cstd_sha256_block1"(const void *msg, size_t n, uint8_t *out)
 
+@cython.final
 cdef class Recorder:
     cdef Journal journal
     cdef public list captured       # (kind, tag, payload) of outputs, when a replay compares them

@@ -1,4 +1,5 @@
 """Scanner of Kraken's hot frame shapes: bytes in, int64 levels and trades out, nothing allocated."""
+cimport cython
 from libc.stdint cimport int32_t, int64_t, uint32_t
 
 cdef enum:
@@ -38,6 +39,7 @@ cdef struct NameSlot:
     int n
     int instrument          # -1 = free
 
+@cython.final
 cdef class Scanner:
     cdef Scan out
     cdef WireLevel *bids

@@ -92,7 +92,8 @@ def _print_check(config: Config, blocked: list[Problem]) -> None:
     amounts = money(config)
     width = max(map(len, amounts))
     names = ", ".join(config.instruments.names)
-    lines = [f"ok: mode {config.mode}, strategy {config.strategy.name}, {names}, hash {config.config_hash.hex()[:16]}", ""]
+    verdict = "valid, not runnable in this version" if blocked else "ok"
+    lines = [f"{verdict}: mode {config.mode}, strategy {config.strategy.name}, {names}, hash {config.config_hash.hex()[:16]}", ""]
     lines += [f"  {name:<{width}}  {amount.quantize(Decimal('0.01')):>14,} {config.account.currency}"
               for name, amount in amounts.items()]
     plan = journal_plan(config)

@@ -198,8 +198,8 @@ VERBS = (
     _admin("one decision, gate by gate", "why", _why),
     _admin("no new openings until resume", "pause", _reason),
     _admin("openings again", "resume", _reason),
-    _admin("latch the kill switch, cancel everything", "kill", _kill),
-    _admin("sell managed inventory", "flatten", _flatten),
+    _admin("latch the kill switch: no openings, cancel them all; exits go on unless --hold", "kill", _kill),
+    _admin("sell managed inventory, and no new openings until resume", "flatten", _flatten),
     Verb(("session",), "practice exchange and daemon under a supervisor: what `make run` starts", "cstd.cli.session",
          _session, hidden=True),
 )

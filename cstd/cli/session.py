@@ -204,7 +204,7 @@ class Supervisor:
                 raise OperatorError(f"the practice exchange ended with {exchange.ended()}:\n{exchange.tail()}".rstrip())
             if not told and self._is_ready():
                 self._ready_at_s = self._ready_at_s or time.monotonic()
-                say(f"ready after {time.monotonic() - waited_from_s:.1f} s, page at {self._page()}")
+                say(f"ready after {time.monotonic() - waited_from_s:.1f} s, {self._page()}")
                 told = True
             elif not told and time.monotonic() - waited_from_s > READY_AFTER_S:
                 say(f"not ready after {READY_AFTER_S:g} s; see {daemon.log} and `cstd status`")
@@ -223,12 +223,13 @@ class Supervisor:
             return False  # not there yet
 
     def _page(self) -> str:
-        """Return the page's address: what the reader process bound, else what is configured."""
+        """Say where the page is, which the reader process tells once it listens, or that there is none."""
         for _ in range(int(PAGE_WAIT_S / POLL_S)):
             with contextlib.suppress(OSError, ValueError, KeyError):
-                return f"{json.loads((self._run_dir / 'reader.json').read_bytes())['page']}/"
+                return f"page at {json.loads((self._run_dir / 'reader.json').read_bytes())['page']}/"
             time.sleep(POLL_S)
-        return f"http://{self._config.status.listen}/"
+        listen = self._config.status.listen
+        return f"no page: nothing of this session listens on {listen}; see {self._run_dir / 'daemon.log'}"
 
     def _note_restart(self, code: int) -> None:
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"

@@ -24,7 +24,7 @@ from cstd.config.problems import config_error
 from cstd.daemon.children import ReaderChild
 from cstd.daemon.view import LiveView
 from cstd.engine import Engine
-from cstd.engine.boot import boot_payload
+from cstd.engine.boot import boot_payload, next_epoch
 from cstd.engine.replaying import JournalReplay
 from cstd.engine.totals import latency_ns, session_totals
 from cstd.errors import InvariantError, OperatorError
@@ -187,8 +187,9 @@ class TradingProcess:
 
     def _boot(self) -> None:
         """Journal this start and sync it: its epoch goes into every client order id, so it must never come twice."""
-        payload = boot_payload(self.cfg, self.engine.boot_epoch + 1, self.agents)
-        self.engine.core.event(EventKind.EVENT_BOOT, 0, self.clock.mono_ns(), self.clock.wall_ns(), payload)
+        wall_ns = self.clock.wall_ns()
+        payload = boot_payload(self.cfg, next_epoch(self.engine.boot_epoch, wall_ns), self.agents)
+        self.engine.core.event(EventKind.EVENT_BOOT, 0, self.clock.mono_ns(), wall_ns, payload)
         self.journal.sync()
         if self.engine.core.fault is not None:
             raise self.engine.core.fault

@@ -8,6 +8,17 @@ from cstd import __version__
 from cstd.config import Config
 from cstd.signals.agents.loader import LoadedAgents
 
+NS_PER_S = 1_000_000_000
+
+
+def next_epoch(last: int, wall_ns: int) -> int:
+    """Return the epoch of a start: its second, and in any case more than the last one in the journal.
+
+    A client order id is a hash of the account, the epoch and a count. Counting starts alone would begin again at 1 with
+    each new journal, and give an account ids that it has used; the clock alone may step back.
+    """
+    return max(last + 1, wall_ns // NS_PER_S)
+
 
 def boot_payload(cfg: Config, boot_epoch: int, agents: LoadedAgents | None) -> bytes:
     """Return the payload of EVENT_BOOT: version, epoch, configuration with its hash, agents with their hash."""

@@ -120,7 +120,7 @@ class Engine:
                 self._on_rest_reply(msgspec.json.decode(payload))
             case EventKind.EVENT_COMMAND:
                 command = msgspec.json.decode(payload)
-                self.replies[command["id"]] = self.risk.on_command(command, mono_ns, wall_ns)
+                self.replies[command["id"]] = self._on_command(command, mono_ns, wall_ns)
             case EventKind.EVENT_STOP:
                 self.stopping = True
                 self.risk.pull_openings()
@@ -368,6 +368,15 @@ class Engine:
                 self.core.drop_book(number, slot.book.fault)
                 self._note("warning", "resync", instrument=name, reason=reason)
         self._settle()
+
+    def _on_command(self, command: dict[str, Any], mono_ns: int, wall_ns: int) -> dict[str, Any]:
+        """Let the risk desk apply a command; a halt that is not the operator's to end is said instead of resumed."""
+        not_his = self.state == "halted" and self.risk.halt_reason is None and not self.risk.killed
+        if command["verb"] == "resume" and not_his:
+            return {"error": "operator", "message": f"still halted: {self.state_reason}", "retryable": False,
+                    "suggestion": "it ends when the cause does; a practice exchange that was started anew knows nothing of this "
+                                  "journal: start both with a new --run-dir"}
+        return self.risk.on_command(command, mono_ns, wall_ns)
 
     # State.
 

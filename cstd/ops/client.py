@@ -199,7 +199,7 @@ def _clear_kill(client: AdminClient, args: argparse.Namespace) -> Any:
 
 def _question(verb: str, args: argparse.Namespace) -> str:
     if verb == "flatten":
-        return "sell all managed inventory now?"
+        return "sell all managed inventory now, and open nothing until resume?"
     return f"latch the kill switch and cancel every order{', holding back exits too' if _get(args, 'hold') else ''}?"
 
 

@@ -26,6 +26,12 @@ LEVELS = ("normal", "warning", "critical", "emergency", "shutdown")
 # Exposed upper edges of stage histograms: powers of two from 128 ns to about 1 s; they are edges of the board's own
 # finer buckets, so nothing is split.
 STAGE_EDGES_NS = tuple(1 << power for power in range(7, 31))
+# What stands among the counters and does not count: name, help, and what its unit is divided by.
+NOW = {
+    "loop_lag_ns": ("loop_lag_seconds", "How late the last tick of the event loop came.", 1e9),
+    "balances_agree": ("balances_agree", "1 while the venue's balances agree with the ledger.", 1),
+    "reconcile_differences": ("reconcile_differences", "Differences with the venue that are remembered.", 1),
+}
 # Counters of single gates are exposed with labels instead (`cstd_gate_results_total`).
 NAME_PATTERN = re.compile(r"(?!gate_\d)[a-z][a-z0-9_]{0,99}")
 
@@ -117,7 +123,7 @@ def _status_families(status: Mapping[str, Any]) -> Iterator[Metric]:
                     (((level,), level == status["level"]) for level in LEVELS))
     yield _gauge("shadow", "1 while it decides without sending.", float(status["shadow"]))
     yield _gauge("uptime_seconds", "Time since the process started.", status["uptime_s"])
-    yield _gauge("boot_epoch", "Boot epoch: counts starts of this account's daemon.", status["boot_epoch"])
+    yield _gauge("boot_epoch", "The second of this start, or one more than the start before.", status["boot_epoch"])
     yield _counter("events", "Events processed over the session.", status["event_seq"])
     links = status["links"]
     yield _labelled(GaugeMetricFamily, "link_up", "1 while the link is up.", ["link"],
@@ -243,5 +249,8 @@ def _process_usage(pid: int) -> tuple[int, float] | None:
 def _counter_families(counters: Mapping[str, int]) -> Iterator[Metric]:
     for name, value in counters.items():
         bare = name.removesuffix("_total")
-        if NAME_PATTERN.fullmatch(bare):
+        if name in NOW:
+            suffix, help_text, unit = NOW[name]
+            yield _gauge(suffix, help_text, value / unit)
+        elif NAME_PATTERN.fullmatch(bare):
             yield _counter(bare, f"Counter {bare.replace('_', ' ')} of the trading process.", value)

@@ -152,7 +152,8 @@ class RiskDesk:
                 self.write()
                 return outcome
             case "flatten":
-                return {"pulled": self.pull_openings(), "flattening": self._flatten()}
+                self.paused = True  # or what was sold would be bought again in the next pass
+                return {"paused": True, "pulled": self.pull_openings(), "flattening": self._flatten()}
             case _:
                 return {"error": "usage", "message": f"unknown command {verb!r}", "retryable": False, "suggestion": ""}
 

@@ -59,7 +59,9 @@ def main(args: argparse.Namespace) -> int:
 def _default_recording() -> str:
     data = os.environ.get("CSTD_DATA")
     if not data:
-        raise UsageError("no recording is named and CSTD_DATA is not set", suggestion="cstd bench --recording FILE")
+        raise UsageError("no recording is named and CSTD_DATA is not set",
+                         suggestion="cstd bench --recording FILE, a websocket v2 recording with book frames (*.jsonl.zst), or a "
+                                    f"folder in CSTD_DATA that holds {DEFAULT_RECORDING}")
     return str(Path(data) / DEFAULT_RECORDING)
 
 

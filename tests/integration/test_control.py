@@ -51,7 +51,8 @@ def test_reading_verbs(session: Session) -> None:
     session.wait(lambda: session.request("fills"), 20, "no fill")
     status = ask(session, "status")
     assert status.keys() >= STATUS_KEYS
-    assert (status["mode"], status["state"], status["ready"], status["boot_epoch"]) == ("practice", "ready", True, 1)
+    assert (status["mode"], status["state"], status["ready"]) == ("practice", "ready", True)
+    assert 0 <= time.time() - status["boot_epoch"] < 300
     assert status["instruments"] == ["BTC/USD", "ETH/USD"]
     assert status["kill"] is False
     orders, fills = ask(session, "orders", "--all"), ask(session, "fills", "--all")

@@ -188,6 +188,9 @@ def test_balances_that_stay_off_halt_openings(world: World) -> None:
     world.engine.tracker.want_reconcile = True
     eventually(world, lambda: world.engine.state == "halted", seconds=60)
     assert "BTC -0.04" in (world.engine.state_reason or "")
+    refused = world.command("resume")
+    assert refused["error"] == "operator" and "BTC -0.04" in refused["message"], "a resume that resumes nothing says so"
+    assert world.engine.state == "halted"
     world.balances["BTC"] = "0.05000000"
     eventually(world, lambda: world.engine.state == "paused", seconds=120)
 

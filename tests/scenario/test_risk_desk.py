@@ -123,7 +123,7 @@ def test_flatten_sells_managed_inventory_and_nothing_else(world: World) -> None:
     """Flatten cancels openings and sells exactly what our fills bought, at once, by steps of the collar."""
     held = holding(world)
     reply = world.command("flatten")
-    assert reply == {"pulled": 0, "flattening": [0]}
+    assert reply == {"paused": True, "pulled": 0, "flattening": [0]}
     world.tick()
     (exit_order,) = world.live(IntentKind.EXIT)
     assert (exit_order["qty_raw"], exit_order["time_in_force"]) == (held, 2)
@@ -134,6 +134,21 @@ def test_flatten_sells_managed_inventory_and_nothing_else(world: World) -> None:
     moves(world, 1)
     assert not world.slot.flatten and not world.live(IntentKind.EXIT)
     assert world.balances["BTC"] == "0.05000000"
+
+
+def test_flatten_opens_nothing_until_resume(world: World) -> None:
+    """What was sold is not bought again in the next pass: openings wait for the operator."""
+    holding(world)
+    world.command("flatten")
+    moves(world, 8)
+    count = openings(world)
+    assert world.engine.state == "paused"
+    moves(world, 8)
+    assert openings(world) == count
+    assert world.command("resume")["paused"] is False
+    moves(world, 1)
+    assert world.engine.state == "ready"
+
 
 
 def test_an_unfilled_exit_widens_its_collar(world: World) -> None:

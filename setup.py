@@ -2,7 +2,9 @@
 
 Metadata lives in pyproject.toml; this file lists extensions and flags only.
 
-`CSTD_DEBUG=1` builds the checked variant: bounds, None and overflow checks, C asserts, `-O1 -g`.
+`CSTD_DEBUG=1` builds the checked variant: the bounds checks of Cython where it has them, C asserts, and the address and
+undefined-behaviour sanitizers, which see the raw pointers that Cython's checks do not. Its modules load only where the
+sanitizer's library was preloaded: `make sanitize` does that.
 `CSTD_ONLY=book,wire` builds only the modules of these names, for work on one of them; `CSTD_ONLY=none` builds none.
 A neighbouring C file is named in the head of its .pyx: `# distutils: sources = cstd/_fast/csrc/name.c`.
 """
@@ -28,7 +30,9 @@ RELEASE_FLAGS = ["-O3", "-g0", "-DNDEBUG"]
 if platform.machine() == "x86_64":
     # Scheduling for what servers have had since 2015; the instructions stay those of every x86-64. 3 % of the path.
     RELEASE_FLAGS.append("-mtune=skylake")
-DEBUG_FLAGS = ["-O1", "-g", "-UNDEBUG", "-DCSTD_DEBUG=1"]
+# -fno-wrapv: Python builds its modules with -fwrapv, under which an overflow of ours would be no error.
+SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
+DEBUG_FLAGS = ["-O1", "-g", "-UNDEBUG", "-DCSTD_DEBUG=1", "-fno-wrapv", *SANITIZERS]
 COMMON_FLAGS = ["-ffp-contract=off", "-fno-fast-math", "-fno-math-errno", "-std=gnu11"]
 
 DIRECTIVES = {
@@ -36,8 +40,6 @@ DIRECTIVES = {
     "boundscheck": DEBUG,
     "wraparound": False,
     "initializedcheck": DEBUG,
-    "nonecheck": DEBUG,
-    "overflowcheck": DEBUG,
     "cdivision": True,
     "embedsignature": True,
 }
@@ -59,7 +61,7 @@ def extensions() -> list[Extension]:
             [str(path)],
             include_dirs=include_dirs,
             extra_compile_args=COMMON_FLAGS + (DEBUG_FLAGS if DEBUG else RELEASE_FLAGS),
-            extra_link_args=["-pthread"],
+            extra_link_args=["-pthread", *(SANITIZERS if DEBUG else [])],
             define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
             depends=sorted(str(header) for header in Path("cstd/_fast/csrc").glob("*.h")),
         )

@@ -450,6 +450,7 @@ cdef class Gateway(FrameSink):
     cdef void _hash_id(self, int64_t intent_seq) noexcept:
         cdef uint8_t message[32]
         cdef uint8_t hashed[32]
+        cdef uint64_t second_half
         memset(message, 0, 32)
         memcpy(message, self.account_hash, 8)
         memcpy(message + 8, &self.boot_epoch, 8)
@@ -457,7 +458,8 @@ cdef class Gateway(FrameSink):
         sha256_block1(message, 32, hashed)
         client_order_id(self.prefix, hashed, self.prepared_id)
         memcpy(&self.prepared_key, self.prepared_id + 2, 8)
-        self.prepared_key ^= (<uint64_t *>(self.prepared_id + 10))[0] * <uint64_t>11400714819323198485
+        memcpy(&second_half, self.prepared_id + 10, 8)
+        self.prepared_key ^= second_half * <uint64_t>11400714819323198485
         self.prepared_seen = self._id_seen(self.prepared_key)
         self.prepared_count = self.id_count
         self.prepared_seq = intent_seq

@@ -14,8 +14,9 @@ from cstd.errors import UsageError
 
 EXAMPLES = """\
 examples:
-  cstd practice                                the practice exchange on loopback, in one shell ...
-  cstd run -c config/practice.toml             ... and the daemon trading on it, in another
+  cstd practice --run-dir .run/two             the practice exchange on loopback, in one shell ...
+  cstd run -c config/practice.toml --run-dir .run/two     ... and the daemon trading on it, in another
+  cstd status --run-dir .run/two               what that daemon does
   cstd status -o json                          what it is doing
   cstd why --last                              the latest decision, gate by gate
   cstd kill --yes                              latch the kill switch, cancel everything
@@ -139,13 +140,19 @@ def default_socket(environ: Mapping[str, str] | None = None) -> str:
     """Return where the admin socket is unless --socket names another: as the daemon's own configuration would."""
     environ = os.environ if environ is None else environ
     directory = environ.get("CSTD__RUN__DIR", ".run/current")
-    return environ.get("CSTD__RUN__SOCKET") or f"{directory}/cstd.sock"
+    return environ.get("CSTD__RUN__SOCKET") or _socket_in(directory)
+
+
+def _socket_in(directory: str) -> str:
+    return f"{directory}/cstd.sock"
 
 
 def _admin(gives: str, name: str, add: Add = lambda _parser: None) -> Verb:
     """Return a verb that goes over the admin socket."""
     def arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--socket", default=default_socket(), metavar="PATH", help="the daemon's admin socket")
+        parser.add_argument("--run-dir", dest="socket", type=_socket_in, metavar="DIR", default=argparse.SUPPRESS,
+                            help="the daemon's run directory, with its socket in it")
         add(parser)
         _output(parser)
 

@@ -198,7 +198,7 @@ VERBS = (
          lambda module, args: int(module.show(args))),
     Verb(("agents", "build"), "the agents compiled ahead of time", "cstd.signals.agents.build", _agents_build),
     _admin("state, mode, kill switch, level, instruments", "status"),
-    _admin("positions and equity", "positions"),
+    _admin("what the daemon holds", "positions"),
     _admin("orders", "orders", _all),
     _admin("fills", "fills", _all),
     _admin("the fifteen gates: limits, last values, counts", "gates"),

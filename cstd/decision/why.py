@@ -321,9 +321,10 @@ def waterfall(decision: Mapping[str, Any]) -> str:
               f"  notional {decision['notional'] or '–'} {decision['currency']}"
               f"  equity {decision['equity'] or '–'} {decision['currency']}")
     lines = [head, market]
-    marks = [word for word in ("rejudged", "shadow") if decision.get(word)]
-    if marks:
-        lines.append(f"  {', '.join(marks)}")
+    if decision.get("rejudged"):
+        lines.append("  an order of ours that rests, judged again in a later market; where a gate fails it is canceled")
+    if decision.get("shadow"):
+        lines.append("  in shadow: decided, not sent")
     group = None
     for gate in decision["gates"]:
         if gate["group"] != group:

@@ -24,7 +24,7 @@ from cstd.signals.agents.loader import LIBRARY, MANIFEST, default_dir
 from cstd.signals.agents.target import child_environment
 
 COMPILE_TIMEOUT_S = 300
-SELFTEST_TIMEOUT_S = 120
+SELFTEST_TIMEOUT_S = 30
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,8 @@ def _child(module: str, sources: Path, work: Path, timeout_s: float) -> Any:
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False,
                               env=child_environment(work))
     except subprocess.TimeoutExpired:
-        raise OperatorError(f"{module} did not end within {timeout_s:g} s",
+        names = ", ".join(sorted(path.stem for path in sources.glob("*.py")))
+        raise OperatorError(f"{module.rpartition('.')[2]} of {names} did not end within {timeout_s:g} s",
                             suggestion="does an agent loop without a bound?") from None
     if done.returncode == 0:
         return json.loads(done.stdout.splitlines()[-1])

@@ -22,7 +22,7 @@ from cstd._fast.codes cimport (
     SCAN_UNKNOWN_INSTRUMENT, SCAN_UNUSED,
 )
 from cstd._fast.features cimport (
-    FEATURE_COUNT, copy_indicators, on_book, on_book_break, on_tape_begin, on_trade, quantise,
+    BOOK_FEATURE_COUNT, FEATURE_COUNT, copy_indicators, on_book, on_book_break, on_tape_begin, on_trade, quantise,
 )
 from cstd._fast.gates cimport GATE_NONE, DecisionRow, GateInput, judge
 from cstd._fast.gateway cimport (
@@ -236,6 +236,7 @@ cdef class FastEngine(Gateway):
 
     cdef void _bars_closed(self, InstrumentSlot slot, int closed) noexcept:
         """Feed closed bars to their indicators and let the bar agents vote."""
+        slot.bars_changed = True
         if closed & 1:
             slot.bars.feed_last(0, slot.m1)
             copy_indicators(slot.m1, 0, slot.row, slot.valid)
@@ -336,8 +337,9 @@ cdef class FastEngine(Gateway):
         """Put the top of book and the quantised feature row of this pass into the digest (replay of recordings)."""
         cdef PassRow row
         cdef Book book = slot.book
-        quantise(slot.row, slot.valid, slot.quantised, FEATURE_COUNT)
-        memset(&row, 0, sizeof(row))
+        # Indicators change when a bar closes, the features of the book with every frame.
+        quantise(slot.row, slot.valid, slot.quantised, FEATURE_COUNT if slot.bars_changed else BOOK_FEATURE_COUNT)
+        slot.bars_changed = False
         row.event = self.counters[COUNT_PASSES]
         row.instrument = slot.number
         row.bid_raw = book.best_bid()
@@ -345,7 +347,7 @@ cdef class FastEngine(Gateway):
         row.bid_qty_raw = book.bids.level[book.bids.end - 1].qty_raw
         row.ask_qty_raw = book.asks.level[book.asks.end - 1].qty_raw
         memcpy(row.quantised, slot.quantised, FEATURE_COUNT * sizeof(int32_t))
-        self.recorder._defer(&row, sizeof(row))
+        self.recorder._defer(&row, sizeof(row) - sizeof(row.quantised) + FEATURE_COUNT * sizeof(int32_t))
 
     cdef void _rejudge(self, InstrumentSlot slot) noexcept:
         """Judge every resting opening of this instrument again; cancel it in the pass in which a gate fails for it."""

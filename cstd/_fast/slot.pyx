@@ -53,6 +53,7 @@ cdef class InstrumentSlot:
         self.price_unit = self.qty_unit = 1.0
         self.unverified_since_ns = 0
         self.online = True
+        self.bars_changed = True
 
     def feature_row(self):
         """(values, valid words, quantised) of the current feature row, as lists; for display."""

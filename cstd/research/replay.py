@@ -122,9 +122,7 @@ def replay_recording(path: Path, agents: LoadedAgents | None) -> dict[str, Any]:
     engine, frames = start_recording(path, agents)
     core = engine.core
     began_ns = time.perf_counter_ns()
-    for recv_ns, text in frames:
-        core.frame(Link.LINK_PUBLIC, text, recv_ns, recv_ns)
-        core.batch_end(Link.LINK_PUBLIC, recv_ns, recv_ns)
+    core.frames(Link.LINK_PUBLIC, frames)
     took_ns = time.perf_counter_ns() - began_ns
     _raise_fault(engine)
     return _row(path, engine, len(frames), took_ns, precision="inferred" if engine.feed.inferred else "instrument")

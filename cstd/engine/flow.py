@@ -376,7 +376,10 @@ class Engine:
             return {"error": "operator", "message": f"still halted: {self.state_reason}", "retryable": False,
                     "suggestion": "it ends when the cause does; a practice exchange that was started anew knows nothing of this "
                                   "journal: start both with a new --run-dir"}
-        return self.risk.on_command(command, mono_ns, wall_ns)
+        answer = self.risk.on_command(command, mono_ns, wall_ns)
+        if "flattening" in answer:
+            answer["flattening"] = [self.names[number] for number in answer["flattening"]]
+        return answer
 
     # State.
 

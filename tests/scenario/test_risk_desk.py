@@ -123,7 +123,7 @@ def test_flatten_sells_managed_inventory_and_nothing_else(world: World) -> None:
     """Flatten cancels openings and sells exactly what our fills bought, at once, by steps of the collar."""
     held = holding(world)
     reply = world.command("flatten")
-    assert reply == {"paused": True, "pulled": 0, "flattening": [0]}
+    assert reply == {"paused": True, "pulled": 0, "flattening": [BTC]}
     world.tick()
     (exit_order,) = world.live(IntentKind.EXIT)
     assert (exit_order["qty_raw"], exit_order["time_in_force"]) == (held, 2)

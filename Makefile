@@ -10,7 +10,7 @@ SOURCES := $(shell find cstd -name '*.pyx' -o -name '*.pxd' -o -path 'cstd/_fast
 AGENTS := $(shell find cstd/signals/agents -name '*.py')
 RECORDING := $(wildcard $(CSTD_DATA)/recordings/kraken-v2-btcusd-d25-20260802.jsonl.zst)
 
-.PHONY: run test bench budget floor sanitize check build lock clean
+.PHONY: run test bench benchmarks budget floor sanitize check build lock clean
 .DELETE_ON_ERROR:
 
 run: build
@@ -21,6 +21,10 @@ test: build $(VENV)/.test-installed
 
 bench: build
 	@$(BIN)/cstd bench $(if $(RECORDING),--recording $(RECORDING)) $(ARGS)
+
+# The benchmark suite by kernel and by what the cost grows with: ARGS=--benchmark-json=FILE keeps the figures.
+benchmarks: build $(VENV)/.test-installed
+	@$(BIN)/python -m pytest bench/test_path.py --benchmark-columns=min,median,stddev $(ARGS)
 
 # Instructions per frame against the stored budget: a slow-down that no timing on a shared machine would show.
 budget: build

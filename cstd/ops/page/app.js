@@ -124,7 +124,7 @@ function paintStatus(status) {
   const journal = status.journal;
   setText("journal", journal.error ?? `${count(journal.seq)} · ${duration(journal.lag_ms * 1e6)} behind`, journal.error ? "bad" : "");
   setText("digest", status.digest || "–");
-  setText("uptime", `up ${duration(status.uptime_s * 1e9)} · boot ${status.boot_epoch} · event ${count(status.event_seq)}`);
+  setText("uptime", `up ${duration(status.uptime_s * 1e9)} · event ${count(status.event_seq)}`);
   setText("versions", ` · cstd ${status.version} · configuration ${status.config_hash.slice(0, 12)}`);
 }
 
@@ -184,7 +184,7 @@ function drawLine(canvas, line, colour) {
 }
 
 const STAGE_NAMES = {
-  frame: "frame applied", decision: "decision pass", order: "frame → order", send: "order → socket", scan: "scan",
+  frame: "frame applied", decision: "frame → pass", order: "frame → order", send: "order → socket", scan: "scan",
   book: "book + checksum", features: "features", gates: "15 gates",
 };
 

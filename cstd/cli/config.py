@@ -57,13 +57,14 @@ def exposure_while_down(config: Config) -> str:
 
 
 def journal_plan(config: Config) -> dict[str, int]:
-    """Return how fast the journal grows and how long the disk lasts, in bytes and days."""
+    """Return how fast the journal grows and how long until trading halts for the disk, in bytes and days."""
     directory = Path(config.run.dir).absolute()
     while not directory.exists():
         directory = directory.parent
     per_day = JOURNAL_BYTES_PER_INSTRUMENT_DAY * len(config.instruments.names)
     free = shutil.disk_usage(directory).free
-    return {"bytes_per_day_about": per_day, "bytes_free": free, "days_until_full": free // per_day}
+    left = max(0, free - config.journal.disk_free_bytes_min)
+    return {"bytes_per_day_about": per_day, "bytes_free": free, "days_until_halt": left // per_day}
 
 
 def check(args: argparse.Namespace) -> int:
@@ -97,8 +98,9 @@ def _print_check(config: Config, blocked: list[Problem]) -> None:
     lines += [f"  {name:<{width}}  {amount.quantize(Decimal('0.01')):>14,} {config.account.currency}"
               for name, amount in amounts.items()]
     plan = journal_plan(config)
-    per_day, days = plan["bytes_per_day_about"] / 1e9, plan["days_until_full"]
-    lines += ["", exposure_while_down(config), f"journal: about {per_day:.1f} GB a day; the disk is full in {days} days"]
+    per_day, days = plan["bytes_per_day_about"] / 1e9, plan["days_until_halt"]
+    lines += ["", exposure_while_down(config),
+              f"journal: about {per_day:.1f} GB a day; {days} days until trading halts at the disk's floor"]
     lines += ["", "`cstd run` would refuse to start:", *(f"  {p.line()}" for p in blocked)] if blocked else []
     sys.stdout.write("\n".join(lines) + "\n")
 

@@ -173,6 +173,7 @@ class JournalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     segment_bytes: Annotated[int, _int(2**20, 2**40, "bytes of one segment file")]
     sync_interval_ms: Annotated[int, _int(1, 60_000, "milliseconds between two syncs to disk")]
     sync_lag_ms_max: Annotated[int, _int(10, 600_000, "milliseconds of journal not yet on disk before trading halts")]
+    disk_free_bytes_min: Annotated[int, _int(2**24, 2**50, "bytes free where the journal is, below which trading halts")]
 
 
 class PracticeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -8,6 +8,7 @@ import gc
 import hashlib
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ from cstd.venue.nonce import NonceFile
 from cstd.venue.rest.lane import RestCall
 
 TIMER_S = 0.1
+DISK_LOOK_S = 5.0
 STOP_WAIT_S = 8.0
 NS_PER_S = 1_000_000_000
 JOURNAL_DIR = "journal"
@@ -125,6 +127,7 @@ class TradingProcess:
         self._signals = 0
         self._command_id = 0
         self._loop_lag_ns = 0
+        self._disk_free_bytes = shutil.disk_usage(run_dir).free
         self._deadline: asyncio.TimerHandle | None = None
 
     # Start.
@@ -239,7 +242,7 @@ class TradingProcess:
     async def _ticks(self) -> None:
         """A timer event every 100 ms. A late loop makes a late tick, never two at once."""
         loop = asyncio.get_running_loop()
-        due = loop.time()
+        due = looked_at_disk_s = loop.time()
         while True:
             due += TIMER_S
             await asyncio.sleep(max(0.0, due - loop.time()))
@@ -249,6 +252,8 @@ class TradingProcess:
                 due = loop.time()
             self.engine.core.timer(self.clock.mono_ns(), self.clock.wall_ns())
             self._flush()
+            if loop.time() - looked_at_disk_s >= DISK_LOOK_S:
+                self._disk_free_bytes, looked_at_disk_s = shutil.disk_usage(self.run_dir).free, loop.time()
             self._check_journal()
             if self.engine.core.fault is None:
                 self.notify.watchdog()
@@ -256,13 +261,21 @@ class TradingProcess:
                 self._deadline = loop.call_later(self.for_s, self._stop.set)
 
     def _check_journal(self) -> None:
-        """A journal that cannot keep up with the disk stops trading before anything is lost."""
+        """A journal that cannot keep up with the disk, or soon has none, stops trading before anything is lost."""
+        reason = self._journal_trouble()
+        if reason is not None and self.engine.state != "halted":
+            self._submit({"verb": "halt", "args": {"reason": reason}, "uid": os.getuid(), "pid": os.getpid()})
+
+    def _journal_trouble(self) -> str | None:
+        limits = self.cfg.journal
         stats = self.journal.stats()
         lag_ms = stats["sync_lag_ns"] // 1_000_000
-        if stats["writer_error"] or lag_ms > self.cfg.journal.sync_lag_ms_max:
-            reason = f"journal: errno {stats['writer_error']}, not on disk for {lag_ms} ms"
-            if self.engine.state != "halted":
-                self._submit({"verb": "halt", "args": {"reason": reason}, "uid": os.getuid(), "pid": os.getpid()})
+        if stats["writer_error"] or lag_ms > limits.sync_lag_ms_max:
+            return f"journal: errno {stats['writer_error']}, not on disk for {lag_ms} ms"
+        if self._disk_free_bytes < limits.disk_free_bytes_min:
+            return (f"disk: {self._disk_free_bytes:,} bytes are free where the journal is, journal.disk_free_bytes_min is "
+                    f"{limits.disk_free_bytes_min:,}")
+        return None
 
     async def _publishes(self) -> None:
         while True:
@@ -363,6 +376,7 @@ class TradingProcess:
         return {
             "journal": {"seq": stats["seq"], "synced_seq": stats["synced_seq"],
                         "lag_ms": stats["sync_lag_ns"] / 1_000_000, "bytes": stats["file_bytes"],
+                        "disk_free_bytes": self._disk_free_bytes,
                         "error": os.strerror(stats["writer_error"]) if stats["writer_error"] else None},
             "children": {"reader": self.reader.alive},
             "reconnects": {"public": max(0, self._public.attempt_count - 1),

@@ -146,6 +146,7 @@ def _journal_families(journal: Mapping[str, Any]) -> Iterator[Metric]:
     yield _counter("journal_synced_records", "Records that are on disk.", journal["synced_seq"])
     yield _gauge("journal_lag_seconds", "Age of the oldest byte that is not on disk yet.", journal["lag_ms"] / 1e3)
     yield _counter("journal_bytes", "Bytes written to the journal.", journal["bytes"])
+    yield _gauge("journal_disk_free_bytes", "Bytes free where the journal is.", journal["disk_free_bytes"])
     yield _gauge("journal_error", "1 when the journal writer has failed.", float(journal["error"] is not None))
 
 

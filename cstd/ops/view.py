@@ -43,6 +43,7 @@ class JournalStatus(TypedDict):
     synced_seq: int
     lag_ms: float  # age of the oldest byte that is not on disk yet
     bytes: int
+    disk_free_bytes: int  # where the journal is
     error: str | None
 
 

@@ -96,6 +96,22 @@ def test_run_directory_in_use(session: Session) -> None:
     session.assert_journal_is_true()
 
 
+def test_a_disk_at_its_floor_halts_before_it_is_full(session: Session) -> None:
+    """Below the floor the daemon halts with the figures, opens nothing, and a resume does not help while it lasts."""
+    session.env["CSTD__JOURNAL__DISK_FREE_BYTES_MIN"] = str(2**50)
+    session.start()
+    session.wait_state("halted", 15)
+    status = session.request("status")
+    assert "journal.disk_free_bytes_min is 1,125,899,906,842,624" in status["state_reason"]
+    assert 0 < status["journal"]["disk_free_bytes"] < 2**50
+    session.request("resume")
+    time.sleep(1.0)
+    session.wait_state("halted", 5)
+    assert session.rows("orders") == []
+    assert session.terminate() == 0
+    session.assert_journal_is_true()
+
+
 def test_status_port_in_use(session: Session) -> None:
     """A status port that is taken is named in the daemon's log; trading does not depend on the page."""
     with socket.socket() as taken:

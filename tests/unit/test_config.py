@@ -113,6 +113,7 @@ BAD = [
     ("rests too long", "CSTD__STRATEGY__REHEARSAL__LIFETIME_S", "61", "strategy.rehearsal.lifetime_s", "exceed", "60"),
     ("allowance eats budget", "CSTD__POLICY__MARKOUT_ALLOWANCE_BPS", "25", "policy.markout_allowance_bps", "nothing", "25"),
     ("lag below interval", "CSTD__JOURNAL__SYNC_LAG_MS_MAX", "99", "journal.sync_lag_ms_max", "twice", "100"),
+    ("no disk floor", "CSTD__JOURNAL__DISK_FREE_BYTES_MIN", "0", "journal.disk_free_bytes_min", "too small", "16777216"),
     ("not loopback", "CSTD__STATUS__LISTEN", "0.0.0.0:8001", "status.listen", "wrong form", "loopback"),
     ("no such port", "CSTD__STATUS__LISTEN", "127.0.0.1:70000", "status.listen", "no such port", "65535"),
     ("listened twice", "CSTD__STATUS__EXTRA_LISTEN", '["127.0.0.1:8001"]', "status.extra_listen[0]", "twice", "remove"),

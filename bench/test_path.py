@@ -19,6 +19,7 @@ from cstd._fast.codes import EventKind, Verdict
 from cstd._fast.recorder import Recorder
 from cstd.research.bench import Bench
 from cstd.signals.agents.loader import load
+from tests import needs
 from tests.kernels.gate_case import limits, limits_record, opening
 
 RECORDING = "recordings/kraken-v2-btcusd-d25-20260802.jsonl.zst"
@@ -38,7 +39,7 @@ def frames() -> Bench:
     """Engines over the BTC depth-25 recording."""
     data = os.environ.get("CSTD_DATA")
     if not data:
-        pytest.skip("CSTD_DATA is not set: no recording to drive")
+        needs.no_data("CSTD_DATA is not set: no recording to drive")
     return Bench(Path(data) / RECORDING, load(), 0.4)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from typing import NoReturn
 
 import pytest
@@ -17,6 +18,15 @@ def program(*names: str) -> str:
     if path is None:
         _lacking(f"{' or '.join(names)} is not installed", required_by="CI=true" if CI else None)
     return path
+
+
+def root() -> list[str]:
+    """What to put before a command so that root runs it: nothing, or sudo; without either the test fails under CI=true."""
+    if os.getuid() == 0:
+        return []
+    if not shutil.which("sudo") or subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode:
+        _lacking("neither root nor sudo without a password", required_by="CI=true" if CI else None)
+    return ["sudo", "-n"]
 
 
 def no_data(reason: str) -> NoReturn:

@@ -21,6 +21,7 @@ from cstd.errors import OperatorError
 from cstd.ops import admin
 from cstd.ops.admin import AdminServer, Peer, TokenBucket, may_connect
 from cstd.ops.client import AdminClient, DaemonError
+from tests import needs
 from tests.ops.fake_view import FakeView
 from tests.ops.running import FakeDaemon, admin_socket
 
@@ -208,7 +209,6 @@ def test_only_root_the_user_and_the_group_may_connect() -> None:
     assert not may_connect(peer(501, 501, 601), own_uid=500, socket_gid=600)
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="needs root to become another user")
 def test_another_user_is_refused_by_the_server_too(tmp_path: Path, view: FakeView) -> None:
     """With the file mode opened wide by mistake, the kernel's word about the peer still keeps a stranger out."""
     path = tmp_path / "s"
@@ -220,7 +220,8 @@ def test_another_user_is_refused_by_the_server_too(tmp_path: Path, view: FakeVie
         for parent in path.parents[:3]:
             parent.chmod(parent.stat().st_mode | 0o055)
         path.chmod(0o666)
-        done = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True)
+        command = [*needs.root(), sys.executable, "-c", script, str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
         assert "uid 65534 may not use the admin socket" in done.stdout
         assert server.counts["admin_denied"] == 1
         assert daemon.audits[0]["what"] == "connection refused"

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import resource
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -189,33 +193,73 @@ def test_any_sizes_pass_through_a_small_ring(tmp_path_factory: pytest.TempPathFa
     assert payloads == [bytes([number & 255]) * size for number, size in enumerate(sizes)]
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path):
-    """A file system of one megabyte; needs the right to mount."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(disk)], capture_output=True, text=True)
-    if mounted.returncode:
-        pytest.skip(f"a file system of one megabyte cannot be mounted here: {mounted.stderr.strip()}")
-    yield disk
-    subprocess.run(["umount", "-l", str(disk)], check=True)
+class SmallDisk:
+    """A file system of one megabyte, for whoever may mount one."""
+
+    error = errno.ENOSPC
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(folder)], capture_output=True, check=True)
+
+    def fill(self) -> None:
+        (self.folder / "ballast").write_bytes(bytes(700 << 10))
+
+    def free(self) -> None:
+        (self.folder / "ballast").unlink()
+        subprocess.run(["mount", "-o", "remount,size=8m", str(self.folder)], check=True)
+
+    def remove(self) -> None:
+        subprocess.run(["umount", "-l", str(self.folder)], check=True)
 
 
-def test_a_full_disk_is_seen_and_costs_no_record(tmp_path: Path, small_disk: Path) -> None:
+class SmallFiles:
+    """The kernel's limit on the size of a file, which stops a writer in the middle too and which anybody may set."""
+
+    error = errno.EFBIG
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(self) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (64 << 10, self.before[1]))
+
+    def free(self) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, self.before)
+
+    remove = free
+
+
+def may_mount(folder: Path) -> bool:
+    folder.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "none", str(folder)], capture_output=True, check=False)
+    return done.returncode == 0 and subprocess.run(["umount", str(folder)], check=False).returncode == 0
+
+
+@pytest.fixture(params=["disk", "file"])
+def exhausted(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[SmallDisk | SmallFiles]:
+    """A place that runs out of room. Where no disk can be mounted, the kernel's limit stands in for it."""
+    mounting = request.param == "disk" and may_mount(tmp_path / "probe")
+    place = SmallDisk(tmp_path / "disk") if mounting else SmallFiles(tmp_path / "disk")
+    yield place
+    place.remove()
+
+
+def test_a_full_disk_is_seen_and_costs_no_record(tmp_path: Path, exhausted: SmallDisk | SmallFiles) -> None:
     """When the disk is full the error is latched and shown, the ring keeps the records, and space brings them out."""
-    ballast = small_disk / "ballast"
-    journal = open_journal(small_disk / "journal", tmp_path / "journal.ring", ring_bytes=1 << 22,
+    journal = open_journal(exhausted.folder / "journal", tmp_path / "journal.ring", ring_bytes=1 << 22,
                            segment_bytes=128 << 10, sync_interval_ms=5)
-    ballast.write_bytes(bytes(700 << 10))
+    exhausted.fill()
     for _ in range(1000):
         journal.append_py(2, 0, 0, 0, bytes(1000))
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match=os.strerror(exhausted.error)):
         journal.sync()
-    assert journal.error == 28
+    assert journal.error == exhausted.error
     assert journal.stats()["pending_bytes"] > 0
-    ballast.unlink()
-    subprocess.run(["mount", "-o", "remount,size=8m", str(small_disk)], check=True)
+    exhausted.free()
     journal.sync()
-    assert journal.error == 28, "the error stays latched: trading does not resume by itself"
+    assert journal.error == exhausted.error, "the error stays latched: trading does not resume by itself"
     journal.close()
-    assert journal_reader.verify(small_disk / "journal").last_seq == 1000
+    assert journal_reader.verify(exhausted.folder / "journal").last_seq == 1000

@@ -22,9 +22,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+from cstd.research.bench import DEFAULT_RECORDING, Bench
+from cstd.signals.agents.loader import load
+
 HERE = Path(__file__).resolve().parent
 BUDGET = HERE / "instructions.json"
-RECORDING = "recordings/kraken-v2-btcusd-d25-20260802.jsonl.zst"
 STRATEGIES = {"decision": "none", "order": "bench"}
 COUNTED = "*bench_*counted*"
 LEFT_OUT = re.compile(r"cstd_sha256|Gateway__hash_id|Gateway__id_seen|bench_\d+drive")
@@ -42,7 +44,7 @@ def main() -> int:
     if not data:
         sys.exit("bench/instructions.py: CSTD_DATA is not set: there are no frames to count on")
     if args.drive:
-        drive(Path(data) / RECORDING, STRATEGIES[args.drive])
+        drive(Path(data) / DEFAULT_RECORDING, STRATEGIES[args.drive])
         return 0
     if shutil.which("valgrind") is None:
         sys.exit("bench/instructions.py: valgrind is not installed")
@@ -56,9 +58,6 @@ def main() -> int:
 
 def drive(recording: Path, strategy: str) -> None:
     """The counted process: one round over the recording; prints how many frames that were."""
-    from cstd.research.bench import Bench
-    from cstd.signals.agents.loader import load
-
     print(Bench(recording, load(), ns_per_cycle=0.4).count(strategy))
 
 

@@ -17,12 +17,11 @@ from cstd._fast import gates
 from cstd._fast.book import Book, crc32
 from cstd._fast.codes import EventKind, Verdict
 from cstd._fast.recorder import Recorder
-from cstd.research.bench import Bench
+from cstd.research.bench import DEFAULT_RECORDING, Bench
 from cstd.signals.agents.loader import load
 from tests import needs
 from tests.kernels.gate_case import limits, limits_record, opening
 
-RECORDING = "recordings/kraken-v2-btcusd-d25-20260802.jsonl.zst"
 ROUNDS = 40
 S = 10**9
 
@@ -40,7 +39,7 @@ def frames() -> Bench:
     data = os.environ.get("CSTD_DATA")
     if not data:
         needs.no_data("CSTD_DATA is not set: no recording to drive")
-    return Bench(Path(data) / RECORDING, load(), 0.4)
+    return Bench(Path(data) / DEFAULT_RECORDING, load(), 0.4)
 
 
 @pytest.mark.parametrize("path", ["decisions", "orders"])

@@ -22,13 +22,13 @@ from typing import Any
 
 import numpy as np
 
-from cstd.research.bench import Bench, cycle_length_ns
+from cstd.research.bench import DEFAULT_RECORDING, Bench, cycle_length_ns
 from cstd.research.replay import start_recording
 from cstd.signals.agents.loader import load
 
 HERE = Path(__file__).resolve().parent
-RECORDING = "recordings/kraken-v2-btcusd-d25-20260802.jsonl.zst"
 PASSES = 15  # over the recording, in each turn
+WARM_PASSES = 3  # before them, in floor.cpp
 QUANTILES = {"p50_ns": 0.5, "p99_ns": 0.99, "p999_ns": 0.999}
 
 
@@ -44,7 +44,7 @@ def main() -> int:
         sys.exit("bench/floor/ratio.py: CSTD_DATA is not set: there are no frames to measure on")
     if shutil.which("g++") is None:
         sys.exit("bench/floor/ratio.py: g++ is not installed")
-    result = measure(Path(data) / RECORDING, args.rounds)
+    result = measure(Path(data) / DEFAULT_RECORDING, args.rounds)
     if args.o == "json":
         print(json.dumps(result))
     else:
@@ -62,10 +62,11 @@ def measure(recording: Path, rounds: int) -> dict[str, Any]:
         subprocess.run(["g++", "-std=c++17", "-O3", "-march=native", "-o", program, HERE / "floor.cpp"], check=True)
         _, recorded = start_recording(recording, None, strategy="none")
         frames.write_bytes(b"".join(struct.pack("<I", len(text)) + text for _, text in recorded))
+        updates = sum(b'"channel":"book","type"' in text for _, text in recorded)
         turns: dict[str, list[tuple[dict[str, int], dict[str, int]]]] = {"decision": [], "order": []}
         for _ in range(rounds):
             for path, taken in turns.items():
-                taken.append((floor(program, frames, path), quantiles(getattr(bench, path + "s")(PASSES))))
+                taken.append((floor(program, frames, path, updates), quantiles(getattr(bench, path + "s")(PASSES))))
     for path, taken in turns.items():
         theirs = min((turn[0] for turn in taken), key=lambda row: row["p50_ns"])
         ours = min((turn[1] for turn in taken), key=lambda row: row["p50_ns"])
@@ -74,17 +75,18 @@ def measure(recording: Path, rounds: int) -> dict[str, Any]:
     return {"recording": recording.name, "rounds": rounds, "paths": paths}
 
 
-def floor(program: Path, frames: Path, path: str) -> dict[str, int]:
-    """One turn of the C++ program; every book update must have verified there."""
+def floor(program: Path, frames: Path, path: str, updates: int) -> dict[str, int]:
+    """One turn of the C++ program; every book update must have verified there, and led to an order where one is asked for."""
     done = subprocess.run([program, frames, path, str(PASSES)], capture_output=True, text=True, check=True)
     row: dict[str, int] = json.loads(done.stdout)
-    if path == "order" and row["orders"] != row["verified"]:
-        sys.exit(f"bench/floor/ratio.py: the floor refused {row['verified'] - row['orders']} orders of {row['verified']}")
+    expected = updates * (PASSES + WARM_PASSES)
+    if row["verified"] != expected or row["orders"] != (expected if path == "order" else 0):
+        sys.exit(f"bench/floor/ratio.py: of {expected} updates the floor verified {row['verified']}, with {row['orders']} orders")
     return {name: row[name] for name in QUANTILES}
 
 
 def quantiles(samples: Any) -> dict[str, int]:
-    """Quantiles of nanoseconds; 0 stands for a frame that led to nothing."""
+    """Return the quantiles of nanoseconds."""
     return {name: int(np.quantile(samples, q)) for name, q in QUANTILES.items()}
 
 

@@ -71,6 +71,7 @@ cdef class Book:
         # Room at both ends: levels come and go at the touch and at the far end.
         self.bids.first = self.bids.end = self.bids.capacity >> 1
         self.asks.first = self.asks.end = self.asks.capacity >> 1
+        self.bids.own_marked = self.asks.own_marked = False
         self.bids.version += 1
         self.asks.version += 1
         self.state = BOOK_EMPTY
@@ -101,6 +102,7 @@ cdef class Book:
             self.bids.level[i].own_qty_raw = 0
         for i in range(self.asks.first, self.asks.end):
             self.asks.level[i].own_qty_raw = 0
+        self.bids.own_marked = self.asks.own_marked = False
         self.bids.version += 1
         self.asks.version += 1
 
@@ -182,6 +184,7 @@ cdef class Book:
             level.own_qty_raw = 0
             level.n_price_digits = <uint8_t>cstd_digits(<uint64_t>update.price_raw, level.digits)
         level.qty_raw = update.qty_raw
+        level.value = <double>update.price_raw * <double>update.qty_raw
         level.n_digits = level.n_price_digits
         level.n_digits += <uint8_t>cstd_digits(<uint64_t>update.qty_raw, level.digits + level.n_price_digits)
         return 1

@@ -163,7 +163,7 @@ cdef class FastEngine(Gateway):
             slot.evidence_mono_ns = self.mono_ns
             slot.unverified_since_ns = 0
             slot.last_verified_bid_raw = slot.book.best_bid()
-            if self.orders.live_count or slot.own_marked:
+            if self.orders.live_count or slot.book.bids.own_marked or slot.book.asks.own_marked:
                 self._mark_own(slot)
             sampled = (self.counters[COUNT_FRAMES] & SAMPLE_MASK) == 0
             if sampled:
@@ -186,10 +186,9 @@ cdef class FastEngine(Gateway):
         cdef int i
         cdef OrderRow *order
         cdef Level *level
-        if slot.own_marked:
+        if slot.book.bids.own_marked or slot.book.asks.own_marked:
             # An order that has ended is in no list any more: what it left on a level goes with all the rest.
             slot.book.clear_own()
-            slot.own_marked = False
         for i in range(self.orders.live_count):
             order = &self.orders.rows[self.orders.live[i]]
             if order.instrument == slot.number and (order.state == ORDER_OPEN or order.state == ORDER_PARTIAL
@@ -198,7 +197,7 @@ cdef class FastEngine(Gateway):
                 if level != NULL:
                     level.own_qty_raw += self.orders.leaves(order)
                     slot.book.side(order.side).version += 1
-                    slot.own_marked = True
+                    slot.book.side(order.side).own_marked = True
 
     cdef void _trades(self, InstrumentSlot slot, uint64_t start) noexcept:
         cdef int i

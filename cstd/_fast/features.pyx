@@ -396,10 +396,12 @@ cdef class FeatureStream:
             side.level[n - 1 - i].price_raw = price_raw
             side.level[n - 1 - i].qty_raw = qty_raw
             side.level[n - 1 - i].own_qty_raw = own_qty_raw
+            side.level[n - 1 - i].value = <double>side.level[n - 1 - i].price_raw * <double>side.level[n - 1 - i].qty_raw
         side.first = 0
         side.end = n
         side.capacity = self.depth
         side.version += 1
+        side.own_marked = any(level[2] for level in levels)
 
     def book(self, bids, asks, int64_t now_ns) -> dict:
         """Take one book, best level first, each (price_raw, qty_raw, own_qty_raw); return the valid features."""

@@ -99,6 +99,8 @@ cdef int _fill(BookSide *side, levels) except -1:
         side.level[i].price_raw = row[0]
         side.level[i].qty_raw = row[1]
         side.level[i].own_qty_raw = row[2] if len(row) > 2 else 0
+        if side.level[i].own_qty_raw:
+            side.own_marked = True
     return 0
 
 

@@ -12,6 +12,7 @@ cdef extern from "layout.h" nogil:
         int64_t price_raw
         int64_t qty_raw
         int64_t own_qty_raw
+        double value
         uint8_t n_digits
         uint8_t n_price_digits
         char *digits
@@ -23,3 +24,4 @@ cdef extern from "layout.h" nogil:
         int capacity
         uint64_t version
         int top_changed
+        int own_marked

@@ -62,6 +62,5 @@ cdef class InstrumentSlot:
     cdef int64_t agent_faults[AGENTS_MAX]
     # Latency of the frame that touched the instrument last.
     cdef bint bars_changed              # the row's indicators are not quantised yet
-    cdef bint own_marked                # some level may hold own_qty_raw
     cdef uint64_t touched_cycles
     cdef bint touched

@@ -1,6 +1,6 @@
 """Scanner of Kraken's hot frame shapes: bytes in, int64 levels and trades out, nothing allocated."""
 cimport cython
-from libc.stdint cimport int32_t, int64_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 cdef enum:
     LEVELS_MAX = 1280       # per side and frame; Kraken's deepest snapshot has 1,000
@@ -49,7 +49,8 @@ cdef class Scanner:
     cdef int price_precision[INSTRUMENTS_MAX]
     cdef int qty_precision[INSTRUMENTS_MAX]
     cdef int count
-    cdef char last_name[24]         # name of the last frame: frames of one instrument come in runs
+    cdef uint64_t last_words[2]     # name of the last frame with its closing quote: frames of one instrument come in runs
+    cdef uint64_t last_mask[2]      # which of these bytes count; names too long for them are looked up each time
     cdef int last_n
     cdef int last_instrument
     cdef char date[10]              # text of the last date seen, and its days since 1970

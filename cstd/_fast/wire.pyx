@@ -13,95 +13,21 @@ Numbers are scanned digit by digit into integers of 10**-precision; a float neve
 """
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcmp, memcpy, memset
 
 from cstd._fast.codes cimport BUY, SELL, SCAN_BOOK, SCAN_HEARTBEAT, SCAN_SLOW, SCAN_TICKER, SCAN_TRADE
 from cstd._fast.codes cimport SCAN_UNKNOWN_INSTRUMENT, SCAN_UNUSED
 
-cdef extern from *:
-    """
-    static const int64_t cstd_pow10[19] = {1LL, 10LL, 100LL, 1000LL, 10000LL, 100000LL, 1000000LL, 10000000LL,
-        100000000LL, 1000000000LL, 10000000000LL, 100000000000LL, 1000000000000LL, 10000000000000LL,
-        100000000000000LL, 1000000000000000LL, 10000000000000000LL, 100000000000000000LL, 1000000000000000000LL};
-    """
-    const int64_t cstd_pow10[19]
-
-cdef extern from "digits.h" nogil:
-    int cstd_eight_digits(const char *p, uint64_t *value)
-
-cdef enum:
-    DIGITS_MAX = 18         # what always fits an int64
+cdef extern from "scan.h" nogil:
+    const char *number "cstd_number"(const char *p, const char *end, int precision, int64_t *raw, int *excess)
+    const char *unsigned_int "cstd_unsigned"(const char *p, const char *end, int64_t *value)
+    int64_t parse_clock_ns "cstd_clock_ns"(const char *p, const char *end, const char **after)
 
 cdef inline const char *literal(const char *p, const char *end, const char *text, size_t n) noexcept nogil:
     """Return the byte after `text` if it stands at p, else NULL."""
     if p == NULL or <size_t>(end - p) < n or memcmp(p, text, n) != 0:
         return NULL
     return p + n
-
-
-cdef inline const char *digits_at(const char *p, const char *end, int64_t *value, int *digits) noexcept nogil:
-    """Add the decimal digits at p to *value, at most 18 in all; returns the byte after them, NULL when there are more."""
-    cdef uint64_t chunk
-    cdef int n
-    while end - p >= 8:
-        n = cstd_eight_digits(p, &chunk)
-        digits[0] += n
-        if digits[0] > DIGITS_MAX:
-            return NULL
-        value[0] = value[0] * cstd_pow10[n] + <int64_t>chunk
-        p += n
-        if n < 8:
-            return p
-    while p < end and <unsigned char>(p[0] - 48) <= 9:
-        digits[0] += 1
-        if digits[0] > DIGITS_MAX:
-            return NULL
-        value[0] = value[0] * 10 + (p[0] - 48)
-        p += 1
-    return p
-
-
-cdef inline const char *number(const char *p, const char *end, int precision, int64_t *raw, int *excess) noexcept nogil:
-    """Scan a plain decimal into units of 10**-precision. NULL: not a plain decimal that fits 18 digits."""
-    cdef int64_t value = 0
-    cdef int whole = 0
-    cdef int digits = 0
-    p = digits_at(p, end, &value, &digits)
-    if p == NULL or digits == 0 or p >= end:
-        return NULL
-    whole = digits
-    if p[0] == c'.':
-        p = digits_at(p + 1, end, &value, &digits)
-        if p == NULL or digits == whole:
-            return NULL
-    if digits - whole > precision:
-        excess[0] = 1
-        raw[0] = 0
-        return p
-    if whole + precision > DIGITS_MAX:
-        return NULL
-    raw[0] = value * cstd_pow10[precision - digits + whole]
-    return p
-
-
-cdef inline const char *unsigned_int(const char *p, const char *end, int64_t *value) noexcept nogil:
-    """Scan an unsigned integer of at most 18 digits."""
-    cdef int64_t v = 0
-    cdef int digits = 0
-    cdef unsigned char c
-    while p < end:
-        c = <unsigned char>(p[0] - 48)
-        if c > 9:
-            break
-        v = v * 10 + c
-        digits += 1
-        p += 1
-        if digits > DIGITS_MAX:
-            return NULL
-    if digits == 0:
-        return NULL
-    value[0] = v
-    return p
 
 
 cdef inline int two(const char *p) noexcept nogil:
@@ -133,39 +59,6 @@ cdef inline int64_t parse_date_days(const char *p) noexcept nogil:
     if year < 1970 or year > 2261 or month < 1 or month > 12 or day < 1 or day > 31 or p[4] != c'-' or p[7] != c'-':
         return -1
     return days_from_civil(year, month, day)
-
-
-cdef inline int64_t parse_clock_ns(const char *p, const char *end, const char **after) noexcept nogil:
-    """Nanoseconds since midnight of Thh:mm:ss[.fraction]Z; -1 if it is none."""
-    cdef int hour = two(p + 1)
-    cdef int minute = two(p + 4)
-    cdef int second = two(p + 7)
-    cdef int64_t fraction = 0
-    cdef int digits = 0
-    cdef unsigned char c
-    if hour < 0 or hour > 23 or minute < 0 or minute > 59 or second < 0 or second > 60:
-        return -1
-    if p[0] != c'T' or p[3] != c':' or p[6] != c':':
-        return -1
-    p += 9
-    if p[0] == c'.':
-        p += 1
-        while p < end:
-            c = <unsigned char>(p[0] - 48)
-            if c > 9:
-                break
-            digits += 1
-            if digits > 9:
-                return -1
-            fraction = fraction * 10 + c
-            p += 1
-        if digits == 0:
-            return -1
-        fraction *= cstd_pow10[9 - digits]
-    if p >= end or p[0] != c'Z':
-        return -1
-    after[0] = p + 1
-    return <int64_t>((hour * 60 + minute) * 60 + second) * 1000000000 + fraction
 
 
 cdef int64_t parse_time_ns(const char *p, const char *end, const char **after) noexcept nogil:
@@ -272,11 +165,14 @@ cdef class Scanner:
     cdef const char *_name(self, const char *p, const char *end) noexcept nogil:
         """Scan a quoted name into out.instrument; p stands after the opening quote."""
         cdef const char *start = p
+        cdef uint64_t words[2]
         if p == NULL:
             return NULL
-        if self.last_n and end - p > NAME_MAX and p[self.last_n] == c'"' and memcmp(p, self.last_name, self.last_n) == 0:
-            self.out.instrument = self.last_instrument
-            return p + self.last_n + 1
+        if self.last_n and end - p >= 16:
+            memcpy(words, p, 16)
+            if ((words[0] ^ self.last_words[0]) & self.last_mask[0] | (words[1] ^ self.last_words[1]) & self.last_mask[1]) == 0:
+                self.out.instrument = self.last_instrument
+                return p + self.last_n + 1
         while p < end and p[0] != c'"':
             if p[0] == c'\\' or p - start >= NAME_MAX:
                 return NULL
@@ -284,10 +180,13 @@ cdef class Scanner:
         if p >= end:
             return NULL
         self.out.instrument = self.find(start, <int>(p - start))
-        if self.out.instrument >= 0:
+        if self.out.instrument >= 0 and p - start < 16:
             self.last_n = <int>(p - start)
             self.last_instrument = self.out.instrument
-            memcpy(self.last_name, start, self.last_n)
+            memset(self.last_words, 0, 16)
+            memset(self.last_mask, 0, 16)
+            memcpy(self.last_words, start, self.last_n + 1)
+            memset(self.last_mask, 0xFF, self.last_n + 1)
         return p + 1
 
     cdef const char *_price_qty(self, const char *p, const char *end, WireLevel *to) noexcept nogil:

@@ -18,65 +18,118 @@ typedef struct {
     double distance_10; /* of the tenth level from mid */
 } cstd_side_sums;
 
-static inline __attribute__((always_inline)) double cstd_level_value(const cstd_level *level) {
-    int64_t others = level->qty_raw - level->own_qty_raw;
-    return (double)(others > 0 ? others : 0) * (double)level->price_raw;
-}
-
 static inline __attribute__((always_inline)) int cstd_within(int is_bid, int64_t price_raw, int64_t limit_raw) {
     return is_bid ? price_raw >= limit_raw : price_raw <= limit_raw;
 }
 
-/* Sums levels *at, *at - 1, ... down to `last` while they are within the limit; leaves *at at the first beyond it. */
-static inline __attribute__((always_inline)) double
-cstd_value_within(int is_bid, const cstd_level **at, const cstd_level *last, int64_t limit_raw) {
-    const cstd_level *level = *at;
-    double even = 0.0, odd = 0.0;
-    while (level > last && cstd_within(is_bid, level[-1].price_raw, limit_raw)) {
-        even += cstd_level_value(level);
-        odd += cstd_level_value(level - 1);
-        level -= 2;
-    }
-    if (level >= last && cstd_within(is_bid, level->price_raw, limit_raw)) {
-        even += cstd_level_value(level);
-        level--;
-    }
-    *at = level;
-    return even + odd;
+/* Where the walk is: the next level, and two sums that take turns, so that one need not wait for the other's last
+ * addition. The turns go by levels of others, so a level of ours changes no bit of what is summed. */
+typedef struct {
+    const cstd_level *level;
+    double next, other;
+} cstd_walk_at;
+
+static inline __attribute__((always_inline)) void cstd_take(cstd_walk_at *at, double value) {
+    double sum = at->next + value;
+    at->next = at->other;
+    at->other = sum;
 }
 
-/* `best` is a level that holds quantity of others. */
+static inline __attribute__((always_inline)) double cstd_others_value(const cstd_level *level, int64_t others) {
+    return (double)level->price_raw * (double)others;
+}
+
+/* Sums on while levels are within the limit. `own`: some level may hold quantity of ours. */
+static inline __attribute__((always_inline)) double
+cstd_value_within(int is_bid, int own, cstd_walk_at *at, const cstd_level *last, int64_t limit_raw) {
+    cstd_walk_at w = *at;
+    if (own) {
+        for (; w.level >= last && cstd_within(is_bid, w.level->price_raw, limit_raw); w.level--) {
+            int64_t others = w.level->qty_raw - w.level->own_qty_raw;
+            if (others > 0) {
+                cstd_take(&w, cstd_others_value(w.level, others));
+            }
+        }
+    } else {
+        for (; w.level > last && cstd_within(is_bid, w.level[-1].price_raw, limit_raw); w.level -= 2) {
+            w.next += w.level->value;
+            w.other += w.level[-1].value;
+        }
+        if (w.level >= last && cstd_within(is_bid, w.level->price_raw, limit_raw)) {
+            cstd_take(&w, w.level->value);
+            w.level--;
+        }
+    }
+    *at = w;
+    return w.next + w.other;
+}
+
+/* The best ten levels one by one: fewer than ten, or some of them ours. Returns the price of the last one. */
+static inline __attribute__((always_inline)) int64_t
+cstd_walk_top_own(cstd_walk_at *at, const cstd_level *last, cstd_side_sums *out) {
+    uint64_t qty = 0, qty_to[CSTD_FAR_LEVELS];
+    int64_t price_raw = 0;
+    int n = 0;
+    for (; at->level >= last && n < CSTD_FAR_LEVELS; at->level--) {
+        int64_t others = at->level->qty_raw - at->level->own_qty_raw;
+        if (others <= 0) {
+            continue;
+        }
+        price_raw = at->level->price_raw;
+        qty += (uint64_t)others;
+        cstd_take(at, cstd_others_value(at->level, others));
+        qty_to[n++] = qty;
+    }
+    out->qty_1 = (double)qty_to[0];
+    out->qty_5 = (double)qty_to[(n < CSTD_NEAR_LEVELS ? n : CSTD_NEAR_LEVELS) - 1];
+    out->qty_10 = (double)qty;
+    return price_raw;
+}
+
+/* The same where there are ten levels and none is ours. */
+static inline __attribute__((always_inline)) int64_t cstd_walk_top(cstd_walk_at *at, cstd_side_sums *out) {
+    const cstd_level *level = at->level;
+    uint64_t qty = 0;
+    for (int n = 0; n < CSTD_FAR_LEVELS; n += 2) {
+        at->next += level[-n].value;
+        at->other += level[-n - 1].value;
+    }
+    for (int n = 0; n < CSTD_NEAR_LEVELS; n++) {
+        qty += (uint64_t)level[-n].qty_raw;
+    }
+    out->qty_1 = (double)level->qty_raw;
+    out->qty_5 = (double)qty;
+    for (int n = CSTD_NEAR_LEVELS; n < CSTD_FAR_LEVELS; n++) {
+        qty += (uint64_t)level[-n].qty_raw;
+    }
+    out->qty_10 = (double)qty;
+    at->level -= CSTD_FAR_LEVELS;
+    return level[1 - CSTD_FAR_LEVELS].price_raw;
+}
+
+/* `best` is a level that holds quantity of others. Quantities are summed as integers: ten of 18 digits fit. */
 static inline __attribute__((always_inline)) void
 cstd_walk(int is_bid, const cstd_side *side, int best, double mid_raw, cstd_side_sums *out) {
     const double sign = is_bid ? 1.0 : -1.0;
     const int64_t near_raw = (int64_t)(mid_raw * (1.0 - sign * CSTD_NEAR_FRAC)) + is_bid;
     const int64_t far_raw = (int64_t)(mid_raw * (1.0 - sign * CSTD_FAR_FRAC)) + is_bid;
-    const cstd_level *level = side->level + best, *last = side->level + side->first;
-    double qty = 0.0, value = 0.0, qty_to[CSTD_FAR_LEVELS];
-    int64_t price_raw = 0;
-    int n = 0;
-    for (; level >= last && n < CSTD_FAR_LEVELS; level--) {
-        int64_t others = level->qty_raw - level->own_qty_raw;
-        if (__builtin_expect(others <= 0, 0)) {
-            continue;
-        }
-        price_raw = level->price_raw;
-        qty += (double)others;
-        value += (double)others * (double)price_raw;
-        qty_to[n++] = qty;
-    }
-    out->qty_1 = qty_to[0];
-    out->qty_5 = qty_to[(n < CSTD_NEAR_LEVELS ? n : CSTD_NEAR_LEVELS) - 1];
-    out->qty_10 = qty;
-    out->value_10 = value;
+    const cstd_level *last = side->level + side->first;
+    const int own = side->own_marked || best - side->first + 1 < CSTD_FAR_LEVELS;
+    cstd_walk_at at = {side->level + best, 0.0, 0.0};
+    const int64_t price_raw = own ? cstd_walk_top_own(&at, last, out) : cstd_walk_top(&at, out);
+    out->value_10 = at.next + at.other;
     out->distance_10 = sign * (mid_raw - (double)price_raw);
     /* Dense books have ten levels well within the band, and their sum is at hand; others start over from the best. */
     if (!cstd_within(is_bid, price_raw, near_raw)) {
-        value = 0.0;
-        level = side->level + best;
+        at = (cstd_walk_at){side->level + best, 0.0, 0.0};
     }
-    out->value_near = value + cstd_value_within(is_bid, &level, last, near_raw);
-    out->value_far = out->value_near + cstd_value_within(is_bid, &level, last, far_raw);
+    if (own) {
+        out->value_near = cstd_value_within(is_bid, 1, &at, last, near_raw);
+        out->value_far = cstd_value_within(is_bid, 1, &at, last, far_raw);
+    } else {
+        out->value_near = cstd_value_within(is_bid, 0, &at, last, near_raw);
+        out->value_far = cstd_value_within(is_bid, 0, &at, last, far_raw);
+    }
 }
 
 static __attribute__((unused)) void cstd_walk_bids(const cstd_side *side, int best, double mid_raw, cstd_side_sums *out) {

@@ -14,6 +14,7 @@ typedef struct {
     int64_t price_raw;
     int64_t qty_raw;
     int64_t own_qty_raw;
+    double value; /* price_raw x qty_raw, made with the tokens: the feature row sums it at every level */
     uint8_t n_digits;
     uint8_t n_price_digits;
     char digits[38];
@@ -27,5 +28,6 @@ typedef struct {
     int capacity;
     uint64_t version; /* counts changes of any level */
     int top_changed;  /* one of the levels that the checksum covers */
+    int own_marked;   /* some level may hold own_qty_raw */
 } cstd_side;
 #endif

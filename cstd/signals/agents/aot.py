@@ -95,12 +95,28 @@ def object_code(source: sources.Source) -> bytes:
 
     entry: Any = numba.cfunc(types.int32(*pointers), error_model="numpy")(call)
     module = llvm.parse_assembly(entry._library.get_llvm_str())
-    module.get_function(entry._wrapper_name).name = f"kernel_{source.agent.name}"
-    module.verify()
     machine = llvm.Target.from_triple(module.triple).create_target_machine(
         cpu=target_cpu(), features="", opt=3, reloc="pic", codemodel="small")
+    name = f"kernel_{source.agent.name}"
+    module.get_function(entry._wrapper_name).name = name
+    inline(module, name, machine)
+    module.verify()
     code: bytes = machine.emit_object(module)
     return code
+
+
+def inline(module: Any, entry: str, machine: Any) -> None:
+    """Fold what numba left as functions of their own into the entry.
+
+    numba's wrappers pass sixteen words of array descriptors through three calls; in one function nothing of them is left.
+    """
+    for function in module.functions:
+        if not function.is_declaration and function.name != entry:
+            function.linkage = "internal"
+            if not any(b"noinline" in attributes for attributes in function.attributes):
+                function.add_function_attribute("alwaysinline")
+    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=3))
+    builder.getModulePassManager().run(module, builder)
 
 
 def link(objects: dict[str, bytes], out: Path) -> None:

@@ -32,6 +32,7 @@ cdef class Book:
     cdef Level *find(self, int side, int64_t price_raw) noexcept nogil
     cdef int _put(self, BookSide *side, int sign, const WireLevel *level) noexcept nogil
     cdef int _insert(self, BookSide *side, int at) noexcept nogil
+    cdef void _cut(self, BookSide *side) noexcept nogil
     cdef void _remove(self, BookSide *side, int at) noexcept nogil
     cdef char *_write_tokens(self, const BookSide *side, char *to) noexcept nogil
     cdef uint32_t _compute(self) noexcept nogil

@@ -18,7 +18,7 @@ from cstd._fast.codes cimport (
     BOOK_EMPTY, BOOK_UNVERIFIED, BOOK_VERIFIED, BUY, FAULT_CHECKSUM, FAULT_CROSSED, FAULT_EMPTY_SIDE, FAULT_NO_CHECKSUM,
     FAULT_NO_SNAPSHOT, FAULT_NONE, FAULT_TIME_BACKWARDS, FAULT_MALFORMED,
 )
-from cstd._fast.layout cimport NO_ASK, NO_BID, BookSide, Level
+from cstd._fast.layout cimport NO_ASK, NO_BID, BookSide, Level, total_add, total_clear, total_seen
 from cstd._fast.wire cimport LEVELS_MAX, WireLevel
 
 cdef extern from "crc32.h" nogil:
@@ -26,7 +26,7 @@ cdef extern from "crc32.h" nogil:
     uint32_t cstd_crc32(const void *data, size_t n)
 
 cdef extern from "digits.h" nogil:
-    int cstd_digits(uint64_t v, char *to)
+    int cstd_digits_eight(uint64_t v, char *to)
 
 cdef enum:
     CHECKSUM_LEVELS = 10
@@ -72,6 +72,8 @@ cdef class Book:
         self.bids.first = self.bids.end = self.bids.capacity >> 1
         self.asks.first = self.asks.end = self.asks.capacity >> 1
         self.bids.own_marked = self.asks.own_marked = False
+        total_clear(&self.bids)
+        total_clear(&self.asks)
         self.bids.version += 1
         self.asks.version += 1
         self.state = BOOK_EMPTY
@@ -169,10 +171,11 @@ cdef class Book:
         if i >= side.first and side.level[i].price_raw == update.price_raw:
             if side.end - i <= CHECKSUM_LEVELS:
                 side.top_changed = True
+            level = &side.level[i]
+            total_add(side, update.price_raw, update.qty_raw - level.qty_raw)
             if update.qty_raw == 0:
                 self._remove(side, i)
                 return 0
-            level = &side.level[i]
         else:
             if update.qty_raw == 0:
                 return 0
@@ -182,12 +185,20 @@ cdef class Book:
             level = &side.level[i]
             level.price_raw = update.price_raw
             level.own_qty_raw = 0
-            level.n_price_digits = <uint8_t>cstd_digits(<uint64_t>update.price_raw, level.digits)
+            total_add(side, update.price_raw, update.qty_raw)
+            level.n_price_digits = <uint8_t>cstd_digits_eight(<uint64_t>update.price_raw, level.digits)
+        total_seen(side, update.price_raw, update.qty_raw)
         level.qty_raw = update.qty_raw
         level.value = <double>update.price_raw * <double>update.qty_raw
         level.n_digits = level.n_price_digits
-        level.n_digits += <uint8_t>cstd_digits(<uint64_t>update.qty_raw, level.digits + level.n_price_digits)
+        level.n_digits += <uint8_t>cstd_digits_eight(<uint64_t>update.qty_raw, level.digits + level.n_price_digits)
         return 1
+
+    cdef void _cut(self, BookSide *side) noexcept nogil:
+        """Drop the levels beyond the subscribed depth."""
+        while side.end - side.first > self.depth:
+            total_add(side, side.level[side.first].price_raw, -side.level[side.first].qty_raw)
+            side.first += 1
 
     cdef char *_write_tokens(self, const BookSide *side, char *to) noexcept nogil:
         """Write the tokens of a side's best ten levels, best first; returns where they end."""
@@ -225,10 +236,8 @@ cdef class Book:
             self._put(&self.bids, 1, &bids[i])
         for i in range(n_asks):
             self._put(&self.asks, -1, &asks[i])
-        if self.bids.end - self.bids.first > self.depth:
-            self.bids.first = self.bids.end - self.depth
-        if self.asks.end - self.asks.first > self.depth:
-            self.asks.first = self.asks.end - self.depth
+        self._cut(&self.bids)
+        self._cut(&self.asks)
         self.updates += 1
         return self._judge(has_checksum, checksum, exch_ns)
 
@@ -277,6 +286,11 @@ cdef class Book:
     def reset(self, int fault):
         """Drop the book for a reason; it is EMPTY until the next snapshot."""
         self.clear(fault)
+
+    def total(self, int side):
+        """Sum of price_raw x qty_raw over all levels of a side, as the book keeps it."""
+        cdef BookSide *levels = self.side(side)
+        return (int(levels.total_high) << 64) + int(levels.total_low)
 
     def levels(self, int side, int n):
         """Up to n levels of a side, best first, as (price_raw, qty_raw, own_qty_raw)."""

@@ -53,7 +53,7 @@ cdef extern from *:
     #pragma pack(push, 1)
     typedef struct {
         int64_t event, bid_raw, bid_qty_raw, ask_raw, ask_qty_raw;
-        int32_t instrument, quantised[128];
+        int32_t instrument, features, quantised[128];
     } cstd_pass_row;
     #pragma pack(pop)
     """
@@ -64,6 +64,7 @@ cdef extern from *:
         int64_t ask_raw
         int64_t ask_qty_raw
         int32_t instrument
+        int32_t features        # how many of the row follow: all when a bar has closed, else those of the book
         int32_t quantised[128]
 
 
@@ -337,16 +338,16 @@ cdef class FastEngine(Gateway):
         cdef PassRow row
         cdef Book book = slot.book
         # Indicators change when a bar closes, the features of the book with every frame.
-        quantise(slot.row, slot.valid, slot.quantised, FEATURE_COUNT if slot.bars_changed else BOOK_FEATURE_COUNT)
+        row.features = FEATURE_COUNT if slot.bars_changed else BOOK_FEATURE_COUNT
         slot.bars_changed = False
+        quantise(slot.row, slot.valid, row.quantised, row.features)
         row.event = self.counters[COUNT_PASSES]
         row.instrument = slot.number
         row.bid_raw = book.best_bid()
         row.ask_raw = book.best_ask()
         row.bid_qty_raw = book.bids.level[book.bids.end - 1].qty_raw
         row.ask_qty_raw = book.asks.level[book.asks.end - 1].qty_raw
-        memcpy(row.quantised, slot.quantised, FEATURE_COUNT * sizeof(int32_t))
-        self.recorder._defer(&row, sizeof(row) - sizeof(row.quantised) + FEATURE_COUNT * sizeof(int32_t))
+        self.recorder._defer(&row, sizeof(row) - sizeof(row.quantised) + row.features * sizeof(int32_t))
 
     cdef void _rejudge(self, InstrumentSlot slot) noexcept:
         """Judge every resting opening of this instrument again; cancel it in the pass in which a gate fails for it."""

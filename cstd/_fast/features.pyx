@@ -32,7 +32,7 @@ from libc.string cimport memset
 from cstd._fast.indicators cimport (
     ADX14, ATR14, BB_LOWER, BB_MID, BB_UPPER, CCI20, CHOP14, EMA12, EMA26, INDICATOR_COUNT, MACD, MACD_HIST,
     MACD_SIGNAL, MFI14, OBV, RSI14, RVOL, SMA20, STOCH_D, STOCH_K, VWAP, BarIndicators)
-from cstd._fast.layout cimport BookSide, Level
+from cstd._fast.layout cimport BookSide, Level, total_add, total_clear
 
 cdef extern from "fmath.h" nogil:
     double fast_exp "cstd_exp"(double x)
@@ -391,11 +391,13 @@ cdef class FeatureStream:
         cdef int n = len(levels), i
         if n > self.depth:
             raise ValueError(f"{n} levels, depth is {self.depth}")
+        total_clear(side)
         for i in range(n):
             price_raw, qty_raw, own_qty_raw = levels[i]
             side.level[n - 1 - i].price_raw = price_raw
             side.level[n - 1 - i].qty_raw = qty_raw
             side.level[n - 1 - i].own_qty_raw = own_qty_raw
+            total_add(side, price_raw, qty_raw)
             side.level[n - 1 - i].value = <double>side.level[n - 1 - i].price_raw * <double>side.level[n - 1 - i].qty_raw
         side.first = 0
         side.end = n

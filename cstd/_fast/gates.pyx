@@ -7,7 +7,7 @@ import numpy as np
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
-from cstd._fast.layout cimport BookSide, Level
+from cstd._fast.layout cimport BookSide, Level, total_add, total_seen
 
 # Fields in the order of csrc/gates_types.h; the sizes are held equal below, the offsets by a test. bids_at and asks_at
 # are addresses that only a call in progress sets.
@@ -99,6 +99,8 @@ cdef int _fill(BookSide *side, levels) except -1:
         side.level[i].price_raw = row[0]
         side.level[i].qty_raw = row[1]
         side.level[i].own_qty_raw = row[2] if len(row) > 2 else 0
+        total_add(side, row[0], row[1])
+        total_seen(side, row[0], row[1])
         if side.level[i].own_qty_raw:
             side.own_marked = True
     return 0

@@ -77,18 +77,10 @@ cpdef enum JournalFault:
     JOURNAL_RECORD_CRC = 12
 
 
-@cython.final
 @cython.freelist(256)
 @cython.no_gc
 cdef class Record:
     """One journal record; unpacks as (seq, kind, tag, mono_ns, wall_ns, payload)."""
-
-    cdef readonly uint64_t seq
-    cdef readonly int64_t mono_ns
-    cdef readonly int64_t wall_ns
-    cdef readonly uint16_t kind
-    cdef readonly uint16_t tag
-    cdef readonly bytes payload
 
     def __iter__(self):
         return iter((self.seq, self.kind, self.tag, self.mono_ns, self.wall_ns, self.payload))

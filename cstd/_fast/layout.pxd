@@ -25,3 +25,9 @@ cdef extern from "layout.h" nogil:
         uint64_t version
         int top_changed
         int own_marked
+        uint64_t total_low
+        uint64_t total_high
+
+    void total_add "cstd_total_add"(BookSide *side, int64_t price_raw, int64_t change_raw)
+    void total_seen "cstd_total_seen"(BookSide *side, int64_t price_raw, int64_t qty_raw)
+    void total_clear "cstd_total_clear"(BookSide *side)

@@ -32,7 +32,6 @@ cdef class InstrumentSlot:
     cdef FeatureState features
     cdef double row[FEATURE_COUNT]
     cdef uint64_t valid[2]
-    cdef int32_t quantised[FEATURE_COUNT]
     cdef Limits limits
     # Trading rules of the instrument.
     cdef public bint configured         # precision known from an authentic source
@@ -61,6 +60,6 @@ cdef class InstrumentSlot:
     cdef int8_t vote_status[AGENTS_MAX]
     cdef int64_t agent_faults[AGENTS_MAX]
     # Latency of the frame that touched the instrument last.
-    cdef bint bars_changed              # the row's indicators are not quantised yet
+    cdef bint bars_changed              # the digest has not seen the row's indicators yet
     cdef uint64_t touched_cycles
     cdef bint touched

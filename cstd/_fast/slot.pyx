@@ -56,7 +56,6 @@ cdef class InstrumentSlot:
         self.bars_changed = True
 
     def feature_row(self):
-        """(values, valid words, quantised) of the current feature row, as lists; for display."""
+        """(values, valid words) of the current feature row; for display."""
         cdef int i
-        return ([self.row[i] for i in range(FEATURE_COUNT)], (self.valid[0], self.valid[1]),
-                [self.quantised[i] for i in range(FEATURE_COUNT)])
+        return [self.row[i] for i in range(FEATURE_COUNT)], (self.valid[0], self.valid[1])

@@ -35,7 +35,7 @@ from cstd.ops.logs import Logs
 from cstd.ops.notify import ServiceNotifier
 from cstd.signals.agents.loader import load as load_agents
 from cstd.storage.journal import open_journal
-from cstd.storage.journal_reader import records
+from cstd.storage.journal_reader import record_batches
 from cstd.venue.backoff import AttemptLimiter, ReconnectPolicy
 from cstd.venue.connector import Connector
 from cstd.venue.http import Credentials as ApiKey
@@ -173,9 +173,9 @@ class TradingProcess:
         self.journal.sync()
         replay = JournalReplay(self.engine)
         last = (0, 0)
-        for record in records(self.run_dir / JOURNAL_DIR):
-            replay.feed(record.seq, record.kind, record.tag, record.mono_ns, record.wall_ns, bytes(record.payload))
-            last = (record.mono_ns, record.wall_ns)
+        for batch in record_batches(self.run_dir / JOURNAL_DIR):
+            replay.take(batch)
+            last = (batch[-1].mono_ns, batch[-1].wall_ns)
         if replay.difference_count:
             raise InvariantError("recovery does not reproduce the journal: " + "; ".join(replay.differences))
         missing = list(replay.missing)

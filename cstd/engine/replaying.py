@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from cstd._fast.codes import EventKind
+from cstd._fast.journal_scan import Record
+from cstd._fast.rerun import first_output, rerun
 from cstd.engine.flow import Engine
 
-FIRST_OUTPUT = 64
 DIFFERENCES_SHOWN = 3
 
 
@@ -29,9 +30,23 @@ class JournalReplay:
         captured = self.engine.recorder.captured
         return captured if captured is not None else []
 
+    def take(self, batch: list[Record]) -> None:
+        """Feed records in order, as many as there are of a journal or of a part of it."""
+        at = 0
+        while at < len(batch):
+            at, events, outputs = rerun(self.engine.core, batch, at)
+            self.events += events
+            self.outputs += outputs
+            if self.engine.core.needs_python:
+                self.engine.discard_outgoing()
+            elif at < len(batch):
+                record = batch[at]
+                self.feed(record.seq, record.kind, record.tag, record.mono_ns, record.wall_ns, record.payload)
+                at += 1
+
     def feed(self, seq: int, kind: int, tag: int, mono_ns: int, wall_ns: int, payload: bytes) -> None:
         """Feed one record: an event is processed, an output compared with what the engine put out."""
-        if kind >= FIRST_OUTPUT:
+        if kind >= first_output:
             self._compare(seq, kind, tag, payload)
             return
         if self.missing:

@@ -28,7 +28,7 @@ from cstd.errors import CstdError, UsageError, VerificationError
 from cstd.signals.agents.loader import LoadedAgents
 from cstd.signals.agents.loader import load as load_agents
 from cstd.storage.futures_sequence import FuturesSequence
-from cstd.storage.journal_reader import records
+from cstd.storage.journal_reader import record_batches
 from cstd.storage.recordings import Recording, open_recording
 from cstd.storage.v1_dialect import V1Dialect
 
@@ -154,11 +154,13 @@ def replay_journal(path: Path, agents: LoadedAgents | None, *, check: bool) -> d
     engine = Engine(Recorder(), agents)
     replay = JournalReplay(engine)
     began_ns = time.perf_counter_ns()
-    for record in records(path):
-        replay.feed(record.seq, record.kind, record.tag, record.mono_ns, record.wall_ns, bytes(record.payload))
-        if record.kind == EventKind.EVENT_BOOT and engine.core.fault is not None:
-            # Agents or configuration of that boot are not the ones here: nothing after it could be made again.
-            raise VerificationError(f"record {record.seq}: this boot cannot be replayed here: {engine.core.fault}")
+    for batch in record_batches(path):
+        replay.take(batch)
+        if engine.core.fault is not None:
+            # Agents or configuration of a boot are not the ones here: nothing after it could be made again.
+            boot = max((record.seq for record in batch if record.kind == EventKind.EVENT_BOOT), default=0)
+            if boot:
+                raise VerificationError(f"record {boot}: this boot cannot be replayed here: {engine.core.fault}")
     took_ns = time.perf_counter_ns() - began_ns
     row = _row(path, engine, engine.core.counter_values()["frames"], took_ns, precision="instrument")
     if check:

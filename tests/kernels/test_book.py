@@ -28,6 +28,12 @@ def raw_side(levels: list[oracle.Level], price_precision: int, qty_precision: in
     return [(oracle.exact_raw(p, price_precision), oracle.exact_raw(q, qty_precision), 0) for p, q in levels]
 
 
+def assert_totals_are_sums(book: Book) -> None:
+    """What the book keeps as the value of each side is the sum over its levels, to the last unit."""
+    for side in (Side.BUY, Side.SELL):
+        assert book.total(side) == sum(price * qty for price, qty, _ in book.levels(side, 2000))
+
+
 def replayed(data_dir: Path, recording: str, *, truncates: bool = True) -> Iterator[tuple[Book, oracle.OracleBook, dict]]:
     """Apply a recording to both books; yields after each message with the message."""
     depth = oracle.DEPTHS[recording]
@@ -53,6 +59,7 @@ def test_recorded_books_equal_the_plain_book(data_dir: Path, recording: str) -> 
         precisions = plain.price_precision, plain.qty_precision
         assert ours.levels(Side.BUY, 2000) == raw_side(plain.best_bids(), *precisions)
         assert ours.levels(Side.SELL, 2000) == raw_side(plain.best_asks(), *precisions)
+        assert_totals_are_sums(ours)
     assert count == oracle.BOOK_FRAMES[recording]
 
 
@@ -207,6 +214,7 @@ def test_random_streams_equal_the_plain_book(depth: int, messages: list) -> None
         best_bids, best_asks = plain.best_bids(), plain.best_asks()
         assert ours.levels(Side.BUY, 2000) == raw_side(best_bids, 2, 8)
         assert ours.levels(Side.SELL, 2000) == raw_side(best_asks, 2, 8)
+        assert_totals_are_sums(ours)
         assert ours.checksum == plain.checksum()
         if not best_bids or not best_asks:
             wanted = BookFault.FAULT_EMPTY_SIDE
@@ -229,6 +237,7 @@ def test_a_long_drift_keeps_the_book_whole(depth: int) -> None:
         plain.apply(snapshot=False, bids=[(Decimal(p), Decimal(q)) for p, q in bids], asks=[])
     assert ours.levels(Side.BUY, 2000) == raw_side(plain.best_bids(), 0, 0)
     assert len(ours.levels(Side.BUY, 2000)) == depth
+    assert_totals_are_sums(ours)
 
 
 # Faults.

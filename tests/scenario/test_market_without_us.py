@@ -30,7 +30,7 @@ def sides(world: World) -> tuple[Levels, Levels]:
 
 def assert_row_is_of_this_book(world: World) -> None:
     """What the engine keeps for this book is what a stream that has never seen another one says of it."""
-    values, valid, _ = world.slot.feature_row()
+    values, valid = world.slot.feature_row()
     kept = {name: value for i, (name, value) in enumerate(zip(features.NAMES, values, strict=True))
             if valid[i >> 6] >> (i & 63) & 1}
     bids, asks = sides(world)

@@ -123,7 +123,9 @@ cstd_walk(int is_bid, const cstd_side *side, int best, double mid_raw, cstd_side
     if (!cstd_within(is_bid, price_raw, near_raw)) {
         at = (cstd_walk_at){side->level + best, 0.0, 0.0};
     }
-    if (own) {
+    if (!own && cstd_within(is_bid, last->price_raw, near_raw)) {
+        out->value_near = out->value_far = cstd_total_value(side);
+    } else if (own) {
         out->value_near = cstd_value_within(is_bid, 1, &at, last, near_raw);
         out->value_far = cstd_value_within(is_bid, 1, &at, last, far_raw);
     } else {

@@ -44,6 +44,25 @@ static inline int cstd_digits(uint64_t v, char *to)
     return n;
 }
 
+/* cstd_digits where eight bytes may be written, whatever the number of digits: eight are made at once, each half of what is
+ * left beside the other half. Little-endian. */
+static inline int cstd_digits_eight(uint64_t v, char *to)
+{
+    uint64_t fours, twos, ones, quotients;
+    int n;
+    if (__builtin_expect(v >= 100000000ULL, 0))
+        return cstd_digits(v, to);
+    n = cstd_digit_count(v);
+    fours = v / 10000 | (v % 10000) << 32;
+    quotients = ((fours * 10486) >> 20) & 0x0000007F0000007FULL; /* / 100, exact below 10,000 */
+    twos = quotients | (fours - quotients * 100) << 16;
+    quotients = ((twos * 103) >> 10) & 0x000F000F000F000FULL; /* / 10, exact below 100 */
+    ones = quotients | (twos - quotients * 10) << 8;
+    ones = (ones | 0x3030303030303030ULL) >> (8 * (8 - n));
+    memcpy(to, &ones, 8);
+    return n;
+}
+
 /* Up to eight decimal digits at p, of which at least eight bytes are readable. Returns how many there are, their value
  * in *value: eight bytes are looked at, cut and summed at once instead of one by one. Little-endian. */
 static inline int cstd_eight_digits(const char *p, uint64_t *value)

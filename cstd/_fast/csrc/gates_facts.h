@@ -168,7 +168,13 @@ static inline int cstd_bit_length(uint64_t value) {
 static inline __attribute__((always_inline)) cstd_u128
 cstd_band_value(const cstd_side *side, int64_t edge, int sells, uint64_t *bad) {
     const cstd_level *level = side->level + side->end - 1, *worst = side->level + side->first;
-    uint64_t prices = 0, quantities = 0, value = 0;
+    uint64_t prices = side->prices_seen, quantities = side->quantities_seen, value = 0;
+    *bad = (prices / CSTD_PRICE_RAW_MAX) | (quantities / (2 * (uint64_t)CSTD_QTY_RAW_MAX));
+    /* The band holds the whole side, none of it is ours: the total that the book keeps is the sum. */
+    if (!*bad && !side->own_marked && (sells ? worst->price_raw >= edge : worst->price_raw <= edge)) {
+        return (cstd_u128)side->total_high << 64 | side->total_low;
+    }
+    prices = quantities = 0;
     for (; level >= worst; level--) {
         int64_t price = level->price_raw, visible = cstd_max64(cstd_visible(level), 0);
         if (sells ? price < edge : price > edge) {

@@ -1,0 +1,8 @@
+"""Types of the compiled replay loop, see rerun.pyx."""
+
+from cstd._fast.core import Core
+from cstd._fast.journal_scan import Record
+
+first_output: int
+
+def rerun(core: Core, batch: list[Record], at: int) -> tuple[int, int, int]: ...

@@ -1,0 +1,63 @@
+"""Run one target under libFuzzer: `python -m fuzz.run TARGET [libFuzzer options]`.
+
+Environment (once): `.venv/bin/python -m pip install --target build/fuzz-env --no-deps -r fuzz/requirements.txt`, then
+`PYTHONPATH=build/fuzz-env`. With modules built by gcc's `-fsanitize-coverage=trace-pc,trace-cmp` and `coverage.c` preloaded
+(`fuzz/build.sh` does both, in a copy of the tree) the compiled code is covered too; without, only the oracle guides it.
+
+New inputs go to build/fuzz/TARGET; what is worth keeping is copied to fuzz/corpus/TARGET by `-merge=1`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import random
+import sys
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def connect_coverage() -> bool:
+    """Tell libFuzzer of the compiled code's counters, where coverage.c is preloaded. Before anything compiled is loaded."""
+    # trace-cmp calls of the compiled modules find libFuzzer's functions only when they are global.
+    sys.setdlopenflags(sys.getdlopenflags() | os.RTLD_GLOBAL)
+    import atheris
+
+    core = next(Path(atheris.__file__).parent.glob("core_with_libfuzzer*.so"))
+    libfuzzer = ctypes.CDLL(str(core), mode=ctypes.RTLD_GLOBAL)
+    try:
+        register = ctypes.CDLL(None).cstd_coverage_register
+    except AttributeError:
+        return False
+    register(libfuzzer.__getattr__("__sanitizer_cov_8bit_counters_init"), libfuzzer.__getattr__("__sanitizer_cov_pcs_init"))
+    return True
+
+
+def main() -> None:
+    """Fuzz the target that the first argument names until an input fails or an option ends it."""
+    name = sys.argv.pop(1)
+    covered = connect_coverage()
+    import atheris
+
+    with atheris.instrument_imports(include=["fuzz.targets"]):
+        from fuzz.targets import TARGETS
+    from fuzz.mutate import mutated
+
+    def mutate(data: bytes, size_max: int, seed: int) -> bytes:
+        source = random.Random(seed)
+        if source.random() < 0.5:
+            return atheris.Mutate(data, size_max)[:size_max]
+        return mutated(data, source)[:size_max]
+
+    kept = REPOSITORY / "fuzz" / "corpus" / name
+    found = REPOSITORY / "build" / "fuzz" / name
+    found.mkdir(parents=True, exist_ok=True)
+    folders = [] if any(not arg.startswith("-") for arg in sys.argv[1:]) else [str(found), str(kept)]
+    print(f"target {name}, compiled code {'covered' if covered else 'not covered'}", file=sys.stderr)
+    atheris.Setup([*sys.argv, f"-artifact_prefix={found.parent}/{name}-", *folders], TARGETS[name], custom_mutator=mutate)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()

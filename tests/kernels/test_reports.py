@@ -55,11 +55,13 @@ NUMBERS = st.one_of(
         "0", "0.0", "0.00000000", "00.1", "01", "-0", "-0.0", "-1.5", "1e-08", "5E3", ".5", "5.", "1" * 18, "1" * 19, "null",
         '"1.5"', "true", "1" * 400, "0." + "0" * 17, "0." + "0" * 18)]))
 TEXTS = st.one_of(
-    st.sampled_from(["trade", "new", "canceled", "filled", "BTC/USD", "buy", "m", "User requested", "", "a\"b", "a\\b", "é", "\n"]),
+    st.sampled_from(["trade", "new", "canceled", "filled", "BTC/USD", "buy", "m", "User requested", "", "a\"b", "a\\b", "é",
+                     "\n"]),
     st.text(max_size=20))
 TIMES = st.one_of(st.just(TIME), st.sampled_from([
-    "2026-08-26T15:16:16Z", "2026-02-30T00:00:00Z", "2026-08-26T15:16:16+00:00", "", "1970-01-01T00:00:00Z", "2026-08-26t15:16:16z",
-    "2024-02-29T23:59:60.123456789Z", "2026-08-26T15:16:16.1234567891Z", "1969-12-31T23:59:59Z", "9999-01-01T00:00:00Z"]))
+    "2026-08-26T15:16:16Z", "2026-02-30T00:00:00Z", "2026-08-26T15:16:16+00:00", "", "1970-01-01T00:00:00Z",
+    "2026-08-26t15:16:16z", "2024-02-29T23:59:60.123456789Z",
+    "2026-08-26T15:16:16.1234567891Z", "1969-12-31T23:59:59Z", "9999-01-01T00:00:00Z"]))
 FLAGS = st.sampled_from([Bare(text) for text in ("true", "false", "null", '"true"', "1", "tru")])
 FEES = st.one_of(
     st.lists(st.fixed_dictionaries({"asset": TEXTS, "qty": NUMBERS}), max_size=6),
@@ -140,8 +142,10 @@ def test_the_number_of_reports_is_bounded(rows: int, status: int) -> None:
 
 
 @pytest.mark.parametrize(("change", "to"), [
-    (b'"new"', b'"n\\u0065w"'), (b'"new"', b'"n\xc3\xa9w"'), (b'"new"', b'""'), (b'"new"', b"null"), (b'"exec_type"', b'"exec_typo"'),
-    (b'"timestamp":"2026', b'"timestamp": "2026'), (b'"sequence":2}', b'"sequence":2,"ratecounter":1}'), (b'"sequence":2', b'"sequence":2.5'),
+    (b'"new"', b'"n\\u0065w"'), (b'"new"', b'"n\xc3\xa9w"'), (b'"new"', b'""'), (b'"new"', b"null"),
+    (b'"exec_type"', b'"exec_typo"'),
+    (b'"timestamp":"2026', b'"timestamp": "2026'), (b'"sequence":2}', b'"sequence":2,"ratecounter":1}'),
+    (b'"sequence":2', b'"sequence":2.5'),
     (b'"sequence":2}', b'"sequence":2}}'), (b'"data":[', b'"data":[{},'), (b"}],", b"}},"), (b'"update"', b'"upward"')])
 def test_what_is_not_exactly_known_is_handed_over(change: bytes, to: bytes) -> None:
     """Escapes, other alphabets, nulls, unknown keys, spaces and other endings are for the decoder."""

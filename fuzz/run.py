@@ -10,7 +10,6 @@ New inputs go to build/fuzz/TARGET; what is worth keeping is copied to fuzz/corp
 from __future__ import annotations
 
 import ctypes
-import os
 import random
 import sys
 from pathlib import Path
@@ -18,19 +17,21 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
+FUNCTIONS = ("8bit_counters_init", "pcs_init", *(f"trace_{const}cmp{size}" for const in ("", "const_") for size in (1, 2, 4, 8)),
+             "trace_switch")
+
+
 def connect_coverage() -> bool:
-    """Tell libFuzzer of the compiled code's counters, where coverage.c is preloaded. Before anything compiled is loaded."""
-    # trace-cmp calls of the compiled modules find libFuzzer's functions only when they are global.
-    sys.setdlopenflags(sys.getdlopenflags() | os.RTLD_GLOBAL)
+    """Tell libFuzzer of the compiled code's counters, where coverage.c is preloaded; False where it is not."""
     import atheris
 
-    core = next(Path(atheris.__file__).parent.glob("core_with_libfuzzer*.so"))
-    libfuzzer = ctypes.CDLL(str(core), mode=ctypes.RTLD_GLOBAL)
     try:
         register = ctypes.CDLL(None).cstd_coverage_register
     except AttributeError:
         return False
-    register(libfuzzer.__getattr__("__sanitizer_cov_8bit_counters_init"), libfuzzer.__getattr__("__sanitizer_cov_pcs_init"))
+    libfuzzer = ctypes.CDLL(str(next(Path(atheris.__file__).parent.glob("core_with_libfuzzer*.so"))))
+    addresses = [ctypes.cast(getattr(libfuzzer, f"__sanitizer_cov_{name}"), ctypes.c_void_p).value for name in FUNCTIONS]
+    register((ctypes.c_void_p * len(addresses))(*addresses))
     return True
 
 

@@ -64,8 +64,9 @@ def test_private_frames_are_scanned(practice: dict[str, str]) -> None:
         document = json.loads(frame)
         status = scanner.scan_bytes(frame, Received())
         statuses[status] += 1
-        hot = document.get("channel") in ("executions", "heartbeat") or document.get("method") in (
-            "add_order", "amend_order", "cancel_order") or (document.get("channel"), document.get("type")) == ("balances", "update")
+        hot = (document.get("channel") in ("executions", "heartbeat")
+               or document.get("method") in ("add_order", "amend_order", "cancel_order")
+               or (document.get("channel"), document.get("type")) == ("balances", "update"))
         assert (status != ScanStatus.SCAN_SLOW) == hot, frame
         if document.get("channel") == "executions":
             reports |= {row["exec_type"] for row in document["data"]}

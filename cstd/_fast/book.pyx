@@ -25,6 +25,11 @@ cdef extern from "crc32.h" nogil:
     void cstd_crc32_init(int allow_clmul)
     uint32_t cstd_crc32(const void *data, size_t n)
 
+cdef extern from "check.h" nogil:
+    enum:
+        CSTD_CHECKED
+    void cstd_check(bint holds, const char *what)
+
 cdef extern from "digits.h" nogil:
     int cstd_digits_eight(uint64_t v, char *to)
 
@@ -43,6 +48,19 @@ def use_clmul(bint allowed):
 def crc32(bytes data):
     """CRC-32 (IEEE) of data; for tests against zlib."""
     return cstd_crc32(<const char *>data, len(data))
+
+
+cdef inline bint sound(const BookSide *side, int sign, int depth) noexcept nogil:
+    """Whether a side is what every reader of it relies on; asked in the checked build alone."""
+    cdef int i
+    if side.first < 0 or side.end < side.first or side.end > side.capacity or side.end - side.first > depth:
+        return False
+    for i in range(side.first, side.end):
+        if side.level[i].qty_raw <= 0 or side.level[i].n_digits > 38 or side.level[i].n_price_digits > side.level[i].n_digits:
+            return False
+        if i > side.first and sign * side.level[i - 1].price_raw >= sign * side.level[i].price_raw:
+            return False
+    return True
 
 
 cdef class Book:
@@ -239,6 +257,9 @@ cdef class Book:
         self._cut(&self.bids)
         self._cut(&self.asks)
         self.updates += 1
+        if CSTD_CHECKED:
+            cstd_check(sound(&self.bids, 1, self.depth), b"bids are sorted, within their depth and their array")
+            cstd_check(sound(&self.asks, -1, self.depth), b"asks are sorted, within their depth and their array")
         return self._judge(has_checksum, checksum, exch_ns)
 
     cdef int _judge(self, bint has_checksum, uint32_t checksum, int64_t exch_ns) noexcept nogil:

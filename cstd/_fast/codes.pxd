@@ -50,6 +50,9 @@ cpdef enum ScanStatus:
     SCAN_SLOW = 4
     SCAN_UNKNOWN_INSTRUMENT = 5
     SCAN_UNUSED = 6         # known, and nothing in it is used: an update of the venue's own bars
+    SCAN_EXECUTIONS = 7     # the private socket's, see reports.pyx
+    SCAN_BALANCES = 8
+    SCAN_REPLY = 9
 
 cpdef enum Link:
     LINK_PUBLIC = 0

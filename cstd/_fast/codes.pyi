@@ -52,6 +52,9 @@ class ScanStatus(IntEnum):
     SCAN_SLOW = 4
     SCAN_UNKNOWN_INSTRUMENT = 5
     SCAN_UNUSED = 6
+    SCAN_EXECUTIONS = 7
+    SCAN_BALANCES = 8
+    SCAN_REPLY = 9
 
 class Link(IntEnum):
     LINK_PUBLIC = 0

@@ -48,6 +48,10 @@ cdef int64_t _day_qty_raw(InstrumentSlot slot) noexcept:
     return total
 
 
+cdef extern from "check.h" nogil:
+    void cstd_check(bint holds, const char *what)
+
+
 POW10 = tuple(10 ** n for n in range(19))
 
 
@@ -309,6 +313,11 @@ cdef class Core(FastEngine):
                 total += self._value_acct(self.slots[row.instrument], row.price_raw, self.orders.leaves(row))
         return total
 
+    def refresh_slow_budget(self, int link):
+        """A link came up: what the tolerant path may spend on it is whole again."""
+        self.slow_until_ns[link & 3] = 0
+        self.flooded[link & 3] = False
+
     def count_malformed(self):
         """Count a frame that is no valid message."""
         self.counters[COUNT_MALFORMED] += 1
@@ -403,11 +412,13 @@ cdef class Core(FastEngine):
 
     def order_filled(self, int index, int64_t filled_raw):
         """Set an order's total filled quantity (never down)."""
+        cstd_check(0 <= index < ORDERS_MAX, b"an order is in the table")
         if filled_raw > self.orders.rows[index].filled_raw:
             self.orders.rows[index].filled_raw = filled_raw
 
     def amend_settled(self, int index, int64_t qty_raw):
         """End an amend: the venue's total quantity, 0 where it stayed as it was."""
+        cstd_check(0 <= index < ORDERS_MAX, b"an order is in the table")
         cdef OrderRow *row = &self.orders.rows[index]
         if qty_raw > 0:
             row.qty_raw = qty_raw
@@ -419,6 +430,7 @@ cdef class Core(FastEngine):
 
     def retry_cancel(self, int index):
         """Allow a further cancel of an order whose cancel was refused or unanswered."""
+        cstd_check(0 <= index < ORDERS_MAX, b"an order is in the table")
         self.orders.rows[index].cancel_sent = 0
 
     def cancel_order(self, int index, int reason):

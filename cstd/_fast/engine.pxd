@@ -2,6 +2,7 @@
 from libc.stdint cimport int8_t, int32_t, int64_t, uint64_t
 
 from cstd._fast.gateway cimport BOOK_FAULTS, TAPE_KEPT, Gateway
+from cstd._fast.reports cimport ReportScanner
 from cstd._fast.slot cimport AGENTS_MAX, InstrumentSlot
 from cstd._fast.strategy cimport STRATEGY_PARAMS, strategy_fn
 from cstd._fast.wire cimport INSTRUMENTS_MAX, Scanner
@@ -17,6 +18,7 @@ cdef struct TapeRow:
 
 cdef class FastEngine(Gateway):
     cdef Scanner scanner
+    cdef ReportScanner reports
     cdef strategy_fn strategy
     cdef int64_t params[STRATEGY_PARAMS]
     cdef agent_fn agents[AGENTS_MAX]
@@ -29,7 +31,11 @@ cdef class FastEngine(Gateway):
     cdef int64_t tape_count
     cdef int64_t book_faults[BOOK_FAULTS]
     cdef int64_t link_frame_ns[4]       # monotonic time of each link's last frame
+    cdef int64_t slow_until_ns[4]       # monotonic time at which the slow bytes of each link are paid for
+    cdef bint flooded[4]
 
+    cdef int _private(self, const char *data, size_t n) noexcept
+    cdef bint _affordable(self, int link, size_t n) noexcept
     cdef int _slow(self, int link, const char *data, size_t n) noexcept
     cdef void _book(self, InstrumentSlot slot, uint64_t start) noexcept
     cdef void _trades(self, InstrumentSlot slot, uint64_t start) noexcept

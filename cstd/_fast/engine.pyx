@@ -17,8 +17,9 @@ from libc.string cimport memcpy, memset
 from cstd._fast.book cimport Book
 from cstd._fast.codes cimport (
     APPROVE, BOOK_VERIFIED, EVENT_BATCH_END, EVENT_FRAME, EXIT, FAULT_CHECKSUM, FAULT_EXCESS_DIGITS, FAULT_MALFORMED,
-    FAULT_NO_CHECKSUM, FAULT_NO_SNAPSHOT, FAULT_NONE, FAULT_PRECISION_UNKNOWN, LINK_PUBLIC, OPENING, ORDER_CANCEL_PENDING,
-    ORDER_OPEN, ORDER_PARTIAL, ORDER_SENT, REDUCE, REFUSE, SCAN_BOOK, SCAN_HEARTBEAT, SCAN_TICKER, SCAN_TRADE,
+    FAULT_NO_CHECKSUM, FAULT_NO_SNAPSHOT, FAULT_NONE, FAULT_PRECISION_UNKNOWN, LINK_PRIVATE, LINK_PUBLIC, OPENING,
+    ORDER_CANCEL_PENDING, ORDER_OPEN, ORDER_PARTIAL, ORDER_SENT, REDUCE, REFUSE, SCAN_BOOK, SCAN_HEARTBEAT, SCAN_SLOW,
+    SCAN_TICKER, SCAN_TRADE,
     SCAN_UNKNOWN_INSTRUMENT, SCAN_UNUSED,
 )
 from cstd._fast.features cimport (
@@ -26,20 +27,29 @@ from cstd._fast.features cimport (
 )
 from cstd._fast.gates cimport GATE_NONE, DecisionRow, GateInput, judge
 from cstd._fast.gateway cimport (
-    COUNT_AGENT_FAULTS, COUNT_BATCHES, COUNT_BOOK_UPDATES, COUNT_CHECKSUMS_BAD, COUNT_CHECKSUMS_OK, COUNT_FRAMES,
-    COUNT_HEARTBEATS, COUNT_MALFORMED, COUNT_PASSES, COUNT_PULLED, COUNT_REJUDGED, COUNT_SLOW_FRAMES, COUNT_TICKERS,
+    COUNT_AGENT_FAULTS, COUNT_BATCHES, COUNT_BOOK_UPDATES, COUNT_CHECKSUMS_BAD, COUNT_CHECKSUMS_OK, COUNT_FLOODED,
+    COUNT_FRAMES,
+    COUNT_HEARTBEATS, COUNT_MALFORMED, COUNT_PASSES, COUNT_PRIVATE_SCANNED,
+    COUNT_PULLED, COUNT_REJUDGED, COUNT_SLOW_FRAMES, COUNT_TICKERS,
     COUNT_TRADE_GAPS, COUNT_TRADES, COUNT_UNKNOWN_INSTRUMENT, COUNT_UNUSED, TAPE_KEPT, Gateway,
 )
 from cstd._fast.hist cimport STAGE_BOOK, STAGE_DECISION, STAGE_FEATURES, STAGE_FRAME, STAGE_SCAN, cycles
 from cstd._fast.layout cimport Level
 from cstd._fast.orders cimport OrderRow
 from cstd._fast.recorder cimport STRIPED
+from cstd._fast.reports cimport ReportScanner
 from cstd._fast.slot cimport InstrumentSlot
 from cstd._fast.strategy cimport StrategyView, Wish
 from cstd._fast.wire cimport Scanner, WireTrade
 
 cdef enum:
     SAMPLE_MASK = 15            # stages inside a frame are timed on one frame in 16
+    # What the tolerant path may spend on one link. The largest frame the venue sends it is the instrument snapshot (about
+    # half a megabyte); a start takes that and three bar histories of 180 kB for each instrument.
+    SLOW_FRAME_BYTES_MAX = 4194304
+    SLOW_BYTE_NS = 1000         # a megabyte a second
+    SLOW_BURST_BYTES = 8388608
+    SLOW_BURST_BYTES_EACH = 2097152
 
 cdef enum:
     SECOND_NS = 1000000000      # a constant, so that dividing by it is not a division
@@ -73,8 +83,11 @@ cdef class FastEngine(Gateway):
 
     def __cinit__(self, *args):
         self.scanner = Scanner()
+        self.reports = ReportScanner()
         memset(self.book_faults, 0, sizeof(self.book_faults))
         memset(self.link_frame_ns, 0, sizeof(self.link_frame_ns))
+        memset(self.slow_until_ns, 0, sizeof(self.slow_until_ns))
+        memset(self.flooded, 0, sizeof(self.flooded))
         self.touched_count = 0
 
     # A frame.
@@ -91,7 +104,7 @@ cdef class FastEngine(Gateway):
         self.counters[COUNT_FRAMES] += 1
         self.link_frame_ns[link & 3] = mono_ns
         if link != LINK_PUBLIC:
-            return self._slow(link, data, n)
+            return self._private(data, n) if link == LINK_PRIVATE else self._slow(link, data, n)
         status = self.scanner.scan(data, n)
         if status == SCAN_HEARTBEAT:
             self.counters[COUNT_HEARTBEATS] += 1
@@ -121,15 +134,53 @@ cdef class FastEngine(Gateway):
             self.hist.observe(STAGE_FRAME, start, cycles())
         return 0
 
+    cdef int _private(self, const char *data, size_t n) noexcept:
+        """Take a frame of the private socket: scanned in place where its shape is the venue's usual one."""
+        cdef int status = self.reports.scan(data, n)
+        if status == SCAN_SLOW:
+            return self._slow(LINK_PRIVATE, data, n)
+        if status == SCAN_HEARTBEAT:
+            self.counters[COUNT_HEARTBEATS] += 1
+            return 0
+        self.counters[COUNT_PRIVATE_SCANNED] += 1
+        try:
+            self.reports.deliver(status, self.handler, self.mono_ns, self.wall_ns)
+        except Exception as error:
+            self._halt(error)
+            return -1
+        return 0
+
     cdef int _slow(self, int link, const char *data, size_t n) noexcept:
         """Hand a frame that the scanner does not know to the tolerant path, in its place in the order of events."""
         self.counters[COUNT_SLOW_FRAMES] += 1
+        if not self._affordable(link & 3, n):
+            return 0
         try:
             self.handler.on_slow_frame(link, PyBytes_FromStringAndSize(data, n), self.mono_ns, self.wall_ns)
         except Exception as error:
             self._halt(error)
             return -1
         return 0
+
+    cdef bint _affordable(self, int link, size_t n) noexcept:
+        """Whether the tolerant path may take `n` bytes more from a link; the first time not, the link is given up.
+
+        Each byte is paid for by event time, so replay refuses the same frames. A refused frame may have held anything:
+        the handler takes the link for down, which blocks its books and makes its orders UNKNOWN.
+        """
+        cdef int64_t paid_ns = max(self.slow_until_ns[link], self.mono_ns) + <int64_t>n * SLOW_BYTE_NS
+        cdef int64_t burst_bytes = SLOW_BURST_BYTES + <int64_t>len(self.slots) * SLOW_BURST_BYTES_EACH
+        if not self.flooded[link] and n <= SLOW_FRAME_BYTES_MAX and paid_ns - self.mono_ns <= burst_bytes * SLOW_BYTE_NS:
+            self.slow_until_ns[link] = paid_ns
+            return True
+        self.counters[COUNT_FLOODED] += 1
+        if not self.flooded[link]:
+            self.flooded[link] = True
+            try:
+                self.handler.on_flood(link, <int64_t>n, self.mono_ns, self.wall_ns)
+            except Exception as error:
+                self._halt(error)
+        return False
 
     cdef void _book(self, InstrumentSlot slot, uint64_t start) noexcept:
         cdef Book book = slot.book

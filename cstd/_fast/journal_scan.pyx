@@ -238,6 +238,8 @@ cdef class BlockCursor:
             blocks[self._hashed] = <const cstd_block *>(self._data + at)
             if blocks[self._hashed].payload_bytes > self._size - at - sizeof(cstd_block):
                 break
+            if blocks[self._hashed].payload_bytes % 8:
+                break       # nothing written: what follows it would not lie where a block can
             self._hashed_at[self._hashed] = at
             at += sizeof(cstd_block) + blocks[self._hashed].payload_bytes
             self._hashed += 1

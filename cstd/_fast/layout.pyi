@@ -3,3 +3,4 @@
 no_bid: int
 no_ask: int
 money_scale: int
+checked_build: bool

@@ -10,6 +10,10 @@ from libc.string cimport memcmp, memset
 from cstd._fast.codes cimport ORDER_FREE, ORDER_STATE_COUNT
 
 
+cdef extern from "check.h" nogil:
+    void cstd_check(bint holds, const char *what)
+
+
 cdef class OrderTable:
     """table: sequence of rows [state][event] -> next state or -1, at most 16 states and 32 events."""
 
@@ -39,6 +43,7 @@ cdef class OrderTable:
     cdef void release(self, int slot) noexcept nogil:
         """Give a slot back; the order of the others stays."""
         cdef int i, kept = 0
+        cstd_check(slot >= 0 and slot < ORDERS_MAX, b"an order is in the table")
         for i in range(self.live_count):
             if self.live[i] != slot:
                 self.live[kept] = self.live[i]
@@ -58,6 +63,8 @@ cdef class OrderTable:
 
     cdef int move(self, int slot, int event, int64_t mono_ns) noexcept nogil:
         """Apply a lifecycle event; returns the new state, or -1 (counted) when the table has no such step."""
+        cstd_check(slot >= 0 and slot < ORDERS_MAX, b"an order is in the table")
+        cstd_check(event >= 0 and event < 32, b"a lifecycle event has a column")
         cdef OrderRow *row = &self.rows[slot]
         cdef int state = self.next_state[row.state][event]
         if state < 0:

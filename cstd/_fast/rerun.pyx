@@ -31,7 +31,7 @@ def rerun(Core core, list batch not None, Py_ssize_t at):
     cdef Py_ssize_t events = 0
     cdef Py_ssize_t outputs = 0
     while at < PyList_GET_SIZE(batch) and not core.needs_python:
-        record = <Record>PyList_GET_ITEM(batch, at)
+        record = <Record?>PyList_GET_ITEM(batch, at)
         if record.kind >= FIRST_OUTPUT:
             if not captured or captured[0] != (record.kind, record.tag, record.payload):
                 break

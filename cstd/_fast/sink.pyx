@@ -1,4 +1,3 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 """FrameSink: what a link hands received frames to.
 
 `data` is a borrowed view into the link's receive buffer: it is valid until `on_frame` returns and no longer. All frames

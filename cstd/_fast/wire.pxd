@@ -65,6 +65,7 @@ cdef class Scanner:
     cdef int64_t _time_ns(self, const char *p, const char *end, const char **after) noexcept nogil
     cdef const char *_name(self, const char *p, const char *end) noexcept nogil
     cdef const char *_levels(self, const char *p, const char *end, WireLevel *to, int *count) noexcept nogil
+    cdef const char *_statistics(self, const char *p, const char *end) noexcept nogil
     cdef const char *_bid_ask(self, const char *p, const char *end) noexcept nogil
     cdef const char *_price_qty(self, const char *p, const char *end, WireLevel *to) noexcept nogil
 

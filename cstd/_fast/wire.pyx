@@ -12,7 +12,7 @@ Every read is bounded by `end`: the buffer needs no terminator.
 Numbers are scanned digit by digit into integers of 10**-precision; a float never exists on the way in.
 """
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
 from cstd._fast.codes cimport BUY, SELL, SCAN_BOOK, SCAN_HEARTBEAT, SCAN_SLOW, SCAN_TICKER, SCAN_TRADE
@@ -21,13 +21,46 @@ from cstd._fast.codes cimport SCAN_UNKNOWN_INSTRUMENT, SCAN_UNUSED
 cdef extern from "scan.h" nogil:
     const char *number "cstd_number"(const char *p, const char *end, int precision, int64_t *raw, int *excess)
     const char *unsigned_int "cstd_unsigned"(const char *p, const char *end, int64_t *value)
+    const char *any_number "cstd_any_number"(const char *p, const char *end)
     int64_t parse_clock_ns "cstd_clock_ns"(const char *p, const char *end, const char **after)
+
+cdef extern from "check.h" nogil:
+    void cstd_check(bint holds, const char *what)
 
 cdef inline const char *literal(const char *p, const char *end, const char *text, size_t n) noexcept nogil:
     """Return the byte after `text` if it stands at p, else NULL."""
     if p == NULL or <size_t>(end - p) < n or memcmp(p, text, n) != 0:
         return NULL
     return p + n
+
+
+cdef inline const char *figure(const char *p, const char *end, int *bit) noexcept nogil:
+    """Return where the value of one of the ticker's figures begins, and its bit; NULL for any other name."""
+    cdef const char *after
+    bit[0] = 1
+    after = literal(p, end, b',"last":', 8)
+    if after == NULL:
+        bit[0] = 2
+        after = literal(p, end, b',"volume":', 10)
+    if after == NULL:
+        bit[0] = 4
+        after = literal(p, end, b',"vwap":', 8)
+    if after == NULL:
+        bit[0] = 8
+        after = literal(p, end, b',"low":', 7)
+    if after == NULL:
+        bit[0] = 16
+        after = literal(p, end, b',"high":', 8)
+    if after == NULL:
+        bit[0] = 32
+        after = literal(p, end, b',"change":', 10)
+    if after == NULL:
+        bit[0] = 64
+        after = literal(p, end, b',"change_pct":', 14)
+    if after == NULL:
+        bit[0] = 128
+        after = literal(p, end, b',"trades":', 10)
+    return after
 
 
 cdef inline int two(const char *p) noexcept nogil:
@@ -56,7 +89,10 @@ cdef inline int64_t parse_date_days(const char *p) noexcept nogil:
     cdef int year = two(p) * 100 + two(p + 2)
     cdef int month = two(p + 5)
     cdef int day = two(p + 8)
-    if year < 1970 or year > 2261 or month < 1 or month > 12 or day < 1 or day > 31 or p[4] != c'-' or p[7] != c'-':
+    if year < 1970 or year > 2261 or month < 1 or month > 12 or day < 1 or p[4] != c'-' or p[7] != c'-':
+        return -1
+    if day > (28 + (year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)) if month == 2
+              else 30 + (month + (month > 7)) % 2):
         return -1
     return days_from_civil(year, month, day)
 
@@ -208,9 +244,10 @@ cdef class Scanner:
             p = literal(p, end, b'{"price":', 9)
             if p == NULL:
                 return NULL
+            cstd_check(n >= 0 and n < LEVELS_MAX, b"a level has a place")
             p = self._price_qty(p, end, &to[n])
-            if p == NULL or end - p < 2 or p[0] != c'}':
-                return NULL
+            if p == NULL or end - p < 2 or p[0] != c'}' or (to[n].price_raw == 0 and not self.out.excess_digits):
+                return NULL     # a level at no price is for the tolerant path to refuse
             n += 1
             if p[1] == c']':
                 count[0] = n
@@ -261,6 +298,7 @@ cdef class Scanner:
         cdef int n = 0
         p = self._data(p, end)
         while n < TRADES_MAX:
+            cstd_check(n >= 0, b"a trade has a place")
             trade = &self.trades[n]
             p = self._name(literal(p, end, b'{"symbol":"', 11), end)
             if p == NULL:
@@ -328,11 +366,27 @@ cdef class Scanner:
         p = self._bid_ask(p, end)
         if p == NULL:
             return SCAN_SLOW
-        # One flat object follows: no brace may open, and the frame must end with it.
-        while p < end and p[0] != c'{' and p[0] != c'}' and p[0] != c'\\':
-            p += 1
-        p = literal(p, end, b'}]}', 3)
+        p = literal(self._statistics(p, end), end, b'}]}', 3)
         return SCAN_TICKER if p == end else SCAN_SLOW
+
+    cdef const char *_statistics(self, const char *p, const char *end) noexcept nogil:
+        """Step over the day's figures and the time: known names, each once, plain numbers of at most eighteen digits."""
+        cdef int seen = 0
+        cdef int bit
+        cdef const char *after
+        while p != NULL and p < end and p[0] == c',':
+            after = literal(p, end, b',"timestamp":"', 14)
+            bit = 256
+            if after != NULL:
+                if self._time_ns(after, end, &p) < 0:
+                    return NULL
+                p = literal(p, end, b'"', 1)
+            else:
+                p = any_number(figure(p, end, &bit), end)
+            if seen & bit:
+                return NULL
+            seen |= bit
+        return p
 
     cdef const char *_bid_ask(self, const char *p, const char *end) noexcept nogil:
         cdef int price = self.price_precision[self.out.instrument]
@@ -388,9 +442,15 @@ cdef class Scanner:
         return SCAN_SLOW
 
     def scan_bytes(self, bytes frame):
-        """Scan `frame` and return what was found as a dict; for tests and tools, not for the path."""
-        cdef int status = self.scan(frame, len(frame))
-        cdef int i
+        """Scan `frame` from a buffer that ends where it does; returns what was found as a dict; for tests and tools."""
+        cdef size_t n = len(frame)
+        cdef char *copy = <char *>malloc(n if n else 1)
+        cdef int i, status
+        if copy == NULL:
+            raise MemoryError("frame")
+        memcpy(copy, <const char *>frame, n)
+        status = self.scan(copy, n)
+        free(copy)
         return {
             "status": status,
             "instrument": self.out.instrument,

@@ -36,11 +36,15 @@ from cstd.orders.tracker import OrderTracker
 from cstd.signals.agents.loader import LoadedAgents
 from cstd.units import seconds_to_ns
 from cstd.venue.messages import (
+    Ack,
+    BalanceEntry,
     BalancesMessage,
     BookMessage,
+    ExecutionReport,
     ExecutionsMessage,
     InstrumentUpdate,
     Malformed,
+    Message,
     OhlcMessage,
     TickerMessage,
     TradeMessage,
@@ -208,6 +212,7 @@ class Engine:
         up = bool(payload["up"])
         machine = self.public if link == Link.LINK_PUBLIC else self.private
         if up:
+            self.core.refresh_slow_budget(link)
             machine.on_up(self._mono_ns)
         else:
             machine.on_down(self._mono_ns)
@@ -242,6 +247,35 @@ class Engine:
                     self.core.count_malformed()
                 for outcome in self.private.on_message(message, mono_ns):
                     self._on_private(outcome)
+        self._settle()
+
+    def on_flood(self, link: int, size: int, mono_ns: int, wall_ns: int) -> None:
+        """Give up a link whose slow frames cost more than they may: it counts as down from now on and is closed."""
+        self._mono_ns, self._wall_ns = mono_ns, wall_ns
+        if link in (Link.LINK_PUBLIC, Link.LINK_PRIVATE) and self.cfg is not None:
+            reason = f"flooded: {size:,} bytes more than the tolerant path may take"
+            self._on_link(link, {"up": False, "reason": reason})
+            self.close_links.append((int(link), reason))
+        self._settle()
+
+    # What the scanner took apart itself: the same messages as the decoder's, made from their fields.
+
+    def on_executions(self, sequence: int, snapshot: bool, rows: list[Any], mono_ns: int, wall_ns: int) -> None:
+        """Process execution reports; rows: fields of ExecutionReport, in its order."""
+        self._on_scanned(ExecutionsMessage(sequence, snapshot, tuple(ExecutionReport(*row) for row in rows)), mono_ns, wall_ns)
+
+    def on_balances(self, sequence: int, snapshot: bool, rows: list[Any], mono_ns: int, wall_ns: int) -> None:
+        """Process balances; rows: fields of BalanceEntry, in its order."""
+        self._on_scanned(BalancesMessage(sequence, snapshot, tuple(BalanceEntry(*row) for row in rows)), mono_ns, wall_ns)
+
+    def on_order_reply(self, row: tuple[Any, ...], mono_ns: int, wall_ns: int) -> None:
+        """Process the reply to an order request; row: the first fields of Ack, in its order."""
+        self._on_scanned(Ack(*row), mono_ns, wall_ns)
+
+    def _on_scanned(self, message: Message, mono_ns: int, wall_ns: int) -> None:
+        self._mono_ns, self._wall_ns = mono_ns, wall_ns
+        for outcome in self.private.on_message(message, mono_ns):
+            self._on_private(outcome)
         self._settle()
 
     def _on_public(self, message: Any) -> None:

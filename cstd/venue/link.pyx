@@ -1,4 +1,3 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 """Websocket links: picows listeners that hand frames to the compiled core and let orders out.
 
 A link lives as long as the process; connections come and go under it (connector.py). Received frames are borrowed views:

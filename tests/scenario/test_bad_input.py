@@ -273,14 +273,17 @@ def test_updates_in_the_wrong_order_are_noticed() -> None:
 
 
 def test_a_frame_of_ten_megabytes_is_survived() -> None:
-    """An absurdly large frame is read or refused, and costs no order and no crash."""
+    """An absurdly large frame is refused undecoded; its link is given up, which costs no order and no crash."""
     world = trading()
     levels = b",".join([b'{"price":1.0,"qty":0.00000001}'] * 330_000)
     frame = b'{"channel":"book","type":"update","data":[{"symbol":"BTC/USD","bids":[' + levels + (
         b'],"asks":[],"checksum":1,"timestamp":"%s"}]}' % time_text(world.now_ns).encode())
     assert orders_while_unverified(world, frame) == 0
     world.sound()
-    assert world.faults()[BookFault.FAULT_MALFORMED] == 1
+    assert world.counters()["flooded_frames"] == 1
+    assert [link for link, _ in world.engine.close_links] == [Link.LINK_PUBLIC]
+    world.link(Link.LINK_PUBLIC, up=False, reason="closed by us")
+    world.link(Link.LINK_PUBLIC, up=True)
     recovers(world)
 
 

@@ -44,11 +44,12 @@ static inline const char *cstd_digits_at(const char *p, const char *end, int64_t
 static __attribute__((noinline)) const char *
 cstd_number_any(const char *p, const char *end, int precision, int64_t *raw, int *excess)
 {
+    const char *start = p;
     int64_t value = 0;
     int whole, digits = 0;
     p = cstd_digits_at(p, end, &value, &digits);
-    if (p == NULL || digits == 0 || p >= end)
-        return NULL;
+    if (p == NULL || digits == 0 || p >= end || (digits > 1 && *start == '0'))
+        return NULL; /* JSON has no zeros in front */
     whole = digits;
     if (*p == '.') {
         p = cstd_digits_at(p + 1, end, &value, &digits);
@@ -91,7 +92,7 @@ static inline const char *cstd_number(const char *p, const char *end, int precis
         others |= 1u << 16;
         whole = __builtin_ctz(others);
         others &= others - 1;
-        if (__builtin_expect((unsigned)(whole - 1) < 8 && others, 1)) {
+        if (__builtin_expect((unsigned)(whole - 1) < 8 && others && (whole == 1 || *p != '0'), 1)) {
             value = cstd_few_digits(p, whole);
             p += whole;
             if (*p != '.') {
@@ -118,10 +119,32 @@ static inline const char *cstd_number(const char *p, const char *end, int precis
 /* Scans an unsigned integer of 1 to 18 digits; NULL if there is none. */
 static inline const char *cstd_unsigned(const char *p, const char *end, int64_t *value)
 {
+    const char *start = p;
     int digits = 0;
     *value = 0;
     p = cstd_digits_at(p, end, value, &digits);
-    return digits ? p : NULL;
+    return digits == 0 || (digits > 1 && *start == '0') ? NULL : p;
+}
+
+/* Steps over a plain decimal of at most 18 digits, with or without a minus; NULL if there is none, or p is NULL. */
+static inline const char *cstd_any_number(const char *p, const char *end)
+{
+    const char *start;
+    int64_t unused = 0;
+    int whole, digits = 0;
+    if (p != NULL && p < end && *p == '-')
+        p++;
+    if (p == NULL)
+        return NULL;
+    start = p;
+    p = cstd_digits_at(p, end, &unused, &digits);
+    if (p == NULL || digits == 0 || p >= end || (digits > 1 && *start == '0'))
+        return NULL;
+    if (*p != '.')
+        return p;
+    whole = digits;
+    p = cstd_digits_at(p + 1, end, &unused, &digits);
+    return digits > whole ? p : NULL;
 }
 
 /* Nanoseconds since midnight of Thh:mm:ss[.fraction]Z at p, of which ten bytes are readable; -1 if it is none. *after is the

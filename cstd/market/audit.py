@@ -133,7 +133,8 @@ def side_differences(side: int, before: Levels, after: Levels, touched: set[int]
     tenths = [_worst(levels[:PROVEN_LEVELS], PROVEN_LEVELS, sign) for levels in (before, after)]
     proven = max((tenth for tenth in tenths if tenth is not None), default=None)
     first, last = dict(before), dict(after)
-    deep, under_checksum = [], []
+    deep: list[Difference] = []
+    under_checksum: list[Difference] = []
     for price in sorted((first.keys() | last.keys() | reading.levels.keys()) - touched, key=lambda p: -sign * p):
         if floor is not None and sign * price < floor:
             break

@@ -24,6 +24,7 @@ from cstd._fast.wire cimport LEVELS_MAX, WireLevel
 cdef extern from "crc32.h" nogil:
     void cstd_crc32_init(int allow_clmul)
     uint32_t cstd_crc32(const void *data, size_t n)
+    int cstd_crc_clmul
 
 cdef extern from "digits.h" nogil:
     int cstd_digits(uint64_t v, char *to)
@@ -40,6 +41,11 @@ cstd_crc32_init(1)
 def use_clmul(bint allowed):
     """Choose the checksum variant (tests compare both); the default is what the CPU has."""
     cstd_crc32_init(allowed)
+
+
+def clmul_in_use():
+    """Whether checksums are made by carry-less multiply now."""
+    return cstd_crc_clmul != 0
 
 
 def crc32(bytes data):

@@ -8,8 +8,10 @@
 
 #define CSTD_NEAR_LEVELS 5
 #define CSTD_FAR_LEVELS 10
-#define CSTD_NEAR_FRAC 10e-4
-#define CSTD_FAR_FRAC 25e-4
+#define CSTD_NEAR_BPS 10
+#define CSTD_FAR_BPS 25
+/* Up to twice this mid the products below fit 64 bits; no price on any venue is near it. */
+#define CSTD_MID2_EXACT_MAX 900000000000000LL
 
 /* Quantities and values of others, raw units. Fewer levels than named count as all there are. */
 typedef struct {
@@ -25,6 +27,16 @@ static inline __attribute__((always_inline)) double cstd_level_value(const cstd_
 
 static inline __attribute__((always_inline)) int cstd_within(int is_bid, int64_t price_raw, int64_t limit_raw) {
     return is_bid ? price_raw >= limit_raw : price_raw <= limit_raw;
+}
+
+/* The last price within `bps` of mid, in integers: where a tick is a large part of the price, levels lie exactly on the
+ * end of a band, and a rounded product would take them in on one side and leave them out on the other. */
+static inline __attribute__((always_inline)) int64_t cstd_band_end(int is_bid, double mid_raw, int64_t bps) {
+    const int64_t mid2 = (int64_t)(2.0 * mid_raw);
+    if (__builtin_expect(mid2 > CSTD_MID2_EXACT_MAX, 0)) {
+        return (int64_t)(mid_raw * (1.0 + (is_bid ? -1e-4 : 1e-4) * (double)bps)) + is_bid;
+    }
+    return is_bid ? (mid2 * (10000 - bps) + 19999) / 20000 : mid2 * (10000 + bps) / 20000;
 }
 
 /* Sums levels *at, *at - 1, ... down to `last` while they are within the limit; leaves *at at the first beyond it. */
@@ -49,8 +61,8 @@ cstd_value_within(int is_bid, const cstd_level **at, const cstd_level *last, int
 static inline __attribute__((always_inline)) void
 cstd_walk(int is_bid, const cstd_side *side, int best, double mid_raw, cstd_side_sums *out) {
     const double sign = is_bid ? 1.0 : -1.0;
-    const int64_t near_raw = (int64_t)(mid_raw * (1.0 - sign * CSTD_NEAR_FRAC)) + is_bid;
-    const int64_t far_raw = (int64_t)(mid_raw * (1.0 - sign * CSTD_FAR_FRAC)) + is_bid;
+    const int64_t near_raw = cstd_band_end(is_bid, mid_raw, CSTD_NEAR_BPS);
+    const int64_t far_raw = cstd_band_end(is_bid, mid_raw, CSTD_FAR_BPS);
     const cstd_level *level = side->level + best, *last = side->level + side->first;
     double qty = 0.0, value = 0.0, qty_to[CSTD_FAR_LEVELS];
     int64_t price_raw = 0;

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from decimal import Decimal, localcontext
+from itertools import pairwise
 
 import pytest
 
@@ -75,9 +76,9 @@ def ranges(rows: Bars) -> dict[str, Column]:
     """RSI, ATR, ADX, stochastic, Choppiness."""
     n = len(rows)
     high, low, close = ([row[i] for row in rows] for i in (HIGH, LOW, CLOSE))
-    changes = [b - a for a, b in zip(close, close[1:], strict=False)]
+    changes = [b - a for a, b in pairwise(close)]
     gains, losses = wilder([max(c, D(0)) for c in changes]), wilder([max(-c, D(0)) for c in changes])
-    true = [max(h, before) - min(l, before) for h, l, before in zip(high[1:], low[1:], close, strict=False)]
+    true = [max(top, before) - min(bottom, before) for top, bottom, before in zip(high[1:], low[1:], close, strict=False)]
     k: Column = []
     chop: Column = []
     for at in range(13, n):
@@ -86,7 +87,7 @@ def ranges(rows: Bars) -> dict[str, Column]:
         travelled = sum(true[at - 14:at], D(0))
         chop.append(None if top == bottom or at < 14 else 100 * (travelled / (top - bottom)).log10() / D(14).log10())
     d = [mean([x for x in w if x is not None]) if None not in w else None for w in windows(k, 3)]
-    return {"rsi14": late([quotient(100 * g, g + l) for g, l in zip(gains, losses, strict=True)], n),
+    return {"rsi14": late([quotient(100 * gain, gain + loss) for gain, loss in zip(gains, losses, strict=True)], n),
             "atr14": late(wilder(true), n), "adx14": late(directional(high, low, true), n), "stoch_k": late(k, n),
             "stoch_d": late(d, n), "chop14": late(chop, n)}
 
@@ -131,7 +132,7 @@ def volumes(rows: Bars, bars_a_year: Decimal) -> dict[str, Column]:
         obv.append(obv[-1] + (size if now > before else -size if now < before else 0))
     vwap = [quotient(sum((p * v for p, v in zip(ps, vs, strict=True)), D(0)), sum(vs, D(0)))
             for ps, vs in zip(windows(typical, 20), windows(volume, 20), strict=True)]
-    returns = [(b / a).ln() for a, b in zip(close, close[1:], strict=False)]
+    returns = [(b / a).ln() for a, b in pairwise(close)]
     rvol = [(mean([r * r for r in w]) * bars_a_year).sqrt() for w in windows(returns, 20)]
     return {"cci20": late(cci, n), "mfi14": late(mfi, n), "obv": list(obv), "vwap": late(vwap, n), "rvol": late(rvol, n)}
 

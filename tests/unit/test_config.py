@@ -61,7 +61,7 @@ def test_practice_differs_from_live_only_where_a_comment_says_so() -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_no_limit_has_a_default(mode: str, tmp_path: Path) -> None:
-    """Leaving out any one limit of policy, risk, exits, venue, of account.capital or the audit interval is an error that names it."""
+    """Leaving out any one limit of policy, risk, exits or venue, the capital or the audit interval is an error naming it."""
     text = template(mode).read_text()
     table = tomllib.loads(text)
     path = tmp_path / "less.toml"

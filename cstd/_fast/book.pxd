@@ -20,10 +20,13 @@ cdef class Book:
     cdef int64_t time_backwards_ns_max
     cdef char *tokens
     cdef int asks_text_n                # length of the asks' part of tokens, which comes first
+    cdef int64_t *touched               # prices that messages named since `open_window`
+    cdef int touched_n                  # how many of them; below zero: no window is open
 
     cdef int apply(self, bint snapshot, const WireLevel *bids, int n_bids, const WireLevel *asks, int n_asks,
                    bint has_checksum, uint32_t checksum, int64_t exch_ns) noexcept nogil
     cdef void clear(self, int fault) noexcept nogil
+    cdef void _touch(self, const WireLevel *levels, int n) noexcept nogil
     cdef int set_fault(self, int fault) noexcept nogil
     cdef int64_t best_bid(self) noexcept nogil
     cdef int64_t best_ask(self) noexcept nogil

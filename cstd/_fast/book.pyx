@@ -24,6 +24,7 @@ from cstd._fast.wire cimport LEVELS_MAX, WireLevel
 cdef extern from "crc32.h" nogil:
     void cstd_crc32_init(int allow_clmul)
     uint32_t cstd_crc32(const void *data, size_t n)
+    int cstd_crc_clmul
 
 cdef extern from "check.h" nogil:
     enum:
@@ -36,6 +37,8 @@ cdef extern from "digits.h" nogil:
 cdef enum:
     CHECKSUM_LEVELS = 10
     TOKENS_MAX = 2 * CHECKSUM_LEVELS * 40 + 64
+    TOUCHED_MAX = 16384         # a window of seconds sees far fewer; one that sees more is lost, and the audit with it
+    NO_WINDOW = -1
 
 cstd_crc32_init(1)
 
@@ -43,6 +46,11 @@ cstd_crc32_init(1)
 def use_clmul(bint allowed):
     """Choose the checksum variant (tests compare both); the default is what the CPU has."""
     cstd_crc32_init(allowed)
+
+
+def clmul_in_use():
+    """Whether checksums are made by carry-less multiply now."""
+    return cstd_crc_clmul != 0
 
 
 def crc32(bytes data):
@@ -73,7 +81,8 @@ cdef class Book:
         self.bids.level = <Level *>calloc(capacity, sizeof(Level))
         self.asks.level = <Level *>calloc(capacity, sizeof(Level))
         self.tokens = <char *>calloc(TOKENS_MAX, 1)
-        if self.bids.level == NULL or self.asks.level == NULL or self.tokens == NULL:
+        self.touched = <int64_t *>calloc(TOUCHED_MAX, sizeof(int64_t))
+        if self.bids.level == NULL or self.asks.level == NULL or self.tokens == NULL or self.touched == NULL:
             raise MemoryError("book levels")
         self.bids.capacity = capacity
         self.asks.capacity = capacity
@@ -83,6 +92,7 @@ cdef class Book:
         free(self.bids.level)
         free(self.asks.level)
         free(self.tokens)
+        free(self.touched)
 
     cdef void clear(self, int fault) noexcept nogil:
         """Forget all levels; the book is EMPTY with `fault` as the reason until the next snapshot."""
@@ -97,7 +107,19 @@ cdef class Book:
         self.state = BOOK_EMPTY
         self.fault = fault
         self.exch_ns = 0
+        self.touched_n = NO_WINDOW
         self.bids.top_changed = self.asks.top_changed = True
+
+    cdef void _touch(self, const WireLevel *levels, int n) noexcept nogil:
+        """Remember which prices a message named; a window that overflows is lost."""
+        cdef int i
+        if n > TOUCHED_MAX - self.touched_n:
+            self.touched_n = NO_WINDOW
+        if self.touched_n < 0:
+            return
+        for i in range(n):
+            self.touched[self.touched_n + i] = levels[i].price_raw
+        self.touched_n += n
 
     cdef int set_fault(self, int fault) noexcept nogil:
         """Mark the book unverified for a reason; levels stay for display. Returns the fault."""
@@ -254,6 +276,9 @@ cdef class Book:
             self._put(&self.bids, 1, &bids[i])
         for i in range(n_asks):
             self._put(&self.asks, -1, &asks[i])
+        if self.touched_n >= 0:
+            self._touch(bids, n_bids)
+            self._touch(asks, n_asks)
         self._cut(&self.bids)
         self._cut(&self.asks)
         self.updates += 1
@@ -303,6 +328,15 @@ cdef class Book:
             return self.set_fault(FAULT_MALFORMED)
         return self.apply(snapshot, bid_levels, len(bids), ask_levels, len(asks),
                           checksum is not None, checksum or 0, exch_ns)
+
+    def open_window(self):
+        """Remember from now on which prices messages name; `window` gives them. A snapshot or a reset ends it."""
+        self.touched_n = 0
+
+    def window(self):
+        """Set of the prices named since `open_window`, or None where the window was lost or never opened."""
+        cdef int i
+        return {self.touched[i] for i in range(self.touched_n)} if self.touched_n >= 0 else None
 
     def reset(self, int fault):
         """Drop the book for a reason; it is EMPTY until the next snapshot."""

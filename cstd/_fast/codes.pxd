@@ -40,7 +40,8 @@ cpdef enum BookFault:
     FAULT_NO_CHECKSUM = 13
     FAULT_MALFORMED = 14
     FAULT_LINK_DOWN = 15
-    FAULT_COUNT = 16
+    FAULT_AUDIT = 16
+    FAULT_COUNT = 17
 
 cpdef enum ScanStatus:
     SCAN_BOOK = 0

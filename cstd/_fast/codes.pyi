@@ -42,7 +42,8 @@ class BookFault(IntEnum):
     FAULT_NO_CHECKSUM = 13
     FAULT_MALFORMED = 14
     FAULT_LINK_DOWN = 15
-    FAULT_COUNT = 16
+    FAULT_AUDIT = 16
+    FAULT_COUNT = 17
 
 class ScanStatus(IntEnum):
     SCAN_BOOK = 0

@@ -52,7 +52,7 @@ cdef enum:
     DECISIONS_KEPT = 1024
     TAPE_KEPT = 256
     COLLAR_STEPS = 8
-    BOOK_FAULTS = 16
+    BOOK_FAULTS = 17
     GATE_CODES = 32
 
 cdef class Gateway(FrameSink):

@@ -115,8 +115,9 @@ def _bench(parser: argparse.ArgumentParser) -> None:
 
 
 def _features(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--bars", required=True, metavar="FILE", help="trade bars, CSV, plain or gzip")
-    _output(parser, "csv", ("csv",))
+    parser.add_argument("--bars", required=True, metavar="FILE", help="trade bars, CSV, plain or gzip: time (unix seconds of "
+                        "the bar's start), open, high, low, close, volume; a header is optional and may give another order")
+    _output(parser, "csv", ("csv", "json"))
 
 
 def _agents_build(parser: argparse.ArgumentParser) -> None:

@@ -13,6 +13,7 @@ from cstd.units import BPS_PER_UNIT
 LEVELS = ("warning", "critical", "emergency", "shutdown")
 UNKNOWN_ABSENT_S_MIN = 75  # Kraken's REST may lag its engine by up to 60 s
 INSTRUMENTS_MAX = 64  # instruments one daemon is sized for
+AUDIT_S_MIN = 5  # an audit takes about four seconds, and one book is audited at a time
 
 _LEGACY_NAMES = {"XBT": "BTC", "XDG": "DOGE"}
 
@@ -102,6 +103,15 @@ def instruments(config: Config) -> Iterator[Problem]:
                           reason="is not quoted in account.currency, and conversion between currencies is not built yet")
 
 
+def audits(config: Config) -> Iterator[Problem]:
+    """One book is audited at a time, so the interval has room for all of them."""
+    section = config.instruments
+    least_s = AUDIT_S_MIN * len(section.names)
+    if section.audit_interval_s < least_s:
+        yield Problem(key="instruments.audit_interval_s", value=str(section.audit_interval_s), limit=f"at least {least_s}",
+                      reason=f"is too short for {len(section.names)} books, one after the other")
+
+
 def strategy(config: Config) -> Iterator[Problem]:
     """Rehearsal has no opinion about a market: it is for practice (and replay) alone, and fits into the limits."""
     rehearsal = config.strategy.rehearsal
@@ -174,7 +184,7 @@ def practice_section(config: Config) -> Iterator[Problem]:
                           suggestion="use 0 for any free one")
 
 
-RULES: tuple[Rule, ...] = (levels, caps, loss_amount, evidence, collars, absence, instruments, strategy,
+RULES: tuple[Rule, ...] = (levels, caps, loss_amount, evidence, collars, absence, instruments, audits, strategy,
                            slippage, churn, journal, listeners, practice_section)
 
 

@@ -64,6 +64,8 @@ class InstrumentsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
 
     names: list[Annotated[str, Pattern(r"[A-Z0-9]{1,12}/[A-Z]{3,5}", "BASE/QUOTE such as BTC/USD")]]
     depth: Literal[10, 25, 100, 500, 1000] = 25
+    # each book's levels below the checksum are compared with a fresh reading this often
+    audit_interval_s: Annotated[int, _int(5, 86_400, "seconds between two audits of one book, at most a day")]
 
 
 class RehearsalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -19,6 +19,7 @@ from cstd.decision.why import GATES, explain
 from cstd.engine import Engine
 from cstd.ledger.nav import MONEY_PRECISION
 from cstd.ledger.positions import Fill
+from cstd.market.audit import INCONCLUSIVE
 from cstd.ops import view as shapes
 from cstd.units import format_decimal, format_raw, from_raw
 
@@ -107,6 +108,7 @@ class LiveView:
             "evidence_age_ns": now_ns - slot.evidence_mono_ns if slot.evidence_mono_ns else None,
             "resyncs": engine.resyncs[name], "checksums_ok": slot.book.verified_count,
             "checksums_bad": slot.book.mismatch_count, "updates": slot.book.updates,
+            "audit_age_ns": engine.audit.age_ns(name, now_ns),
             "tradable": slot.book.state == BookState.BOOK_VERIFIED and bool(slot.online) and bool(slot.configured),
             "venue_state": spec.status if spec else "unknown", "off": bool(slot.switched_off),
             "volume_hour": format_raw(volume, MONEY_PRECISION) if volume is not None else None,
@@ -300,6 +302,10 @@ class LiveView:
         values["names_unknown"] = engine.feed.unknown_name_count
         values["balances_agree"] = int(engine.reconciler.agreed)
         values["reconcile_failed"] = engine.reconciler.failed_count
+        values["book_audits"] = engine.audit.done_count
+        values["book_audit_differences"] = engine.audit.difference_count
+        for reason in INCONCLUSIVE:
+            values[f"book_audit_inconclusive_{reason}"] = engine.audit.inconclusive[reason]
         values["loop_lag_ns"] = self._process()["loop_lag_ns"]
         values["reader_restarts"] = self._process()["reader_restarts"]
         values["reconcile_rounds"] = engine.reconciler.done_count

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from cstd import __version__
-from cstd._fast.codes import BookFault, EventKind, Link, OrderState, TradingState
+from cstd._fast.codes import BookFault, EventKind, Link, OrderState, Side, TradingState
 from cstd._fast.core import Core
 from cstd._fast.port import OrderPort
 from cstd._fast.recorder import Recorder
@@ -28,13 +28,14 @@ from cstd.decision.setup import exit_steps_mbps, strategy_setup
 from cstd.errors import InvariantError
 from cstd.ledger.nav import Nav
 from cstd.ledger.positions import Ledger
+from cstd.market.audit import BookAudit
 from cstd.market.feed import PublicFeed
 from cstd.orders.desk import RiskDesk
 from cstd.orders.lifecycle import TABLE
 from cstd.orders.reconcile import MISMATCH_ROUNDS_MAX, Reconciler
 from cstd.orders.tracker import OrderTracker
 from cstd.signals.agents.loader import LoadedAgents
-from cstd.units import seconds_to_ns
+from cstd.units import format_raw, seconds_to_ns
 from cstd.venue.messages import (
     Ack,
     BalanceEntry,
@@ -172,6 +173,7 @@ class Engine:
         self.nav = Nav(cfg.account.capital)
         self.risk = RiskDesk(self.core, self.ledger, self.nav, self.tracker)
         self.feed = PublicFeed(self.core, names, cfg.account.currency, infer_precision=self.inferring)
+        self.audit = BookAudit(self.core, self.feed, names, self._read_public, self._book_live)
 
     def _configure_core(self, cfg: Config) -> None:
         core = self.core
@@ -198,6 +200,7 @@ class Engine:
             self.lane.rate = self._rest_rate  # a restart does not empty the venue's counter of the key
         self._rest_rate = self.lane.rate
         self.core.private_up = self.core.private_ready = self.core.venue_online = False
+        self.audit.restart(seconds_to_ns(cfg.instruments.audit_interval_s))
         known = getattr(self, "reconciler", None)
         self.reconciler = Reconciler(
             self.tracker, self._ask, absent_ns=seconds_to_ns(cfg.venue.unknown_absent_s),
@@ -330,13 +333,19 @@ class Engine:
     def _ask(self, method: str, params: dict[str, str]) -> None:
         self.lane.submit(RestRequest(method, True, tuple(params.items())), self._mono_ns)
 
+    def _read_public(self, request: RestRequest) -> int | None:
+        return self.lane.submit(request, self._mono_ns)
+
+    def _book_live(self, name: str) -> bool:
+        return self.public.live(name)
+
     def _on_rest_reply(self, payload: dict[str, Any]) -> None:
         self._on_rest_result(self.lane.on_reply(
             payload["id"], payload["status"], payload["body"].encode(), self._mono_ns, wall_ns=self._wall_ns,
             transport_error=payload["error"]))
 
     def _on_rest_result(self, done: RestResult | None) -> None:
-        if done is not None:
+        if done is not None and not self.audit.on_reply(done, self._mono_ns):
             self.reconciler.on_reply(done.method, done.result, ", ".join(done.errors), self._mono_ns, self._wall_ns)
 
     # Time.
@@ -361,6 +370,7 @@ class Engine:
             self.tracker.want_reconcile = True
         self.reconciler.on_timer(mono_ns, wall_ns, ready=self.private.ready)
         self._start_tapes(wall_ns)
+        self._audit_books(mono_ns)
         self.risk.on_timer(mono_ns, wall_ns)
         self._update_state()
         self._settle()
@@ -386,6 +396,19 @@ class Engine:
             if name not in self._tape_live and self.public.live(name, "trade"):
                 self._tape_live.add(name)
                 self.core.tape_begins(number, wall_ns)
+
+    def _audit_books(self, mono_ns: int) -> None:
+        """Let the audit of deep levels go on; a book that it finds wrong is blocked now and resynced by this timer."""
+        finding = self.audit.on_timer(mono_ns, lane_free=len(self.lane) == 0)
+        if finding is None:
+            return
+        name, first = self.names[finding.number], finding.first
+        spec = self.feed.specs[name]
+        self._note("error", "book audit found a difference", instrument=name, levels=finding.count,
+                   side="bid" if first.side == Side.BUY else "ask", price=format_raw(first.price_raw, spec.price_precision),
+                   ours=format_raw(first.ours_raw, spec.qty_precision),
+                   theirs=format_raw(first.theirs_raw, spec.qty_precision))
+        self.core.book_fault(finding.number, BookFault.FAULT_AUDIT)
 
     def on_attention(self, mono_ns: int, wall_ns: int) -> None:
         """Work that the core left for the end of the batch: resyncs, and orders that were sent."""

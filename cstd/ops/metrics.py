@@ -186,6 +186,9 @@ def _instrument_families(instruments: list[dict[str, Any]], books: list[dict[str
     yield per("volume_hour_value", "Traded value of the last hour, account currency.", "volume_hour")
     yield _labelled(GaugeMetricFamily, "book_evidence_age_seconds", "Age of the last proof that the quote is current.",
                     ["instrument"], (((row["name"],), _seconds(row["evidence_age_ns"])) for row in instruments))
+    yield _labelled(GaugeMetricFamily, "book_audit_age_seconds",
+                    "Time since the book's levels below the checksum were compared with a fresh reading.",
+                    ["instrument"], (((row["name"],), _seconds(row["audit_age_ns"])) for row in instruments))
     yield per("book_updates", "Book messages applied.", "updates", CounterMetricFamily)
     yield per("book_resyncs", "Resyncs of a book.", "resyncs", CounterMetricFamily)
     yield _labelled(CounterMetricFamily, "book_checksums", "Checksums compared, by result.", ["instrument", "result"],

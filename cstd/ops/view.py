@@ -91,6 +91,7 @@ class InstrumentStatus(TypedDict):
     checksums_ok: int
     checksums_bad: int
     updates: int
+    audit_age_ns: int | None  # since levels below the checksum were compared; None: not in this boot
     tradable: bool  # openings are possible as far as data goes
     venue_state: str  # online, cancel_only, ...
     off: bool  # switched off after losing round trips

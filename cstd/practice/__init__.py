@@ -17,7 +17,7 @@ Why this way: this package imports neither `cstd.venue` nor `cstd._fast`. It is 
 protocol; sharing a parser with the client would let one misreading pass on both sides. Orders of the account are matched
 inside the event loop at the moment they arrive: there is no queue to model and a reply leaves within a millisecond. Where
 sources about Kraken disagree, `exchange.Readings` names the point and `--reading NAME=VALUE` takes the other side; `POST
-<rest>/practice/<verb>` (`control`) is the operator: states, deposits, stale tokens, cut connections. On a recording the
-account's orders are no part of the book, so the bytes stay authentic; every fill is inferred from what disappears. Faults
-are not built yet. Practice data is a rehearsal and never data for models.
+<rest>/practice/<verb>` (`control`) is the operator: states, deposits, stale tokens, cut connections, a level told wrong. On a
+recording the account's orders are no part of the book, so the bytes stay authentic; every fill is inferred from what
+disappears. Faults are not built yet. Practice data is a rehearsal and never data for models.
 """

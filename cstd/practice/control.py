@@ -14,10 +14,12 @@ from aiohttp import web
 from cstd.practice.connections import SocketServer, WallClock
 from cstd.practice.exchange import SYSTEM_STATES, Exchange
 from cstd.practice.market import STATUSES
+from cstd.practice.matching import BUY, SELL
 from cstd.practice.public_ws import PublicServer
 from cstd.practice.wire import dumps, loads
 
 Body = dict[str, object]
+SIDES = {"buy": BUY, "sell": SELL}
 
 
 class WrongBodyError(Exception):
@@ -25,7 +27,7 @@ class WrongBodyError(Exception):
 
 
 class Control:
-    """Verbs: `system`, `status`, `deposit`, `revoke_tokens`, `cut`."""
+    """Verbs: `system`, `status`, `deposit`, `revoke_tokens`, `cut`, `wrong_level`."""
 
     def __init__(self, exchange: Exchange, clock: WallClock, public: PublicServer, private: SocketServer) -> None:
         self.exchange = exchange
@@ -38,6 +40,7 @@ class Control:
             "deposit": self._deposit,
             "revoke_tokens": self._revoke_tokens,
             "cut": self._cut,
+            "wrong_level": self._wrong_level,
         }
 
     async def handle(self, request: web.Request) -> web.Response:
@@ -99,3 +102,10 @@ class Control:
         if server is None:
             raise WrongBodyError(f"server is one of {', '.join(self._servers)}")
         return {"cut": server.cut()}
+
+    async def _wrong_level(self, body: Body) -> object:
+        """`{"symbol": "BTC/USD", "side": "buy", "rank": 15}`: tell book subscribers one level wrong, below every checksum."""
+        name, side, rank = str(body.get("symbol")), SIDES.get(str(body.get("side"))), body.get("rank")
+        if name not in self.exchange.markets or side is None or not isinstance(rank, int) or isinstance(rank, bool):
+            raise WrongBodyError("symbol is a traded pair, side buy or sell, rank a whole number above 10")
+        return self._public.tell_wrong(name, side, rank)

@@ -15,6 +15,7 @@ from cstd.practice.matching import BUY, BookSide
 from cstd.practice.wire import NS_PER_S, dumps, raw_number, raw_text, rfc3339_ns, rfc3339_us
 
 DEPTHS = (10, 25, 100, 500, 1000)
+CHECKSUM_LEVELS = 10
 TRADE_SNAPSHOT_ROWS = 50
 WRONG_HOST = "Private data and trading are unavailable on this endpoint. Try ws-auth.kraken.com"
 PRIVATE_CHANNELS = ("executions", "balances", "level3")
@@ -54,6 +55,23 @@ class BookWindow:
     def _top(self, side: BookSide) -> dict[int, int]:
         totals = side.totals
         return {price_raw: totals[price_raw] for price_raw in side.prices(self.depth)}
+
+    def wrong_level(self, side: BookSide, rank: int, wall_ns: int) -> tuple[int, int, str]:
+        """Return (price, true quantity, update) of a level told wrong: one whole unit too much, with a right checksum.
+
+        The level is one that no checksum covers, so a client cannot notice; its next true change puts it right.
+
+        Raises:
+            ValueError: the window has no such level, or the checksum covers it.
+        """
+        prices = list(self._top(side))
+        if not CHECKSUM_LEVELS < rank <= len(prices):
+            raise ValueError(f"rank is {CHECKSUM_LEVELS + 1} to {len(prices)} here, 1 is the best")
+        price_raw = prices[rank - 1]
+        qty_raw = side.totals[price_raw]
+        wrong = [(price_raw, qty_raw + 10**self.market.instrument.qty_precision)]
+        bids, asks = (wrong, []) if side is self.market.published.bids else ([], wrong)
+        return price_raw, qty_raw, self._message("update", bids, asks, wall_ns)
 
     def _message(self, kind: str, bids: list[tuple[int, int]], asks: list[tuple[int, int]], wall_ns: int) -> str:
         instrument = self.market.instrument
@@ -411,6 +429,25 @@ class PublicServer(SocketServer):
         return json.dumps(
             {"channel": "instrument", "type": kind, "data": {"assets": assets, "pairs": pairs}}, separators=(",", ":")
         )
+
+    def tell_wrong(self, name: str, side: int, rank: int) -> list[dict[str, str]]:
+        """Tell every subscriber of a book one level wrong, beyond what a checksum covers; return what each depth was told.
+
+        Raises:
+            ValueError: no subscriber holds such a level.
+        """
+        market, now_ns, told = self.exchange.markets[name], self.clock(), []
+        for depth, window in self._feeds[name].windows.items():
+            if depth < rank:
+                continue
+            price_raw, qty_raw, text = window.wrong_level(market.published.side(side), rank, now_ns)
+            for connection in window.connections:
+                connection.send(text)
+            told.append({"depth": str(depth), "price": raw_text(price_raw, market.instrument.price_precision),
+                         "true_qty": raw_text(qty_raw, market.instrument.qty_precision)})
+        if not told:
+            raise ValueError(f"nobody holds level {rank} of {name}")
+        return told
 
     def announce_instruments(self) -> None:
         """Send an `instrument` update to whoever subscribed; call after a pair's status changed."""

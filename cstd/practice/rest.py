@@ -30,6 +30,7 @@ from cstd.practice.wire import (
 
 Params = dict[str, object]
 Endpoint = Callable[[Params], object]
+DEPTH_VOLUME_PLACES = 3
 DEPTH_ROWS = (1, 500)
 TRADES_ROWS_MAX = 1000
 _KEY_PART = re.compile(r"\[([^\]]*)\]")
@@ -232,12 +233,18 @@ class PublicRest:
         return {
             key: {
                 word: [
-                    [raw_text(p, i.price_precision), raw_text(side.totals[p], i.qty_precision), now_s]
+                    [raw_text(p, i.price_precision), self._volume_text(side.totals[p], i.qty_precision), now_s]
                     for p in side.prices(count)
                 ]
                 for word, side in (("asks", market.published.asks), ("bids", market.published.bids))
             }
         }
+
+    def _volume_text(self, qty_raw: int, places: int) -> str:
+        """Return a volume of Depth: cut to three decimals unless the reading says that all are printed."""
+        if self.exchange.readings.depth_volume_exact or places <= DEPTH_VOLUME_PLACES:
+            return raw_text(qty_raw, places)
+        return raw_text(qty_raw // 10 ** (places - DEPTH_VOLUME_PLACES), DEPTH_VOLUME_PLACES)
 
     def _trades(self, params: Params) -> object:
         key, market = self._one_pair(params)

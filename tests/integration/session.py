@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -99,9 +100,9 @@ class Session:
                                     stderr=log, stdin=subprocess.DEVNULL,
                                     preexec_fn=_die_with_parent)
 
-    def start_exchange(self, seed: int = 1) -> None:
-        """Start the exchange and wait until it says where it listens."""
-        words = ["practice", "--run-dir", str(self.run_dir), "--seed", str(seed), "--instruments", "2"]
+    def start_exchange(self, seed: int = 1, *options: str) -> None:
+        """Start the exchange, with further options of its own, and wait until it says where it listens."""
+        words = ["practice", "--run-dir", str(self.run_dir), "--seed", str(seed), "--instruments", "2", *options]
         self.exchange = self._spawn("practice", words)
         self.wait(lambda: (self.run_dir / "practice.json").exists(), 20, "the exchange did not start")
 
@@ -196,6 +197,14 @@ class Session:
                 raise AssertionError(f"{what} within {timeout_s:g} s; {shown}\n{self.log_tail()}")
             time.sleep(POLL_S)
 
+    def tell_exchange(self, verb: str, **body: object) -> Any:
+        """One call to the exchange's operator side; returns its result."""
+        addresses = json.loads((self.run_dir / "practice.json").read_bytes())
+        request = urllib.request.Request(f"{addresses['rest']}/practice/{verb}", json.dumps(body).encode(),
+                                         {"API-Key": addresses["api_key"], "Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=5) as reply:
+            return json.loads(reply.read())["result"]
+
     def truth(self) -> Row:
         """The exchange's truth file, at most a second old."""
         return dict(json.loads((self.run_dir / "truth.json").read_bytes()))
@@ -258,11 +267,11 @@ def cstd(session: Session, *words: str, timeout_s: float = 30.0, stdin: str | No
 
 
 @contextlib.contextmanager
-def practice_session(run_dir: Path, env: dict[str, str] | None = None, *, seed: int = 1) -> Iterator[Session]:
+def practice_session(run_dir: Path, env: dict[str, str] | None = None, *options: str, seed: int = 1) -> Iterator[Session]:
     """A session whose exchange runs; the daemon is the test's to start."""
     session = Session(run_dir, env)
     try:
-        session.start_exchange(seed)
+        session.start_exchange(seed, *options)
         yield session
     finally:
         session.close()

@@ -7,6 +7,7 @@ documentation describes, zlib for the CRC.
 from __future__ import annotations
 
 import zlib
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -51,7 +52,7 @@ class OracleBook:
                     side.pop(price, None)
                 else:
                     side[price] = qty
-        if self.truncates:
+        if self.truncates and max(len(self.bids), len(self.asks)) > self.depth:
             for price, _ in self.best_bids()[self.depth:]:
                 del self.bids[price]
             for price, _ in self.best_asks()[self.depth:]:
@@ -70,6 +71,29 @@ class OracleBook:
         return venue_checksum(self.best_asks()[:10], self.best_bids()[:10], self.price_precision, self.qty_precision)
 
 
+class SortedSide:
+    """One side in raw integers as a sorted list, for books so deep that sorting after every message takes too long."""
+
+    def __init__(self, *, bids: bool, depth: int) -> None:
+        self.bids = bids
+        self.depth = depth
+        self.rows: list[tuple[int, int, int]] = []
+
+    def apply(self, levels: Iterable[tuple[int, int]], *, snapshot: bool) -> None:
+        """Apply one message's levels in order, then cut."""
+        if snapshot:
+            self.rows.clear()
+        for price, qty in levels:
+            at = bisect_left(self.rows, (price,))
+            found = at < len(self.rows) and self.rows[at][0] == price
+            self.rows[at:at + found] = [(price, qty, 0)] if qty else []
+        self.rows = self.rows[-self.depth:] if self.bids else self.rows[:self.depth]
+
+    def best_first(self) -> list[tuple[int, int, int]]:
+        """(price_raw, qty_raw, 0), best first."""
+        return self.rows[::-1] if self.bids else self.rows
+
+
 def venue_checksum(asks: Iterable[Level], bids: Iterable[Level], price_precision: int, qty_precision: int) -> int:
     """The venue's checksum of up to ten levels a side, best first."""
     text = "".join(_token(price, price_precision) + _token(qty, qty_precision)
@@ -78,7 +102,7 @@ def venue_checksum(asks: Iterable[Level], bids: Iterable[Level], price_precision
 
 
 def _token(value: Decimal, precision: int) -> str:
-    return f"{value:.{precision}f}".replace(".", "").lstrip("0")
+    return f"{Decimal(value):.{precision}f}".replace(".", "").lstrip("0")
 
 
 def exact_raw(value: Decimal, precision: int) -> int:

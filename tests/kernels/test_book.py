@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import zlib
 from collections.abc import Iterator
 from decimal import Decimal
@@ -91,24 +92,31 @@ def test_every_lost_message_is_noticed_by_the_next_checksums(data_dir: Path) -> 
 
 
 def test_v1_recordings_verify_every_checksum(data_dir: Path) -> None:
-    """The dialect of v1, translated, verifies every checksum of its ten pairs at depth 1000."""
-    books: dict[str, Book] = {}
+    """The dialect of v1, translated, verifies every checksum of its ten pairs at depth 1000, and after every message all
+    levels are those of a plain book."""
+    books: dict[str, tuple[Book, oracle.SortedSide, oracle.SortedSide]] = {}
     dialect = V1Dialect()
-    count = 0
+    count = deepest = 0
     for frame in open_recording(data_dir / "recordings" / "kraken-v1-spot-20210405.jsonl.zst").frames:
         text = dialect.translate(frame.text) if frame.direction == "rx" else None
         if text is None or not text.startswith(b'{"channel":"book"'):
             continue
         message = oracle.decoded(text)
         for row in message["data"]:
-            ours = books.setdefault(row["symbol"], Book(1000, 10**18))
-            sides = [[tuple(int(f"{level[field]:f}".replace(".", "")) for field in ("price", "qty"))
-                      for level in row[side]] for side in ("bids", "asks")]
-            fault = ours.apply_levels(message["type"] == "snapshot", *sides, row.get("checksum"), 0)
+            ours, *sides = books.setdefault(row["symbol"], (Book(1000, 10**18), oracle.SortedSide(bids=True, depth=1000),
+                                                            oracle.SortedSide(bids=False, depth=1000)))
+            levels = [[tuple(int(f"{level[field]:f}".replace(".", "")) for field in ("price", "qty"))
+                       for level in row[side]] for side in ("bids", "asks")]
+            snapshot = message["type"] == "snapshot"
+            fault = ours.apply_levels(snapshot, *levels, row.get("checksum"), 0)
+            for side, plain, changes in zip((Side.BUY, Side.SELL), sides, levels, strict=True):
+                plain.apply(changes, snapshot=snapshot)
+                assert ours.levels(side, 2000) == plain.best_first(), (row["symbol"], count)
+                deepest = max(deepest, len(plain.rows))
             if row.get("checksum") is not None:
                 count += 1
                 assert fault == BookFault.FAULT_NONE, (row["symbol"], count)
-    assert (count, len(books)) == (14_496, 10)
+    assert (count, len(books), deepest) == (14_496, 10, 1000)
 
 
 # Checksum vectors.
@@ -168,11 +176,28 @@ def variant(request: pytest.FixtureRequest) -> Iterator[bool]:
 
 @pytest.mark.usefixtures("variant")
 def test_the_crc_is_that_of_zlib() -> None:
-    """Both variants equal zlib for every length from 0 to 700 bytes, on zeros, ones, digits and noise."""
-    noise = b"".join(zlib.crc32(bytes([n & 255, n >> 8])).to_bytes(4, "little") for n in range(200))
-    for source in (bytes(800), b"\xff" * 800, b"0123456789" * 80, noise):
-        for n in range(701):
+    """Both variants equal zlib for every length from 0 to 4096 bytes, on zeros, ones, digits and noise."""
+    noise = b"".join(zlib.crc32(bytes([n & 255, n >> 8])).to_bytes(4, "little") for n in range(1024))
+    for source in (bytes(4096), b"\xff" * 4096, b"0123456789" * 410, noise):
+        for n in range(4097):
             assert compiled.crc32(source[:n]) == zlib.crc32(source[:n])
+
+
+def test_the_variant_can_be_chosen() -> None:
+    """Forbidden, carry-less multiply is not used; allowed, it is where the CPU has it."""
+    has_it = {"pclmulqdq", "sse4_1"} <= cpu_flags()
+    try:
+        for allowed in (False, True, False):
+            compiled.use_clmul(allowed)
+            assert compiled.clmul_in_use() is (allowed and has_it)
+    finally:
+        compiled.use_clmul(True)
+
+
+def cpu_flags() -> set[str]:
+    """What the processor says it can do; empty where it is no x86."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return set(next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), []))
 
 
 @given(st.binary(max_size=2000))
@@ -222,6 +247,76 @@ def test_random_streams_equal_the_plain_book(depth: int, messages: list) -> None
             wanted = BookFault.FAULT_CROSSED if best_bids[0][0] >= best_asks[0][0] else BookFault.FAULT_NONE
         assert fault == wanted
         assert ours.state == (BookState.BOOK_VERIFIED if wanted == BookFault.FAULT_NONE else BookState.BOOK_UNVERIFIED)
+
+
+def drawn_side(draw: random.Random, levels: dict[int, int], sign: int, depth: int) -> list[tuple[int, int]]:
+    """One side of an update against the venue's whole side: changes at the touch, in the middle, at the far end and
+    beyond it, removals of known and unknown levels, a level removed and put back, and prices across the other side."""
+    prices = sorted(levels, reverse=sign > 0)
+    updates: list[tuple[int, int]] = []
+    for _ in range(draw.choice((0, 1, 1, 2, 5, 12))):
+        near, far = prices[0], prices[min(depth, len(prices)) - 1]
+        price = draw.choice((near, draw.choice(prices), far, far - sign, far + sign, near + sign * draw.randrange(1, 4),
+                             draw.choice(prices) - sign, near + sign * 40))
+        qty = draw.choice((0, 0, 1, draw.randrange(1, 10**12), 10**17))
+        updates += [(max(price, 1), qty)]
+        if draw.random() < 0.2:
+            updates += [(max(price, 1), 0), (max(price, 1), draw.randrange(1, 99))]
+    return updates
+
+
+@pytest.mark.parametrize("depth", [10, 25, 100, 500, 1000])
+@settings(max_examples=int(os.environ.get("CSTD_BOOK_EXAMPLES", "250")) // 25, deadline=None)
+@given(seed=st.integers(0, 2**32), full=st.booleans())
+def test_full_books_equal_the_plain_book(depth: int, seed: int, full: bool) -> None:
+    """Sides that are full, so that every message cuts: after each one all levels of both books are the same, and the
+    checksum; snapshots come in the middle of the stream, sides cross and come apart again."""
+    draw = random.Random(seed)
+    ours, plain = Book(depth), oracle.OracleBook(depth, 0, 0)
+    for number in range(40):
+        snapshot = number == 0 or draw.random() < 0.03
+        if snapshot:
+            n = min(depth + 40, 1280) if full else draw.randrange(1, depth + 1)
+            middle = 10**6 + draw.randrange(10**6)
+            bids = [(middle - 3 * i, 1 + i) for i in range(n)]
+            asks = [(middle + 2 + 3 * i, 1 + i) for i in range(n)]
+        elif not plain.bids or not plain.asks:
+            bids, asks = [(5, 1)], [(7, 1)]
+        else:
+            bids = drawn_side(draw, plain.bids, 1, depth)
+            asks = drawn_side(draw, plain.asks, -1, depth)
+        plain.apply(snapshot=snapshot, bids=bids, asks=asks)
+        ours.apply_levels(snapshot, bids, asks, plain.checksum(), 0)
+        best_bids, best_asks = plain.best_bids(), plain.best_asks()
+        assert ours.levels(Side.BUY, 2000) == [(price, qty, 0) for price, qty in best_bids]
+        assert ours.levels(Side.SELL, 2000) == [(price, qty, 0) for price, qty in best_asks]
+        assert (ours.checksum, ours.mismatch_count) == (plain.checksum(), 0)
+        assert (ours.state == BookState.BOOK_VERIFIED) is bool(
+            best_bids and best_asks and best_bids[0][0] < best_asks[0][0])
+
+
+def test_a_side_is_cut_after_the_whole_message() -> None:
+    """A better level and the removal of another in one message, in either order: the tenth level stays, as at the venue."""
+    for update in ([(101, 5), (100, 0)], [(100, 0), (101, 5)]):
+        ours = Book(10)
+        ours.apply_levels(True, [(100 - n, 1) for n in range(10)], [(200, 1)], None, 0)
+        ours.apply_levels(False, update, [], None, 0)
+        assert [price for price, *_ in ours.levels(Side.BUY, 99)] == [101, *range(99, 90, -1)]
+
+
+def test_removals_of_what_is_not_there_and_levels_that_come_back() -> None:
+    """A removal of an unknown level changes nothing, at the touch, inside and beyond the end; a level that was removed
+    comes back at its place with its new quantity alone."""
+    ours = Book(10)
+    ours.apply_levels(True, [(100 - 2 * n, 1) for n in range(10)], [(200, 1)], None, 0)
+    before = ours.levels(Side.BUY, 99)
+    for price in (150, 101, 99, 83, 81, 1):
+        ours.apply_levels(False, [(price, 0)], [], None, 0)
+        assert ours.levels(Side.BUY, 99) == before
+    ours.apply_levels(False, [(90, 0)], [], None, 0)
+    assert 90 not in [price for price, *_ in ours.levels(Side.BUY, 99)]
+    ours.apply_levels(False, [(90, 7)], [], None, 0)
+    assert ours.levels(Side.BUY, 99) == [(p, 7 if p == 90 else q, own) for p, q, own in before]
 
 
 @pytest.mark.parametrize("depth", [10, 100, 1000])

@@ -52,7 +52,8 @@ class Oracle:
         unit = 10.0 ** -(PRICE_DIGITS + QTY_DIGITS)
         for name, side in (("BID", sides[0]), ("ASK", sides[1])):
             for bps in (10, 25):
-                out[f"DEPTH_{name}_{bps}BPS"] = sum(p * q for p, q in side if abs(p - mid) / mid <= bps / 1e4) * unit
+                out[f"DEPTH_{name}_{bps}BPS"] = sum(
+                    p * q for p, q in side if abs(2 * p - bid - ask) * 10_000 <= bps * (bid + ask)) * unit
             distance_bps = abs(side[:10][-1][0] - mid) / mid * 1e4
             out[f"SLOPE_{name}"] = sum(p * q for p, q in side[:10]) * unit / distance_bps
         self._order_flow(out, (bid, bid_qty, ask, ask_qty), now)

@@ -6,6 +6,10 @@ import argparse
 import csv
 import gzip
 import io
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -117,10 +121,56 @@ def test_files_that_are_not_text_are_refused(tmp_path: Path, content: bytes, rea
 
 
 def test_a_missing_file_and_another_output_are_refused(tmp_path: Path) -> None:
-    """The path is named; only csv can be printed."""
+    """The path is named; only csv and json can be printed."""
     with pytest.raises(OperatorError, match=r"nowhere\.csv"):
         bar_file.read(tmp_path / "nowhere.csv")
     with pytest.raises(OperatorError, match="cannot read"):
         bar_file.read(tmp_path)
-    with pytest.raises(UsageError, match="csv"):
-        features.main(argparse.Namespace(bars=str(write(tmp_path, GOOD)), output="json"))
+    with pytest.raises(UsageError, match="csv or json"):
+        features.main(argparse.Namespace(bars=str(write(tmp_path, GOOD)), output="table"))
+
+
+def test_json_has_the_same_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One object a bar with every name; null where the CSV is empty, the same double elsewhere."""
+    path = write(tmp_path, GOOD)
+    table = run(path, capsys)
+    assert features.main(argparse.Namespace(bars=str(path), output="json")) == 0
+    objects = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [list(row) for row in objects] == [list(row) for row in table]
+    assert [{name: "" if value is None else repr(value) for name, value in row.items()} for row in objects] == table
+
+
+def verb(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """`cstd features ...` as a process of its own."""
+    return subprocess.run([sys.executable, "-m", "cstd", "features", *words], capture_output=True, text=True, check=False,
+                          timeout=60, env={**os.environ, **env})
+
+
+def test_the_command_says_what_it_takes_and_what_is_wrong(tmp_path: Path) -> None:
+    """--help names the columns; a missing file and a bad bar are one line on stderr, or one JSON error, with exit 1 and
+    nothing on stdout; never a traceback."""
+    shown = verb("--help")
+    assert shown.returncode == 0
+    assert "open, high, low, close, volume" in " ".join(shown.stdout.split())
+    bad = write(tmp_path, BAD["high below low"][0])
+    for path, reason in ((tmp_path / "nowhere.csv", "No such file"), (bad, "line 4"), (tmp_path, "cannot read")):
+        told = verb("--bars", str(path))
+        assert (told.returncode, told.stdout) == (1, "")
+        assert reason in told.stderr and str(path) in told.stderr and "Traceback" not in told.stderr
+        as_json = verb("--bars", str(path), "-o", "json")
+        assert (as_json.returncode, as_json.stdout) == (1, "")
+        error = json.loads(as_json.stderr)
+        assert reason in error["message"] and error["error"] == "operator"
+    assert verb("--bars", str(bad), "-o", "xml").returncode == 2
+    assert verb().returncode == 2
+
+
+def test_the_command_prints_a_file_of_bars(data_dir: Path) -> None:
+    """Authentic bars give a header, a row for each bar, and all indicators on the last one."""
+    path = data_dir / "bars" / "5m" / "PEPEUSD_5m_2024H2.csv.gz"
+    shown = verb("--bars", str(path))
+    assert (shown.returncode, shown.stderr) == (0, "")
+    table = list(csv.DictReader(io.StringIO(shown.stdout)))
+    assert len(table) == len(bar_file.read(path))
+    assert set(table[-1]) == {"time", *indicators.NAMES}
+    assert sum(all(row.values()) for row in table) > len(table) // 2

@@ -188,7 +188,8 @@ class FakeView:
             "name": name, "price_precision": precision, "qty_precision": qty_precision,
             "tick": format_raw(1, precision), "qty_min": "0.00005", "cost_min": "0.5", "state": "verified",
             "fault": None, "evidence_age_ns": 24_000_000, "resyncs": 0, "checksums_ok": self.steps * 19,
-            "checksums_bad": 0, "updates": self.steps * 19, "tradable": True, "venue_state": "online", "off": False,
+            "checksums_bad": 0, "updates": self.steps * 19, "audit_age_ns": self.steps * 10**9,
+            "tradable": True, "venue_state": "online", "off": False,
             "volume_hour": "9120000.00"} for name, precision, qty_precision, _, _ in SPECS]
 
     def books(self, depth: int) -> list[dict[str, object]]:

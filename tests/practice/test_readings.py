@@ -17,7 +17,7 @@ from cstd.practice.private_ws import parse_add
 
 OTHER_SIDE = (
     "heartbeat_always=false", "status_repeats=true", "rate_count_field=ratecounter", "gone_order_is_invalid=true",
-    "events_before_reply=true", "duplicate_subscribe_refused=false",
+    "events_before_reply=true", "duplicate_subscribe_refused=false", "depth_volume_exact=true",
 )  # fmt: skip
 
 
@@ -140,6 +140,55 @@ def test_control_moves_states_money_tokens_and_connections(tmp_path: Path) -> No
                 await public.ws.receive_str(timeout=3)
         async with client.session.post(f"{addresses['rest']}/practice/cut", json={}) as reply:
             assert reply.status == 401
+
+    try:
+        with_client(addresses, scenario)
+    finally:
+        assert stop_practice(process) == 0
+
+
+def test_depth_prints_three_decimals_of_a_volume_or_all(reading: tuple[bool, dict[str, str]]) -> None:
+    """A REST book agrees with the websocket's as far as it prints: three decimals of a volume, or all eight."""
+    other, addresses = reading
+
+    async def scenario(client: Client) -> None:
+        depth = (await client.public("Depth", pair="BTC/USD", count=25))["result"]["BTC/USD"]
+        digits = {len(volume.partition(".")[2]) for _, volume, _ in depth["bids"] + depth["asks"]}
+        assert digits == ({8} if other else {3})
+
+    with_client(addresses, scenario)
+
+
+def test_a_level_is_told_wrong_where_no_checksum_sees_it(tmp_path: Path) -> None:
+    """Subscribers get one whole unit too much at the asked rank, with the checksum of the true book; REST stays true; a
+    rank that a checksum covers, a window that ends before it, or nobody who listens is refused."""
+    process, addresses = start_practice(tmp_path, "--rate", "1")
+
+    async def control(client: Client, **body: object) -> tuple[int, dict[str, object]]:
+        headers = {"API-Key": addresses["api_key"]}
+        async with client.session.post(f"{addresses['rest']}/practice/wrong_level", json=body, headers=headers) as reply:
+            return reply.status, await reply.json()
+
+    async def scenario(client: Client) -> None:
+        wanted = {"symbol": "BTC/USD", "side": "sell", "rank": 14}
+        assert (await control(client, **wanted))[0] == 400
+        socket = await client.socket("ws_public")
+        await socket.send("subscribe", 1, channel="book", symbol=["BTC/USD"], depth=25)
+        await socket.until(lambda m: m.get("channel") == "book" and m["type"] == "snapshot")
+        status, body = await control(client, **wanted)
+        assert status == 200
+        (told,) = body["result"]
+        lie = await socket.until(lambda m: m.get("channel") == "book" and m["data"][0]["asks"] and any(
+            level["price"] == Decimal(told["price"]) and level["qty"] == Decimal(told["true_qty"]) + 1
+            for level in m["data"][0]["asks"]))
+        assert lie["data"][0]["bids"] == []
+        second = await client.socket("ws_public")
+        await second.send("subscribe", 2, channel="book", symbol=["BTC/USD"], depth=25)
+        true = await second.until(lambda m: m.get("channel") == "book" and m["type"] == "snapshot")
+        assert {level["price"]: level["qty"] for level in true["data"][0]["asks"]}.get(
+            Decimal(told["price"])) != Decimal(told["true_qty"]) + 1
+        for wrong in ({"rank": 10}, {"rank": 26}, {"rank": "14"}, {"side": "both"}, {"symbol": "BTC/EUR"}):
+            assert (await control(client, **{**wanted, **wrong}))[0] == 400, wrong
 
     try:
         with_client(addresses, scenario)

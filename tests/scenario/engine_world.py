@@ -77,6 +77,13 @@ class VenueBook:
         """The whole book."""
         return self.frame("snapshot", sorted(self.bids.items(), reverse=True), sorted(self.asks.items()), wall_ns)
 
+    def reading(self, rows: int, wall_ns: int, places: int = 3) -> dict[str, list[list[Any]]]:
+        """What REST shows: prices with five decimals, volumes cut to `places`, the time in seconds."""
+        price, qty = self.precisions
+        return {word: [[format_raw(p * 10**(5 - price), 5), format_raw(q // 10**(qty - places), places), wall_ns // S]
+                       for p, q in levels[:rows]]
+                for word, levels in (("bids", sorted(self.bids.items(), reverse=True)), ("asks", sorted(self.asks.items())))}
+
     def update(self, wall_ns: int, bids: Levels = (), asks: Levels = ()) -> bytes:
         """Change the book and tell of it."""
         bids, asks = list(bids), list(asks)
@@ -119,7 +126,7 @@ class World:
         self.trade_id = 100
         self.rest: dict[str, Any] = {
             "OpenOrders": {"open": {}}, "ClosedOrders": {"closed": {}, "count": 0},
-            "TradesHistory": {"trades": {}, "count": 0}, "BalanceEx": self._balance_ex}
+            "TradesHistory": {"trades": {}, "count": 0}, "BalanceEx": self._balance_ex, "Depth": self._depth}
         self.asked: list[tuple[str, dict[str, str]]] = []
         self.answering = True
         self.snapshots = True
@@ -301,6 +308,10 @@ class World:
 
     def _balance_ex(self, _params: dict[str, str]) -> dict[str, Any]:
         return {asset: {"balance": total, "hold_trade": "0"} for asset, total in self.balances.items()}
+
+    def _depth(self, params: dict[str, str]) -> dict[str, Any]:
+        name, rows = params["pair"], int(params["count"])
+        return {name: self.books[name].reading(rows, self.now_ns)}
 
     def _answer_rest(self, call: Any) -> None:
         params = dict(call.request.params)

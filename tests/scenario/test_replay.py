@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +17,7 @@ from cstd.engine.replaying import JournalReplay
 from cstd.errors import UsageError, VerificationError
 from cstd.research import replay
 from cstd.storage.journal import open_journal
-from cstd.storage.journal_reader import records
+from cstd.storage.journal_reader import record_batches, records
 
 RECORDINGS = {
     "kraken-v2-btcusd-d25-20260802": 2052,
@@ -162,13 +161,23 @@ def test_one_flipped_byte_is_found_and_located(journaled: tuple[World, Path], ca
     assert run_main(path, check=True) == 0
 
 
+def rewritten(path: Path, into: Path, change: Any) -> Path:
+    """A journal of the same records with some changed or left out, whole in itself: its chain proves it."""
+    with open_journal(into, into.with_suffix(".ring"), ring_bytes=1 << 24, segment_bytes=1 << 24,
+                      sync_interval_ms=20) as journal:
+        for record in records(path):
+            row = change(record.seq, record.kind, record.payload)
+            if row is not None:
+                journal.append_py(record.kind, record.tag, record.mono_ns, record.wall_ns, row)
+        journal.sync()
+    return into
+
+
 def refed(path: Path, change: Any) -> JournalReplay:
     """Feed a journal to a fresh engine with some records changed or left out."""
     again = JournalReplay(Engine(Recorder(), None))
-    for record in records(path):
-        row = change(record.seq, record.kind, bytes(record.payload))
-        if row is not None:
-            again.feed(record.seq, record.kind, record.tag, record.mono_ns, record.wall_ns, row)
+    for batch in record_batches(rewritten(path, path.with_name("changed"), change)):
+        again.take(batch)
     return again
 
 
@@ -216,19 +225,14 @@ def test_the_run_goes_on_where_recovery_ended(journaled: tuple[World, Path]) -> 
 
 
 def test_a_journal_of_other_agents_is_refused(journaled: tuple[World, Path], capsys: pytest.CaptureFixture[str],
-                                              monkeypatch: pytest.MonkeyPatch) -> None:
+                                              tmp_path: Path) -> None:
     """A journal made with agents that are not loaded now is a verification error with their hashes, not a traceback."""
     _, path = journaled
 
-    def changed(directory: Path) -> Any:
-        for record in records(directory):
-            data = bytes(record.payload)
-            if record.kind == EventKind.EVENT_BOOT:
-                data = data.replace(b'"sha256":""', b'"sha256":"' + b"ab" * 32 + b'"')
-            yield SimpleNamespace(seq=record.seq, kind=record.kind, tag=record.tag, mono_ns=record.mono_ns,
-                                  wall_ns=record.wall_ns, payload=data)
+    def of_other_agents(_: int, kind: int, payload: bytes) -> bytes:
+        return payload.replace(b'"sha256":""', b'"sha256":"' + b"ab" * 32 + b'"') if kind == EventKind.EVENT_BOOT else payload
 
-    monkeypatch.setattr(replay, "records", changed)
+    path = rewritten(path, tmp_path / "changed", of_other_agents)
     with pytest.raises(VerificationError, match=r"agents differ|abababab"):
         replay.replay_path(path, None, check=False)
     assert run_main(path, check=True) == 3

@@ -61,12 +61,12 @@ def test_practice_differs_from_live_only_where_a_comment_says_so() -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_no_limit_has_a_default(mode: str, tmp_path: Path) -> None:
-    """Leaving out any one limit of policy, risk, exits, venue or account.capital is an error that names it."""
+    """Leaving out any one limit of policy, risk, exits or venue, the capital or the audit interval is an error naming it."""
     text = template(mode).read_text()
     table = tomllib.loads(text)
     path = tmp_path / "less.toml"
     limits = [(section, key) for section in ("policy", "risk", "exits", "venue") for key in table[section]]
-    for section, key in [*limits, ("account", "capital")]:
+    for section, key in [*limits, ("account", "capital"), ("instruments", "audit_interval_s")]:
         path.write_text("".join(line + "\n" for line in text.splitlines() if not line.startswith(f"{key} =")))
         with pytest.raises(ConfigError) as caught:
             load([str(path)], {})
@@ -89,6 +89,9 @@ BAD = [
     ("owner prefix", "CSTD__ACCOUNT__OWNER_PREFIX", "abc", "account.owner_prefix", "wrong form", "two characters"),
     ("currency", "CSTD__ACCOUNT__CURRENCY", "usd", "account.currency", "wrong form", "upper-case"),
     ("depth", "CSTD__INSTRUMENTS__DEPTH", "20", "instruments.depth", "not one of", "25"),
+    ("audit too often", "CSTD__INSTRUMENTS__AUDIT_INTERVAL_S", "4", "instruments.audit_interval_s", "too small", "5"),
+    ("audit too rarely", "CSTD__INSTRUMENTS__AUDIT_INTERVAL_S", "86401", "instruments.audit_interval_s", "too large", "86400"),
+    ("no room for all audits", "CSTD__INSTRUMENTS__AUDIT_INTERVAL_S", "9", "instruments.audit_interval_s", "too short", "10"),
     ("mode misspelt", "CSTD__MODE", "practise", "mode", "not one of", "practice"),
     ("strategy", "CSTD__STRATEGY__NAME", "rehersal", "strategy.name", "not one of", "rehearsal"),
     ("list expected", "CSTD__INSTRUMENTS__NAMES", "BTC/USD", "instruments.names", "must be a list", "[ ]"),

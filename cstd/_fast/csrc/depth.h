@@ -8,8 +8,10 @@
 
 #define CSTD_NEAR_LEVELS 5
 #define CSTD_FAR_LEVELS 10
-#define CSTD_NEAR_FRAC 10e-4
-#define CSTD_FAR_FRAC 25e-4
+#define CSTD_NEAR_BPS 10
+#define CSTD_FAR_BPS 25
+/* Up to twice this mid the products below fit 64 bits; no price on any venue is near it. */
+#define CSTD_MID2_EXACT_MAX 900000000000000LL
 
 /* Quantities and values of others, raw units. Fewer levels than named count as all there are. */
 typedef struct {
@@ -20,6 +22,16 @@ typedef struct {
 
 static inline __attribute__((always_inline)) int cstd_within(int is_bid, int64_t price_raw, int64_t limit_raw) {
     return is_bid ? price_raw >= limit_raw : price_raw <= limit_raw;
+}
+
+/* The last price within `bps` of mid, in integers: where a tick is a large part of the price, levels lie exactly on the
+ * end of a band, and a rounded product would take them in on one side and leave them out on the other. */
+static inline __attribute__((always_inline)) int64_t cstd_band_end(int is_bid, double mid_raw, int64_t bps) {
+    const int64_t mid2 = (int64_t)(2.0 * mid_raw);
+    if (__builtin_expect(mid2 > CSTD_MID2_EXACT_MAX, 0)) {
+        return (int64_t)(mid_raw * (1.0 + (is_bid ? -1e-4 : 1e-4) * (double)bps)) + is_bid;
+    }
+    return is_bid ? (mid2 * (10000 - bps) + 19999) / 20000 : mid2 * (10000 + bps) / 20000;
 }
 
 /* Where the walk is: the next level, and two sums that take turns, so that one need not wait for the other's last
@@ -111,8 +123,8 @@ static inline __attribute__((always_inline)) int64_t cstd_walk_top(cstd_walk_at 
 static inline __attribute__((always_inline)) void
 cstd_walk(int is_bid, const cstd_side *side, int best, double mid_raw, cstd_side_sums *out) {
     const double sign = is_bid ? 1.0 : -1.0;
-    const int64_t near_raw = (int64_t)(mid_raw * (1.0 - sign * CSTD_NEAR_FRAC)) + is_bid;
-    const int64_t far_raw = (int64_t)(mid_raw * (1.0 - sign * CSTD_FAR_FRAC)) + is_bid;
+    const int64_t near_raw = cstd_band_end(is_bid, mid_raw, CSTD_NEAR_BPS);
+    const int64_t far_raw = cstd_band_end(is_bid, mid_raw, CSTD_FAR_BPS);
     const cstd_level *last = side->level + side->first;
     const int own = side->own_marked || best - side->first + 1 < CSTD_FAR_LEVELS;
     cstd_walk_at at = {side->level + best, 0.0, 0.0};

@@ -529,7 +529,7 @@ function paintQuality(instruments) {
     ["Instrument", (i) => i.name], ["Book", (i) => (i.fault ? `${i.state}: ${words(i.fault)}` : i.state), (i) => (i.state === "verified" ? "good" : "bad")],
     ["Venue", (i) => words(i.venue_state)], ["Openings", (i) => (i.off ? "switched off" : i.tradable ? "allowed" : "blocked"), (i) => (i.tradable && !i.off ? "good" : "warn")],
     ["Evidence", (i) => duration(i.evidence_age_ns), "num"], ["Updates", (i) => count(i.updates), "num"], ["Checksums ok", (i) => count(i.checksums_ok), "num"],
-    ["bad", (i) => count(i.checksums_bad), "num"], ["Resyncs", (i) => count(i.resyncs), "num"], ["Traded last hour", (i) => money(i.volume_hour), "num"],
+    ["bad", (i) => count(i.checksums_bad), "num"], ["Resyncs", (i) => count(i.resyncs), "num"], ["Audited", (i) => duration(i.audit_age_ns), "num"], ["Traded last hour", (i) => money(i.volume_hour), "num"],
     ["Tick", (i) => i.tick, "num"], ["Least quantity", (i) => trimmed(i.qty_min), "num"],
   ], instruments, "No instrument.");
 }

@@ -14,7 +14,7 @@ import numpy as np
 
 from cstd._fast.codes cimport LINK_PUBLIC
 from cstd._fast.core cimport Core
-from cstd._fast.hist cimport cycles
+from cstd._fast.hist cimport stamp
 
 cdef extern from "time.h" nogil:
     ctypedef long time_t
@@ -58,14 +58,14 @@ def drive(Core core, list frames, int64_t mono_ns, int64_t wall_ns, int64_t step
             nanosleep(&pause, NULL)
         memcpy(buffer, PyBytes_AS_STRING(frame), size)
         core.encoded_cycles = core.batch_cycles = 0
-        start = cycles()
+        start = stamp()
         core.on_frame(LINK_PUBLIC, buffer, size, mono_ns, wall_ns)
         core.end_batch(LINK_PUBLIC, mono_ns, wall_ns)
         if core.batch_cycles:
-            end_view[i] = cycles() - start
+            end_view[i] = stamp() - start
         if core.encoded_cycles:
             order_view[i] = core.encoded_cycles - core.batch_cycles
-            _close_orders(core)
+        _close_orders(core)
     return to_end, to_order
 
 

@@ -99,9 +99,9 @@ class Session:
                                     stderr=log, stdin=subprocess.DEVNULL,
                                     preexec_fn=_die_with_parent)
 
-    def start_exchange(self, seed: int = 1) -> None:
+    def start_exchange(self, seed: int = 1, *more: str) -> None:
         """Start the exchange and wait until it says where it listens."""
-        words = ["practice", "--run-dir", str(self.run_dir), "--seed", str(seed), "--instruments", "2"]
+        words = ["practice", "--run-dir", str(self.run_dir), "--seed", str(seed), "--instruments", "2", *more]
         self.exchange = self._spawn("practice", words)
         self.wait(lambda: (self.run_dir / "practice.json").exists(), 20, "the exchange did not start")
 

@@ -4,7 +4,7 @@ The loop is here because two Python calls a frame would cost more than what is m
 one buffer, where a socket read leaves the frames of a link too. Orders that the bench strategy sends are closed again
 between frames. Neither is timed.
 """
-from cpython.bytearray cimport PyByteArray_AS_STRING
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_FromStringAndSize
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.list cimport PyList_GET_ITEM
 from libc.stdint cimport int64_t, uint64_t
@@ -41,7 +41,10 @@ def drive(Core core, list frames, int64_t mono_ns, int64_t wall_ns, int64_t step
     cdef bytes frame
     cdef size_t size
     cdef timespec pause
-    received = bytearray(max(map(len, frames), default=0))
+    cdef Py_ssize_t longest = 0
+    for i in range(n):
+        longest = max(longest, PyBytes_GET_SIZE(<bytes>PyList_GET_ITEM(frames, i)))
+    received = PyByteArray_FromStringAndSize(NULL, longest)
     cdef char *buffer = PyByteArray_AS_STRING(received)
     to_end = np.zeros(n, dtype=np.uint64)
     to_order = np.zeros(n, dtype=np.uint64)

@@ -25,6 +25,9 @@ from cstd.config.schema import ProcessConfig
 TASKS = Path("/proc/self/task")
 STATUS = Path("/proc/self/status")
 MCL_CURRENT, MCL_ONFAULT = 1, 4
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+HEAP_KEPT_BYTES = 256 * 1024 * 1024
+MAPPED_FROM_BYTES = 4 * 1024 * 1024
 SO_BUSY_POLL = getattr(socket, "SO_BUSY_POLL", 46)
 BUSY_POLL_US = 50
 # Objects made since the last collection before a tick collects the young ones: CPython's own threshold.
@@ -66,8 +69,14 @@ class Placement:
 def lock_memory(log: Any) -> bool:
     """Keep the pages that the process has, and those it will touch in its present mappings, in memory.
 
-    Mappings made later are not locked: with the limit reached, an allocation would fail instead.
+    Mappings made later are not locked: with the limit reached, an allocation would fail instead. The heap is told to keep
+    what it once had: OpenSSL takes and gives back a buffer for every TLS record, and glibc would return the top of the heap
+    to the kernel time and again, to fault it in anew.
     """
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):  # glibc's; another libc has its own ways
+        libc.mallopt(M_TRIM_THRESHOLD, HEAP_KEPT_BYTES)
+        libc.mallopt(M_MMAP_THRESHOLD, MAPPED_FROM_BYTES)
     if ctypes.CDLL(None, use_errno=True).mlockall(MCL_CURRENT | MCL_ONFAULT) == 0:
         return True
     limit_bytes = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]

@@ -95,7 +95,8 @@ class Samples:
         slope = float(np.polyfit(at[late], own[late], 1)[0]) * 3600 if late.sum() > 2 else None
         keys = ("VmRSS_kib", "RssAnon_kib", "RssShmem_kib", "VmLck_kib")
         return {"start": {key: self.rows[0]["daemon"][key] for key in keys},
-                "end": {key: self.rows[-1]["daemon"][key] for key in keys}, "own_slope_kib_per_hour": slope}
+                "end": {key: self.rows[-1]["daemon"][key] for key in keys}, "own_slope_kib_per_hour": slope,
+                "own_kib": [int(value) for value in own[:: max(1, len(own) // 60)]]}
 
     def processes(self) -> dict[str, dict[str, float]]:
         """Per process: CPUs used, page faults and involuntary switches a second."""

@@ -95,6 +95,9 @@ cdef class Gateway(FrameSink):
         self.decisions = <DecisionRow *>calloc(DECISIONS_KEPT, sizeof(DecisionRow))
         if self.ids == NULL or self.decisions == NULL:
             raise MemoryError("engine tables")
+        # Touched now: calloc's pages are made at the first store, which would be an order's.
+        cstd_zero(self.ids, sizeof(uint64_t) << IDS_BITS_START)
+        cstd_zero(self.decisions, DECISIONS_KEPT * sizeof(DecisionRow))
         memset(self.counters, 0, sizeof(self.counters))
         memset(self.refused_by, 0, sizeof(self.refused_by))
         memset(self.failed_by, 0, sizeof(self.failed_by))

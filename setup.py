@@ -5,6 +5,7 @@ Metadata lives in pyproject.toml; this file lists extensions and flags only.
 `CSTD_DEBUG=1` builds the checked variant: the bounds checks of Cython where it has them, C asserts, and the address and
 undefined-behaviour sanitizers, which see the raw pointers that Cython's checks do not. Its modules load only where the
 sanitizer's library was preloaded: `make sanitize` does that.
+`CSTD_NO_STAGES=1` builds the path without its stage timers, in a copy of the tree: bench/measuring.py does.
 `CSTD_ONLY=book,wire` builds only the modules of these names, for work on one of them; `CSTD_ONLY=none` builds none.
 A neighbouring C file is named in the head of its .pyx: `# distutils: sources = cstd/_fast/csrc/name.c`.
 """
@@ -35,6 +36,8 @@ SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined",
 DEBUG_FLAGS = ["-O1", "-g", "-UNDEBUG", "-DCSTD_DEBUG=1", "-fno-wrapv", *SANITIZERS]
 COMMON_FLAGS = ["-ffp-contract=off", "-fno-fast-math", "-fno-math-errno", "-std=gnu11"]
 
+STAGES = [("CSTD_NO_STAGES", "1")] if os.environ.get("CSTD_NO_STAGES") == "1" else []
+
 DIRECTIVES = {
     "language_level": 3,
     "boundscheck": DEBUG,
@@ -62,7 +65,7 @@ def extensions() -> list[Extension]:
             include_dirs=include_dirs,
             extra_compile_args=COMMON_FLAGS + (DEBUG_FLAGS if DEBUG else RELEASE_FLAGS),
             extra_link_args=["-pthread", *(SANITIZERS if DEBUG else [])],
-            define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
+            define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), *STAGES],
             depends=sorted(str(header) for header in Path("cstd/_fast/csrc").glob("*.h")),
         )
         for path in sorted(Path("cstd").rglob("*.pyx"))

@@ -4,7 +4,7 @@ The loop is here because two Python calls a frame would cost more than what is m
 one buffer, where a socket read leaves the frames of a link too. Orders that the bench strategy sends are closed again
 between frames. Neither is timed.
 """
-from cpython.bytearray cimport PyByteArray_AS_STRING
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_FromStringAndSize
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.list cimport PyList_GET_ITEM
 from libc.stdint cimport int64_t, uint64_t
@@ -14,7 +14,7 @@ import numpy as np
 
 from cstd._fast.codes cimport LINK_PUBLIC
 from cstd._fast.core cimport Core
-from cstd._fast.hist cimport cycles
+from cstd._fast.hist cimport stamp
 
 cdef extern from "time.h" nogil:
     ctypedef long time_t
@@ -41,7 +41,10 @@ def drive(Core core, list frames, int64_t mono_ns, int64_t wall_ns, int64_t step
     cdef bytes frame
     cdef size_t size
     cdef timespec pause
-    received = bytearray(max(map(len, frames), default=0))
+    cdef Py_ssize_t longest = 0
+    for i in range(n):
+        longest = max(longest, PyBytes_GET_SIZE(<bytes>PyList_GET_ITEM(frames, i)))
+    received = PyByteArray_FromStringAndSize(NULL, longest)
     cdef char *buffer = PyByteArray_AS_STRING(received)
     to_end = np.zeros(n, dtype=np.uint64)
     to_order = np.zeros(n, dtype=np.uint64)
@@ -58,14 +61,14 @@ def drive(Core core, list frames, int64_t mono_ns, int64_t wall_ns, int64_t step
             nanosleep(&pause, NULL)
         memcpy(buffer, PyBytes_AS_STRING(frame), size)
         core.encoded_cycles = core.batch_cycles = 0
-        start = cycles()
+        start = stamp()
         core.on_frame(LINK_PUBLIC, buffer, size, mono_ns, wall_ns)
         core.end_batch(LINK_PUBLIC, mono_ns, wall_ns)
         if core.batch_cycles:
-            end_view[i] = cycles() - start
+            end_view[i] = stamp() - start
         if core.encoded_cycles:
             order_view[i] = core.encoded_cycles - core.batch_cycles
-            _close_orders(core)
+        _close_orders(core)
     return to_end, to_order
 
 

@@ -20,7 +20,7 @@ from cstd._fast.codes cimport (
 )
 from cstd._fast.encode cimport OrderTerms, client_order_id, encode_add, encode_amend, encode_cancel, encode_cancel_all
 from cstd._fast.gates cimport DecisionRow, GateInput, judge
-from cstd._fast.hist cimport STAGE_GATES, STAGE_ORDER, STAGE_SEND, Histograms, cycles
+from cstd._fast.hist cimport STAGE_GATES, STAGE_ORDER, STAGE_SEND, STAGE_SENT, Histograms, cycles
 from cstd._fast.orders cimport OrderRow, OrderTable
 from cstd._fast.port cimport OrderPort
 from cstd._fast.recorder cimport Recorder, sha256_block1
@@ -96,6 +96,9 @@ cdef class Gateway(FrameSink):
         self.decisions = <DecisionRow *>calloc(DECISIONS_KEPT, sizeof(DecisionRow))
         if self.ids == NULL or self.decisions == NULL:
             raise MemoryError("engine tables")
+        # Touched now: calloc's pages are made at the first store, which would be an order's.
+        cstd_zero(self.ids, sizeof(uint64_t) << IDS_BITS_START)
+        cstd_zero(self.decisions, DECISIONS_KEPT * sizeof(DecisionRow))
         memset(self.counters, 0, sizeof(self.counters))
         memset(self.refused_by, 0, sizeof(self.refused_by))
         memset(self.failed_by, 0, sizeof(self.failed_by))
@@ -345,7 +348,8 @@ cdef class Gateway(FrameSink):
                           size_t token_at) noexcept:
         """The gateway: record and hand over what was encoded, then keep the order."""
         cdef OrderRow *order = &self.orders.rows[row.order_slot]
-        self._out(ACTION_ADD, n, token_at)
+        if self._out(ACTION_ADD, n, token_at) == 0:
+            self.hist.observe(STAGE_SENT, slot.touched_cycles, cycles())
         self.hist.observe(STAGE_ORDER, slot.touched_cycles, self.encoded_cycles)
         self.counters[COUNT_ORDERS] += 1
         order.state = ORDER_INTENDED

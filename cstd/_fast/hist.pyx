@@ -10,7 +10,7 @@ import numpy as np
 
 
 # Names of the stages in order of their numbers (hist.pxd).
-STAGES = ("frame", "decision", "order", "send", "scan", "book", "features", "gates")
+STAGES = ("frame", "decision", "order", "send", "scan", "book", "features", "gates", "sent")
 
 
 cdef class Histograms:
@@ -47,7 +47,7 @@ cdef class Histograms:
 
 def read_cycles():
     """The cycle counter now; for calibration against a clock."""
-    return cycles()
+    return stamp()
 
 
 def bucket_edges_ns():

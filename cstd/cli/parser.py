@@ -135,6 +135,7 @@ def _session(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-c", "--config", default="config/practice.toml", metavar="FILE")
     parser.add_argument("--for", dest="for_s", type=seconds, metavar="S")
     parser.add_argument("--root", default=".run", metavar="DIR")
+    parser.add_argument("--tls", action="store_true", help="https and wss between daemon and exchange")
 
 
 def default_socket(environ: Mapping[str, str] | None = None) -> str:

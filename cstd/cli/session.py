@@ -17,11 +17,12 @@ import subprocess
 import sys
 import time
 from collections import deque
+from collections.abc import Mapping
 from pathlib import Path
 
 from cstd.clock import SystemClock, utc_text
 from cstd.config import Config, load
-from cstd.config.credentials import PRACTICE_FILE
+from cstd.config.credentials import PRACTICE_FILE, read_practice_file
 from cstd.errors import EXIT_CONFIG, EXIT_OK, OperatorError, UsageError
 
 RESTART_WAIT_S = 1.0  # RestartSec= of the shipped unit
@@ -47,12 +48,12 @@ class InterruptedSessionError(Exception):
 class Child:
     """One process of the session with its log file."""
 
-    def __init__(self, name: str, run_dir: Path, words: list[str]) -> None:
+    def __init__(self, name: str, run_dir: Path, words: list[str], env: Mapping[str, str] | None = None) -> None:
         self.name = name
         self.log = run_dir / f"{name}.log"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen([sys.executable, "-m", "cstd", *words], stdin=subprocess.DEVNULL,
-                                            stdout=subprocess.DEVNULL, stderr=log, start_new_session=True,
+                                            stdout=subprocess.DEVNULL, stderr=log, start_new_session=True, env=env,
                                             preexec_fn=_die_with_parent)  # noqa: PLW1509 -- no threads run here
 
     def ended(self) -> int | None:
@@ -148,13 +149,13 @@ def instruments_needed(names: list[str]) -> int:
     return max(known.index(name) for name in names) + 1
 
 
-def start_exchange(config: Config, run_dir: Path) -> Child:
+def start_exchange(config: Config, run_dir: Path, *, tls: bool = False) -> Child:
     """Start the practice exchange; returns once it has told where it listens."""
     ports = config.practice
     numbers = (ports.rest_port, ports.ws_public_port, ports.ws_private_port, ports.ws_futures_port) if ports else (0,) * 4
     exchange = Child("practice", run_dir, [
         "practice", "--run-dir", str(run_dir), "--ports", ",".join(map(str, numbers)), "--tier", config.venue.tier,
-        "--instruments", str(instruments_needed(config.instruments.names))])
+        "--instruments", str(instruments_needed(config.instruments.names)), *(["--tls"] if tls else [])])
     deadline = time.monotonic() + EXCHANGE_START_S
     while not (run_dir / PRACTICE_FILE).exists():
         if exchange.ended() is not None or time.monotonic() > deadline:
@@ -162,6 +163,12 @@ def start_exchange(config: Config, run_dir: Path) -> Child:
             raise OperatorError(f"the practice exchange did not start:\n{exchange.tail()}".rstrip())
         time.sleep(POLL_S)
     return exchange
+
+
+def daemon_environment(run_dir: Path) -> dict[str, str]:
+    """Return the daemon's environment: the exchange's own authority is trusted as any other would be, by SSL_CERT_FILE."""
+    ca = read_practice_file(run_dir).get("ca")
+    return {**os.environ, "SSL_CERT_FILE": ca} if ca else dict(os.environ)
 
 
 class Supervisor:
@@ -179,7 +186,7 @@ class Supervisor:
     def run(self, exchange: Child) -> int:
         """Return the exit code of the session: 0, or what the daemon ended with for good."""
         while True:
-            self.daemon = Child("daemon", self._run_dir, self._words())
+            self.daemon = Child("daemon", self._run_dir, self._words(), daemon_environment(self._run_dir))
             code = self._watch(self.daemon, exchange)
             if code in (EXIT_OK, EXIT_CONFIG):
                 if code != EXIT_OK:
@@ -260,7 +267,7 @@ def main(args: argparse.Namespace) -> int:
     code = EXIT_OK
     try:
         try:
-            exchange = start_exchange(config, run_dir)
+            exchange = start_exchange(config, run_dir, tls=args.tls)
             code = supervisor.run(exchange)
         except InterruptedSessionError as interrupted:
             say(f"{interrupted}: stopping; once more to end at once")

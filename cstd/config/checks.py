@@ -171,6 +171,14 @@ def listeners(config: Config) -> Iterator[Problem]:
         seen.add(address)
 
 
+def cpus(config: Config) -> Iterator[Problem]:
+    """No CPU twice. Whether the host has them is asked where the daemon starts: a journal replays on any host."""
+    listed = config.process.cpus
+    for index, cpu in enumerate(listed):
+        if cpu in listed[:index]:
+            yield Problem(key=f"process.cpus[{index}]", value=str(cpu), reason="is listed twice", suggestion="remove one")
+
+
 def practice_section(config: Config) -> Iterator[Problem]:
     """The practice exchange's ports mean nothing in paper and live: whoever wrote them expects otherwise."""
     if config.mode != "practice" and config.practice is not None:
@@ -185,7 +193,7 @@ def practice_section(config: Config) -> Iterator[Problem]:
 
 
 RULES: tuple[Rule, ...] = (levels, caps, loss_amount, evidence, collars, absence, instruments, audits, strategy,
-                           slippage, churn, journal, listeners, practice_section)
+                           slippage, churn, journal, listeners, cpus, practice_section)
 
 
 def cross_check(config: Config) -> list[Problem]:

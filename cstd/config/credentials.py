@@ -14,7 +14,8 @@ import msgspec
 from cstd.config.problems import Problem, config_error
 
 PRACTICE_FILE = "practice.json"
-LOOPBACK_PREFIXES = ("http://127.0.0.1:", "ws://127.0.0.1:")
+# With TLS the name is part of what is verified, and a certificate is for a name: localhost, which RFC 6761 keeps for loopback.
+LOOPBACK_PREFIXES = ("http://127.0.0.1:", "ws://127.0.0.1:", "https://localhost:", "wss://localhost:")
 _ENV_KEY, _ENV_SECRET, _ENV_ALIAS = "KRAKEN_API_KEY", "KRAKEN_API_SECRET", "KRAKEN_SECRET"
 # systemd's LoadCredential= puts each secret into a file of its own name below $CREDENTIALS_DIRECTORY.
 _CREDENTIAL_KEY, _CREDENTIAL_SECRET = "kraken_api_key", "kraken_api_secret"

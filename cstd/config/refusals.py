@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 from cstd.config.credentials import load_credentials
@@ -17,7 +18,7 @@ def refusals(config: Config, environ: Mapping[str, str]) -> list[Problem]:
         config: a loaded configuration.
         environ: the process environment, where live finds its keys.
     """
-    found = _not_built(config)
+    found = _not_built(config) + _no_such_cpus(config)
     if config.mode == "live":
         found += _not_exclusive(config)
         try:
@@ -25,6 +26,14 @@ def refusals(config: Config, environ: Mapping[str, str]) -> list[Problem]:
         except ConfigError as error:
             found += [problem for problem in error.problems if isinstance(problem, Problem)]
     return found
+
+
+def _no_such_cpus(config: Config) -> list[Problem]:
+    """Pinning is to CPUs that this host has and this process may use."""
+    allowed = os.sched_getaffinity(0)
+    return [Problem(key=f"process.cpus[{index}]", value=str(cpu), reason="this process may not run on that CPU",
+                    limit=",".join(map(str, sorted(allowed))), suggestion="see `lscpu -e`, and CPUAffinity= of the unit")
+            for index, cpu in enumerate(config.process.cpus) if cpu not in allowed]
 
 
 def _not_exclusive(config: Config) -> list[Problem]:

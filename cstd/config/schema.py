@@ -205,6 +205,15 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     socket: str = ""  # the admin socket; empty = cstd.sock in `dir`
 
 
+class ProcessConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How the trading process uses its host; docs/tail.md."""
+
+    cpus: list[Annotated[int, _int(0, 4_095, "the number of a CPU")]] = []  # the trading thread's alone; [] = not pinned
+    gc: Literal["timer", "automatic"] = "timer"  # collections after a tick, or when Python sees fit
+    lock_memory: bool = True  # where RLIMIT_MEMLOCK permits it
+    busy_poll: bool = False  # never sleep: takes a whole CPU
+
+
 class LogsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How much is logged."""
 
@@ -225,6 +234,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     journal: JournalConfig
     status: StatusConfig = StatusConfig()
     run: RunConfig = RunConfig()
+    process: ProcessConfig = ProcessConfig()
     logs: LogsConfig = LogsConfig()
     practice: PracticeConfig | None = None
 

@@ -13,10 +13,17 @@ Try it: `make run`
 from __future__ import annotations
 
 import argparse
+import os
+
+# Read by libraries when they are loaded: numpy's OpenBLAS starts a thread for each further CPU, and libuv one of the kernel
+# that polls a submission queue. Nothing here computes with the one or reads files through the other.
+NATIVE_THREADS = {"OPENBLAS_NUM_THREADS": "1", "UV_USE_IO_URING": "0"}
 
 
 def run(args: argparse.Namespace) -> int:
     """`cstd run`: start the daemon and return its exit code (see cstd.daemon.process.run_daemon)."""
+    for name, value in NATIVE_THREADS.items():
+        os.environ.setdefault(name, value)
     from cstd.daemon.process import run_daemon
 
     return run_daemon(args)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,14 @@ class ReaderChild:
         board: the board file it reads.
         listen: addresses of the status port, the first one is the page's.
         log: logger of the daemon.
+        on_spawn: called with the process id of each new child.
     """
 
-    def __init__(self, board: Path, listen: list[str], log: Any) -> None:
+    def __init__(self, board: Path, listen: list[str], log: Any, on_spawn: Callable[[int], None]) -> None:
         self._board = board
         self._listen = listen
         self._log = log
+        self._on_spawn = on_spawn
         self._process: asyncio.subprocess.Process | None = None
         self._watch: asyncio.Task[None] | None = None
         self._stopping = False
@@ -47,6 +50,7 @@ class ReaderChild:
             command += ["--listen", address]
         self._process = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.DEVNULL,
                                                              stdout=asyncio.subprocess.DEVNULL)
+        self._on_spawn(self._process.pid)
 
     async def _keep(self) -> None:
         loop = asyncio.get_running_loop()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import hashlib
 import json
 import os
@@ -23,6 +22,7 @@ from cstd.clock import SystemClock
 from cstd.config import Config, Credentials, load, load_credentials, refusals
 from cstd.config.problems import config_error
 from cstd.daemon.children import ReaderChild
+from cstd.daemon.host import Host
 from cstd.daemon.view import LiveView
 from cstd.engine import Engine
 from cstd.engine.boot import boot_payload, next_epoch
@@ -45,6 +45,7 @@ from cstd.venue.nonce import NonceFile
 from cstd.venue.rest.lane import RestCall
 
 TIMER_S = 0.1
+TIMER_NS = 100_000_000
 DISK_LOOK_S = 5.0
 STOP_WAIT_S = 8.0
 NS_PER_S = 1_000_000_000
@@ -115,7 +116,9 @@ class TradingProcess:
             segment_bytes=cfg.journal.segment_bytes, sync_interval_ms=cfg.journal.sync_interval_ms)
         self.recorder = Recorder()
         self.engine = Engine(self.recorder, self.agents)
-        self.reader = ReaderChild(run_dir / BOARD_FILE, [cfg.status.listen, *cfg.status.extra_listen], self.log)
+        self.host = Host(cfg.process, self.log)
+        self.reader = ReaderChild(run_dir / BOARD_FILE, [cfg.status.listen, *cfg.status.extra_listen], self.log,
+                                  self.host.place_child)
         self.board = BoardWriter(run_dir / BOARD_FILE)
         self.view = LiveView(self.engine, pid=os.getpid(), mono_ns=self.clock.mono_ns, process=self._process_status)
         self._http = HttpClient(
@@ -126,7 +129,6 @@ class TradingProcess:
         self._stop = asyncio.Event()
         self._signals = 0
         self._command_id = 0
-        self._loop_lag_ns = 0
         self._disk_free_bytes = shutil.disk_usage(run_dir).free
         self._deadline: asyncio.TimerHandle | None = None
 
@@ -144,9 +146,8 @@ class TradingProcess:
         await admin.start()
         self.notify.ready(self.engine.state)
         self._calibrate()
-        gc.collect()
-        gc.freeze()
         self.board.publish(self.view)
+        self.host.settle(loop)
         await self.reader.start()
         self._public.start()
         self._private.start()
@@ -160,6 +161,7 @@ class TradingProcess:
             await admin.close()
             await self.reader.stop()
             await self._http.close()
+            self.host.stop()
             self._write_summary()
             self.board.close()
             self.journal.close()
@@ -207,13 +209,15 @@ class TradingProcess:
         self.engine.core.set_port(private.port)
         self._public = Connector(
             public, self._endpoints.ws_public, policy=ReconnectPolicy(seed, limiter), clock=self.clock,
-            on_up=lambda _link: self._link_event(Link.LINK_PUBLIC, True, ""),
-            on_down=lambda _link, reason: self._link_event(Link.LINK_PUBLIC, False, reason),
+            on_up=lambda link: self._link_up(Link.LINK_PUBLIC, link),
+            on_down=lambda _link, reason: self._public_down(reason),
+            on_failure=lambda error, failures: self._on_no_connection("public", error, failures),
             in_maintenance=lambda: self.engine.public.system == "maintenance")
         self._private = Connector(
             private, self._endpoints.ws_private, policy=ReconnectPolicy(seed + 1, limiter), clock=self.clock,
-            on_up=lambda _link: self._link_event(Link.LINK_PRIVATE, True, ""),
+            on_up=lambda link: self._link_up(Link.LINK_PRIVATE, link),
             on_down=lambda _link, reason: self._link_event(Link.LINK_PRIVATE, False, reason),
+            on_failure=lambda error, failures: self._on_no_connection("private", error, failures),
             fetch_token=self._http.fetch_token,
             in_maintenance=lambda: self.engine.private.system == "maintenance")
         self._connectors = {int(Link.LINK_PUBLIC): self._public, int(Link.LINK_PRIVATE): self._private}
@@ -236,6 +240,18 @@ class TradingProcess:
         self.engine.core.event(EventKind.EVENT_LINK, int(link), self.clock.mono_ns(), self.clock.wall_ns(), payload)
         self._flush()
 
+    def _link_up(self, code: int, link: PublicLink | PrivateLink) -> None:
+        self.host.on_link(link.transport)
+        self._link_event(code, True, "")
+
+    def _public_down(self, reason: str) -> None:
+        """Without a market there is nothing to be late for: the moment to look at all garbage."""
+        self._link_event(Link.LINK_PUBLIC, False, reason)
+        self.host.garbage.everything()
+
+    def _on_no_connection(self, link: str, error: str, failures: int) -> None:
+        self.log.warning("no connection", link=link, error=error, failures=failures)
+
     def _on_link_fault(self, error: Exception) -> None:
         self.log.error("link fault", error=f"{type(error).__name__}: {error}")
 
@@ -247,7 +263,6 @@ class TradingProcess:
             due += TIMER_S
             await asyncio.sleep(max(0.0, due - loop.time()))
             lag_s = loop.time() - due
-            self._loop_lag_ns = max(0, int(lag_s * NS_PER_S))
             if lag_s > TIMER_S:
                 due = loop.time()
             self.engine.core.timer(self.clock.mono_ns(), self.clock.wall_ns())
@@ -257,6 +272,7 @@ class TradingProcess:
             self._check_journal()
             if self.engine.core.fault is None:
                 self.notify.watchdog()
+            self.host.tick(int(lag_s * NS_PER_S), TIMER_NS)
             if self.for_s is not None and self._deadline is None and self.engine.state == "ready":
                 self._deadline = loop.call_later(self.for_s, self._stop.set)
 
@@ -381,6 +397,6 @@ class TradingProcess:
             "children": {"reader": self.reader.alive},
             "reconnects": {"public": max(0, self._public.attempt_count - 1),
                            "private": max(0, self._private.attempt_count - 1)},
-            "loop_lag_ns": self._loop_lag_ns, "reader_restarts": self.reader.restart_count,
+            "lag": self.host.lag, "garbage": self.host.garbage, "reader_restarts": self.reader.restart_count,
         }
 

@@ -306,17 +306,23 @@ class LiveView:
         values["book_audit_differences"] = engine.audit.difference_count
         for reason in INCONCLUSIVE:
             values[f"book_audit_inconclusive_{reason}"] = engine.audit.inconclusive[reason]
-        values["loop_lag_ns"] = self._process()["loop_lag_ns"]
-        values["reader_restarts"] = self._process()["reader_restarts"]
+        process = self._process()
+        values["loop_lag_ns"] = process["lag"].last_ns
+        values["reader_restarts"] = process["reader_restarts"]
+        values["gc_collections"] = process["garbage"].count
+        values["gc_longest_ns"] = process["garbage"].longest_ns
         values["reconcile_rounds"] = engine.reconciler.done_count
         values["reconcile_differences"] = len(engine.reconciler.differences)
         return values
 
     def latency(self) -> shapes.Latency:
-        """Stage histograms."""
+        """Stage histograms, and how late the loop's ticks came."""
         hist = self._engine.core.hist
-        return {"edges_ns": self._edges_ns,
-                "stages": {name: {"counts": hist.stage(i), "sum_ns": hist.sum_ns(i)} for i, name in enumerate(STAGES)}}
+        stages: dict[str, shapes.StageLatency] = {
+            name: {"counts": hist.stage(i), "sum_ns": hist.sum_ns(i)} for i, name in enumerate(STAGES)}
+        lag = self._process()["lag"]
+        stages["loop_lag"] = {"counts": lag.counts, "sum_ns": lag.sum_ns}
+        return {"edges_ns": self._edges_ns, "stages": stages}
 
 
 def _price(value: Decimal | None, precision: int) -> str | None:

@@ -29,6 +29,7 @@ STAGE_EDGES_NS = tuple(1 << power for power in range(7, 31))
 # What stands among the counters and does not count: name, help, and what its unit is divided by.
 NOW = {
     "loop_lag_ns": ("loop_lag_seconds", "How late the last tick of the event loop came.", 1e9),
+    "gc_longest_ns": ("gc_longest_seconds", "The longest collection of Python's garbage since the boot.", 1e9),
     "balances_agree": ("balances_agree", "1 while the venue's balances agree with the ledger.", 1),
     "reconcile_differences": ("reconcile_differences", "Differences with the venue that are remembered.", 1),
 }

@@ -277,7 +277,7 @@ class Latency(TypedDict):
     """Stage durations of the trading process."""
 
     edges_ns: np.ndarray  # int64, increasing: exclusive upper edge of each bucket, the same for every stage
-    stages: dict[str, StageLatency]  # "frame", "decision", "order", "send", "scan", "book", "features", "gates" ...
+    stages: dict[str, StageLatency]  # by the names of cstd._fast.hist.STAGES, and "loop_lag"
 
 
 class EngineView(Protocol):

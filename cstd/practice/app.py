@@ -6,9 +6,11 @@ import argparse
 import asyncio
 import contextlib
 import dataclasses
+import datetime as dt
 import json
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,6 +36,7 @@ from cstd.practice.public_ws import PublicServer
 from cstd.practice.recording import RecordedFlow, RecordedMarket, assets_of, load
 from cstd.practice.rest import RestServer
 from cstd.practice.rest_private import PrivateRest
+from cstd.practice.tls import HOST_NAME, TlsFiles, make_authority, server_context
 
 HOST = "127.0.0.1"
 INSTRUMENTS_MAX = 200
@@ -53,6 +56,8 @@ class Options:
     run_dir: Path = Path(".run/current")
     truth: Path | None = None
     ports: tuple[int, int, int, int] = (0, 0, 0, 0)
+    tls: bool = False
+    tls_files: TlsFiles | None = None  # instead of an authority of its own
     tier: str = "pro"
     readings: Readings = dataclasses.field(default_factory=Readings)
 
@@ -113,6 +118,8 @@ class Practice:
         self.clock = SystemClock()
         self.addresses: dict[str, str] = {}
         self._runners: list[web.AppRunner] = []
+        self._tls: ssl.SSLContext | None = None
+        self._ca: Path | None = None
         self._truth, self._truth_version = b"", -1
         self.exchange, self._flows = self._built()
         wall_ns = self.clock.wall_ns
@@ -174,6 +181,8 @@ class Practice:
 
     async def start(self) -> None:
         """Bind the four ports and begin trading."""
+        self._prepare_tls()
+        http, ws = ("https", "wss") if self._tls else ("http", "ws")
         rest_port, public_port, private_port, futures_port = self.options.ports
         rest = web.Application()
         rest.router.add_route("GET", "/0/public/{method}", self.rest.handle_public)
@@ -181,13 +190,20 @@ class Practice:
         rest.router.add_route("POST", "/0/private/{method}", self.rest.handle_private)
         control = Control(self.exchange, self.clock.wall_ns, self.public, self.private)
         rest.router.add_route("POST", "/practice/{verb}", control.handle)
-        self.addresses["rest"] = "http://" + await self._bind(rest, "rest", rest_port)
+        self.addresses["rest"] = f"{http}://{await self._bind(rest, 'rest', rest_port)}"
         for name, server, port in (("ws_public", self.public, public_port), ("ws_private", self.private, private_port)):
-            self.addresses[name] = f"ws://{await self._bind(self._socket_app(server), name, port)}/v2"
+            self.addresses[name] = f"{ws}://{await self._bind(self._socket_app(server), name, port)}/v2"
         futures = web.Application()
         futures.router.add_get("/ws/v1", self.futures.serve)
-        self.addresses["ws_futures"] = f"ws://{await self._bind(futures, 'ws_futures', futures_port)}/ws/v1"
+        self.addresses["ws_futures"] = f"{ws}://{await self._bind(futures, 'ws_futures', futures_port)}/ws/v1"
         self.driver = Driver(self.exchange, self._flows, self.clock)
+
+    def _prepare_tls(self) -> None:
+        if not self.options.tls:
+            return
+        files = self.options.tls_files or make_authority(self.options.run_dir, dt.datetime.fromtimestamp(
+            self.clock.wall_ns() / 1e9, dt.UTC))
+        self._tls, self._ca = server_context(files), files.ca
 
     @staticmethod
     def _socket_app(server: SocketServer) -> web.Application:
@@ -211,13 +227,14 @@ class Practice:
                 f"practice {name}: cannot listen on {HOST}:{port}: {error.strerror}",
                 suggestion="name another port, or 0 for any free one",
             ) from error
-        await web.SockSite(runner, bound).start()
-        return f"{HOST}:{bound.getsockname()[1]}"
+        await web.SockSite(runner, bound, ssl_context=self._tls).start()
+        return f"{HOST_NAME if self._tls else HOST}:{bound.getsockname()[1]}"
 
     def description(self) -> dict[str, str]:
-        """Return the content of practice.json."""
+        """Return the content of practice.json; `ca` is what a client sets SSL_CERT_FILE to, when the authority is ours."""
         credentials = self.exchange.credentials
-        return {**self.addresses, "api_key": credentials.api_key, "api_secret": credentials.api_secret}
+        trust = {"ca": str(self._ca.resolve())} if self._ca else {}
+        return {**self.addresses, **trust, "api_key": credentials.api_key, "api_secret": credentials.api_secret}
 
     def beat(self) -> None:
         """What happens once a second: heartbeats, futures tickers, the truth file."""
@@ -303,6 +320,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--ports", type=_ports, default=(0, 0, 0, 0), metavar="REST,PUB,PRIV,FUT", help="ports, 0 = any free one"
     )
+    parser.add_argument("--tls", action="store_true", help="https and wss at localhost, by an authority made in RUN_DIR")
+    parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="serve this certificate (chain, PEM) instead")
+    parser.add_argument("--tls-key", type=Path, metavar="FILE", help="the key of --tls-cert (PEM)")
     parser.add_argument("--tier", choices=sorted(TIERS), default="pro", help="rate limits of this verification tier")
     parser.add_argument(
         "--reading", type=_reading, action="append", default=[], metavar="NAME=VALUE", help="where sources on Kraken disagree"
@@ -320,8 +340,13 @@ def _options(argv: list[str]) -> Options:
         raise UsageError(f"--rate {args.rate}: 0.1 to 5000 messages per second are possible")
     if args.loop and not args.recording:
         raise UsageError("--loop needs --recording")
+    if (args.tls_cert is None) != (args.tls_key is None):
+        raise UsageError("--tls-cert and --tls-key come together or not at all")
+    files = TlsFiles(args.tls_cert, args.tls_key) if args.tls_cert is not None else None
     return Options(
         seed=args.seed,
+        tls=args.tls or files is not None,
+        tls_files=files,
         instruments=args.instruments,
         rate_per_s=args.rate,
         recordings=tuple(args.recording),

@@ -7,7 +7,6 @@ against the host's name, follows no redirect, and stays away for ten minutes fro
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -19,6 +18,7 @@ from cstd.units import NS_PER_S
 from cstd.venue.backoff import ReconnectPolicy
 from cstd.venue.errors_table import RetryClass, classify
 from cstd.venue.link import MESSAGE_BYTES_MAX, Link, PrivateLink
+from cstd.venue.trust import tls_context
 
 CONNECT_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 2.0
@@ -43,11 +43,13 @@ class Connector:
         on_up: called with the link when the connection stands, before its first frame.
         on_down: called with the link and the reason when it ended; once per `on_up`.
         fetch_token: gives a session token for each connection; needed by a PrivateLink.
+        on_failure: called with the error and how many attempts failed in a row, when one brought no connection.
         in_maintenance: tells whether the venue last said maintenance; then attempts are 5 s apart at least.
     """
 
     def __init__(self, link: Link, url: str, *, policy: ReconnectPolicy, clock: Clock,
                  on_up: Callable[[Any], None], on_down: Callable[[Any, str], None],
+                 on_failure: Callable[[str, int], None] = lambda _error, _failures: None,
                  fetch_token: TokenSource | None = None, in_maintenance: Callable[[], bool] = lambda: False) -> None:
         if isinstance(link, PrivateLink) != (fetch_token is not None):
             raise ValueError("a private link needs a token source, a public link has none")
@@ -60,9 +62,10 @@ class Connector:
         self._fetch_token = fetch_token
         self._in_maintenance = in_maintenance
         self._on_up = on_up
+        self._on_failure = on_failure
         self._task: asyncio.Task[None] | None = None
         self._refused_until_ns = 0
-        self._ssl_context = _tls_context() if url.startswith("wss://") else None
+        self._ssl_context = tls_context() if url.startswith("wss://") else None
         link.on_up = self._linked
         link.on_down = on_down
 
@@ -129,6 +132,7 @@ class Connector:
                 self._note_close(transport)
             except (PeerError, OSError, TimeoutError, WSError) as error:
                 self._note_failure(error)
+                self._on_failure(self.last_error, self._policy.failure_count + 1)
             self._policy.on_down(self._clock.mono_ns())
 
     async def _wait_for_turn(self) -> None:
@@ -188,10 +192,3 @@ async def _ended(transport: Any) -> None:
         raise
     except Exception:  # noqa: BLE001 - picows hands over whatever a listener or its parser raised; the link has counted it
         return
-
-
-def _tls_context() -> ssl.SSLContext:
-    """Return the system's trust, TLS 1.2 or newer, with the host name checked."""
-    context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context

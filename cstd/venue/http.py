@@ -19,6 +19,7 @@ from cstd.units import NS_PER_S
 from cstd.venue.fields import FieldError, decode_json, mapping_of
 from cstd.venue.rest.models import parse_token
 from cstd.venue.rest.request import RestRequest, sign, websocket_token
+from cstd.venue.trust import tls_context
 
 USER_AGENT = "cstd"
 # AssetPairs of all pairs is about 1.5 MB.
@@ -156,8 +157,8 @@ class HttpClient:
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
-            # The connector's default verifies certificates and host names; nothing can switch that off.
             self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(ssl=tls_context()),
                 headers={"User-Agent": USER_AGENT},
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
                 trust_env=False,

@@ -60,3 +60,12 @@ def test_segments_go_to_disk_and_the_ring_to_memory() -> None:
     assert "Environment=CSTD__RUN__DIR=/run/cstd\n" in text
     assert "ExecStartPre=/bin/ln -sfn %S/cstd/journal %t/cstd/journal\n" in text
     assert "ProcSubset=pid\n" not in text.replace("# Not ProcSubset=pid", "")
+
+
+def test_the_process_options_work_under_the_unit() -> None:
+    """The unit permits what `[process]` asks for: affinity after the filter of its group, memory to lock, no capability."""
+    lines = UNIT.read_text().splitlines()
+    assert lines.index("SystemCallFilter=sched_setaffinity") > next(
+        i for i, line in enumerate(lines) if line.startswith("SystemCallFilter=~"))
+    assert "LimitMEMLOCK=1G" in lines
+    assert "AmbientCapabilities=" in lines

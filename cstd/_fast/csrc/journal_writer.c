@@ -457,6 +457,9 @@ static int start_thread(cstd_journal *j) {
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int error = pthread_create(&j->thread, NULL, writer_main, j);
+    if (!error) {
+        pthread_setname_np(j->thread, "cstd-journal");
+    }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     j->started = error == 0;
     return error;

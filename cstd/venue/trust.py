@@ -1,0 +1,15 @@
+"""Whom a connection to the venue trusts: the system's authorities, and nothing can switch the check off.
+
+An authority of one's own is added the way OpenSSL has it: SSL_CERT_FILE (or SSL_CERT_DIR) in the environment.
+"""
+
+from __future__ import annotations
+
+import ssl
+
+
+def tls_context() -> ssl.SSLContext:
+    """Return a client's context: TLS 1.2 or newer, certificate and host name checked."""
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context

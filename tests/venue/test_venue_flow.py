@@ -157,7 +157,7 @@ def test_an_opening_is_held_back_and_a_cancel_goes_first() -> None:
             assert run.link.opening_held_count == 1
             assert world.counters()["send_refused"] == 1
             assert run.link.status()["queued_bytes"] == before
-            world.core.cancel_order(world.core.live_orders()[0])
+            world.core.cancel_order(world.core.live_orders()[0], 0)
             assert run.link.status()["queued_bytes"] > before
             run.server.connections[0].underlying_transport.resume_reading()
             await run.until(lambda: b"cancel_order" in run.server.texts()[-1])

@@ -189,7 +189,8 @@ def show(result: dict[str, Any]) -> None:
                            (("p50", "p50_ns"), ("p99", "p99_ns"), ("p99.9", "p999_ns")))
         print(f"{name:7} {cells}   n {row['n']:,}")
     blocks = result["ratio_p50_blocks"]
-    print(f"ratio   {result['ratio_p50_paired']:.3f} paired (of {blocks['n']} blocks {blocks['low']:.3f} to {blocks['high']:.3f}), "
+    print(f"ratio   {result['ratio_p50_paired']:.3f} paired "
+          f"(of {blocks['n']} blocks {blocks['low']:.3f} to {blocks['high']:.3f}), "
           f"{result['difference_p50_ns'] / NS_PER_US:.1f} us more; left out {result['left_out']}")
     stages = "   ".join(f"{name} {row['p50_ns']:,}" for name, row in result["stages"].items())
     print(f"stages of the daemon, p50 ns: {stages}")

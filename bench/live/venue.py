@@ -142,8 +142,9 @@ class Venue:
         assert self.public is not None
         for symbol in params["symbol"]:
             result = {"channel": "book", "depth": params.get("depth", DEPTH), "snapshot": True, "symbol": symbol}
-            self.public.send(json.dumps({"method": request["method"], "result": result, "success": True,
-                                         "time_in": now_text(), "time_out": now_text(), "req_id": request.get("req_id")}).encode())
+            answer = {"method": request["method"], "result": result, "success": True, "req_id": request.get("req_id"),
+                      "time_in": now_text(), "time_out": now_text()}
+            self.public.send(json.dumps(answer).encode())
             if request["method"] == "subscribe":
                 self.public.send(self._recording.snapshots[symbol])
 

@@ -145,7 +145,7 @@ def _status_families(status: Mapping[str, Any]) -> Iterator[Metric]:
 _LINK_FLOW = (
     (GaugeMetricFamily, "link_backlog_bytes", "backlog_bytes", "Bytes unread in the socket after the last read."),
     (GaugeMetricFamily, "link_backlog_max_bytes", "backlog_bytes_max", "The most of them so far."),
-    (CounterMetricFamily, "link_deferred_batches", "deferred", "Reads whose decision waited for the next, because more was there."),
+    (CounterMetricFamily, "link_deferred_batches", "deferred", "Reads whose decision waited: more was unread."),
     (GaugeMetricFamily, "link_behind", "behind", "1 while the backlog has lasted too long: no openings."),
     (CounterMetricFamily, "link_behind_episodes", "behind_count", "Times that it did."),
     (GaugeMetricFamily, "link_stalled", "stalled", "1 while the peer does not read: no openings."),

@@ -47,6 +47,7 @@ from cstd.venue.rest.lane import RestCall
 TIMER_S = 0.1
 DISK_LOOK_S = 5.0
 STALL_NS_MAX = 10_000_000_000
+RESUME_LOOK_S = 0.005
 STOP_WAIT_S = 8.0
 NS_PER_S = 1_000_000_000
 JOURNAL_DIR = "journal"
@@ -207,6 +208,9 @@ class TradingProcess:
         public.on_fault = private.on_fault = self._on_link_fault
         public.on_behind = private.on_behind = self._on_link_behind
         public.on_stall = private.on_stall = self._on_link_stall
+        # The private socket brings little, and it is what tells of our orders: it is read whatever the journal holds.
+        public.journal = self.journal
+        public.on_pause = self._resume_reading
         self._links = {int(Link.LINK_PUBLIC): public, int(Link.LINK_PRIVATE): private}
         self.engine.core.set_port(private.port)
         self._public = Connector(
@@ -249,6 +253,11 @@ class TradingProcess:
     def _on_link_stall(self, link: PublicLink | PrivateLink, stalled: bool) -> None:
         """The link says so from within a send, which may be the engine's own: the event waits for the loop's next turn."""
         asyncio.get_running_loop().call_soon(self._link_flow, self._code(link), {"stalled": stalled})
+
+    def _resume_reading(self, link: PublicLink) -> None:
+        """Look now and then whether the journal has room again."""
+        if not link.resume_reading():
+            asyncio.get_running_loop().call_later(RESUME_LOOK_S, self._resume_reading, link)
 
     def _code(self, link: PublicLink | PrivateLink) -> int:
         return next(code for code, known in self._links.items() if known is link)

@@ -81,6 +81,7 @@ class LiveView:
                 "backlog_bytes": flow.get("backlog_bytes", 0), "backlog_bytes_max": flow.get("backlog_bytes_max", 0),
                 "backlog_ns_max": flow.get("backlog_ns_max", 0), "deferred": flow.get("deferred", 0),
                 "behind": flow.get("behind", False), "behind_count": flow.get("behind_count", 0),
+                "pauses": flow.get("pauses", 0),
                 "stalled": flow.get("stalled", False), "stalls": flow.get("stalls", 0),
                 "queued_bytes": flow.get("queued_bytes", 0), "openings_held": flow.get("openings_held", 0)}
 

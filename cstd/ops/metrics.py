@@ -148,6 +148,7 @@ _LINK_FLOW = (
     (CounterMetricFamily, "link_deferred_batches", "deferred", "Reads whose decision waited: more was unread."),
     (GaugeMetricFamily, "link_behind", "behind", "1 while the backlog has lasted too long: no openings."),
     (CounterMetricFamily, "link_behind_episodes", "behind_count", "Times that it did."),
+    (CounterMetricFamily, "link_read_pauses", "pauses", "Times that reading stopped because the journal had no room."),
     (GaugeMetricFamily, "link_stalled", "stalled", "1 while the peer does not read: no openings."),
     (CounterMetricFamily, "link_stalls", "stalls", "Times that it did not."),
     (GaugeMetricFamily, "link_send_queue_bytes", "queued_bytes", "Bytes to send that wait in the process."),

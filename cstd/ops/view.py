@@ -33,6 +33,7 @@ class LinkStatus(TypedDict):
     deferred: int  # reads after which the decision waited for the next, because more was there
     behind: bool  # there has been a backlog for too long: no openings
     behind_count: int
+    pauses: int  # times that reading stopped because the journal had no room
     stalled: bool  # the peer does not read: no openings
     stalls: int
     queued_bytes: int  # what waits in the process for the kernel

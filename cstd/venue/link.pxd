@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t
 
 from picows.picows cimport WSListener, WSTransport, WSFrame
 
+from cstd._fast.journal cimport Journal
 from cstd._fast.port cimport OrderPort
 from cstd._fast.sink cimport FrameSink
 
@@ -15,6 +16,10 @@ cdef enum:
     FRAGMENT_BYTES_FIRST = 65536
     BACKLOG_LOOK_BYTES = 16384      # a read of less has emptied the socket: the read buffer is far larger
     SEND_QUEUE_BYTES_MAX = 262144   # what may wait here for a peer that does not read; openings never wait
+
+cdef enum:
+    PAUSE_QUARTERS = 3      # of the journal's ring: fuller than this, nothing more is read
+    RESUME_QUARTERS = 2
 
 cdef enum:
     BEHIND_NS_MAX = 100000000       # unread bytes for longer than this: the venue is ahead of us, openings end
@@ -31,6 +36,10 @@ cdef class Link(WSListener):
     cdef readonly bint up
     cdef public object on_behind
     cdef public object on_stall
+    cdef public object on_pause
+    cdef public Journal journal
+    cdef readonly bint reading_paused
+    cdef readonly int64_t pause_count
     cdef readonly bint writing_paused
     cdef readonly int64_t stalled_since_ns
     cdef readonly str close_reason
@@ -75,6 +84,7 @@ cdef class Link(WSListener):
     cdef void _open_read(self) noexcept
     cdef int _end_read(self) except -1
     cdef bint _outrun(self) noexcept
+    cdef int _pause_reading(self) except -1
     cdef void _set_behind(self, bint behind) noexcept
     cdef int64_t _queued(self) noexcept
     cdef int _deliver(self, const char *data, size_t n) except -1

@@ -9,6 +9,10 @@ A decision is made on the newest that there is: while the kernel holds more for 
 the next read. That is counted (`backlog_bytes`, `deferred_count`) and bounded: when it has gone on for BEHIND_NS_MAX the
 link is `behind`, its owner is told, so that openings end, and decisions about what rests go on with each read.
 
+What is read must fit into the journal. With `journal` set, the link stops reading while more than three quarters of the
+ring wait for the disk, and is behind at once; the bytes wait in the socket, and the venue in the end, instead of halting
+the daemon. The owner, told by `on_pause`, calls `resume_reading` until that is True.
+
 What goes out does not wait for a peer that does not read: once a byte is queued in this process the link is stalled, its
 owner is told, an opening is refused at once and counted; a cancel, an exit or a control frame may queue, up to
 SEND_QUEUE_BYTES_MAX, and so is the next to leave.
@@ -65,7 +69,8 @@ cdef class Link(WSListener):
 
     `on_up(link)`, `on_down(link, reason)` and `on_fault(error)` are set by the owner. `on_fault` gets what `after_batch`
     raised; without it the error closes the connection. `on_behind(link, behind)` is called at the end of a read, before
-    its decision; `on_stall(link, stalled)` from within a send, so its owner only takes note.
+    its decision; `on_stall(link, stalled)` from within a send, so its owner only takes note; `on_pause(link)` when it stops
+    reading.
     """
 
     def __cinit__(self, FrameSink core not None, after_batch=None):
@@ -94,7 +99,7 @@ cdef class Link(WSListener):
         self.in_message = False
         self.skipping = False
         self.batch_open = self.read_open = False
-        self.writing_paused = self.behind = False
+        self.writing_paused = self.behind = self.reading_paused = False
         self.backlog_bytes = self.backlog_since_ns = self.stalled_since_ns = 0
         self.close_reason = ""
         self.connect_count += 1
@@ -115,6 +120,7 @@ cdef class Link(WSListener):
         self.parts_n = 0
         self.in_message = False
         self.batch_open = self.read_open = False
+        self.reading_paused = False
         self.backlog_bytes = self.backlog_since_ns = 0
         if self.on_down is not None:
             self.on_down(self, self.close_reason or "connection lost")
@@ -208,12 +214,35 @@ cdef class Link(WSListener):
             self.backlog_since_ns = self.mono_ns
         self.backlog_bytes_max = max(self.backlog_bytes_max, self.backlog_bytes)
         self.backlog_ns_max = max(self.backlog_ns_max, self.mono_ns - self.backlog_since_ns)
-        if self.mono_ns - self.backlog_since_ns <= BEHIND_NS_MAX:
+        if not self.behind and self.mono_ns - self.backlog_since_ns <= BEHIND_NS_MAX:
             self.deferred_count += 1
             return True
         if not self.behind:
             self._set_behind(True)
         return False
+
+    cdef int _pause_reading(self) except -1:
+        self.transport.underlying_transport.pause_reading()
+        self.reading_paused = True
+        self.pause_count += 1
+        if not self.behind:
+            self._set_behind(True)
+        if self.on_pause is not None:
+            self.on_pause(self)
+        return 0
+
+    def resume_reading(self):
+        """Read again once half of the journal's ring is free; True when the link reads, or has no connection."""
+        if not self.reading_paused:
+            return True
+        if self.journal is not None and self.journal.fuller(RESUME_QUARTERS):
+            return False
+        self.reading_paused = False
+        self.transport.underlying_transport.resume_reading()
+        # A batch that nothing more will follow must not leave the link behind.
+        self.backlog_since_ns = max(self.backlog_since_ns, 1)
+        self._outrun()
+        return True
 
     cdef void _set_behind(self, bint behind) noexcept:
         self.behind = behind
@@ -231,6 +260,8 @@ cdef class Link(WSListener):
         if not self.batch_open:
             return 0
         self.read_open = False
+        if self.journal is not None and self.journal.fuller(PAUSE_QUARTERS):
+            self._pause_reading()
         if self._outrun():
             return 0
         self.batch_open = False
@@ -366,7 +397,7 @@ cdef class Link(WSListener):
             "controls": self.control_count, "refused": self.refused_count, "unsent": self.unsent_count,
             "backlog_bytes": self.backlog_bytes, "backlog_bytes_max": self.backlog_bytes_max,
             "backlog_ns_max": self.backlog_ns_max, "deferred": self.deferred_count,
-            "behind": bool(self.behind), "behind_count": self.behind_count,
+            "behind": bool(self.behind), "behind_count": self.behind_count, "pauses": self.pause_count,
             "stalled": bool(self.writing_paused), "stalls": self.stall_count, "queued_bytes": self._queued(),
             "openings_held": self.opening_held_count, "pongs_unsent": self.pong_unsent_count,
         }

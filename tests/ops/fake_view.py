@@ -32,7 +32,7 @@ RISK = [("kill_switch", "risk.kill", ""), ("data_gap", "risk.evidence_s", "s"),
 GATES = [(code, "policy", *row) for code, row in enumerate(POLICY, 1)]
 GATES += [(code, "risk", *row) for code, row in enumerate(RISK, 11)]
 FLOW = {"backlog_bytes": 0, "backlog_bytes_max": 131_072, "backlog_ns_max": 3_000_000, "deferred": 2,
-        "behind": False, "behind_count": 0, "stalled": False, "stalls": 0, "queued_bytes": 0, "openings_held": 0}
+        "behind": False, "behind_count": 0, "pauses": 0, "stalled": False, "stalls": 0, "queued_bytes": 0, "openings_held": 0}
 VALUES = {1: (3, 400), 2: (1.5, 50), 3: (84_210, 10_000), 4: (9_120_000, 100_000), 5: (3.1, 25), 6: (1500, 2000),
           7: (0.4, 100), 11: (0, 0), 12: (0.24, 5), 13: (12, 500), 14: (18, 1000), 15: (1, 10), 16: (25.1, 1500),
           17: (25.1, 200), 18: (25.1, 600)}

@@ -201,6 +201,8 @@ cdef class Link(WSListener):
         market. False once that has gone on for BEHIND_NS_MAX: then the link is behind instead.
         """
         cdef int unread = 0
+        if self.reading_paused:
+            return False        # what is not read cannot be looked for: behind until reading goes on
         if self.read_bytes >= BACKLOG_LOOK_BYTES or self.backlog_since_ns:
             if ioctl(self.fd, FIONREAD, &unread) != 0:
                 unread = 0
@@ -345,7 +347,7 @@ cdef class Link(WSListener):
         # picows drops a message silently once a close was sent, and queues without bound while writing is paused.
         return (self.up and self.transport is not None and not self.transport.is_close_frame_sent
                 and not self.transport.is_disconnected
-                and (not self.writing_paused or self._queued() + <int64_t>n <= SEND_QUEUE_BYTES_MAX))
+                and (not self.writing_paused or self._queued() + <int64_t>n + HEADER_ROOM <= SEND_QUEUE_BYTES_MAX))
 
     cdef int _send_out(self, size_t n) noexcept:
         """Send the first `n` payload bytes of `out`; the masking scrambles them, so they are written anew each time."""

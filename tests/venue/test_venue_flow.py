@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,9 +14,10 @@ from picows import WSTransport
 from cstd._fast.codes import EventKind, IntentKind, OrderAction, TradingState
 from cstd._fast.codes import Link as LinkCode
 from cstd.decision.setup import strategy_setup
-from cstd.venue.link import PrivateLink
+from cstd.storage.journal import open_journal
+from cstd.venue.link import MESSAGE_BYTES_MAX, PrivateLink
 from tests.scenario.engine_world import World
-from tests.venue.test_venue_link import HEARTBEAT, PING, TEXT, Trading, on_uvloop, trading
+from tests.venue.test_venue_link import BINARY, CONTINUATION, HEARTBEAT, PING, TEXT, Trading, on_uvloop, trading
 
 BURST_FRAMES = 40_000
 FRAME = b'{"channel":"book","filler":"' + b"x" * 180 + b'"}'
@@ -23,6 +25,8 @@ QUEUE_BYTES_MAX = 262_144
 CONTROL = b'{"method":"ping","req_id":1}'
 CONTROLS_MAX = 500_000
 GATE_DATA_GAP = 12
+RING_BYTES = 1 << 20
+NEVER_MS = 60_000
 
 
 def burst(transport: WSTransport) -> None:
@@ -86,6 +90,38 @@ def test_a_backlog_that_lasts_is_told_before_the_decisions_go_on() -> None:
             during = [batch for batch in run.sink.batches if batch[1] < BURST_FRAMES][told[0][1]:]
             assert during, "nothing was decided while it was behind"
             assert run.sink.batches[-1][1] == BURST_FRAMES
+
+    on_uvloop(scenario)
+
+
+def test_reading_stops_while_the_journal_has_no_room(tmp_path: Path) -> None:
+    """With three quarters of the ring waiting for the disk nothing more is read; half of it free, it goes on unaided."""
+    async def scenario() -> None:
+        told: list[bool] = []
+        paused: list[object] = []
+        with open_journal(tmp_path / "journal", tmp_path / "ring", ring_bytes=RING_BYTES, segment_bytes=16 * RING_BYTES,
+                          sync_interval_ms=NEVER_MS) as journal:
+            async with trading(lambda _transport: None) as run:
+                run.link.journal = journal
+                run.link.on_pause = paused.append
+                run.link.on_behind = lambda _link, behind: told.append(behind)
+                run.server.connections[0].send(TEXT, HEARTBEAT)
+                await run.until(lambda: len(run.payloads) == 1)
+                assert (run.link.reading_paused, told) == (False, [])
+                while journal.stats()["pending_bytes"] <= RING_BYTES * 3 // 4:
+                    journal.append_py(1, 0, 0, 0, b"x" * 1000)
+                run.server.connections[0].send(TEXT, HEARTBEAT)
+                await run.until(lambda: len(run.payloads) == 2)
+                assert run.link.reading_paused
+                run.server.connections[0].send(TEXT, b"later")
+                await asyncio.sleep(0.05)
+                assert (len(run.payloads), len(paused), told, run.link.status()["pauses"]) == (2, 1, [True], 1)
+                assert not run.link.resume_reading()
+                journal.sync()
+                assert run.link.resume_reading()
+                await run.until(lambda: len(run.payloads) == 3 and not run.link.behind)
+                assert told == [True, False]
+                assert run.sink.batches[-1][1] == 3
 
     on_uvloop(scenario)
 
@@ -211,6 +247,60 @@ def wishing() -> World:
     world = World().ready()
     world.core.set_strategy(*strategy_setup(world.cfg, "bench"))
     return world
+
+
+def test_a_fragmented_message_of_exactly_the_limit_is_taken() -> None:
+    """16 MiB in pieces is a message; the buffer holds no more than that."""
+    async def scenario() -> None:
+        piece = b"x" * (MESSAGE_BYTES_MAX // 16)
+
+        def greet(transport: WSTransport) -> None:
+            transport.send(TEXT, piece, False)
+            for index in range(1, 16):
+                transport.send(CONTINUATION, piece, index == 15)
+
+        async with trading(greet) as run:
+            await run.until(lambda: run.payloads)
+            assert len(run.payloads[0]) == MESSAGE_BYTES_MAX
+            assert (run.link.fragment_count, run.link.oversize_count, run.link.violation_count) == (16, 0, 0)
+
+    on_uvloop(scenario)
+
+
+def test_half_a_message_ends_with_its_connection() -> None:
+    """Pieces of a connection that was cut are in no message of the next one, and none of them is delivered."""
+    async def scenario() -> None:
+        greetings = [(TEXT, b"old half", False), (CONTINUATION, b"other half", True), (TEXT, HEARTBEAT, True)]
+        async with trading(lambda transport: transport.send(*greetings.pop(0))) as run:
+            await run.until(lambda: run.link.fragment_count == 1)
+            run.server.connections[0].underlying_transport.abort()
+            await run.until(lambda: run.payloads)
+            assert run.payloads == [HEARTBEAT]
+            # The second connection began with the other half: that is no beginning, and ended it.
+            assert run.link.violation_count == 1
+            assert run.link.connect_count == 3
+
+    on_uvloop(scenario)
+
+
+def test_a_text_inside_a_skipped_binary_message_ends_the_connection() -> None:
+    """A message that is dropped in pieces is still a message: another one inside it breaks the protocol, and is counted."""
+    async def scenario() -> None:
+        def greet(transport: WSTransport) -> None:
+            if first:
+                first.clear()
+                transport.send(BINARY, b"half", False)
+                transport.send(TEXT, b"inside", True)
+            else:
+                transport.send(TEXT, HEARTBEAT)
+
+        first = [True]
+        async with trading(greet) as run:
+            await run.until(lambda: run.payloads)
+            assert run.payloads == [HEARTBEAT]
+            assert (run.link.non_text_count, run.link.violation_count) == (1, 1)
+
+    on_uvloop(scenario)
 
 
 def flow(world: World, link: LinkCode, payload: dict[str, Any]) -> None:

@@ -120,7 +120,7 @@ cdef class Gateway(FrameSink):
     cdef void _cancel(self, int order, int reason) noexcept
     cdef void _amend(self, InstrumentSlot slot, int index, int64_t qty_raw) noexcept
     cdef void _cancel_all(self) noexcept
-    cdef int _out(self, int action, size_t n, size_t token_at) noexcept
+    cdef int _out(self, int action, size_t n, size_t token_at, bint opening=*) noexcept
     cdef bint _next_id(self, char *out) noexcept
     cdef void _prepare_id(self) noexcept
     cdef void _hash_id(self, int64_t intent_seq) noexcept

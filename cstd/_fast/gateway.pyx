@@ -348,7 +348,7 @@ cdef class Gateway(FrameSink):
                           size_t token_at) noexcept:
         """The gateway: record and hand over what was encoded, then keep the order."""
         cdef OrderRow *order = &self.orders.rows[row.order_slot]
-        if self._out(ACTION_ADD, n, token_at) == 0:
+        if self._out(ACTION_ADD, n, token_at, row.kind == OPENING) == 0:
             self.hist.observe(STAGE_SENT, slot.touched_cycles, cycles())
         self.hist.observe(STAGE_ORDER, slot.touched_cycles, self.encoded_cycles)
         self.counters[COUNT_ORDERS] += 1
@@ -423,7 +423,7 @@ cdef class Gateway(FrameSink):
         self.counters[COUNT_CANCELS] += 1
         self._out(ACTION_CANCEL_ALL, n, token_at)
 
-    cdef int _out(self, int action, size_t n, size_t token_at) noexcept:
+    cdef int _out(self, int action, size_t n, size_t token_at, bint opening=False) noexcept:
         """Record an order frame, then hand it to the port. What the port says does not change the engine's state: a
         frame that did not leave is found out by silence and evidence, the same in a replay as when it happened."""
         cdef uint64_t start
@@ -431,7 +431,7 @@ cdef class Gateway(FrameSink):
             self._halt(None)
             return -1
         start = cycles()
-        if self.port.send(self.frame, n, token_at) != 0:
+        if self.port.send(self.frame, n, token_at, opening) != 0:
             self.counters[COUNT_SEND_REFUSED] += 1
             return -1
         self.hist.observe(STAGE_SEND, start, cycles())

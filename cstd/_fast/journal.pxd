@@ -41,6 +41,8 @@ cdef class Journal:
     cdef uint64_t next_seq(self) noexcept nogil
     # errno of the writer thread's first failure, 0 while all is well; one load, cheap enough for every pass.
     cdef int writer_error(self) noexcept nogil
+    # Whether more than this many quarters of the ring wait for the disk; two loads.
+    cdef bint fuller(self, int quarters) noexcept nogil
     # Blocks until everything appended so far is on disk: 0 or an errno.
     cdef int sync_now(self) noexcept nogil
     cdef object _check_open(self)

@@ -38,6 +38,7 @@ cdef extern from "journal_writer.h" nogil:
     int cstd_journal_append(cstd_journal *journal, uint16_t kind, uint16_t tag, int64_t mono_ns, int64_t wall_ns,
                             const void *p1, size_t n1, const void *p2, size_t n2)
     int __atomic_load_n(int *pointer, int order)
+    uint64_t load_u64 "__atomic_load_n"(uint64_t *pointer, int order)
     int __ATOMIC_RELAXED
 
 # Bytes of one record header; what a reader adds to the payload, padded to 8, to get from record to record.
@@ -141,6 +142,12 @@ cdef class Journal:
 
     cdef int writer_error(self) noexcept nogil:
         return 0 if self._journal == NULL else __atomic_load_n(&self._journal.writer_error, __ATOMIC_RELAXED)
+
+    cdef bint fuller(self, int quarters) noexcept nogil:
+        if self._journal == NULL:
+            return False
+        return ((self._journal.head - load_u64(&self._journal.synced, __ATOMIC_RELAXED)) * 4
+                > self._journal.capacity * <uint64_t>quarters)
 
     cdef int sync_now(self) noexcept nogil:
         return 0 if self._journal == NULL else cstd_journal_sync(self._journal)

@@ -54,12 +54,8 @@ cdef extern from "sha256.h" nogil:
     int cstd_sha256_backend()
     void cstd_sha256_blocks_portable(uint32_t *state, const uint8_t *p, size_t blocks)
 
-cdef extern from "sha256_lanes.h" nogil:
-    enum:
-        LANES "CSTD_SHA256_LANES"
-
-    int cstd_sha256_lanes_help()
-    void cstd_sha256_lanes_update(cstd_sha256 **s, const uint8_t **from_, size_t blocks)
+cdef extern from "journal_hash.h" nogil:
+    void cstd_block_hash(const cstd_block *block, const void *payload, uint8_t *out)
 
 cpdef enum JournalFault:
     JOURNAL_FINE = 0
@@ -117,35 +113,6 @@ cdef int check_record(const uint8_t *at, uint64_t room, uint64_t seq) noexcept n
     return JOURNAL_FINE
 
 
-cdef void hash_block(const cstd_block *block, uint8_t *digest) noexcept nogil:
-    cdef cstd_sha256 sha
-    cstd_sha256_init(&sha)
-    cstd_sha256_update(&sha, block, 64)
-    cstd_sha256_update(&sha, <const uint8_t *>block + sizeof(cstd_block), block.payload_bytes)
-    cstd_sha256_final(&sha, digest)
-
-
-cdef void hash_lanes(const cstd_block **blocks, uint8_t (*digests)[32]) noexcept nogil:
-    """Hash one block per lane: side by side as far as the shortest goes, the rest of each by itself."""
-    cdef cstd_sha256 sha[LANES]
-    cdef cstd_sha256 *shas[LANES]
-    cdef const uint8_t *places[LANES]
-    cdef size_t common = blocks[0].payload_bytes // 64
-    cdef int lane
-    for lane in range(LANES):
-        shas[lane] = &sha[lane]
-        places[lane] = <const uint8_t *>blocks[lane]
-        common = min(common, <size_t>blocks[lane].payload_bytes // 64)
-        cstd_sha256_init(shas[lane])
-    cstd_sha256_lanes_update(shas, places, 1)
-    for lane in range(LANES):
-        places[lane] += sizeof(cstd_block)
-    cstd_sha256_lanes_update(shas, places, common)
-    for lane in range(LANES):
-        cstd_sha256_update(shas[lane], places[lane] + common * 64, blocks[lane].payload_bytes - common * 64)
-        cstd_sha256_final(shas[lane], digests[lane])
-
-
 cdef class BlockCursor:
     """Walks the blocks of one segment, proving each before it hands out a record.
 
@@ -158,10 +125,6 @@ cdef class BlockCursor:
     cdef const uint8_t *_data
     cdef uint64_t _size
     cdef uint8_t _prev[32]
-    # Digests computed ahead, of the blocks that seem to begin at these offsets.
-    cdef uint8_t _digests[LANES][32]
-    cdef uint64_t _hashed_at[LANES]
-    cdef int _hashed
     cdef readonly uint64_t offset
     cdef readonly uint64_t next_index
     cdef readonly uint64_t next_seq
@@ -229,36 +192,8 @@ cdef class BlockCursor:
             return self._fail(JOURNAL_BLOCK_SEQ, self.offset + 16, block.last_seq)
         return JOURNAL_FINE
 
-    cdef void _hash_ahead(self) noexcept nogil:
-        """Hash the block at `offset`, and with it the next ones where that costs little more than one."""
-        cdef const cstd_block *blocks[LANES]
-        cdef uint64_t at = self.offset
-        self._hashed = 0
-        while self._hashed < LANES and self._size - at >= sizeof(cstd_block):
-            blocks[self._hashed] = <const cstd_block *>(self._data + at)
-            if blocks[self._hashed].payload_bytes > self._size - at - sizeof(cstd_block):
-                break
-            if blocks[self._hashed].payload_bytes % 8:
-                break       # nothing written: what follows it would not lie where a block can
-            self._hashed_at[self._hashed] = at
-            at += sizeof(cstd_block) + blocks[self._hashed].payload_bytes
-            self._hashed += 1
-        if self._hashed == LANES and cstd_sha256_lanes_help():
-            hash_lanes(blocks, self._digests)
-        else:
-            self._hashed = 1
-            hash_block(blocks[0], self._digests[0])
-
-    cdef const uint8_t *_digest(self) noexcept nogil:
-        """Return the digest of the block at `offset`, which is known to lie in the data."""
-        cdef int i
-        for i in range(self._hashed):
-            if self._hashed_at[i] == self.offset:
-                return self._digests[i]
-        self._hash_ahead()
-        return self._digests[0]
-
     cdef int _check_block(self, const cstd_block *block) noexcept nogil:
+        cdef uint8_t digest[32]
         cdef int fault
         if self.offset == self._size:
             return JOURNAL_END
@@ -269,7 +204,8 @@ cdef class BlockCursor:
         fault = self._check_records(block)
         if fault != JOURNAL_FINE:
             return fault
-        if memcmp(self._digest(), block.hash, 32) != 0:
+        cstd_block_hash(block, <const uint8_t *>block + sizeof(cstd_block), digest)
+        if memcmp(digest, block.hash, 32) != 0:
             return self._fail(JOURNAL_BLOCK_HASH, self.offset + 64, block.first_seq)
         return JOURNAL_FINE
 

@@ -2,4 +2,4 @@
 
 cdef class OrderPort:
     cdef public bint up
-    cdef int send(self, const char *frame, size_t n, size_t token_at) noexcept
+    cdef int send(self, const char *frame, size_t n, size_t token_at, bint opening) noexcept

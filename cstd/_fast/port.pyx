@@ -11,6 +11,6 @@ cdef class OrderPort:
     def __cinit__(self):
         self.up = False
 
-    cdef int send(self, const char *frame, size_t n, size_t token_at) noexcept:
-        """Send one order frame. Returns 0 when handed to the socket, -1 when it was not."""
+    cdef int send(self, const char *frame, size_t n, size_t token_at, bint opening) noexcept:
+        """Send one order frame; `opening`: it adds exposure. Returns 0 when handed to the socket, -1 when it was not."""
         return -1

@@ -47,6 +47,8 @@ from cstd.venue.rest.lane import RestCall
 TIMER_S = 0.1
 TIMER_NS = 100_000_000
 DISK_LOOK_S = 5.0
+STALL_NS_MAX = 10_000_000_000
+RESUME_LOOK_S = 0.005
 STOP_WAIT_S = 8.0
 NS_PER_S = 1_000_000_000
 JOURNAL_DIR = "journal"
@@ -206,6 +208,12 @@ class TradingProcess:
         public = PublicLink(self.engine.core, self._flush)
         private = PrivateLink(self.engine.core, self._flush)
         public.on_fault = private.on_fault = self._on_link_fault
+        public.on_behind = private.on_behind = self._on_link_behind
+        public.on_stall = private.on_stall = self._on_link_stall
+        # The private socket brings little, and it is what tells of our orders: it is read whatever the journal holds.
+        public.journal = self.journal
+        public.on_pause = self._resume_reading
+        self._links = {int(Link.LINK_PUBLIC): public, int(Link.LINK_PRIVATE): private}
         self.engine.core.set_port(private.port)
         self._public = Connector(
             public, self._endpoints.ws_public, policy=ReconnectPolicy(seed, limiter), clock=self.clock,
@@ -236,8 +244,11 @@ class TradingProcess:
     # Events in.
 
     def _link_event(self, link: int, up: bool, reason: str) -> None:
-        payload = msgspec.json.encode({"up": up, "reason": reason})
-        self.engine.core.event(EventKind.EVENT_LINK, int(link), self.clock.mono_ns(), self.clock.wall_ns(), payload)
+        self._link_flow(link, {"up": up, "reason": reason})
+
+    def _link_flow(self, link: int, payload: dict[str, Any]) -> None:
+        self.engine.core.event(EventKind.EVENT_LINK, int(link), self.clock.mono_ns(), self.clock.wall_ns(),
+                               msgspec.json.encode(payload))
         self._flush()
 
     def _link_up(self, code: int, link: PublicLink | PrivateLink) -> None:
@@ -251,6 +262,27 @@ class TradingProcess:
 
     def _on_no_connection(self, link: str, error: str, failures: int) -> None:
         self.log.warning("no connection", link=link, error=error, failures=failures)
+    def _on_link_behind(self, link: PublicLink | PrivateLink, behind: bool) -> None:
+        self._link_flow(self._code(link), {"behind": behind})
+
+    def _on_link_stall(self, link: PublicLink | PrivateLink, stalled: bool) -> None:
+        """The link says so from within a send, which may be the engine's own: the event waits for the loop's next turn."""
+        asyncio.get_running_loop().call_soon(self._link_flow, self._code(link), {"stalled": stalled})
+
+    def _resume_reading(self, link: PublicLink) -> None:
+        """Look now and then whether the journal has room again."""
+        if not link.resume_reading():
+            asyncio.get_running_loop().call_later(RESUME_LOOK_S, self._resume_reading, link)
+
+    def _code(self, link: PublicLink | PrivateLink) -> int:
+        return next(code for code, known in self._links.items() if known is link)
+
+    def _check_stalls(self) -> None:
+        """Leave a peer that has read nothing for long: a new connection, and a reconciliation, know more than waiting does."""
+        now_ns = self.clock.mono_ns()
+        for code, link in self._links.items():
+            if link.stalled_since_ns and now_ns - link.stalled_since_ns > STALL_NS_MAX:
+                self._connectors[code].close(f"the venue read nothing for {STALL_NS_MAX // NS_PER_S} s")
 
     def _on_link_fault(self, error: Exception) -> None:
         self.log.error("link fault", error=f"{type(error).__name__}: {error}")
@@ -270,6 +302,7 @@ class TradingProcess:
             if loop.time() - looked_at_disk_s >= DISK_LOOK_S:
                 self._disk_free_bytes, looked_at_disk_s = shutil.disk_usage(self.run_dir).free, loop.time()
             self._check_journal()
+            self._check_stalls()
             if self.engine.core.fault is None:
                 self.notify.watchdog()
             self.host.tick(int(lag_s * NS_PER_S), TIMER_NS)
@@ -395,6 +428,8 @@ class TradingProcess:
                         "disk_free_bytes": self._disk_free_bytes,
                         "error": os.strerror(stats["writer_error"]) if stats["writer_error"] else None},
             "children": {"reader": self.reader.alive},
+            "links": {name: self._links[int(code)].status()
+                      for code, name in ((Link.LINK_PUBLIC, "public"), (Link.LINK_PRIVATE, "private"))},
             "reconnects": {"public": max(0, self._public.attempt_count - 1),
                            "private": max(0, self._private.attempt_count - 1)},
             "lag": self.host.lag, "garbage": self.host.garbage, "reader_restarts": self.reader.restart_count,

@@ -76,8 +76,15 @@ class LiveView:
     def _link(self, code: int, name: str, now_ns: int, process: dict[str, Any]) -> shapes.LinkStatus:
         last_ns = self._engine.core.last_frame_ns(code)
         machine = getattr(self._engine, name, None)
+        flow = process.get("links", {}).get(name, {})
         return {"up": machine is not None and machine.up, "age_ns": now_ns - last_ns if last_ns else None,
-                "reconnects": process["reconnects"].get(name, 0)}
+                "reconnects": process["reconnects"].get(name, 0),
+                "backlog_bytes": flow.get("backlog_bytes", 0), "backlog_bytes_max": flow.get("backlog_bytes_max", 0),
+                "backlog_ns_max": flow.get("backlog_ns_max", 0), "deferred": flow.get("deferred", 0),
+                "behind": flow.get("behind", False), "behind_count": flow.get("behind_count", 0),
+                "pauses": flow.get("pauses", 0),
+                "stalled": flow.get("stalled", False), "stalls": flow.get("stalls", 0),
+                "queued_bytes": flow.get("queued_bytes", 0), "openings_held": flow.get("openings_held", 0)}
 
     def _deadman(self, now_ns: int) -> shapes.DeadmanStatus:
         private = getattr(self._engine, "private", None)

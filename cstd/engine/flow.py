@@ -105,6 +105,8 @@ class Engine:
         self._mono_ns = 0
         self._wall_ns = 0
         self._tape_live: set[str] = set()
+        self._behind: set[int] = set()
+        self._stalled: set[int] = set()
         self._ledger_seen = 0
         self._first_boot_wall_ns = 0
         self._ready_wall_ns = 0
@@ -212,7 +214,12 @@ class Engine:
     # Links.
 
     def _on_link(self, link: int, payload: dict[str, Any]) -> None:
+        if "up" not in payload:
+            self._on_link_flow(link, payload)
+            return
         up = bool(payload["up"])
+        self._behind.discard(link)
+        self._stalled.discard(link)
         machine = self.public if link == Link.LINK_PUBLIC else self.private
         if up:
             self.core.refresh_slow_budget(link)
@@ -237,6 +244,26 @@ class Engine:
                 self.private.arm(self.cfg.venue.deadman_timeout_s, self._mono_ns)
         self._note("info" if up else "warning", "link up" if up else "link down", link=Link(link).name,
                    reason=payload.get("reason", ""))
+
+    def _on_link_flow(self, link: int, payload: dict[str, Any]) -> None:
+        """Take note that a socket brings more than is read (`behind`), or takes less than is sent (`stalled`).
+
+        Either way no opening may leave: its quote would be old, or it would arrive late. Cancels and exits go on.
+        """
+        for word, links in (("behind", self._behind), ("stalled", self._stalled)):
+            if word in payload:
+                (links.add if payload[word] else links.discard)(link)
+                self._note("warning" if payload[word] else "info", f"link {word}" if payload[word] else f"link no longer {word}",
+                           link=Link(link).name)
+        self.core.venue_online = self._venue_online()
+        self.core.private_ready = self._private_ready()
+
+    def _venue_online(self) -> bool:
+        return self.public.system == "online" and Link.LINK_PUBLIC not in self._behind
+
+    def _private_ready(self) -> bool:
+        busy = self._behind | self._stalled
+        return self.private.ready and self.reconciler.trusted and Link.LINK_PRIVATE not in busy
 
     def on_slow_frame(self, link: int, data: bytes, mono_ns: int, wall_ns: int) -> None:
         """Process a frame that the scanner does not take; called by the core in the frame's place in the order."""
@@ -305,7 +332,7 @@ class Engine:
                     if message.channel == "book" and name in self.tracker.numbers:
                         self.core.book_fault(self.tracker.numbers[name], BookFault.FAULT_MALFORMED)
         self.public.on_message(message, self._mono_ns)
-        self.core.venue_online = self.public.system == "online"
+        self.core.venue_online = self._venue_online()
 
     def _know_inferred(self, name: str) -> None:
         """In a recording, a snapshot may have made an instrument known."""
@@ -364,7 +391,7 @@ class Engine:
                 machine.want_close = None
         self.tracker.overdue(mono_ns, wall_ns, UNANSWERED_GRACE_NS)
         self._on_rest_result(self.lane.on_timer(mono_ns))
-        self.core.private_ready = self.private.ready and self.reconciler.trusted
+        self.core.private_ready = self._private_ready()
         if self.private.want_reconcile and self.private.ready:
             self.private.want_reconcile = False
             self.tracker.want_reconcile = True
@@ -467,6 +494,8 @@ class Engine:
         """What stands between here and ready, in words; "" when nothing does."""
         if not self.public.up:
             return "public link is down"
+        if Link.LINK_PUBLIC in self._behind:
+            return "market data arrives faster than it is read"
         if not self.core.venue_online:
             return f"venue is {self.public.system}"
         if not self.feed.specs:
@@ -475,6 +504,10 @@ class Engine:
             return "private link is down"
         if not self.private.ready:
             return "private snapshots are missing"
+        if Link.LINK_PRIVATE in self._behind:
+            return "private messages arrive faster than they are read"
+        if Link.LINK_PRIVATE in self._stalled:
+            return "the venue does not read the private socket"
         if self.reconciler.done_count == 0:
             return "not reconciled yet"
         if not self.reconciler.trusted:

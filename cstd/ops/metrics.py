@@ -133,6 +133,7 @@ def _status_families(status: Mapping[str, Any]) -> Iterator[Metric]:
                     (((name,), _seconds(link["age_ns"])) for name, link in links.items()))
     yield _labelled(CounterMetricFamily, "link_reconnects", "Reconnects of a link.", ["link"],
                     (((name,), link["reconnects"]) for name, link in links.items()))
+    yield from _link_flow(links)
     yield _gauge("deadman_armed", "1 while cancel-all-after is armed at the venue.", float(status["deadman"]["armed"]))
     remaining_s = status["deadman"]["remaining_s"]
     if remaining_s is not None:
@@ -140,6 +141,26 @@ def _status_families(status: Mapping[str, Any]) -> Iterator[Metric]:
     yield from _journal_families(status["journal"])
     yield _labelled(GaugeMetricFamily, "child_up", "1 while a child process lives.", ["child"],
                     (((name,), alive) for name, alive in status.get("children", {}).items()))
+
+
+_LINK_FLOW = (
+    (GaugeMetricFamily, "link_backlog_bytes", "backlog_bytes", "Bytes unread in the socket after the last read."),
+    (GaugeMetricFamily, "link_backlog_max_bytes", "backlog_bytes_max", "The most of them so far."),
+    (CounterMetricFamily, "link_deferred_batches", "deferred", "Reads whose decision waited: more was unread."),
+    (GaugeMetricFamily, "link_behind", "behind", "1 while the backlog has lasted too long: no openings."),
+    (CounterMetricFamily, "link_behind_episodes", "behind_count", "Times that it did."),
+    (CounterMetricFamily, "link_read_pauses", "pauses", "Times that reading stopped because the journal had no room."),
+    (GaugeMetricFamily, "link_stalled", "stalled", "1 while the peer does not read: no openings."),
+    (CounterMetricFamily, "link_stalls", "stalls", "Times that it did not."),
+    (GaugeMetricFamily, "link_send_queue_bytes", "queued_bytes", "Bytes to send that wait in the process."),
+    (CounterMetricFamily, "link_openings_held", "openings_held", "Openings refused at the socket because the peer did not read."),
+)
+
+
+def _link_flow(links: Mapping[str, Any]) -> Iterator[Metric]:
+    """What waits at the sockets, in and out."""
+    for kind, name, key, text in _LINK_FLOW:
+        yield _labelled(kind, name, text, ["link"], [((link,), float(values[key])) for link, values in links.items()])
 
 
 def _journal_families(journal: Mapping[str, Any]) -> Iterator[Metric]:

@@ -27,6 +27,17 @@ class LinkStatus(TypedDict):
     up: bool
     age_ns: int | None  # since its last message; None before the first
     reconnects: int
+    backlog_bytes: int  # what the kernel held unread after the last read
+    backlog_bytes_max: int
+    backlog_ns_max: int  # the longest that some of it was there
+    deferred: int  # reads after which the decision waited for the next, because more was there
+    behind: bool  # there has been a backlog for too long: no openings
+    behind_count: int
+    pauses: int  # times that reading stopped because the journal had no room
+    stalled: bool  # the peer does not read: no openings
+    stalls: int
+    queued_bytes: int  # what waits in the process for the kernel
+    openings_held: int  # refused at the socket because of it
 
 
 class DeadmanStatus(TypedDict):

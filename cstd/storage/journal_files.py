@@ -18,7 +18,7 @@ from typing import IO
 from cstd._fast import journal_scan
 from cstd.errors import OperatorError, VerificationError
 
-VERSION = 1
+VERSION = 2
 HASH_BYTES = 32
 ZERO_HASH = bytes(HASH_BYTES)
 HEAD_NAME = "head.cstd"

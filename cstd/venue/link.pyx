@@ -4,6 +4,18 @@ A link lives as long as the process; connections come and go under it (connector
 they go to the core at once, with the two clocks read once per socket read, and the core decides when the read is done.
 picows does not put fragments together, so that is done here, up to 16 MiB.
 
+A decision is made on the newest that there is: while the kernel holds more for the socket, the end of the batch waits for
+the next read. That is counted (`backlog_bytes`, `deferred_count`) and bounded: when it has gone on for BEHIND_NS_MAX the
+link is `behind`, its owner is told, so that openings end, and decisions about what rests go on with each read.
+
+What is read must fit into the journal. With `journal` set, the link stops reading while more than three quarters of the
+ring wait for the disk, and is behind at once; the bytes wait in the socket, and the venue in the end, instead of halting
+the daemon. The owner, told by `on_pause`, calls `resume_reading` until that is True.
+
+What goes out does not wait for a peer that does not read: once a byte is queued in this process the link is stalled, its
+owner is told, an opening is refused at once and counted; a cancel, an exit or a control frame may queue, up to
+SEND_QUEUE_BYTES_MAX, and so is the next to leave.
+
 Two ways out. Orders: `TokenPort.send`, called by the compiled gateway alone. Python: `send_control`, which lets the
 closed list of control frames through and counts everything else. The session token exists in this module only: it is
 copied into the outgoing bytes at the place that the frame leaves for it.
@@ -13,6 +25,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memset
+from posix.ioctl cimport ioctl
 from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, timespec
 
 from picows.picows cimport WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
@@ -22,6 +35,14 @@ from cstd._fast.port cimport OrderPort
 from cstd._fast.sink cimport FrameSink
 
 from cstd.venue.control import TOKEN_PLACE, is_control
+
+import socket
+
+cdef extern from "<sys/ioctl.h>" nogil:
+    int FIONREAD
+
+# Orders that the kernel keeps for a peer that does not read; it doubles the number. Beyond it the link is stalled.
+PRIVATE_SEND_BUFFER_BYTES = 64 * 1024
 
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 cdef size_t MESSAGE_BYTES_MAX_C = 16 * 1024 * 1024
@@ -46,7 +67,9 @@ cdef class Link(WSListener):
         after_batch: called without arguments after a read batch when `core.needs_python` is set, or None.
 
     `on_up(link)`, `on_down(link, reason)` and `on_fault(error)` are set by the owner. `on_fault` gets what `after_batch`
-    raised; without it the error closes the connection.
+    raised; without it the error closes the connection. `on_behind(link, behind)` is called at the end of a read, before
+    its decision; `on_stall(link, stalled)` from within a send, so its owner only takes note; `on_pause(link)` when it stops
+    reading.
     """
 
     def __cinit__(self, FrameSink core not None, after_batch=None):
@@ -74,10 +97,14 @@ cdef class Link(WSListener):
         self.parts_n = 0
         self.in_message = False
         self.skipping = False
-        self.batch_open = False
-        self.writing_paused = False
+        self.batch_open = self.read_open = False
+        self.writing_paused = self.behind = self.reading_paused = False
+        self.backlog_bytes = self.backlog_since_ns = self.stalled_since_ns = 0
         self.close_reason = ""
         self.connect_count += 1
+        self.fd = transport.underlying_transport.get_extra_info("socket").fileno()
+        # The first byte that the kernel does not take is a stall. Not 0: a TLS transport compares with >=.
+        transport.underlying_transport.set_write_buffer_limits(high=1, low=0)
         self.up = True
         if self.on_up is not None:
             self.on_up(self)
@@ -91,7 +118,9 @@ cdef class Link(WSListener):
         self.up = False
         self.parts_n = 0
         self.in_message = False
-        self.batch_open = False
+        self.batch_open = self.read_open = False
+        self.reading_paused = False
+        self.backlog_bytes = self.backlog_since_ns = 0
         if self.on_down is not None:
             self.on_down(self, self.close_reason or "connection lost")
 
@@ -105,20 +134,30 @@ cdef class Link(WSListener):
         elif frame.msg_type == WSMsgType.PING:
             # Answered here and not by picows: its own answer would swallow the end of the read batch.
             self.ping_count += 1
-            transport.send_pong(frame.get_payload_as_bytes())
+            if self._queued() > SEND_QUEUE_BYTES_MAX:
+                self.pong_unsent_count += 1
+            else:
+                transport.send_pong(frame.get_payload_as_bytes())
         elif frame.msg_type == WSMsgType.CLOSE:
             self._on_close(transport, frame)
         elif frame.msg_type == WSMsgType.BINARY:
             self.non_text_count += 1
             self.skipping = not frame.fin
         if frame.last_in_buffer:
-            self._end_batch()
+            self._end_read()
 
     cpdef pause_writing(self):
         self.writing_paused = True
+        self.stall_count += 1
+        self.stalled_since_ns = _now_ns(CLOCK_MONOTONIC)
+        if self.on_stall is not None:
+            self.on_stall(self, True)
 
     cpdef resume_writing(self):
         self.writing_paused = False
+        self.stalled_since_ns = 0
+        if self.on_stall is not None:
+            self.on_stall(self, False)
 
     def _on_close(self, WSTransport transport, WSFrame frame):
         """Answer the venue's close and end the connection."""
@@ -138,23 +177,93 @@ cdef class Link(WSListener):
         if code == WSCloseCode.MESSAGE_TOO_BIG or code == WSCloseCode.PROTOCOL_ERROR:
             self.violation_count += 1
 
-    cdef void _open_batch(self) noexcept:
-        if not self.batch_open:
-            self.batch_open = True
+    cdef void _open_read(self) noexcept:
+        if not self.read_open:
+            self.read_open = self.batch_open = True
+            self.read_bytes = 0
             self.mono_ns = _now_ns(CLOCK_MONOTONIC)
             self.wall_ns = _now_ns(CLOCK_REALTIME)
 
     cdef int _deliver(self, const char *data, size_t n) except -1:
         """Hand one whole text message to the core."""
-        self._open_batch()
+        self._open_read()
         self.frame_count += 1
         self.byte_count += <int64_t>n
+        self.read_bytes += n
         self.core.on_frame(self.code, data, n, self.mono_ns, self.wall_ns)
         return 0
 
-    cdef int _end_batch(self) except -1:
-        """End the read: the core decides, then Python does what only it can do."""
+    cdef bint _outrun(self) noexcept:
+        """Whether the kernel holds more than was read, so that a decision now would be on what is known to be old.
+
+        Looks only after a large read, or while there is a backlog: the system call would cost every frame of a quiet
+        market. False once that has gone on for BEHIND_NS_MAX: then the link is behind instead.
+        """
+        cdef int unread = 0
+        if self.reading_paused:
+            return False        # what is not read cannot be looked for: behind until reading goes on
+        if self.read_bytes >= BACKLOG_LOOK_BYTES or self.backlog_since_ns:
+            if ioctl(self.fd, FIONREAD, &unread) != 0:
+                unread = 0
+        self.backlog_bytes = unread
+        if unread == 0:
+            self.backlog_since_ns = 0
+            if self.behind:
+                self._set_behind(False)
+            return False
+        if self.backlog_since_ns == 0:
+            self.backlog_since_ns = self.mono_ns
+        self.backlog_bytes_max = max(self.backlog_bytes_max, self.backlog_bytes)
+        self.backlog_ns_max = max(self.backlog_ns_max, self.mono_ns - self.backlog_since_ns)
+        if not self.behind and self.mono_ns - self.backlog_since_ns <= BEHIND_NS_MAX:
+            self.deferred_count += 1
+            return True
+        if not self.behind:
+            self._set_behind(True)
+        return False
+
+    cdef int _pause_reading(self) except -1:
+        self.transport.underlying_transport.pause_reading()
+        self.reading_paused = True
+        self.pause_count += 1
+        if not self.behind:
+            self._set_behind(True)
+        if self.on_pause is not None:
+            self.on_pause(self)
+        return 0
+
+    def resume_reading(self):
+        """Read again once half of the journal's ring is free; True when the link reads, or has no connection."""
+        if not self.reading_paused:
+            return True
+        if self.journal is not None and self.journal.fuller(RESUME_QUARTERS):
+            return False
+        self.reading_paused = False
+        self.transport.underlying_transport.resume_reading()
+        # A batch that nothing more will follow must not leave the link behind.
+        self.backlog_since_ns = max(self.backlog_since_ns, 1)
+        self._outrun()
+        return True
+
+    cdef void _set_behind(self, bint behind) noexcept:
+        self.behind = behind
+        self.behind_count += behind
+        if self.on_behind is None:
+            return
+        try:
+            self.on_behind(self, behind)
+        except Exception as error:
+            if self.on_fault is not None:
+                self.on_fault(error)
+
+    cdef int _end_read(self) except -1:
+        """End the read: the core decides, unless more is waiting, then Python does what only it can do."""
         if not self.batch_open:
+            return 0
+        self.read_open = False
+        if self.journal is not None and self.journal.fuller(PAUSE_QUARTERS):
+            self._pause_reading()
+        if self._outrun():
             return 0
         self.batch_open = False
         self.batch_count += 1
@@ -224,10 +333,20 @@ cdef class Link(WSListener):
         self.transport.disconnect()
         return 0
 
-    cdef bint _can_send(self) noexcept:
+    cdef int64_t _queued(self) noexcept:
+        """Bytes that wait in this process because the kernel has no room for them."""
+        if self.transport is None or not self.writing_paused:
+            return 0
+        try:
+            return self.transport.underlying_transport.get_write_buffer_size()
+        except Exception:
+            return SEND_QUEUE_BYTES_MAX + 1     # a transport that cannot say takes no more
+
+    cdef bint _can_send(self, size_t n) noexcept:
         # picows drops a message silently once a close was sent, and queues without bound while writing is paused.
-        return (self.up and self.transport is not None and not self.writing_paused
-                and not self.transport.is_close_frame_sent and not self.transport.is_disconnected)
+        return (self.up and self.transport is not None and not self.transport.is_close_frame_sent
+                and not self.transport.is_disconnected
+                and (not self.writing_paused or self._queued() + <int64_t>n + HEADER_ROOM <= SEND_QUEUE_BYTES_MAX))
 
     cdef int _send_out(self, size_t n) noexcept:
         """Send the first `n` payload bytes of `out`; the masking scrambles them, so they are written anew each time."""
@@ -252,7 +371,7 @@ cdef class Link(WSListener):
         if TOKEN_PLACE in frame or n > OUT_BYTES_MAX:
             self.refused_count += 1
             return False
-        if not self._can_send():
+        if not self._can_send(<size_t>n):
             self.unsent_count += 1
             return False
         memcpy(self.out + HEADER_ROOM, PyBytes_AS_STRING(frame), <size_t>n)
@@ -277,6 +396,11 @@ cdef class Link(WSListener):
             "batches": self.batch_count, "fragments": self.fragment_count, "non_text": self.non_text_count,
             "oversize": self.oversize_count, "violations": self.violation_count, "pings": self.ping_count,
             "controls": self.control_count, "refused": self.refused_count, "unsent": self.unsent_count,
+            "backlog_bytes": self.backlog_bytes, "backlog_bytes_max": self.backlog_bytes_max,
+            "backlog_ns_max": self.backlog_ns_max, "deferred": self.deferred_count,
+            "behind": bool(self.behind), "behind_count": self.behind_count, "pauses": self.pause_count,
+            "stalled": bool(self.writing_paused), "stalls": self.stall_count, "queued_bytes": self._queued(),
+            "openings_held": self.opening_held_count, "pongs_unsent": self.pong_unsent_count,
         }
 
 
@@ -287,8 +411,15 @@ cdef class PublicLink(Link):
 cdef class TokenPort(OrderPort):
     """The order port of a private link: the only way an order frame leaves. Made by PrivateLink."""
 
-    cdef int send(self, const char *frame, size_t n, size_t token_at) noexcept:
-        """Send one order frame with the token inserted at byte `token_at`. Returns 0 when handed over, else -1."""
+    cdef int send(self, const char *frame, size_t n, size_t token_at, bint opening) noexcept:
+        """Send one order frame with the token inserted at byte `token_at`. Returns 0 when handed over, else -1.
+
+        An opening does not queue behind a peer that does not read: it would arrive late, and before the next cancel.
+        """
+        if opening and self.link is not None and self.link.writing_paused:
+            self.link.opening_held_count += 1
+            self.refused_count += 1
+            return -1
         if not self.up or self.link is None or self.link._send_with_token(frame, n, token_at) != 0:
             self.refused_count += 1
             return -1
@@ -328,6 +459,8 @@ cdef class PrivateLink(Link):
 
     cpdef on_ws_connected(self, WSTransport transport):
         self.port.up = True
+        transport.underlying_transport.get_extra_info("socket").setsockopt(
+            socket.SOL_SOCKET, socket.SO_SNDBUF, PRIVATE_SEND_BUFFER_BYTES)
         Link.on_ws_connected(self, transport)
 
     cpdef on_ws_disconnected(self, WSTransport transport):
@@ -351,7 +484,7 @@ cdef class PrivateLink(Link):
 
     cdef int _send_with_token(self, const char *frame, size_t n, size_t token_at) noexcept:
         cdef char *payload = self.out + HEADER_ROOM
-        if self.token_n == 0 or token_at > n or n > OUT_BYTES_MAX - self.token_n or not self._can_send():
+        if self.token_n == 0 or token_at > n or n > OUT_BYTES_MAX - self.token_n or not self._can_send(n):
             self.unsent_count += 1
             return -1
         memcpy(payload, frame, token_at)

@@ -31,6 +31,8 @@ RISK = [("kill_switch", "risk.kill", ""), ("data_gap", "risk.evidence_s", "s"),
         ("position_size", "risk.position_bps_max", "USD"), ("correlation", "risk.cluster_bps_max", "USD")]
 GATES = [(code, "policy", *row) for code, row in enumerate(POLICY, 1)]
 GATES += [(code, "risk", *row) for code, row in enumerate(RISK, 11)]
+FLOW = {"backlog_bytes": 0, "backlog_bytes_max": 131_072, "backlog_ns_max": 3_000_000, "deferred": 2,
+        "behind": False, "behind_count": 0, "pauses": 0, "stalled": False, "stalls": 0, "queued_bytes": 0, "openings_held": 0}
 VALUES = {1: (3, 400), 2: (1.5, 50), 3: (84_210, 10_000), 4: (9_120_000, 100_000), 5: (3.1, 25), 6: (1500, 2000),
           7: (0.4, 100), 11: (0, 0), 12: (0.24, 5), 13: (12, 500), 14: (18, 1000), 15: (1, 10), 16: (25.1, 1500),
           17: (25.1, 200), 18: (25.1, 600)}
@@ -174,8 +176,8 @@ class FakeView:
             "state_reason": None if self.state == "ready" else "told so", "shadow": False, "strategy": "rehearsal",
             "version": "0.1.0", "config_hash": "5f" * 32, "uptime_s": self.steps * 0.25, "wall_ns": self.wall_ns,
             "event_seq": self.steps * 41,
-            "links": {"public": {"up": True, "age_ns": 12_000_000, "reconnects": 0},
-                      "private": {"up": True, "age_ns": 410_000_000, "reconnects": 1}},
+            "links": {"public": {"up": True, "age_ns": 12_000_000, "reconnects": 0, **FLOW},
+                      "private": {"up": True, "age_ns": 410_000_000, "reconnects": 1, **FLOW}},
             "deadman": {"armed": True, "remaining_s": 48.5},
             "journal": {"seq": self.steps * 44, "synced_seq": self.steps * 44 - 9, "lag_ms": 3.2, "disk_free_bytes": 10**11,
                         "bytes": self.steps * 9_000, "error": None},

@@ -19,6 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "journal_hash.h"
 #include "sha256.h"
 
 /* Polling costs the producer nothing, where waking a sleeper costs it a system call per record.
@@ -266,11 +267,7 @@ static int write_block(cstd_journal *j, uint64_t bytes, uint64_t count) {
     block.last_seq = j->unwritten_seq + count - 1;
     block.index = j->next_index;
     memcpy(block.prev, j->prev, 32);
-    cstd_sha256 sha;
-    cstd_sha256_init(&sha);
-    cstd_sha256_update(&sha, &block, offsetof(cstd_block, hash));
-    cstd_sha256_update(&sha, payload, bytes);
-    cstd_sha256_final(&sha, block.hash);
+    cstd_block_hash(&block, payload, block.hash);
     int error = write_all(j->segment_fd, j->segment_offset, &block, sizeof block, payload, bytes);
     if (error) {
         return error;

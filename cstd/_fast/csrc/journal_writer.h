@@ -23,7 +23,7 @@
 
 #include "crc32c.h"
 
-#define CSTD_JOURNAL_VERSION 1u
+#define CSTD_JOURNAL_VERSION 2u
 #define CSTD_RING_MAGIC 0x31474e5244545343ull    /* "CSTDRNG1" */
 #define CSTD_SEGMENT_MAGIC 0x3147455344545343ull /* "CSTDSEG1" */
 #define CSTD_HEAD_MAGIC 0x3144484544545343ull    /* "CSTDEHD1" */
@@ -50,7 +50,7 @@ typedef struct {
     uint64_t last_seq;
     uint64_t index; /* of the block in the whole journal, from 1 */
     uint8_t prev[32];
-    uint8_t hash[32]; /* SHA-256 of the 64 bytes before this field, then the payload */
+    uint8_t hash[32]; /* of the 64 bytes before this field and of the payload: journal_hash.h */
 } cstd_block;
 
 typedef struct {

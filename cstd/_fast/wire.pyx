@@ -32,6 +32,8 @@ cdef extern from "digits.h" nogil:
 cdef enum:
     DIGITS_MAX = 18         # what always fits an int64
 
+instruments_max = INSTRUMENTS_MAX
+
 cdef inline const char *literal(const char *p, const char *end, const char *text, size_t n) noexcept nogil:
     """Return the byte after `text` if it stands at p, else NULL."""
     if p == NULL or <size_t>(end - p) < n or memcmp(p, text, n) != 0:

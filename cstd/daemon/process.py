@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import signal
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,7 @@ class TradingProcess:
         self._signals = 0
         self._command_id = 0
         self._loop_lag_ns = 0
+        self._loop_lags_ns: deque[int] = deque(maxlen=round(1 / TIMER_S))
         self._disk_free_bytes = shutil.disk_usage(run_dir).free
         self._deadline: asyncio.TimerHandle | None = None
 
@@ -248,6 +250,7 @@ class TradingProcess:
             await asyncio.sleep(max(0.0, due - loop.time()))
             lag_s = loop.time() - due
             self._loop_lag_ns = max(0, int(lag_s * NS_PER_S))
+            self._loop_lags_ns.append(self._loop_lag_ns)
             if lag_s > TIMER_S:
                 due = loop.time()
             self.engine.core.timer(self.clock.mono_ns(), self.clock.wall_ns())
@@ -381,6 +384,6 @@ class TradingProcess:
             "children": {"reader": self.reader.alive},
             "reconnects": {"public": max(0, self._public.attempt_count - 1),
                            "private": max(0, self._private.attempt_count - 1)},
-            "loop_lag_ns": self._loop_lag_ns, "reader_restarts": self.reader.restart_count,
+            "loop_lag_ns": self._loop_lag_ns, "loop_lag_1s_max_ns": max(self._loop_lags_ns, default=0), "reader_restarts": self.reader.restart_count,
         }
 

@@ -84,7 +84,7 @@ class PublicMachine:
                 if interval not in OHLC_INTERVALS_MIN:
                     raise ConfigError(f"ohlc interval {interval} min is not one of {OHLC_INTERVALS_MIN}")
                 self._table.add(Subscription("ohlc", name, {"interval": interval, "snapshot": True},
-                                             variant=interval))
+                                             variant=interval, history=True))
 
     def take_out(self) -> list[bytes]:
         """Return the frames to send and forget them."""
@@ -172,6 +172,10 @@ class PublicMachine:
         """Tell whether any frame came in the last 3 s."""
         return self._liveness.alive(now_ns)
 
+    def waiting(self, channel: str) -> list[str]:
+        """Return the names whose subscription to a channel is asked for and has not delivered yet."""
+        return [s.name for s in self._table.in_state(State.REQUESTED, State.ACKED) if s.channel == channel]
+
     def live(self, name: str, channel: str = "book", variant: int = 0) -> bool:
         """Tell whether a subscription has been acknowledged or has delivered what it promised."""
         subscription = self._table.get(channel, name, variant)
@@ -186,7 +190,7 @@ class PublicMachine:
         return {
             "up": self.up,
             "system": self.system,
-            "live": sum(subscription.state is State.LIVE for subscription in self._table),
+            "live": len(self._table.in_state(State.LIVE)),
             "subscriptions": sum(1 for _ in self._table),
             "not_live": [s.status() for s in self._table if s.state is not State.LIVE],
             "unlisted": list(self.unlisted()),
@@ -217,9 +221,11 @@ class PublicMachine:
                 # Levels held at the old precision cannot be compared with the new ones.
                 self.resync(spec.name, "precision", now_ns)
         if self._listed and self.up:
-            for subscription in self._table:
-                if subscription.name in self.specs:
-                    self._table.want(subscription, now_ns)
+            # Of a snapshot all names; of an update, which comes at any time, those that it names.
+            for name in self.names if update.snapshot else [spec.name for spec in update.pairs]:
+                if name in self.specs:
+                    for subscription in self._table.of_name(name):
+                        self._table.want(subscription, now_ns)
         self._table.send_due(now_ns)
 
     def _on_ohlc(self, message: OhlcMessage) -> None:

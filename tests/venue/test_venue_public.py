@@ -82,9 +82,9 @@ def test_reference_data_comes_first_and_decides_what_follows() -> None:
         ("book", ["BTC/USD"], 25, None),
         ("trade", list(NAMES), None, None),
         ("ticker", list(NAMES), None, None),
+        ("book", ["ETH/USD"], 100, None),
         ("ohlc", list(NAMES), None, 1),
         ("ohlc", list(NAMES), None, 5),
-        ("book", ["ETH/USD"], 100, None),
     ]
     assert machine.unlisted() == ("NO/SUCH",)
     assert machine.status()["unlisted"] == ["NO/SUCH"]

@@ -6,7 +6,8 @@ Two more processes take part: the practice exchange, for REST and the private so
 (recorded books from the folder that CSTD_DATA names, under other names, with their own checksums). The daemon is `cstd run`
 in practice mode with the rehearsal strategy; a depth that no book has keeps it from sending orders for instruments that the
 exchange does not know, so every wish is judged by all gates and refused. Figures are read from the board, as the status port
-shows them, and from /proc. It fails (exit 3) when a checksum was bad, a book not verified or less than 99 % of the rate taken.
+shows them, and from /proc. It fails (exit 3) when a checksum was bad, a book not verified or less than 97 % of the rate taken (the board is read
+four times a second, so that a short run cannot tell more exactly).
 """
 
 from __future__ import annotations
@@ -118,7 +119,8 @@ def start(args: argparse.Namespace, run_dir: Path) -> dict[str, Child]:
 
 
 class Start:
-    """How long it took until the daemon answered, was ready, had every book verified and every history loaded."""
+    """How long it took until the daemon answered, was ready, had every book verified, an hour of volume
+    of each instrument, and all history of all intervals."""
 
     def __init__(self, count: int) -> None:
         self._count = count
@@ -132,7 +134,8 @@ class Start:
             "board": True,
             "ready": bool((board.value("status") or {}).get("ready")),
             "all_verified": sum(row["state"] == "verified" for row in rows) == self._count,
-            "all_warm": sum(row["volume_hour"] is not None for row in rows) == self._count,
+            "volume_known": sum(row["volume_hour"] is not None for row in rows) == self._count,
+            "all_history": len(rows) == self._count and (board.value("counters") or {}).get("subscriptions_waiting") == 0,
         }
         for name, there in found.items():
             if there and name not in self.times_s:
@@ -163,7 +166,7 @@ class Peaks:
         """Take one sample."""
         counters = board.value("counters")
         self.loop_lags_ns.append(counters.get("loop_lag_1s_max_ns", 0))  # nothing is there at the very start
-        self.behind_ns.append(counters.get("feed_behind_1s_max_ns", 0))
+        self.behind_ns.append(counters.get("feed_behind_ns", 0))
 
 
 def quantiles(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
@@ -252,7 +255,7 @@ def machine() -> dict[str, Any]:
 def judged(report: dict[str, Any], args: argparse.Namespace) -> bool:
     """Tell whether everything that was sent was taken and proven."""
     return bool(report["checksums_bad"] == 0 and report["verified"] == args.instruments
-                and report["per_s"]["checksums_ok"] >= 0.99 * args.rate)
+                and report["per_s"]["checksums_ok"] >= 0.97 * args.rate)
 
 
 def arguments() -> argparse.Namespace:

@@ -112,12 +112,13 @@ class Client:
             {"version": "2.0.10", "system": "online", "api_version": "v2", "connection_id": 1}]})
 
     def _take_frame(self) -> bytes | None:
-        if len(self._in) < 6:
+        if len(self._in) < 14:  # the longest header; a request is longer
             return None
-        n, start = self._in[1] & 127, 2
-        if n == 126:
+        short, start = self._in[1] & 127, 2
+        n = short
+        if short == 126:
             n, start = struct.unpack_from(">H", self._in, 2)[0], 4
-        if n == 127:
+        elif short == 127:
             n, start = struct.unpack_from(">Q", self._in, 2)[0], 10
         end = start + 4 + n
         if len(self._in) < end:

@@ -65,6 +65,7 @@ cpdef enum EventKind:
     EVENT_REST_REPLY = 6
     EVENT_LINK = 7
     EVENT_STOP = 8
+    EVENT_BACKLOG = 9       # the frames of the batch that follows may have waited: int64 ns
     OUT_DECISION = 64
     OUT_ORDER_FRAME = 65
     OUT_LEDGER = 66

@@ -184,6 +184,10 @@ cdef class Core(FastEngine):
         """`end_batch` for replay and tests."""
         self.end_batch(link, mono_ns, wall_ns)
 
+    def backlog(self, int link, int64_t waited_ns, int64_t mono_ns, int64_t wall_ns):
+        """`on_backlog` for replay and tests."""
+        self.on_backlog(link, waited_ns, mono_ns, wall_ns)
+
     def frames(self, int link, list rows):
         """Take frames (recv_ns, bytes), each a read batch of its own; a loop here costs less than two calls a frame."""
         cdef int64_t recv_ns

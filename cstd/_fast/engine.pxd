@@ -25,6 +25,7 @@ cdef class FastEngine(Gateway):
     cdef uint64_t batch_cycles          # when the first frame of the batch that touched a book was handed over; telemetry
     cdef int touched[INSTRUMENTS_MAX]
     cdef int touched_count
+    cdef int64_t waited_ns              # how long the frames of this batch may have waited to be read
     cdef TapeRow tape[TAPE_KEPT]
     cdef int64_t tape_count
     cdef int64_t book_faults[BOOK_FAULTS]

@@ -16,7 +16,7 @@ from libc.string cimport memcpy, memset
 
 from cstd._fast.book cimport Book
 from cstd._fast.codes cimport (
-    APPROVE, BOOK_VERIFIED, EVENT_BATCH_END, EVENT_FRAME, EXIT, FAULT_CHECKSUM, FAULT_EXCESS_DIGITS, FAULT_MALFORMED,
+    APPROVE, BOOK_VERIFIED, EVENT_BACKLOG, EVENT_BATCH_END, EVENT_FRAME, EXIT, FAULT_CHECKSUM, FAULT_EXCESS_DIGITS, FAULT_MALFORMED,
     FAULT_NO_CHECKSUM, FAULT_NO_SNAPSHOT, FAULT_NONE, FAULT_PRECISION_UNKNOWN, LINK_PUBLIC, OPENING, ORDER_CANCEL_PENDING,
     ORDER_OPEN, ORDER_PARTIAL, ORDER_SENT, REDUCE, REFUSE, SCAN_BOOK, SCAN_HEARTBEAT, SCAN_TICKER, SCAN_TRADE,
     SCAN_UNKNOWN_INSTRUMENT, SCAN_UNUSED,
@@ -160,7 +160,7 @@ cdef class FastEngine(Gateway):
                 and fault != FAULT_PRECISION_UNKNOWN and fault != FAULT_MALFORMED:
             self.counters[COUNT_CHECKSUMS_OK] += 1
         if fault == FAULT_NONE:
-            slot.evidence_mono_ns = self.mono_ns
+            slot.evidence_mono_ns = self.mono_ns - self.waited_ns
             slot.unverified_since_ns = 0
             slot.last_verified_bid_raw = slot.book.best_bid()
             if self.orders.live_count or slot.own_marked:
@@ -258,7 +258,7 @@ cdef class FastEngine(Gateway):
         if (self.scanner.out.bid.price_raw == book.best_bid() and self.scanner.out.ask.price_raw == book.best_ask()
                 and self.scanner.out.bid.qty_raw == book.bids.level[book.bids.end - 1].qty_raw
                 and self.scanner.out.ask.qty_raw == book.asks.level[book.asks.end - 1].qty_raw):
-            slot.evidence_mono_ns = self.mono_ns
+            slot.evidence_mono_ns = self.mono_ns - self.waited_ns
 
     cdef void _touch(self, InstrumentSlot slot, uint64_t start) noexcept:
         if not slot.touched:
@@ -290,7 +290,15 @@ cdef class FastEngine(Gateway):
                 self._halt(error)
         if self.recorder.pending_n >= STRIPED:
             self.recorder.settle()
+        self.waited_ns = 0
         self._prepare_id()
+
+    cdef void on_backlog(self, int link, int64_t waited_ns, int64_t mono_ns, int64_t wall_ns) noexcept:
+        """What the next batch proves was true that long ago: a quote's age counts from there, and so do its gates."""
+        if self.recorder.input(EVENT_BACKLOG, link, mono_ns, wall_ns, &waited_ns, sizeof(waited_ns)) != 0:
+            self._halt(None)
+        if link == LINK_PUBLIC:
+            self.waited_ns = waited_ns
 
     cdef void _run_passes(self, bint by_timer) noexcept:
         cdef int i

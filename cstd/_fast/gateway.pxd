@@ -49,6 +49,7 @@ cdef enum:
 cdef enum:
     COUNTER_COUNT = 32
     DECISIONS_KEPT = 1024
+    IDS_BITS_START = 15         # table of client order ids ever encoded; small enough to stay in the second cache
     TAPE_KEPT = 256
     COLLAR_STEPS = 8
     BOOK_FAULTS = 16

@@ -31,7 +31,6 @@ cdef enum:
     HOUR_S = 3600
     MINUTE_S = 60
     SAMPLE_MASK = 15            # the gates are timed on one intent in 16
-    IDS_BITS_START = 15         # table of client order ids ever encoded; small enough to stay in the second cache
 
 cdef enum:
     SECOND_NS = 1000000000      # a constant, so that dividing by it is not a division

@@ -22,6 +22,10 @@ cdef class FrameSink:
         """Mark the end of one socket read: everything that had arrived has been handed over."""
         return
 
+    cdef void on_backlog(self, int link, int64_t waited_ns, int64_t mono_ns, int64_t wall_ns) noexcept:
+        """Tell before a batch that its frames may have waited this long to be read."""
+        return
+
 
 cdef class RecordingSink(FrameSink):
     """Keep copies of what a link delivered, up to `capacity` frames; for probes and tests, never in the trading path."""
@@ -29,6 +33,7 @@ cdef class RecordingSink(FrameSink):
     def __cinit__(self, size_t capacity=4096, bint wants_python=False):
         self._frames = []
         self._batches = []
+        self._backlogs = []
         self._capacity = capacity
         self.dropped_count = 0
         self.wants_python = wants_python
@@ -37,6 +42,11 @@ cdef class RecordingSink(FrameSink):
     def frames(self):
         """Return (link, payload bytes, mono_ns, wall_ns) of each frame, in order of arrival."""
         return list(self._frames)
+
+    @property
+    def backlogs(self):
+        """Return (link, waited_ns, frames so far) of each batch that came late."""
+        return list(self._backlogs)
 
     @property
     def batches(self):
@@ -54,3 +64,7 @@ cdef class RecordingSink(FrameSink):
         self.needs_python = self.wants_python
         if <size_t>len(self._batches) < self._capacity:
             self._batches.append((link, len(self._frames), mono_ns, wall_ns))
+
+    cdef void on_backlog(self, int link, int64_t waited_ns, int64_t mono_ns, int64_t wall_ns) noexcept:
+        if <size_t>len(self._backlogs) < self._capacity:
+            self._backlogs.append((link, waited_ns, len(self._frames)))

@@ -253,6 +253,8 @@ class TradingProcess:
             self._loop_lags_ns.append(self._loop_lag_ns)
             if lag_s > TIMER_S:
                 due = loop.time()
+            for connector in self._connectors.values():
+                connector.link.tick(self.clock.mono_ns())
             self.engine.core.timer(self.clock.mono_ns(), self.clock.wall_ns())
             self._flush()
             if loop.time() - looked_at_disk_s >= DISK_LOOK_S:
@@ -384,6 +386,8 @@ class TradingProcess:
             "children": {"reader": self.reader.alive},
             "reconnects": {"public": max(0, self._public.attempt_count - 1),
                            "private": max(0, self._private.attempt_count - 1)},
+            "feed_behind_ns": self._public.link.behind_ns(self.clock.mono_ns()),
+            "feed_yields": self._public.link.yield_count, "feed_late_batches": self._public.link.late_batch_count,
             "loop_lag_ns": self._loop_lag_ns, "loop_lag_1s_max_ns": max(self._loop_lags_ns, default=0), "reader_restarts": self.reader.restart_count,
         }
 

@@ -303,6 +303,7 @@ class LiveView:
         for gate in GATES:
             values[f"gate_{gate.code}_refused"] = refused[gate.code]
             values[f"gate_{gate.code}_failed"] = failed[gate.code]
+        values["subscriptions_waiting"] = engine.public.waiting_count() if engine.cfg is not None else 0
         values["fills"] = len(engine.ledger.fills)
         values["fill_duplicates"] = engine.ledger.duplicate_count
         values["orders_rejected"] = engine.tracker.rejected_count
@@ -314,7 +315,7 @@ class LiveView:
         values["balances_agree"] = int(engine.reconciler.agreed)
         values["reconcile_failed"] = engine.reconciler.failed_count
         process = self._process()
-        for name in ("loop_lag_ns", "loop_lag_1s_max_ns", "reader_restarts"):
+        for name in ("loop_lag_ns", "loop_lag_1s_max_ns", "feed_behind_ns", "feed_yields", "feed_late_batches", "reader_restarts"):
             values[name] = process[name]
         values["reconcile_rounds"] = engine.reconciler.done_count
         values["reconcile_differences"] = len(engine.reconciler.differences)

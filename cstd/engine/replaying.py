@@ -43,6 +43,8 @@ class JournalReplay:
             core.frame(tag, payload, mono_ns, wall_ns)
         elif kind == EventKind.EVENT_BATCH_END:
             core.batch_end(tag, mono_ns, wall_ns)
+        elif kind == EventKind.EVENT_BACKLOG:
+            core.backlog(tag, int.from_bytes(payload, "little"), mono_ns, wall_ns)
         elif kind == EventKind.EVENT_TIMER:
             core.timer(mono_ns, wall_ns)
         else:

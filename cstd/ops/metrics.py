@@ -34,6 +34,8 @@ STAGE_EDGES_NS = tuple(1 << power for power in range(7, 31))
 NOW = {
     "loop_lag_ns": ("loop_lag_seconds", "How late the last tick of the event loop came.", 1e9),
     "loop_lag_1s_max_ns": ("loop_lag_max_seconds", "The latest tick of the last second.", 1e9),
+    "feed_behind_ns": ("feed_behind_seconds", "How long ago at most what is read of the public socket next arrived.", 1e9),
+    "subscriptions_waiting": ("subscriptions_waiting", "Subscriptions that have not delivered yet, history included.", 1),
     "balances_agree": ("balances_agree", "1 while the venue's balances agree with the ledger.", 1),
     "reconcile_differences": ("reconcile_differences", "Differences with the venue that are remembered.", 1),
 }

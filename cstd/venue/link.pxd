@@ -13,6 +13,8 @@ cdef enum:
     OUT_BYTES_MAX = 70000
     TOKEN_BYTES_MAX = 512
     FRAGMENT_BYTES_FIRST = 65536
+    TURN_FRAMES_MAX = 512               # frames of one read after which others of the loop come first
+    STALL_NS = 250000000                # two ticks and a half
 
 
 cdef class Link(WSListener):
@@ -35,6 +37,18 @@ cdef class Link(WSListener):
     cdef bint batch_open
     cdef int64_t mono_ns
     cdef int64_t wall_ns
+    cdef int batch_frames
+    # How far behind the reading is. All that is read now arrived after `behind_since_ns` (0: it is read as it arrives);
+    # once `byte_count` reaches `mark_bytes`, all that had arrived by `mark_ns` has been read.
+    cdef int fd
+    cdef bint yielding
+    cdef bint mark_fresh
+    cdef int64_t tick_ns
+    cdef int64_t behind_since_ns
+    cdef int64_t mark_ns
+    cdef int64_t mark_bytes
+    cdef readonly int64_t yield_count
+    cdef readonly int64_t late_batch_count
     # Send side: one buffer, with room for the frame header in front.
     cdef char *out
     cdef readonly int64_t frame_count
@@ -51,6 +65,8 @@ cdef class Link(WSListener):
     cdef readonly int64_t connect_count
 
     cdef void _open_batch(self) noexcept
+    cdef void _look_at_clock(self, int64_t mono_ns) noexcept
+    cdef void _catch_up(self, int64_t mono_ns) noexcept
     cdef int _deliver(self, const char *data, size_t n) except -1
     cdef int _end_batch(self) except -1
     cdef int _text(self, WSFrame frame) except -1

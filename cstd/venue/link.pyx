@@ -10,6 +10,8 @@ closed list of control frames through and counts everything else. The session to
 copied into the outgoing bytes at the place that the frame leaves for it.
 """
 
+from asyncio import get_running_loop
+
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t
 from libc.stdlib cimport free, malloc, realloc
@@ -30,6 +32,11 @@ cdef Py_ssize_t TOKEN_OFFSET = len(TOKEN_PLACE) - 1
 
 # A token is spliced into JSON as it is, so it may hold nothing that could end the string it stands in.
 TOKEN_ALPHABET = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=_-.")
+
+
+cdef extern from "<sys/ioctl.h>" nogil:
+    int ioctl(int fd, unsigned long request, int *value)
+    unsigned long FIONREAD
 
 
 cdef int64_t _now_ns(int clock) noexcept:
@@ -78,6 +85,13 @@ cdef class Link(WSListener):
         self.batch_open = False
         self.writing_paused = False
         self.close_reason = ""
+        self.batch_frames = 0
+        self.yielding = False
+        self.behind_since_ns = 0
+        self.mark_bytes = 0
+        self.mark_fresh = False
+        sock = transport.underlying_transport.get_extra_info("socket")
+        self.fd = sock.fileno() if sock is not None else -1
         self.connect_count += 1
         self.up = True
         if self.on_up is not None:
@@ -93,6 +107,9 @@ cdef class Link(WSListener):
         self.parts_n = 0
         self.in_message = False
         self.batch_open = False
+        self.fd = -1
+        self.yielding = False
+        self.behind_since_ns = 0
         if self.on_down is not None:
             self.on_down(self, self.close_reason or "connection lost")
 
@@ -144,12 +161,73 @@ cdef class Link(WSListener):
             self.batch_open = True
             self.mono_ns = _now_ns(CLOCK_MONOTONIC)
             self.wall_ns = _now_ns(CLOCK_REALTIME)
+            self.batch_frames = 0
+            self._look_at_clock(self.mono_ns)
+            if self.behind_since_ns:
+                self.late_batch_count += 1
+                self.core.on_backlog(self.code, self.mono_ns - self.behind_since_ns, self.mono_ns, self.wall_ns)
+
+    def tick(self, int64_t mono_ns):
+        """Note that the loop is in time; the owner calls this ten times a second. A tick that fails to come means that what is
+        read next may have waited since the one before."""
+        self._look_at_clock(mono_ns)
+        self.tick_ns = mono_ns
+        if self.behind_since_ns and not self.yielding:
+            self._catch_up(mono_ns)
+
+    def behind_ns(self, int64_t mono_ns):
+        """Return how long ago at most what is read next arrived, ns; 0 while it is read as it arrives."""
+        return mono_ns - self.behind_since_ns if self.behind_since_ns else 0
+
+    cdef void _look_at_clock(self, int64_t mono_ns) noexcept:
+        if self.tick_ns and mono_ns - self.tick_ns > STALL_NS and self.behind_since_ns == 0:
+            self.behind_since_ns = self.tick_ns
+            self.mark_bytes = 0
+
+    cdef void _catch_up(self, int64_t mono_ns) noexcept:
+        """Find out how much waits in the socket: nothing, or what arrived after the mark that is reached now."""
+        cdef int waiting = 0
+        if self.fd < 0 or ioctl(self.fd, FIONREAD, &waiting) != 0:
+            return
+        if waiting == 0:
+            self.behind_since_ns = 0
+            self.mark_bytes = 0
+            return
+        if self.mark_bytes and self.byte_count < self.mark_bytes:
+            return
+        if self.mark_bytes:
+            self.behind_since_ns = self.mark_ns
+        # Payload only: headers and encryption make the true mark come sooner, never later. Part of a frame may be read
+        # already and delivered with the next, so that one is counted on top.
+        self.mark_ns = mono_ns
+        self.mark_bytes = self.byte_count + waiting
+        self.mark_fresh = True
+
+    def _yield_turn(self):
+        """Stop reading until the loop has been round once: timers and the other socket are not kept waiting by a flood."""
+        if self.behind_since_ns == 0:
+            self.behind_since_ns = self.tick_ns if self.tick_ns else self.mono_ns
+            self.mark_bytes = 0
+        self.yield_count += 1
+        self.yielding = True
+        self.transport.underlying_transport.pause_reading()
+        get_running_loop().call_soon(self._read_on, self.transport)
+
+    def _read_on(self, transport):
+        if transport is self.transport and self.yielding:
+            self.yielding = False
+            if not transport.is_disconnected:
+                transport.underlying_transport.resume_reading()
 
     cdef int _deliver(self, const char *data, size_t n) except -1:
         """Hand one whole text message to the core."""
         self._open_batch()
         self.frame_count += 1
         self.byte_count += <int64_t>n
+        self.batch_frames += 1
+        if self.mark_fresh:
+            self.mark_fresh = False
+            self.mark_bytes += <int64_t>n
         self.core.on_frame(self.code, data, n, self.mono_ns, self.wall_ns)
         return 0
 
@@ -167,6 +245,10 @@ cdef class Link(WSListener):
                 if self.on_fault is None:
                     raise
                 self.on_fault(error)
+        if self.batch_frames >= TURN_FRAMES_MAX and self.up and not self.yielding and not self.transport.is_disconnected:
+            self._yield_turn()
+        elif self.behind_since_ns and not self.yielding:
+            self._catch_up(self.mono_ns)
         return 0
 
     cdef int _text(self, WSFrame frame) except -1:
@@ -278,6 +360,7 @@ cdef class Link(WSListener):
             "batches": self.batch_count, "fragments": self.fragment_count, "non_text": self.non_text_count,
             "oversize": self.oversize_count, "violations": self.violation_count, "pings": self.ping_count,
             "controls": self.control_count, "refused": self.refused_count, "unsent": self.unsent_count,
+            "yields": self.yield_count, "late_batches": self.late_batch_count,
         }
 
 

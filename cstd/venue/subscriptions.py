@@ -32,7 +32,7 @@ LEAVE_WAIT_NS = 2 * NS_PER_S
 RATE_PAUSE_NS = 5 * NS_PER_S
 # History comes in messages of hundreds of rows, each some milliseconds of work: asked for after everything else and a few
 # at a time, so that a thousand instruments warm up beside a market that is already traded.
-HISTORY_IN_FLIGHT_MAX = 6
+HISTORY_IN_FLIGHT_MAX = 2
 
 
 class State(enum.Enum):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -397,5 +399,71 @@ def test_no_listener_is_an_error_value_not_a_crash() -> None:
             assert connector.last_error
             assert not link.up
             await connector.stop()
+
+    on_uvloop(scenario)
+
+
+def test_a_flood_lets_the_others_have_their_turn() -> None:
+    """After a read of many frames the loop goes round before the next read: a timer is not kept waiting by a flood."""
+    flood = 60_000
+
+    def greet(transport: WSTransport) -> None:
+        for _ in range(flood):
+            transport.send(TEXT, HEARTBEAT)
+
+    async def scenario() -> None:
+        turns = 0
+
+        async def others() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        other = asyncio.create_task(others())
+        async with trading(greet) as run:
+            await run.until(lambda: len(run.payloads) == flood)
+            other.cancel()
+            sizes = [b - a for a, b in pairwise([0, *(batch[1] for batch in run.sink.batches)])]
+            assert sum(size >= 512 for size in sizes) == run.link.status()["yields"] > 0
+            assert turns > len(sizes), "the loop went round between any two reads"
+            run.link.tick(time.monotonic_ns())
+            assert run.link.behind_ns(time.monotonic_ns()) == 0, "everything is read"
+
+    on_uvloop(scenario)
+
+
+def test_what_a_stalled_loop_reads_late_is_said_to_be_late() -> None:
+    """Frames that lay in the socket while the loop stood still come with how long they may have waited; later ones do not."""
+    async def scenario() -> None:
+        async with trading(lambda transport: None) as run:
+            await run.until(lambda: run.server.connections)
+            run.link.tick(time.monotonic_ns())
+            run.server.connections[0].send(TEXT, HEARTBEAT)
+            time.sleep(0.4)  # noqa: ASYNC251 -- the loop stands still: that is the point
+            await run.until(lambda: len(run.payloads) == 1)
+            [(_, waited_ns, before)] = run.sink.backlogs
+            assert before == 0
+            assert waited_ns >= 400_000_000
+            run.link.tick(time.monotonic_ns())
+            run.server.connections[0].send(TEXT, HEARTBEAT)
+            await run.until(lambda: len(run.payloads) == 2)
+            assert len(run.sink.backlogs) == 1
+            assert run.link.status()["late_batches"] == 1
+
+    on_uvloop(scenario)
+
+
+def test_a_loop_in_time_is_never_behind() -> None:
+    """With ticks as they should come no batch is said to be late, however long the market was silent."""
+    async def scenario() -> None:
+        async with trading(lambda transport: None) as run:
+            await run.until(lambda: run.server.connections)
+            for _ in range(5):
+                run.link.tick(time.monotonic_ns())
+                await asyncio.sleep(0.1)
+            run.server.connections[0].send(TEXT, HEARTBEAT)
+            await run.until(lambda: len(run.payloads) == 1)
+            assert run.sink.backlogs == []
 
     on_uvloop(scenario)

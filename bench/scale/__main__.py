@@ -6,8 +6,8 @@ Two more processes take part: the practice exchange, for REST and the private so
 (recorded books from the folder that CSTD_DATA names, under other names, with their own checksums). The daemon is `cstd run`
 in practice mode with the rehearsal strategy; a depth that no book has keeps it from sending orders for instruments that the
 exchange does not know, so every wish is judged by all gates and refused. Figures are read from the board, as the status port
-shows them, and from /proc. It fails (exit 3) when a checksum was bad, a book not verified or less than 97 % of the rate taken (the board is read
-four times a second, so that a short run cannot tell more exactly).
+shows them, and from /proc. It fails (exit 3) when a checksum was bad, a book not verified or less than 97 % of the rate
+taken (the board is read four times a second, so that a short run cannot tell more exactly).
 """
 
 from __future__ import annotations
@@ -247,7 +247,7 @@ def machine() -> dict[str, Any]:
     """Return where and with what this was measured."""
     cpu = next((line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
                 if line.startswith("model name")), platform.machine())
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()  # noqa: S607
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
     return {"cpu": cpu, "cores": os.cpu_count(), "load": os.getloadavg()[0], "kernel": platform.release(), "commit": commit,
             "cstd": __version__, "python": platform.python_version()}
 

@@ -213,7 +213,7 @@ cdef class Core(FastEngine):
 
         Each tick looks at every instrument with a position or a live order, and at TIMER_TURN others in turn.
         """
-        cdef int i
+        cdef int i, _turn
         self.mono_ns = mono_ns
         self.wall_ns = wall_ns
         self.counters[COUNT_TIMERS] += 1
@@ -223,7 +223,7 @@ cdef class Core(FastEngine):
             self._time_passes(self.held[i])
         for i in range(self.orders.live_count):
             self._time_passes(self.orders.rows[self.orders.live[i]].instrument)
-        for i in range(min(TIMER_TURN, len(self.slots))):
+        for _turn in range(min(TIMER_TURN, len(self.slots))):
             self.timer_next = self.timer_next % len(self.slots)
             self._time_passes(self.timer_next)
             self.timer_next += 1

@@ -17,7 +17,6 @@ from cstd.config.problems import Problem, config_error
 from cstd.errors import EXIT_OK, ConfigError
 from cstd.units import BPS_PER_UNIT, format_decimal
 
-
 NAMES_SHOWN = 20
 
 

@@ -99,8 +99,8 @@ def plan_lines(config: Config, frames_per_s: float | None, host_bytes: int) -> l
     lines.append(f"  {'in all':<{width}}  {total:>14,} bytes of {host_bytes:,}")
     if 2 * total > host_bytes:
         lines.append("  warning: more than half of this host's memory")
-    lines += [f"journal: about {disk['bytes_per_day_about'] / 1e9:.1f} GB a day at {disk['frames_per_s']:,} frames/s of "
-              f"{disk['frame_bytes_mean']} bytes ({disk['rate_from']})",
-              f"  {disk['bytes_free']:,} bytes are free where it is: {disk['days_until_halt']} days until trading halts at "
-              f"journal.disk_free_bytes_min = {config.journal.disk_free_bytes_min:,}"]
+    lines.append(f"journal: about {disk['bytes_per_day_about'] / 1e9:.1f} GB a day at {disk['frames_per_s']:,} frames/s of "
+                 f"{disk['frame_bytes_mean']} bytes ({disk['rate_from']})")
+    lines.append(f"  {disk['bytes_free']:,} bytes are free where it is: {disk['days_until_halt']} days until trading halts at "
+                 f"journal.disk_free_bytes_min = {config.journal.disk_free_bytes_min:,}")
     return lines

@@ -388,6 +388,7 @@ class TradingProcess:
                            "private": max(0, self._private.attempt_count - 1)},
             "feed_behind_ns": self._public.link.behind_ns(self.clock.mono_ns()),
             "feed_yields": self._public.link.yield_count, "feed_late_batches": self._public.link.late_batch_count,
-            "loop_lag_ns": self._loop_lag_ns, "loop_lag_1s_max_ns": max(self._loop_lags_ns, default=0), "reader_restarts": self.reader.restart_count,
+            "loop_lag_ns": self._loop_lag_ns, "loop_lag_1s_max_ns": max(self._loop_lags_ns, default=0),
+            "reader_restarts": self.reader.restart_count,
         }
 

@@ -315,7 +315,8 @@ class LiveView:
         values["balances_agree"] = int(engine.reconciler.agreed)
         values["reconcile_failed"] = engine.reconciler.failed_count
         process = self._process()
-        for name in ("loop_lag_ns", "loop_lag_1s_max_ns", "feed_behind_ns", "feed_yields", "feed_late_batches", "reader_restarts"):
+        for name in ("loop_lag_ns", "loop_lag_1s_max_ns", "feed_behind_ns", "feed_yields", "feed_late_batches",
+                     "reader_restarts"):
             values[name] = process[name]
         values["reconcile_rounds"] = engine.reconciler.done_count
         values["reconcile_differences"] = len(engine.reconciler.differences)

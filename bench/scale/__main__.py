@@ -135,7 +135,7 @@ class Start:
             "ready": bool((board.value("status") or {}).get("ready")),
             "all_verified": sum(row["state"] == "verified" for row in rows) == self._count,
             "volume_known": sum(row["volume_hour"] is not None for row in rows) == self._count,
-            "all_history": len(rows) == self._count and (board.value("counters") or {}).get("subscriptions_waiting") == 0,
+            "all_history": "volume_known" in self.times_s and (board.value("counters") or {}).get("subscriptions_waiting") == 0,
         }
         for name, there in found.items():
             if there and name not in self.times_s:

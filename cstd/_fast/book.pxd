@@ -5,6 +5,12 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from cstd._fast.layout cimport BookSide, Level
 from cstd._fast.wire cimport WireLevel
 
+cdef enum:
+    BOOK_TOKENS_BYTES = 2 * 10 * 40 + 64    # checksum text: twenty levels, the longest token of one is 38 digits
+
+cdef int side_capacity(int depth) noexcept nogil
+cdef size_t side_bytes(int depth) noexcept nogil
+
 @cython.final
 cdef class Book:
     cdef BookSide bids

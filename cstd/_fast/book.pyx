@@ -36,7 +36,6 @@ cdef extern from "digits.h" nogil:
 
 cdef enum:
     CHECKSUM_LEVELS = 10
-    TOKENS_MAX = 2 * CHECKSUM_LEVELS * 40 + 64
     TOUCHED_MAX = 16384         # a window of seconds sees far fewer; one that sees more is lost, and the audit with it
     NO_WINDOW = -1
 
@@ -69,18 +68,26 @@ cdef inline bint sound(const BookSide *side, int sign, int depth) noexcept nogil
         if i > side.first and sign * side.level[i - 1].price_raw >= sign * side.level[i].price_raw:
             return False
     return True
+cdef int side_capacity(int depth) noexcept nogil:
+    """Levels that one side has room for: what a message can bring on top of what is kept, at both ends."""
+    return 2 * depth + LEVELS_MAX + 64
+
+
+cdef size_t side_bytes(int depth) noexcept nogil:
+    """Bytes of the levels of one side."""
+    return side_capacity(depth) * sizeof(Level)
 
 
 cdef class Book:
     """One book. depth: subscribed depth, 10 to 1000. time_backwards_ns_max: tolerated step back of the venue's time."""
 
     def __cinit__(self, int depth, int64_t time_backwards_ns_max=1000000000):
-        cdef int capacity = 2 * depth + LEVELS_MAX + 64
+        cdef int capacity = side_capacity(depth)
         self.depth = depth
         self.time_backwards_ns_max = time_backwards_ns_max
         self.bids.level = <Level *>calloc(capacity, sizeof(Level))
         self.asks.level = <Level *>calloc(capacity, sizeof(Level))
-        self.tokens = <char *>calloc(TOKENS_MAX, 1)
+        self.tokens = <char *>calloc(BOOK_TOKENS_BYTES, 1)
         self.touched = <int64_t *>calloc(TOUCHED_MAX, sizeof(int64_t))
         if self.bids.level == NULL or self.asks.level == NULL or self.tokens == NULL or self.touched == NULL:
             raise MemoryError("book levels")

@@ -10,6 +10,7 @@ from cstd._fast.recorder cimport Recorder
 from cstd._fast.sink cimport FrameSink
 from cstd._fast.slot cimport EventWindow, InstrumentSlot
 from cstd._fast.strategy cimport Wish
+from cstd._fast.wire cimport INSTRUMENTS_MAX
 
 # Plain constants: a named enum cannot index a C array. Their names for others are gateway.COUNTERS.
 cdef enum:
@@ -50,6 +51,7 @@ cdef enum:
 cdef enum:
     COUNTER_COUNT = 40
     DECISIONS_KEPT = 1024
+    IDS_BITS_START = 15         # table of client order ids ever encoded; small enough to stay in the second cache
     TAPE_KEPT = 256
     COLLAR_STEPS = 8
     BOOK_FAULTS = 17
@@ -73,6 +75,8 @@ cdef class Gateway(FrameSink):
     cdef public int64_t turnover_day_acct_raw, slippage_day_acct_raw, slippage_p95_mbps, slippage_fills
     cdef public int64_t clock_offset_ns, markout_allowance_mbps, deadline_ns
     cdef int64_t positions_acct_raw
+    cdef int held[INSTRUMENTS_MAX]      # numbers of the instruments with a position, in no order
+    cdef int held_count
     cdef int64_t collar_mbps[COLLAR_STEPS]
     cdef int collar_count
     cdef int64_t collar_wait_ns

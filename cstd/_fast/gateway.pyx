@@ -31,7 +31,6 @@ cdef enum:
     HOUR_S = 3600
     MINUTE_S = 60
     SAMPLE_MASK = 15            # the gates are timed on one intent in 16
-    IDS_BITS_START = 15         # table of client order ids ever encoded; small enough to stay in the second cache
 
 cdef enum:
     SECOND_NS = 1000000000      # a constant, so that dividing by it is not a division
@@ -262,9 +261,9 @@ cdef class Gateway(FrameSink):
         input.exposure_acct_raw = self.positions_acct_raw
         input.asset_exposure_acct_raw = slot.position_acct_raw
         input.instrument_has_position = slot.position_qty_raw >= slot.qty_min_raw
-        for i in range(len(self.slots)):
-            other = <InstrumentSlot>PyList_GET_ITEM(self.slots, i)
-            if other.position_qty_raw >= other.qty_min_raw and other.position_qty_raw > 0:
+        for i in range(self.held_count):
+            other = <InstrumentSlot>PyList_GET_ITEM(self.slots, self.held[i])
+            if other.position_qty_raw >= other.qty_min_raw:
                 input.positions_count += 1
         for i in range(self.orders.live_count):
             index = self.orders.live[i]

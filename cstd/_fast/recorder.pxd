@@ -14,6 +14,9 @@ cdef extern from "stripes.h" nogil:
     void stripes_final "cstd_stripes_final"(const Stripes *, const uint8_t *rest, size_t n, uint8_t *out)
     void sha256_block1 "cstd_sha256_block1"(const void *msg, size_t n, uint8_t *out)
 
+cdef enum:
+    PENDING_BYTES = 1 << 16
+
 @cython.final
 cdef class Recorder:
     cdef Journal journal

@@ -15,9 +15,6 @@ from libc.string cimport memcpy, memmove
 from cstd._fast.codes cimport OUT_DECISION, OUT_ORDER_FRAME, OUT_PASS
 from cstd._fast.journal cimport Journal
 
-cdef enum:
-    PENDING_BYTES = 1 << 16
-
 
 cdef class Recorder:
     """journal: where records go, None to keep none (replay, bench)."""

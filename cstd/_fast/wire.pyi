@@ -2,6 +2,8 @@
 
 from typing import Any
 
+instruments_max: int
+
 class Scanner:
     def __init__(self) -> None: ...
     def set_instrument(self, instrument: int, name: bytes, price_precision: int, qty_precision: int) -> None: ...

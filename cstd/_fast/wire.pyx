@@ -27,6 +27,8 @@ cdef extern from "scan.h" nogil:
 cdef extern from "check.h" nogil:
     void cstd_check(bint holds, const char *what)
 
+instruments_max = INSTRUMENTS_MAX
+
 cdef inline const char *literal(const char *p, const char *end, const char *text, size_t n) noexcept nogil:
     """Return the byte after `text` if it stands at p, else NULL."""
     if p == NULL or <size_t>(end - p) < n or memcmp(p, text, n) != 0:

@@ -5,21 +5,19 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import sys
 from decimal import Decimal
-from pathlib import Path
 
 from cstd.cli.app import print_error
+from cstd.cli.plan import host_memory_bytes, journal_plan, memory_plan, memory_problems, plan_lines
 from cstd.config import Config, refusals
 from cstd.config.canonical import plain
 from cstd.config.loading import bind, read_layers
-from cstd.config.problems import Problem
+from cstd.config.problems import Problem, config_error
 from cstd.errors import EXIT_OK, ConfigError
 from cstd.units import BPS_PER_UNIT, format_decimal
 
-# Five pairs at depth 100 make about 10.5 GB of journal a day (measured over 25 h): one pair, a fifth of it.
-JOURNAL_BYTES_PER_INSTRUMENT_DAY = 2_100_000_000
+NAMES_SHOWN = 20
 
 
 def money(config: Config) -> dict[str, Decimal]:
@@ -56,21 +54,12 @@ def exposure_while_down(config: Config) -> str:
             "positions stay without one")
 
 
-def journal_plan(config: Config) -> dict[str, int]:
-    """Return how fast the journal grows and how long until trading halts for the disk, in bytes and days."""
-    directory = Path(config.run.dir).absolute()
-    while not directory.exists():
-        directory = directory.parent
-    per_day = JOURNAL_BYTES_PER_INSTRUMENT_DAY * len(config.instruments.names)
-    free = shutil.disk_usage(directory).free
-    left = max(0, free - config.journal.disk_free_bytes_min)
-    return {"bytes_per_day_about": per_day, "bytes_free": free, "days_until_halt": left // per_day}
-
-
 def check(args: argparse.Namespace) -> int:
     """Print every problem, or the limits in money and what would stop a start; exit 78 when there is a problem."""
     try:
         config = bind(read_layers(args.config, os.environ))
+        if problems := memory_problems(config, host_memory_bytes()):
+            raise config_error(problems)
     except ConfigError as error:
         if args.output != "json":
             raise
@@ -82,25 +71,25 @@ def check(args: argparse.Namespace) -> int:
         found = {"ok": True, "mode": config.mode, "config_hash": config.config_hash.hex(),
                  "starts": not blocked, "refusals": [plain(p) for p in blocked], "currency": config.account.currency,
                  "money": {name: format_decimal(amount.normalize()) for name, amount in money(config).items()},
-                 "journal": journal_plan(config), "while_down": exposure_while_down(config)}
+                 "memory": memory_plan(config), "memory_host_bytes": host_memory_bytes(),
+                 "journal": journal_plan(config, args.frames_per_s), "while_down": exposure_while_down(config)}
         sys.stdout.write(json.dumps(found) + "\n")
     else:
-        _print_check(config, blocked)
+        _print_check(config, blocked, args.frames_per_s)
     return EXIT_OK
 
 
-def _print_check(config: Config, blocked: list[Problem]) -> None:
+def _print_check(config: Config, blocked: list[Problem], frames_per_s: float | None) -> None:
     amounts = money(config)
     width = max(map(len, amounts))
-    names = ", ".join(config.instruments.names)
+    shown = config.instruments.names[:NAMES_SHOWN]
+    more = len(config.instruments.names) - len(shown)
+    names = ", ".join(shown) + (f" and {more} more" if more else "")
     verdict = "valid, not runnable in this version" if blocked else "ok"
     lines = [f"{verdict}: mode {config.mode}, strategy {config.strategy.name}, {names}, hash {config.config_hash.hex()[:16]}", ""]
     lines += [f"  {name:<{width}}  {amount.quantize(Decimal('0.01')):>14,} {config.account.currency}"
               for name, amount in amounts.items()]
-    plan = journal_plan(config)
-    per_day, days = plan["bytes_per_day_about"] / 1e9, plan["days_until_halt"]
-    lines += ["", exposure_while_down(config),
-              f"journal: about {per_day:.1f} GB a day; {days} days until trading halts at the disk's floor"]
+    lines += ["", exposure_while_down(config), "", *plan_lines(config, frames_per_s, host_memory_bytes())]
     lines += ["", "`cstd run` would refuse to start:", *(f"  {p.line()}" for p in blocked)] if blocked else []
     sys.stdout.write("\n".join(lines) + "\n")
 

@@ -129,6 +129,12 @@ def _agents_build(parser: argparse.ArgumentParser) -> None:
 def _config_check(parser: argparse.ArgumentParser) -> None:
     _config(parser)
     _output(parser)
+    parser.add_argument("--frames-per-s", type=count, metavar="N", help="frames a second over all instruments, for the plan")
+
+
+def _config_show(parser: argparse.ArgumentParser) -> None:
+    _config(parser)
+    _output(parser)
 
 
 def _session(parser: argparse.ArgumentParser) -> None:
@@ -194,9 +200,9 @@ VERBS = (
     Verb(("bench",), "the hot path on this host, frame bytes to order bytes", "cstd.research.bench", _bench),
     Verb(("features",), "the indicators of a file of bars", "cstd.research.features", _features),
     Verb(("journal", "verify"), "whether a journal is what was written", "cstd.storage.verify", _journal_verify),
-    Verb(("config", "check"), "every problem, and the limits in money", "cstd.cli.config", _config_check,
-         lambda module, args: int(module.check(args))),
-    Verb(("config", "show"), "the effective configuration and where each key comes from", "cstd.cli.config", _config_check,
+    Verb(("config", "check"), "every problem, the limits in money, and the memory and disk it takes", "cstd.cli.config",
+         _config_check, lambda module, args: int(module.check(args))),
+    Verb(("config", "show"), "the effective configuration and where each key comes from", "cstd.cli.config", _config_show,
          lambda module, args: int(module.show(args))),
     Verb(("agents", "build"), "the agents compiled ahead of time", "cstd.signals.agents.build", _agents_build),
     _admin("state, mode, kill switch, level, instruments", "status"),

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 from decimal import Decimal
 from itertools import pairwise
 
+from cstd._fast.wire import instruments_max
 from cstd.config.problems import Problem
 from cstd.config.schema import Config
 from cstd.units import BPS_PER_UNIT
 
 LEVELS = ("warning", "critical", "emergency", "shutdown")
 UNKNOWN_ABSENT_S_MIN = 75  # Kraken's REST may lag its engine by up to 60 s
-INSTRUMENTS_MAX = 64  # instruments one daemon is sized for
 AUDIT_S_MIN = 5  # an audit takes about four seconds, and one book is audited at a time
 
 _LEGACY_NAMES = {"XBT": "BTC", "XDG": "DOGE"}
@@ -88,14 +88,16 @@ def absence(config: Config) -> Iterator[Problem]:
 def instruments(config: Config) -> Iterator[Problem]:
     """Known spelling, no doubles, quoted in the account currency."""
     names = config.instruments.names
-    if not 1 <= len(names) <= INSTRUMENTS_MAX:
+    if not 1 <= len(names) <= instruments_max:
         yield Problem(key="instruments.names", value=str(len(names)), reason="wrong number of instruments",
-                      limit=f"1 to {INSTRUMENTS_MAX}")
+                      limit=f"1 to {instruments_max}")
+    seen: set[str] = set()
     for index, name in enumerate(names):
         key = f"instruments.names[{index}]"
         base, _, quote = name.partition("/")
-        if name in names[:index]:
+        if name in seen:
             yield Problem(key=key, value=name, reason="is listed twice", suggestion="remove one")
+        seen.add(name)
         if base in _LEGACY_NAMES:
             yield Problem(key=key, value=name, reason="is the old name", suggestion=f"write {_LEGACY_NAMES[base]}/{quote}")
         if quote != config.account.currency:

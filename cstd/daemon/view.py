@@ -94,10 +94,12 @@ class LiveView:
 
     # Market.
 
-    def instruments(self) -> list[shapes.InstrumentStatus]:
-        """Every configured instrument."""
+    def instruments(self, *, offset: int = 0, limit: int | None = None) -> list[shapes.InstrumentStatus]:
+        """Configured instruments in their order, all or `limit` of them from `offset` on."""
         now_ns = self._mono_ns()
-        return [self._instrument(number, name, now_ns) for number, name in enumerate(self._engine.names)]
+        names = self._engine.names
+        end = len(names) if limit is None else min(len(names), offset + limit)
+        return [self._instrument(number, names[number], now_ns) for number in range(offset, end)]
 
     def _instrument(self, number: int, name: str, now_ns: int) -> shapes.InstrumentStatus:
         engine = self._engine
@@ -121,10 +123,11 @@ class LiveView:
             "volume_hour": format_raw(volume, MONEY_PRECISION) if volume is not None else None,
         }
 
-    def books(self, depth: int) -> list[shapes.Book]:
-        """Top levels of every book."""
+    def books(self, depth: int, *, limit: int | None = None) -> list[shapes.Book]:
+        """Top levels of every book, or of `limit`: those with a position or an order first, then as configured."""
         books = []
-        for number, name in enumerate(self._engine.names):
+        for number in self._numbers(limit):
+            name = self._engine.names[number]
             slot = self._engine.core.slots[number]
             spec = self._engine.feed.specs.get(name)
             books.append(cast("shapes.Book", {
@@ -135,6 +138,16 @@ class LiveView:
                 "bids": slot.book.levels(Side.BUY, depth), "asks": slot.book.levels(Side.SELL, depth),
             }))
         return books
+
+    def _numbers(self, limit: int | None) -> list[int]:
+        """Numbers of at most `limit` instruments in their order, none left out for one that matters less."""
+        engine = self._engine
+        count = len(engine.names)
+        if limit is None or count <= limit:
+            return list(range(count))
+        live = {engine.core.order(index)["instrument"] for index in engine.core.live_orders()[:limit]}
+        first = dict.fromkeys([*engine.ledger.held(), *sorted(live), *range(limit)])
+        return sorted(list(first)[:limit])
 
     def tape(self, limit: int) -> list[shapes.Trade]:
         """Newest trades of others, newest first."""
@@ -299,6 +312,7 @@ class LiveView:
         for gate in GATES:
             values[f"gate_{gate.code}_refused"] = refused[gate.code]
             values[f"gate_{gate.code}_failed"] = failed[gate.code]
+        values["subscriptions_waiting"] = engine.public.waiting_count() if engine.cfg is not None else 0
         values["fills"] = len(engine.ledger.fills)
         values["fill_duplicates"] = engine.ledger.duplicate_count
         values["orders_rejected"] = engine.tracker.rejected_count

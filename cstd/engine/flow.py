@@ -410,15 +410,17 @@ class Engine:
         private_ns = self.core.last_frame_ns(Link.LINK_PRIVATE)
         if private_ns and self.private.up:
             self.private.on_frame_seen(private_ns)
-        for number, name in enumerate(self.names):
-            slot = self.core.slots[number]
-            if slot.book.state:
+        for name in self.public.waiting("book"):
+            if self.core.slots[self.feed.numbers[name]].book.state:
                 self.public.on_data(name, "book", mono_ns)
-            if slot.tickers:
+        for name in self.public.waiting("ticker"):
+            if self.core.slots[self.feed.numbers[name]].tickers:
                 self.public.on_data(name, "ticker", mono_ns)
 
     def _start_tapes(self, wall_ns: int) -> None:
         """The tape of an instrument is complete from the moment its subscription is known to be live."""
+        if len(self._tape_live) == len(self.names):
+            return
         for number, name in enumerate(self.names):
             if name not in self._tape_live and self.public.live(name, "trade"):
                 self._tape_live.add(name)
@@ -440,11 +442,8 @@ class Engine:
     def on_attention(self, mono_ns: int, wall_ns: int) -> None:
         """Work that the core left for the end of the batch: resyncs, and orders that were sent."""
         self._mono_ns, self._wall_ns = mono_ns, wall_ns
-        for number, name in enumerate(self.names):
-            slot = self.core.slots[number]
-            if not slot.resync_wanted:
-                continue
-            slot.resync_wanted = False
+        for number in self.core.take_resyncs():
+            name, slot = self.names[number], self.core.slots[number]
             reason = BookFault(slot.book.fault).name[6:].lower()
             if self.cfg is not None and self.public.resync(name, reason, mono_ns):
                 self.core.count_resync()

@@ -118,9 +118,32 @@ class Ledger:
         self.foreign_fee_count = 0
         self.turnover_day = ZERO
         self._turnover_day_number = -1
+        self._held: set[int] = set()
+        self._changed: set[int] = set()  # since the last mark
+
+    def to_mark(self) -> list[int]:
+        """Return the instruments that a mark has to look at, in order: those held and those changed since the last call.
+
+        Of a thousand instruments a few are held: what a tick costs must not grow with the others.
+        """
+        numbers = sorted(self._changed | {n for n in self._held if self.positions[n].qty_raw != 0})
+        self._held = {n for n in numbers if self.positions[n].qty_raw != 0}
+        self._changed.clear()
+        return numbers
+
+    def held(self) -> list[int]:
+        """Return the instruments with a quantity above zero, in order."""
+        return sorted(n for n in self._held | self._changed if self.positions[n].qty_raw > 0)
+
+    def forget_streaks(self) -> None:
+        """An operator has acted: every losing streak starts over."""
+        for number, position in self.positions.items():
+            position.forget_streak()
+            self._changed.add(number)
 
     def add_instrument(self, number: int, base: str, quote: str, price_precision: int, qty_precision: int) -> None:
         """Make an instrument known; a change of precision rescales what is held, exactly or not at all."""
+        self._changed.add(number)
         position = self.positions.get(number)
         if position is None:
             self.positions[number] = Position(base, quote, price_precision, qty_precision)
@@ -143,6 +166,7 @@ class Ledger:
         position = self.positions[fill.instrument]
         fee_quote, fee_base_raw = self._fees(fill, position)
         self.fills[fill.exec_id] = fill
+        self._changed.add(fill.instrument)
         position.book(fill, fee_quote, fee_base_raw)
         self.cash_flow += -fill.side * fill.cost - fee_quote
         self._add_turnover(fill)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -23,6 +24,9 @@ from cstd.ops.sight import Sight
 NS_PER_S = 1e9
 STATES = ("starting", "recovering", "reconciling", "ready", "paused", "halted", "killed", "stopping")
 LEVELS = ("normal", "warning", "critical", "emergency", "shutdown")
+BOOK_STATES = ("empty", "unverified", "verified")
+# Eleven series an instrument: beyond this many only those with a book on the board have series of their own.
+INSTRUMENTS_LABELLED_MAX = 64
 # Exposed upper edges of stage histograms: powers of two from 128 ns to about 1 s; they are edges of the board's own
 # finer buckets, so nothing is split.
 STAGE_EDGES_NS = tuple(1 << power for power in range(7, 31))
@@ -30,6 +34,7 @@ STAGE_EDGES_NS = tuple(1 << power for power in range(7, 31))
 NOW = {
     "loop_lag_ns": ("loop_lag_seconds", "How late the last tick of the event loop came.", 1e9),
     "gc_longest_ns": ("gc_longest_seconds", "The longest collection of Python's garbage since the boot.", 1e9),
+    "subscriptions_waiting": ("subscriptions_waiting", "Subscriptions that have not delivered yet, history included.", 1),
     "balances_agree": ("balances_agree", "1 while the venue's balances agree with the ledger.", 1),
     "reconcile_differences": ("reconcile_differences", "Differences with the venue that are remembered.", 1),
 }
@@ -196,7 +201,18 @@ def _equity_families(equity: Mapping[str, Any]) -> Iterator[Metric]:
     yield _gauge("drawdown_ratio", "Drawdown from the peak.", equity["drawdown_bps"] / 1e4)
 
 
-def _instrument_families(instruments: list[dict[str, Any]], books: list[dict[str, Any]]) -> Iterator[Metric]:
+def _instrument_families(everything: list[dict[str, Any]], books: list[dict[str, Any]]) -> Iterator[Metric]:
+    """Yield counts over all instruments, and what each does: of all, or where they are many of those shown with a book."""
+    states = Counter(row["state"] for row in everything)
+    yield _labelled(GaugeMetricFamily, "instruments", "Instruments by the state of their book.", ["state"],
+                    (((state,), states[state]) for state in BOOK_STATES))
+    yield _gauge("instruments_tradable", "Instruments whose data allow openings.",
+                 sum(bool(row["tradable"]) for row in everything))
+    shown = {book["name"] for book in books}
+    instruments = everything
+    if len(everything) > INSTRUMENTS_LABELLED_MAX:
+        instruments = [row for row in everything if row["name"] in shown]
+
     def per(name: str, help_text: str, key: str, kind: Any = GaugeMetricFamily) -> Metric:
         return _labelled(kind, name, help_text, ["instrument"],
                          (((row["name"],), None if row[key] is None else float(row[key])) for row in instruments))

@@ -297,11 +297,14 @@ class EngineView(Protocol):
     def status(self) -> Status:
         """Return the daemon's state."""
 
-    def instruments(self) -> list[InstrumentStatus]:
+    def instruments(self, *, offset: int = 0, limit: int | None = None) -> list[InstrumentStatus]:
         """Return every configured instrument, in configured order."""
 
-    def books(self, depth: int) -> list[Book]:
-        """Return at most `depth` levels a side of every book, in the order of `instruments`."""
+    def books(self, depth: int, *, limit: int | None = None) -> list[Book]:
+        """Return at most `depth` levels a side of every book, in the order of `instruments`.
+
+        Where there are more than `limit`, those with a position or an order come before the others.
+        """
 
     def positions(self) -> list[Position]:
         """Return managed positions, dust included, empty ones left out."""

@@ -96,7 +96,8 @@ class RiskDesk:
     def mark(self, wall_ns: int) -> None:
         """Value positions at the last verified bid and bring every figure the gates read up to date."""
         total = Decimal(0)
-        for number, position in self.ledger.positions.items():
+        for number in self.ledger.to_mark():
+            position = self.ledger.positions[number]
             bid_raw = self.core.slots[number].last_verified_bid_raw
             value = position.value_at(bid_raw) if position.qty_raw > 0 and bid_raw > 0 else Decimal(0)
             total += value
@@ -115,8 +116,7 @@ class RiskDesk:
 
     def _books_agree(self) -> bool:
         """Whether every held instrument has a verified book, so that a mark may be believed."""
-        return all(self.core.slots[number].unverified_since_ns == 0 for number, position in self.ledger.positions.items()
-                   if position.qty_raw > 0)
+        return all(self.core.slots[number].unverified_since_ns == 0 for number in self.ledger.held())
 
     def write(self) -> None:
         """Bring the latches that the gates read up to date; at once when the private stream comes or goes."""
@@ -161,8 +161,7 @@ class RiskDesk:
         """The operator acts: pause and halt end, streaks are forgotten, the level falls as far as loss allows."""
         self.paused = False
         self.halt_reason = None
-        for position in self.ledger.positions.values():
-            position.forget_streak()
+        self.ledger.forget_streaks()
         return {"paused": False, "kill": False, "level": LEVEL_NAMES[self.levels.lower(0)]}
 
     def _begin_kill(self, mono_ns: int, *, hold: bool) -> int:
@@ -191,7 +190,7 @@ class RiskDesk:
                                        {"after_ms": self.kill_shown_empty_ns // 1_000_000}))
 
     def _flatten(self) -> list[int]:
-        numbers = [number for number, position in self.ledger.positions.items() if position.qty_raw > 0]
+        numbers = self.ledger.held()
         for number in numbers:
             self.core.slots[number].flatten = True
         return numbers

@@ -31,6 +31,11 @@ class TokenBucket:
         self._credit_ns -= self._cost_ns
         return True
 
+    def whole(self, now_ns: int) -> int:
+        """Return how many sends `take` would allow at once."""
+        self.next_ns(now_ns)
+        return self._credit_ns // self._cost_ns
+
     def next_ns(self, now_ns: int) -> int:
         """Return the earliest time at which `take` succeeds: `now_ns` or later."""
         if self._filled_ns is not None and now_ns > self._filled_ns:

@@ -80,11 +80,13 @@ class PublicMachine:
             # The tape has no snapshot here: old trades would be counted as new volume after each reconnect.
             self._table.add(Subscription("trade", name, {"snapshot": False}, sends_snapshot=False))
             self._table.add(Subscription("ticker", name, {"event_trigger": "bbo", "snapshot": True}))
-            for interval in ohlc_intervals:
-                if interval not in OHLC_INTERVALS_MIN:
-                    raise ConfigError(f"ohlc interval {interval} min is not one of {OHLC_INTERVALS_MIN}")
+        for interval in ohlc_intervals:
+            if interval not in OHLC_INTERVALS_MIN:
+                raise ConfigError(f"ohlc interval {interval} min is not one of {OHLC_INTERVALS_MIN}")
+            # The shortest of all instruments first: the gate on traded value reads it.
+            for name in depths:
                 self._table.add(Subscription("ohlc", name, {"interval": interval, "snapshot": True},
-                                             variant=interval))
+                                             variant=interval, history=True))
 
     def take_out(self) -> list[bytes]:
         """Return the frames to send and forget them."""
@@ -172,6 +174,14 @@ class PublicMachine:
         """Tell whether any frame came in the last 3 s."""
         return self._liveness.alive(now_ns)
 
+    def waiting(self, channel: str) -> list[str]:
+        """Return the names whose subscription to a channel is asked for and has not delivered yet."""
+        return [s.name for s in self._table.in_state(State.REQUESTED, State.ACKED) if s.channel == channel]
+
+    def waiting_count(self) -> int:
+        """Return how many subscriptions of listed names have not delivered yet, history included."""
+        return len(self._table.in_state(State.WANTED, State.REQUESTED, State.ACKED))
+
     def live(self, name: str, channel: str = "book", variant: int = 0) -> bool:
         """Tell whether a subscription has been acknowledged or has delivered what it promised."""
         subscription = self._table.get(channel, name, variant)
@@ -186,7 +196,7 @@ class PublicMachine:
         return {
             "up": self.up,
             "system": self.system,
-            "live": sum(subscription.state is State.LIVE for subscription in self._table),
+            "live": len(self._table.in_state(State.LIVE)),
             "subscriptions": sum(1 for _ in self._table),
             "not_live": [s.status() for s in self._table if s.state is not State.LIVE],
             "unlisted": list(self.unlisted()),
@@ -217,7 +227,9 @@ class PublicMachine:
                 # Levels held at the old precision cannot be compared with the new ones.
                 self.resync(spec.name, "precision", now_ns)
         if self._listed and self.up:
-            for subscription in self._table:
+            # Of a snapshot all names; of an update, which comes at any time, those that it names.
+            named = (s for spec in update.pairs for s in self._table.of_name(spec.name))
+            for subscription in list(self._table if update.snapshot else named):
                 if subscription.name in self.specs:
                     self._table.want(subscription, now_ns)
         self._table.send_due(now_ns)

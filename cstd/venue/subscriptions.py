@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -29,6 +30,9 @@ DATA_WAIT_NS = 10 * NS_PER_S
 # An unsubscribe that is not answered holds the instrument up, so it is waited for less long.
 LEAVE_WAIT_NS = 2 * NS_PER_S
 RATE_PAUSE_NS = 5 * NS_PER_S
+# History comes in messages of hundreds of rows, each some milliseconds of work: asked for after everything else and a few
+# at a time, so that a thousand instruments warm up beside a market that is already traded.
+HISTORY_IN_FLIGHT_MAX = 2
 
 
 class State(enum.Enum):
@@ -83,12 +87,17 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
 
 
 class Subscription:
-    """One channel of one instrument; `variant` tells subscriptions of one channel apart (the ohlc interval)."""
+    """One channel of one instrument; `variant` tells subscriptions of one channel apart (the ohlc interval).
+
+    `history` marks those that bring much at once and can wait; `like` is equal for those that one request can carry.
+    """
 
     __slots__ = (
         "channel",
         "deadline_ns",
         "delays",
+        "history",
+        "like",
         "name",
         "params",
         "refusal",
@@ -98,17 +107,21 @@ class Subscription:
         "silent_count",
         "solo",
         "state",
+        "states",
         "variant",
     )
 
     def __init__(self, channel: str, name: str, params: dict[str, Any], *, variant: int = 0,
-                 sends_snapshot: bool = True) -> None:
+                 sends_snapshot: bool = True, history: bool = False) -> None:
         self.channel = channel
         self.name = name
         self.variant = variant
         self.params = params
         self.sends_snapshot = sends_snapshot
+        self.history = history
+        self.like = (channel, variant, msgspec.json.encode(params))
         self.state = State.OFF
+        self.states: StateIndex | None = None  # of the table it is in
         self.req_id = 0
         self.deadline_ns = 0
         self.retry_ns = 0
@@ -126,12 +139,19 @@ class Subscription:
         target = TRANSITIONS.get((self.state, event))
         if target is None:
             raise InvariantError(f"subscription {self.channel} {self.name}: {event.value} in state {self.state.value}")
+        if self.states is not None and target is not self.state:
+            del self.states[self.state, self.history][self]
+            self.states[target, self.history][self] = None
         self.state = target
 
     def status(self) -> dict[str, Any]:
         """Return what an operator sees."""
         return {"channel": self.channel, "name": self.name, "variant": self.variant, "state": self.state.value,
                 "refusal": self.refusal, "failures": self.delays.failure_count, "silent": self.silent_count}
+
+
+# Who is in which state, in order of arrival there, history apart: no timer looks at a subscription that is at rest.
+StateIndex = dict[tuple[State, bool], dict[Subscription, None]]
 
 
 class RequestIds:
@@ -163,6 +183,8 @@ class SubscriptionTable:
         self._ids = ids
         self._with_token = with_token
         self._subscriptions: dict[tuple[str, str, int], Subscription] = {}
+        self._of_name: dict[str, list[Subscription]] = {}
+        self._states: StateIndex = {(state, history): {} for state in State for history in (False, True)}
         self._pending: dict[int, list[Subscription]] = {}
         self._bucket = TokenBucket(rate_per_s=20, burst=10)
         self._paused_until_ns = 0
@@ -178,7 +200,18 @@ class SubscriptionTable:
         if key in self._subscriptions:
             raise InvariantError(f"subscription {key} exists already")
         self._subscriptions[key] = subscription
+        self._of_name.setdefault(subscription.name, []).append(subscription)
+        subscription.states = self._states
+        self._states[subscription.state, subscription.history][subscription] = None
         return subscription
+
+    def of_name(self, name: str) -> list[Subscription]:
+        """Return the subscriptions of one instrument, in order of registration."""
+        return self._of_name.get(name, [])
+
+    def in_state(self, *states: State) -> list[Subscription]:
+        """Return the subscriptions in any of some states; costs as much as there are of them."""
+        return [s for state in states for history in (False, True) for s in self._states[state, history]]
 
     def get(self, channel: str, name: str, variant: int = 0) -> Subscription | None:
         """Return a subscription or None."""
@@ -234,20 +267,35 @@ class SubscriptionTable:
 
     def on_timer(self, now_ns: int) -> None:
         """Time out what was not answered, then send what is due."""
-        for subscription in self:
+        for subscription in self.in_state(State.REQUESTED, State.ACKED, State.LEAVING, State.REFUSED):
             self._expire(subscription, now_ns)
         self.send_due(now_ns)
 
     def send_due(self, now_ns: int) -> None:
-        """Send the requests that are due, several names in one frame, as far as the pace allows."""
+        """Send the requests that are due, several names in one frame, as far as the pace allows; history last."""
         if now_ns < self._paused_until_ns:
             return
-        for method, due_state in (("unsubscribe", State.LEAVE_WANTED), ("subscribe", State.WANTED)):
-            due = [s for s in self if s.state is due_state and (method == "unsubscribe" or s.retry_ns <= now_ns)]
-            for group in _groups(due):
-                if not self._bucket.take(now_ns):
-                    return
-                self._send(method, group, now_ns)
+        leaving = self.in_state(State.LEAVE_WANTED)
+        if not self._send_groups("unsubscribe", leaving, now_ns):
+            return
+        wanted = (s for s in self._states[State.WANTED, False] if s.retry_ns <= now_ns)
+        if self._send_groups("subscribe", wanted, now_ns):
+            self._send_groups("subscribe", self._due_history(now_ns), now_ns)
+
+    def _due_history(self, now_ns: int) -> list[Subscription]:
+        """Return the history subscriptions that may be asked for now."""
+        under_way = len(self._states[State.REQUESTED, True]) + len(self._states[State.ACKED, True])
+        due = (s for s in self._states[State.WANTED, True] if s.retry_ns <= now_ns)
+        return list(islice(due, max(0, HISTORY_IN_FLIGHT_MAX - under_way)))
+
+    def _send_groups(self, method: str, due: Iterable[Subscription], now_ns: int) -> bool:
+        """Send as many requests as the pace allows; False when something had to stay behind."""
+        allowed = self._bucket.whole(now_ns)
+        groups = _groups(due, allowed + 1)
+        for group in groups[:allowed]:
+            self._bucket.take(now_ns)
+            self._send(method, group, now_ns)
+        return len(groups) <= allowed
 
     def _send(self, method: str, group: list[Subscription], now_ns: int) -> None:
         req_id = self._ids.take()
@@ -327,16 +375,16 @@ class SubscriptionTable:
                 del self._pending[subscription.req_id]
 
 
-def _groups(due: Iterable[Subscription]) -> list[list[Subscription]]:
-    """Return subscriptions that one request can carry together, in order of registration."""
+def _groups(due: Iterable[Subscription], most: int) -> list[list[Subscription]]:
+    """Return subscriptions that one request can carry together, in order of arrival; stops at `most` full groups."""
     groups: dict[object, list[Subscription]] = {}
     full: list[list[Subscription]] = []
     for subscription in due:
-        key: object = (subscription.channel, subscription.variant, msgspec.json.encode(subscription.params))
-        if subscription.solo or not subscription.name:
-            key = id(subscription)
+        key: object = id(subscription) if subscription.solo or not subscription.name else subscription.like
         group = groups.setdefault(key, [])
         group.append(subscription)
         if len(group) == NAMES_PER_REQUEST_MAX:
             full.append(groups.pop(key))
+            if len(full) == most:
+                return full
     return full + list(groups.values())

@@ -183,22 +183,23 @@ class FakeView:
                         "bytes": self.steps * 9_000, "error": None},
             "digest": hashlib.sha256(str(self.steps).encode()).hexdigest(), "children": {"reader": True}}
 
-    def instruments(self) -> list[dict[str, object]]:
+    def instruments(self, *, offset: int = 0, limit: int | None = None) -> list[dict[str, object]]:
         """See EngineView."""
         self._fails("instruments")
-        return [{
+        rows: list[dict[str, object]] = [{
             "name": name, "price_precision": precision, "qty_precision": qty_precision,
             "tick": format_raw(1, precision), "qty_min": "0.00005", "cost_min": "0.5", "state": "verified",
             "fault": None, "evidence_age_ns": 24_000_000, "resyncs": 0, "checksums_ok": self.steps * 19,
             "checksums_bad": 0, "updates": self.steps * 19, "audit_age_ns": self.steps * 10**9,
             "tradable": True, "venue_state": "online", "off": False,
             "volume_hour": "9120000.00"} for name, precision, qty_precision, _, _ in SPECS]
+        return rows[offset:None if limit is None else offset + limit]
 
-    def books(self, depth: int) -> list[dict[str, object]]:
+    def books(self, depth: int, *, limit: int | None = None) -> list[dict[str, object]]:
         """See EngineView."""
         self._fails("books")
         books = []
-        for name, precision, qty_precision, _, qty in SPECS:
+        for name, precision, qty_precision, _, qty in SPECS[:limit]:
             touch = self.touch_raw[name]
             shape = random.Random(f"{name}{self.steps // 2}")
             own = 24_000 if self.steps % 6 < 3 else 0

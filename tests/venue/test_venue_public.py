@@ -82,12 +82,41 @@ def test_reference_data_comes_first_and_decides_what_follows() -> None:
         ("book", ["BTC/USD"], 25, None),
         ("trade", list(NAMES), None, None),
         ("ticker", list(NAMES), None, None),
-        ("ohlc", list(NAMES), None, 1),
-        ("ohlc", list(NAMES), None, 5),
         ("book", ["ETH/USD"], 100, None),
+        ("ohlc", list(NAMES), None, 1),
     ]
     assert machine.unlisted() == ("NO/SUCH",)
     assert machine.status()["unlisted"] == ["NO/SUCH"]
+
+
+def test_history_comes_last_and_a_little_at_a_time() -> None:
+    """Of a hundred instruments all books come first; then two histories at once, the shortest interval of all before the next."""
+    names = tuple(f"C{number:03d}/USD" for number in range(100))
+    machine = PublicMachine(names, 100, ohlc_intervals=(1, 60))
+    machine.on_up(0)
+    [request] = frames(machine)
+    answer(machine, request, 0)
+    machine.on_message(InstrumentUpdate(True, tuple(spec(name) for name in names), ()), 0)
+    asked: list[tuple[str, int, int]] = []
+    for tick in range(1, 200):
+        now_ns = tick * S // 10
+        machine.on_frame_seen(now_ns)
+        for request in frames(machine):
+            params = request["params"]
+            asked.append((params["channel"], params.get("interval", 0), len(params["symbol"])))
+            answer(machine, request, now_ns)
+            for name in params["symbol"]:
+                machine.on_data(name, params["channel"], now_ns)
+                if params["channel"] == "ohlc":
+                    row = OhlcRow(name, params["interval"], 0, *[Decimal(1)] * 4, None, Decimal(1), 1)
+                    machine.on_message(OhlcMessage(True, (row,)), now_ns)
+        machine.on_timer(now_ns)
+    assert machine.status()["not_live"] == []
+    first = next(i for i, (channel, _, _) in enumerate(asked) if channel == "ohlc")
+    assert {channel for channel, _, _ in asked[first:]} == {"ohlc"}
+    assert [n for _, _, n in asked[:first]] == [50] * 6
+    assert [interval for _, interval, _ in asked[first:]] == [1] * 50 + [60] * 50
+    assert {n for _, _, n in asked[first:]} == {2}
 
 
 def test_everything_acknowledged_is_live() -> None:

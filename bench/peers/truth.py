@@ -1,0 +1,104 @@
+"""The plain book that every peer's book is held against: dictionaries of Decimals, proven frame by frame by Kraken's CRC32.
+
+Standard library only: it runs in each peer's own environment.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+TOP = 10
+Level = tuple[Decimal, Decimal]
+
+
+class TruthBook:
+    """One instrument's book at its subscribed depth."""
+
+    def __init__(self, depth: int) -> None:
+        self.depth = depth
+        self.sides: dict[str, dict[Decimal, Decimal]] = {"bids": {}, "asks": {}}
+        self._top: dict[str, list[Level]] = {}
+
+    def apply(self, kind: str, data: dict[str, Any]) -> None:
+        """Take one message: all its levels, and only then the truncation."""
+        for name, side in self.sides.items():
+            if kind == "snapshot":
+                side.clear()
+            elif not data[name]:
+                continue
+            self._top.pop(name, None)
+            for level in data[name]:
+                if level["qty"]:
+                    side[level["price"]] = level["qty"]
+                else:
+                    side.pop(level["price"], None)
+            for price in sorted(side, reverse=name == "bids")[self.depth:]:
+                del side[price]
+
+    def top(self, name: str) -> list[Level]:
+        """Return the best ten levels of a side, best first."""
+        if name not in self._top:
+            side = self.sides[name]
+            self._top[name] = [(price, side[price]) for price in sorted(side, reverse=name == "bids")[:TOP]]
+        return self._top[name]
+
+    def checksum(self) -> int:
+        """Kraken's CRC32 over the top ten: digits without point and leading zeros, asks first."""
+        levels = self.top("asks") + self.top("bids")
+        return zlib.crc32("".join(_token(price) + _token(qty) for price, qty in levels).encode())
+
+
+def _token(value: Decimal) -> str:
+    return "".join(map(str, value.as_tuple().digits)).lstrip("0")
+
+
+def parse(text: bytes) -> Any:
+    """JSON with its numbers as the digits that were sent."""
+    return json.loads(text, parse_float=Decimal, parse_int=Decimal)
+
+
+def book_of(text: bytes) -> tuple[str, dict[str, Any]] | None:
+    """(snapshot or update, data) of a book message, None of any other."""
+    if not text.startswith(b'{"channel":"book"'):
+        return None
+    message = parse(text)
+    return message["type"], message["data"][0]
+
+
+def same(book: list[Any], truth: list[Level]) -> bool:
+    """Whether a peer's levels, of whatever number type, are those of the truth."""
+    return [(float(price), float(qty)) for price, qty in book] == [(float(price), float(qty)) for price, qty in truth]
+
+
+def write_frames(path: Path, frames: list[bytes]) -> None:
+    """Write messages as (uint32 length, bytes), little-endian."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"".join(struct.pack("<I", len(text)) + text for text in frames))
+
+
+def read_frames(path: Path) -> list[bytes]:
+    """Read what `write_frames` wrote."""
+    data, at, frames = path.read_bytes(), 0, []
+    while at < len(data):
+        (size,) = struct.unpack_from("<I", data, at)
+        frames.append(data[at + 4:at + 4 + size])
+        at += 4 + size
+    return frames
+
+
+def with_snapshot_checksums(frames: list[bytes]) -> list[bytes]:
+    """v1 snapshots carry no checksum, v2 snapshots do: add the one of their own levels."""
+    out = []
+    for text in frames:
+        book = book_of(text)
+        if book and book[0] == "snapshot" and "checksum" not in book[1]:
+            truth = TruthBook(max(len(book[1]["bids"]), len(book[1]["asks"])))
+            truth.apply(*book)
+            text = text.removesuffix(b"}]}") + b',"checksum":%d}]}' % truth.checksum()
+        out.append(text)
+    return out

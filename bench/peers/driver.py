@@ -38,6 +38,7 @@ class Facts:
     """What an adapter is told about the recording: depth and digits (price, qty) by symbol."""
 
     def __init__(self, frames: list[bytes]) -> None:
+        self.frames = frames
         self.depths: dict[str, int] = {}
         self.digits: dict[str, tuple[int, int]] = {}
         for text in frames:

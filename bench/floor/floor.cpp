@@ -669,8 +669,9 @@ struct Instrument {
 struct Engine {
     Update update;
     Clock clock;
-    Names names;
+
     Instrument one;
+    Names names;
     std::vector<std::unique_ptr<Instrument>> many;
     Row row{};
     char next_id[18], order[1024];

@@ -145,11 +145,6 @@ def book_text(kind: str, name: str, sides: dict[str, list[truth.Level]], checksu
             f'"checksum":{checksum},"timestamp":"{stamp}"}}]}}').encode()
 
 
-def levels(side: dict[Decimal, Decimal], name: str, depth: int) -> list[truth.Level]:
-    """The best `depth` levels of a side, best first."""
-    return [(price, side[price]) for price in sorted(side, reverse=name == "bids")[:depth]]
-
-
 def instrument_names(count: int) -> list[str]:
     """Names of seven letters, as floor.cpp looks them up."""
     return [f"{chr(65 + n // 676)}{chr(65 + n // 26 % 26)}{chr(65 + n % 26)}/USD" for n in range(count)]
@@ -168,7 +163,7 @@ def instrument_cases(recording: Path, counts: list[int]) -> Iterator[Case]:
     book = truth.TruthBook(25)
     for kind, data in recorded_books(recording):
         if kind == "update":
-            snapshots.append(({name: levels(side, name, 25) for name, side in book.sides.items()}, book.checksum()))
+            snapshots.append(({name: book.levels(name, 25) for name in book.sides}, book.checksum()))
             updates.append(data)
         book.apply(kind, data)
         if book.checksum() != data["checksum"]:
@@ -219,7 +214,10 @@ class View:
         """Add the message that this depth is told, if it is told one."""
         told: dict[str, list[truth.Level]] = {}
         for name, side in full.sides.items():
-            new = dict(levels(side, name, self._depth))
+            told[name] = []
+            if not data[name]:
+                continue
+            new = dict(full.levels(name, self._depth))
             old = self._seen[name]
             if kind == "snapshot":
                 told[name] = list(new.items())
@@ -229,7 +227,7 @@ class View:
                 told[name] = gone + [(price, qty) for price, qty in new.items() if old.get(price) != qty]
             self._seen[name] = new
         if told["bids"] or told["asks"]:
-            self.frames.append(book_text(kind, self.NAME, told, full.checksum(), data["timestamp"]))
+            self.frames.append(book_text(kind, self.NAME, told, int(data["checksum"]), data["timestamp"]))
 
 
 # Turns.

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
@@ -20,7 +21,8 @@ from xml.sax.saxutils import escape
 import result
 
 CORPUS = "btc-d25"
-WIDTH, LEFT, RIGHT, TOP, ROW, BAR = 860, 190, 150, 78, 30, 18
+WIDTH, LEFT, RIGHT, TOP, ROW, BAR = 860, 205, 150, 78, 30, 18
+MARGIN, CAPTION_CHARS = 12, 125
 LABELS = {"floor": "C++ floor", "floor-order": "C++ floor, to order bytes", "cstd": "cstd", "cstd-order": "cstd, to order bytes",
           "kraken_sdk": "python-kraken-sdk", "ccxt": "ccxt.pro", "nautilus": "nautilus_trader", "order_book": "order-book + msgspec"}
 KINDS = {"floor": "same work in C++", "cstd": "", "client": "as shipped", "parts": "parts put together here"}
@@ -56,14 +58,14 @@ def draw(found: dict[str, Any], corpus: str = CORPUS) -> str:
     parts = [*axis(scale, bottom)]
     for number, (name, row) in enumerate(rows):
         parts += bar(name, row, scale, TOP + ROW * number)
-    notes = captions(found, corpus, missing)
-    parts += [text(LEFT - 180, bottom + 44 + 18 * n, line, "dim") for n, line in enumerate(notes)]
+    notes = captions(found, corpus, rows, missing)
+    parts += [text(MARGIN, bottom + 44 + 18 * n, line, "dim") for n, line in enumerate(notes)]
     height = bottom + 44 + 18 * len(notes)
     title = "Time per recorded Kraken book message, median, logarithmic; shorter is better"
     return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" role="img" '
             f'aria-label="{escape(title)}">\n<title>{escape(title)}</title>\n<style>{STYLE}</style>\n'
-            f'{text(LEFT - 180, 24, title, bold=True)}\n'
-            f'{text(LEFT - 180, 44, "Filled, ✓: compares the checksum of every message. Tick: p99. Right: times as long as cstd.", "dim")}\n'
+            f'{text(MARGIN, 24, title, bold=True)}\n'
+            f'{text(MARGIN, 44, "Filled, ✓: compares the checksum of every message. Tick: p99. Right: times as long as cstd.", "dim")}\n'
             + "\n".join(parts) + "\n</svg>\n")
 
 
@@ -131,14 +133,16 @@ def bar(name: str, row: dict[str, Any], scale: Scale, y: int) -> list[str]:
     ]
 
 
-def captions(found: dict[str, Any], corpus: str, missing: list[str]) -> list[str]:
-    """Machine, commit, day, recording, and what has no bar."""
+def captions(found: dict[str, Any], corpus: str, rows: list[tuple[str, dict[str, Any]]], missing: list[str]) -> list[str]:
+    """Machine, commit, day, recording, what the comparison does not level, and what has no bar; in lines that fit."""
     machine, measured = found["machine"], found["figures"]["corpora"][corpus]
-    return [
-        f"{machine.get('cpu')}, {machine.get('cores')} cores; commit {found['commit']}; {found['taken_at'][:10]}",
-        f"{measured.get('recording')}; cstd and the floor also keep features and votes, which no peer does; hftbacktest parses nothing",
-        *missing,
+    parsed = [LABELS.get(name, name) for name, row in rows if str(row["does"].get("parse")).startswith("none")]
+    lines = [
+        f"{machine.get('cpu')}, {machine.get('cores')} cores; commit {found['commit']}; {found['taken_at'][:10]}; {measured.get('recording')}",
+        "cstd and the floor also keep features and votes, and to order bytes judge fifteen gates; no peer does",
+        *(f"{name}: no parsing in its time, it takes events made beforehand" for name in parsed), *missing,
     ]
+    return [part for line in lines for part in textwrap.wrap(line, CAPTION_CHARS)]
 
 
 def text(x: float, y: float, words: str, style: str = "", *, anchor: str = "start", bold: bool = False) -> str:

@@ -5,6 +5,7 @@ Standard library only: it runs in each peer's own environment.
 
 from __future__ import annotations
 
+import bisect
 import json
 import struct
 import zlib
@@ -22,30 +23,40 @@ class TruthBook:
     def __init__(self, depth: int) -> None:
         self.depth = depth
         self.sides: dict[str, dict[Decimal, Decimal]] = {"bids": {}, "asks": {}}
-        self._top: dict[str, list[Level]] = {}
+        self._order: dict[str, list[Decimal]] = {"bids": [], "asks": []}  # prices, best first; those of bids negated
 
     def apply(self, kind: str, data: dict[str, Any]) -> None:
         """Take one message: all its levels, and only then the truncation."""
         for name, side in self.sides.items():
+            order = self._order[name]
             if kind == "snapshot":
                 side.clear()
-            elif not data[name]:
-                continue
-            self._top.pop(name, None)
+                order.clear()
             for level in data[name]:
-                if level["qty"]:
-                    side[level["price"]] = level["qty"]
-                else:
-                    side.pop(level["price"], None)
-            for price in sorted(side, reverse=name == "bids")[self.depth:]:
-                del side[price]
+                self._put(name, level["price"], level["qty"])
+            for key in order[self.depth:]:
+                del side[abs(key)]
+            del order[self.depth:]
+
+    def _put(self, name: str, price: Decimal, qty: Decimal) -> None:
+        side, order = self.sides[name], self._order[name]
+        key = -price if name == "bids" else price
+        if qty:
+            if price not in side:
+                bisect.insort(order, key)
+            side[price] = qty
+        elif price in side:
+            del side[price]
+            del order[bisect.bisect_left(order, key)]
+
+    def levels(self, name: str, count: int) -> list[Level]:
+        """Return the best levels of a side, best first."""
+        side = self.sides[name]
+        return [(abs(key), side[abs(key)]) for key in self._order[name][:count]]
 
     def top(self, name: str) -> list[Level]:
-        """Return the best ten levels of a side, best first."""
-        if name not in self._top:
-            side = self.sides[name]
-            self._top[name] = [(price, side[price]) for price in sorted(side, reverse=name == "bids")[:TOP]]
-        return self._top[name]
+        """Return the levels that the checksum covers."""
+        return self.levels(name, TOP)
 
     def checksum(self) -> int:
         """Kraken's CRC32 over the top ten: digits without point and leading zeros, asks first."""
@@ -54,7 +65,7 @@ class TruthBook:
 
 
 def _token(value: Decimal) -> str:
-    return "".join(map(str, value.as_tuple().digits)).lstrip("0")
+    return f"{value:f}".replace(".", "").lstrip("0")
 
 
 def parse(text: bytes) -> Any:

@@ -19,6 +19,7 @@ as much as the reference's, and with history at most 1.2 times. Exits 3 when it 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import shutil
@@ -152,8 +153,7 @@ def instrument_names(count: int) -> list[str]:
 
 def recorded_books(recording: Path) -> Iterator[tuple[str, Row]]:
     """(kind, data) of each book message, checksums added where v1 has none."""
-    frames = truth.with_snapshot_checksums([text for _, text in wire_frames(open_recording(recording))])
-    return filter(None, map(truth.book_of, frames))
+    return filter(None, (truth.book_of(truth.with_checksum(text)) for _, text in wire_frames(open_recording(recording))))
 
 
 def instrument_cases(recording: Path, counts: list[int]) -> Iterator[Case]:
@@ -182,9 +182,9 @@ def instrument_cases(recording: Path, counts: list[int]) -> Iterator[Case]:
         yield Case(count, names, 25, 1, frames)
 
 
-def depth_cases(recording: Path, depths: list[int]) -> Iterator[Case]:
-    """For each depth, the busiest book of the recording as it is seen at that depth."""
-    books = list(recorded_books(recording))
+def depth_cases(recording: Path, depths: list[int], most: int | None = None) -> Iterator[Case]:
+    """For each depth, the busiest book of the recording (of its first `most` messages) as it is seen at that depth."""
+    books = list(itertools.islice(recorded_books(recording), most))
     busiest = Counter(data["symbol"] for _, data in books).most_common(1)[0][0]
     views = {depth: View(depth) for depth in depths}
     full = truth.TruthBook(1000)
@@ -277,7 +277,8 @@ class Reference:
         capacity = 4096 if case.depth > 100 else 1024  # a smaller one keeps a thousand books within memory
         flags = [f"-DFLOOR_DEPTH={case.depth}", f"-DFLOOR_PRICE_DIGITS={case.price_digits}", f"-DFLOOR_CAPACITY={capacity}"]
         flags += ["-DFLOOR_MANY"] if case.names != [View.NAME] else []
-        subprocess.run(["g++", "-std=c++17", "-O3", "-march=native", *flags, "-o", self._program, HERE / "floor" / "floor.cpp"], check=True)
+        subprocess.run(["g++", "-std=c++17", "-O3", "-march=native", *flags, "-o", self._program, HERE / "floor" / "floor.cpp"],
+                       check=True)
         truth.write_frames(self._frames, case.frames)
 
     def turn(self) -> Row:
@@ -336,7 +337,8 @@ def history_of(path: str, block: Any, engine: Engine, marks: list[int]) -> list[
             block(HISTORY_ROUNDS)
         frames = engine.core.counter_values()["frames"]
         best = min((block(HISTORY_ROUNDS) for _ in range(HISTORY_BLOCKS)), key=lambda samples: float(np.median(samples)))
-        rows.append({"path": path, "at": mark, "frames": frames, "p50_ns": int(np.median(best)), "p99_ns": int(np.quantile(best, 0.99)),
+        rows.append({"path": path, "at": mark, "frames": frames,
+                     **{name: int(np.quantile(best, q)) for name, q in QUANTILES.items()},
                      "frames_per_s": int(1e9 / best.mean()), "resident_kib": resident_kib()})
     for row in rows:
         row["growth"] = round(row["p50_ns"] / rows[0]["p50_ns"], 3)

@@ -24,7 +24,8 @@ CORPUS = "btc-d25"
 WIDTH, LEFT, RIGHT, TOP, ROW, BAR = 860, 205, 150, 78, 30, 18
 MARGIN, CAPTION_CHARS = 12, 125
 LABELS = {"floor": "C++ floor", "floor-order": "C++ floor, to order bytes", "cstd": "cstd", "cstd-order": "cstd, to order bytes",
-          "kraken_sdk": "python-kraken-sdk", "ccxt": "ccxt.pro", "nautilus": "nautilus_trader", "order_book": "order-book + msgspec"}
+          "kraken_sdk": "python-kraken-sdk", "ccxt": "ccxt.pro", "nautilus": "nautilus_trader",
+          "order_book": "order-book + msgspec"}
 KINDS = {"floor": "same work in C++", "cstd": "", "client": "as shipped", "parts": "parts put together here"}
 STYLE = """
 svg{font:13px system-ui,sans-serif}text{fill:#1f2328}.dim{fill:#59636e}.grid{stroke:#d1d9e0}.p99{stroke:#59636e}
@@ -62,10 +63,11 @@ def draw(found: dict[str, Any], corpus: str = CORPUS) -> str:
     parts += [text(MARGIN, bottom + 44 + 18 * n, line, "dim") for n, line in enumerate(notes)]
     height = bottom + 44 + 18 * len(notes)
     title = "Time per recorded Kraken book message, median, logarithmic; shorter is better"
-    return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" role="img" '
-            f'aria-label="{escape(title)}">\n<title>{escape(title)}</title>\n<style>{STYLE}</style>\n'
+    how = "Filled, ✓: compares the checksum of every message. Tick: p99. Right: times as long as cstd."
+    return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
+            f'role="img" aria-label="{escape(title)}">\n<title>{escape(title)}</title>\n<style>{STYLE}</style>\n'
             f'{text(MARGIN, 24, title, bold=True)}\n'
-            f'{text(MARGIN, 44, "Filled, ✓: compares the checksum of every message. Tick: p99. Right: times as long as cstd.", "dim")}\n'
+            f'{text(MARGIN, 44, how, "dim")}\n'
             + "\n".join(parts) + "\n</svg>\n")
 
 
@@ -124,10 +126,13 @@ def bar(name: str, row: dict[str, Any], scale: Scale, y: int) -> list[str]:
     value = f"{row['p50_ns']:,} ns"
     if "ratio" in row and kind not in ("cstd", "floor"):
         value += f" · {row['ratio']:.0f} ×" if row["ratio"] >= 10 else f" · {row['ratio']:.1f} ×"
-    what = f"<title>{escape(KINDS[kind])}; parse: {escape(str(row['does'].get('parse')))}; book: {escape(str(row['does'].get('book')))}</title>"
+    parsed, book = row["does"].get("parse"), row["does"].get("book")
+    what = escape("; ".join(filter(None, (KINDS[kind], f"parse: {parsed}", f"book: {book}"))))
+    drawn = (f'<rect class="{style}" x="{LEFT}" y="{y}" width="{max(1.0, end - LEFT):.1f}" height="{BAR}" rx="2">'
+             f'<title>{what}</title></rect>')
     return [
         text(LEFT - 8, y + 14, LABELS.get(name, name) + (" ✓" if verifies else ""), anchor="end", bold=kind == "cstd"),
-        f'<rect class="{style}" x="{LEFT}" y="{y}" width="{max(1.0, end - LEFT):.1f}" height="{BAR}" rx="2">{what}</rect>',
+        drawn,
         f'<line class="p99" x1="{tick}" x2="{tick}" y1="{y + 2}" y2="{y + BAR - 2}" stroke-width="2"/>',
         text(WIDTH - RIGHT + 10, y + 14, value, "dim"),
     ]
@@ -137,8 +142,9 @@ def captions(found: dict[str, Any], corpus: str, rows: list[tuple[str, dict[str,
     """Machine, commit, day, recording, what the comparison does not level, and what has no bar; in lines that fit."""
     machine, measured = found["machine"], found["figures"]["corpora"][corpus]
     parsed = [LABELS.get(name, name) for name, row in rows if str(row["does"].get("parse")).startswith("none")]
+    made = f"{machine.get('cpu')}, {machine.get('cores')} cores; commit {found['commit']}; {found['taken_at'][:10]}"
     lines = [
-        f"{machine.get('cpu')}, {machine.get('cores')} cores; commit {found['commit']}; {found['taken_at'][:10]}; {measured.get('recording')}",
+        f"{made}; {measured.get('recording')}",
         "cstd and the floor also keep features and votes, and to order bytes judge fifteen gates; no peer does",
         *(f"{name}: no parsing in its time, it takes events made beforehand" for name in parsed), *missing,
     ]

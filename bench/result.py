@@ -33,7 +33,8 @@ class ResultError(Exception):
     """A file is no result, with its name and what is wrong with it."""
 
 
-def make(suite: str, figures: dict[str, Any], *, taken_at: str | None = None, versions: dict[str, str] | None = None) -> dict[str, Any]:
+def make(suite: str, figures: dict[str, Any], *, taken_at: str | None = None,
+         versions: dict[str, str] | None = None) -> dict[str, Any]:
     """Return the result object of a suite; `taken_at` is UTC to the second, now when it is not said."""
     return checked({
         "suite": suite, "taken_at": taken_at or datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), "commit": commit(),
@@ -78,7 +79,8 @@ def checked(value: Any, where: str) -> dict[str, Any]:
 
 def commit() -> str:
     """What git calls this tree, -dirty when it has changes of its own; unknown outside a checkout."""
-    done = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=ROOT, capture_output=True, text=True,
+                          check=False)
     return done.stdout.strip() if done.returncode == 0 else "unknown"
 
 
@@ -122,14 +124,14 @@ def of_benchmarks(text: str) -> dict[str, Any]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The two arguments of every command that can write a result."""
-    parser.add_argument("--result", type=Path, metavar="FILE", help="write a result file, by convention bench/results/<suite>.json")
+    parser.add_argument("--result", type=Path, metavar="FILE", help="write a result file; bench/results/<suite>.json")
     parser.add_argument("--taken-at", metavar="TIME", help="its time, UTC, like 2026-01-31T12:00:00Z (default: now)")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="wrap a command's JSON into a result file")
     parser.add_argument("suite", help="name of the suite, path for `cstd bench`")
-    parser.add_argument("--benchmark", type=Path, metavar="FILE", help="what --benchmark-json wrote; default: one JSON object on stdin")
+    parser.add_argument("--benchmark", type=Path, metavar="FILE", help="what --benchmark-json wrote (default: JSON on stdin)")
     parser.add_argument("-o", type=Path, required=True, metavar="FILE", help="the result file")
     parser.add_argument("--taken-at", metavar="TIME", help="UTC, like 2026-01-31T12:00:00Z (default: now)")
     args = parser.parse_args()

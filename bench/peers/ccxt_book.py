@@ -18,8 +18,7 @@ class Peer:
     """The exchange object, its websocket client and books."""
 
     PACKAGES = ("ccxt", "orjson")
-    DOES = {"kind": "client", "parse": "orjson, numbers as float", "book": "sorted lists", "checksum": False, "truncation": True,
-            "features": False, "order": False}
+    DOES = driver.does("client", parse="orjson, numbers as float", book="sorted lists", checksum=False, truncation=True)
 
     def __init__(self, facts: driver.Facts) -> None:
         self._loop = asyncio.new_event_loop()

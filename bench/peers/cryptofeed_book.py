@@ -16,8 +16,7 @@ class Peer:
     """The feed, its books by symbol."""
 
     PACKAGES = ("cryptofeed", "order-book")
-    DOES = {"kind": "client", "parse": "msgspec, numbers as Decimal", "book": "C extension", "checksum": True, "truncation": True,
-            "features": False, "order": False}
+    DOES = driver.does("client", parse="msgspec, numbers as Decimal", book="C extension", checksum=True, truncation=True)
 
     def __init__(self, facts: driver.Facts) -> None:
         names = {symbol: symbol.replace("/", "-") for symbol in facts.depths}

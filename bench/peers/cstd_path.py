@@ -22,7 +22,6 @@ from cstd.research.bench import Bench, cycle_length_ns
 from cstd.research.replay import start_recording
 from cstd.signals.agents.loader import load
 
-DOES = {"kind": "cstd", "parse": "own scanner, int64", "book": "own, int64", "checksum": True, "truncation": True, "features": True}
 STEP_NS = 10_000_000
 
 
@@ -65,7 +64,9 @@ def main() -> int:
     args = parser.parse_args()
     frames = truth.read_frames(args.frames)
     facts = driver.Facts(frames)
-    row: dict[str, Any] = {"does": DOES | {"order": args.path == "order"}, "versions": driver.versions(("cstd",)), "timer_ns": 0}
+    does = driver.does("cstd", parse="own scanner, int64", book="own, int64", checksum=True, truncation=True, features=True,
+                       order=args.path == "order")
+    row: dict[str, Any] = {"does": does, "versions": driver.versions(("cstd",)), "timer_ns": 0}
     if args.prove:
         row["proof"] = driver.prove(Peer(args.recording, facts), frames, facts)
         row["proof"]["changed_checksum_refused"] = driver.refuses(lambda known: Peer(args.recording, known), frames, facts)

@@ -51,6 +51,13 @@ class Facts:
                 self.depths[result["symbol"]] = result["depth"]
 
 
+def does(kind: str, *, parse: str, book: str, checksum: bool, truncation: bool, features: bool = False,
+         order: bool = False) -> dict[str, Any]:
+    """What an adapter does: a `client` as it ships, or `parts` put together here; features are kept after each message."""
+    return {"kind": kind, "parse": parse, "book": book, "checksum": checksum, "truncation": truncation, "features": features,
+            "order": order}
+
+
 def _digits(value: Any) -> int:
     return max(0, -int(value.as_tuple().exponent))
 

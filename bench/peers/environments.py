@@ -35,7 +35,7 @@ PEERS = {peer.name: peer for peer in (
 )}
 
 
-class Unavailable(Exception):
+class UnavailableError(Exception):
     """A peer cannot be measured here, with the reason."""
 
 
@@ -43,11 +43,11 @@ def interpreter(versions: tuple[str, ...]) -> str:
     """Path of the first of these Python versions that runs here; pyenv's are found where pyenv keeps them."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     for version in versions:
-        candidates = [shutil.which(f"python{version}"), *map(str, sorted(pyenv.glob(f"{version}.*/bin/python{version}"), reverse=True))]
-        for candidate in (sys.executable, *filter(None, candidates)):
+        kept = sorted(map(str, pyenv.glob(f"{version}.*/bin/python{version}")), reverse=True)
+        for candidate in filter(None, (sys.executable, shutil.which(f"python{version}"), *kept)):
             if _version(candidate) == version:
                 return candidate
-    raise Unavailable(f"needs Python {' or '.join(versions)}, and there is none here")
+    raise UnavailableError(f"needs Python {' or '.join(versions)}, and there is none here")
 
 
 def _version(path: str) -> str:
@@ -79,9 +79,9 @@ def _run(command: list[str]) -> None:
     try:
         subprocess.run(command, check=True, capture_output=True, text=True, timeout=INSTALL_S_MAX)
     except subprocess.TimeoutExpired:
-        raise Unavailable(f"not installed within {INSTALL_S_MAX} s") from None
+        raise UnavailableError(f"not installed within {INSTALL_S_MAX} s") from None
     except subprocess.CalledProcessError as error:
-        raise Unavailable(f"not installable: {reason(error.stderr)}") from None
+        raise UnavailableError(f"not installable: {reason(error.stderr)}") from None
 
 
 def reason(stderr: str) -> str:

@@ -77,8 +77,8 @@ class Peer:
     """The backtest, an asset by symbol."""
 
     PACKAGES = ("hftbacktest", "numba")
-    DOES = {"kind": "parts", "parse": "none: events made beforehand from truncated books", "book": "compiled, two",
-            "checksum": False, "truncation": False, "features": False, "order": False}
+    DOES = driver.does("parts", parse="none: events made beforehand from truncated books", book="compiled, two",
+                       checksum=False, truncation=False)
 
     def __init__(self, facts: driver.Facts) -> None:
         self._facts = facts

@@ -23,8 +23,7 @@ class Peer:
     """The data source, its queue, and the books by pair as the tracker keeps them."""
 
     PACKAGES = ("hummingbot",)
-    DOES = {"kind": "client", "parse": "json (v1)", "book": "compiled", "checksum": False, "truncation": False, "features": False,
-            "order": False}
+    DOES = driver.does("client", parse="json (v1)", book="compiled", checksum=False, truncation=False)
 
     def __init__(self, facts: driver.Facts) -> None:
         self._facts = facts

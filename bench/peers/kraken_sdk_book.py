@@ -15,7 +15,7 @@ import driver
 from kraken.spot import SpotOrderBookClient
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """The client wants to resubscribe."""
 
 
@@ -24,7 +24,7 @@ class _Client(SpotOrderBookClient):
         pass
 
     async def remove_book(self, pairs: list[str]) -> None:
-        raise Refused(pairs)
+        raise RefusedError(pairs)
 
 
 class _Market:
@@ -43,8 +43,7 @@ class Peer:
     """The client and its books."""
 
     PACKAGES = ("python-kraken-sdk",)
-    DOES = {"kind": "client", "parse": "json", "book": "sorted dictionaries of text", "checksum": True, "truncation": True,
-            "features": False, "order": False}
+    DOES = driver.does("client", parse="json", book="sorted dictionaries of text", checksum=True, truncation=True)
 
     def __init__(self, facts: driver.Facts) -> None:
         self._client = asyncio.run(self._make(max(facts.depths.values())))
@@ -59,7 +58,7 @@ class Peer:
         return text.decode()
 
     def feed(self, message: str) -> None:
-        """Raises Refused when the client found the checksum wrong."""
+        """Raises RefusedError when the client found the checksum wrong."""
         driver.drive(self._on_message(json.loads(message)))
 
     def top_ten(self, symbol: str) -> tuple[list[Any], list[Any]]:

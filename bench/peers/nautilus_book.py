@@ -75,8 +75,7 @@ class Peer:
     """Books by symbol."""
 
     PACKAGES = ("nautilus-trader", "msgspec")
-    DOES = {"kind": "parts", "parse": "msgspec, typed, numbers as float", "book": "compiled", "checksum": False, "truncation": True,
-            "features": False, "order": False}
+    DOES = driver.does("parts", parse="msgspec, typed, numbers as float", book="compiled", checksum=False, truncation=True)
 
     def __init__(self, facts: driver.Facts) -> None:
         self._held = {symbol: _Held(symbol, depth, facts.digits[symbol]) for symbol, depth in facts.depths.items()}
@@ -101,8 +100,8 @@ class Peer:
     def top_ten(self, symbol: str) -> tuple[list[Any], list[Any]]:
         """Best ten levels of each side."""
         book = self._held[symbol].book
-        bids, asks = ([(level.price.as_decimal(), sum(order.size.as_decimal() for order in level.orders())) for level in side[:10]]
-                      for side in (book.bids(), book.asks()))
+        bids, asks = ([(level.price.as_decimal(), sum(order.size.as_decimal() for order in level.orders()))
+                       for level in side[:10]] for side in (book.bids(), book.asks()))
         return bids, asks
 
 

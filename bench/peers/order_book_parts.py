@@ -43,8 +43,7 @@ class Peer:
     """Books by symbol."""
 
     PACKAGES = ("order-book", "msgspec")
-    DOES = {"kind": "parts", "parse": "msgspec, typed, numbers as Decimal", "book": "C extension", "checksum": True, "truncation": True,
-            "features": False, "order": False}
+    DOES = driver.does("parts", parse="msgspec, typed, numbers as Decimal", book="C extension", checksum=True, truncation=True)
 
     def __init__(self, facts: driver.Facts) -> None:
         self._depths = facts.depths

@@ -26,7 +26,8 @@ ROOT = HERE.parent.parent
 for folder in (HERE, HERE.parent, ROOT):
     sys.path.insert(0, str(folder))
 
-import environments  # noqa: E402 - the folders above are no packages
+import driver  # noqa: E402 - the folders above are no packages
+import environments  # noqa: E402
 import result  # noqa: E402
 import truth  # noqa: E402
 
@@ -39,6 +40,7 @@ CORPORA = {
 }
 WITH_ORDERS = ("btc-d25",)  # on the other the gates refuse most: it has no history of volume
 FLOOR_DEPTH = {"btc-d25": 25}
+FLOOR_WARM_PASSES = 3
 TURN_S_MAX = 600
 RATIO_MIN = 50
 QUANTILES = ("p50_ns", "p99_ns", "p999_ns")
@@ -56,7 +58,7 @@ def main() -> int:
     for name in names:
         try:
             pythons[name] = environments.ready(environments.PEERS[name])
-        except environments.Unavailable as error:
+        except environments.UnavailableError as error:
             missing[name] = str(error)
             print(f"{name}: {error}", file=sys.stderr)
     figures: Row = {"rounds": args.rounds, "corpora": {}}
@@ -91,10 +93,11 @@ def arguments() -> argparse.Namespace:
 
 def measure(corpus: str, recording: Path, pythons: dict[str, Path], missing: dict[str, str], args: argparse.Namespace) -> Row:
     """Rounds over one corpus; a row for each that took part."""
-    frames = [text for _, text in wire_frames(open_recording(recording))]
+    frames = [truth.with_checksum(text) for _, text in wire_frames(open_recording(recording))]
     path = environments.BUILT / "frames" / f"{corpus}.bin"
-    truth.write_frames(path, truth.with_snapshot_checksums(frames))
+    truth.write_frames(path, frames)
     updates = sum(b'"channel":"book","type":"update"' in text[:60] for text in frames)
+    books = sum(text.startswith(b'{"channel":"book"') for text in frames)
     passes = args.passes or max(1, 20_000 // updates)
     turns = turns_of(corpus, recording, path, pythons, passes)
     taken: dict[str, list[Row]] = {name: [] for name in turns}
@@ -103,9 +106,11 @@ def measure(corpus: str, recording: Path, pythons: dict[str, Path], missing: dic
         for name, command in turns.items():
             if name not in failed:
                 print(f"{corpus} round {number + 1}: {name}", file=sys.stderr)
+                proves = not name.startswith("floor")
                 try:
-                    taken[name].append(turn([*command, *(["--prove"] if number == 0 and "floor" not in name else [])]))
-                except environments.Unavailable as error:
+                    row = turn([*command, *(["--prove"] if number == 0 and proves else [])])
+                    taken[name].append(row if proves else row | {"books": books * (passes + FLOOR_WARM_PASSES)})
+                except environments.UnavailableError as error:
                     failed[name] = str(error)
     rows = {name: row_of(found) for name, found in taken.items() if found and name not in failed}
     rows |= {name: {"verdict": "unavailable", "reason": why} for name, why in failed.items()}
@@ -125,8 +130,8 @@ def turns_of(corpus: str, recording: Path, frames: Path, pythons: dict[str, Path
         suffix = "-order" if path == "order" else ""
         if floor:
             turns["floor" + suffix] = [str(floor), str(frames), path, str(passes)]
-        turns["cstd" + suffix] = [sys.executable, str(HERE / "cstd_path.py"), str(frames), "--recording", str(recording), "--path", path,
-                                  "--passes", str(passes)]
+        turns["cstd" + suffix] = [sys.executable, str(HERE / "cstd_path.py"), str(frames), "--recording", str(recording),
+                                  "--path", path, "--passes", str(passes)]
     for name, python in pythons.items():
         turns[name] = [str(python), str(HERE / environments.PEERS[name].script), str(frames), "--passes", str(passes)]
     return turns
@@ -148,11 +153,11 @@ def turn(command: list[str]) -> Row:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=TURN_S_MAX, env=env)
         row: Row = json.loads(done.stdout.splitlines()[-1])
     except subprocess.TimeoutExpired:
-        raise environments.Unavailable(f"a turn took more than {TURN_S_MAX} s") from None
+        raise environments.UnavailableError(f"a turn took more than {TURN_S_MAX} s") from None
     except subprocess.CalledProcessError as error:
-        raise environments.Unavailable(f"could not be driven: {environments.reason(error.stderr)}") from None
+        raise environments.UnavailableError(f"could not be driven: {environments.reason(error.stderr)}") from None
     except (ValueError, IndexError):
-        raise environments.Unavailable("could not be driven: its turn printed no result") from None
+        raise environments.UnavailableError("could not be driven: its turn printed no result") from None
     return row
 
 
@@ -161,9 +166,10 @@ def row_of(turns: list[Row]) -> Row:
     best = min(turns, key=lambda turn: int(turn["p50_ns"]))
     row = {name: best[name] for name in ("n", *QUANTILES)} | {"turns_p50_ns": [turn["p50_ns"] for turn in turns]}
     if "proof" not in turns[0]:  # the floor counts what it verified; the counts are the proof
-        books = best["frames"] and best["verified"]
-        return row | {"does": {"kind": "floor", "parse": "C++", "book": "C++", "checksum": True, "truncation": True, "features": True,
-                               "order": bool(best["orders"])}, "versions": {}, "verdict": "ok" if books else "wrong"}
+        does = driver.does("floor", parse="C++", book="C++", checksum=True, truncation=True, features=True,
+                           order=best["orders"] > 0)
+        return row | {"does": does, "versions": {}} | verdict_of(
+            [] if best["verified"] == best["books"] else [f"verified {best['verified']} of {best['books']} book messages"])
     proof, does = turns[0]["proof"], turns[0]["does"]
     row |= {"does": does, "versions": turns[0]["versions"], "proof": proof, "timer_ns": best["timer_ns"]}
     wrong = [text for bad, text in (
@@ -173,7 +179,12 @@ def row_of(turns: list[Row]) -> Row:
         (does["checksum"] and not proof["changed_checksum_refused"], "a changed checksum was not refused"),
         (not does["checksum"] and proof["changed_checksum_refused"], "says that it verifies no checksum, and refused one"),
     ) if bad]
-    return row | ({"verdict": "wrong", "reason": "; ".join(wrong)} if wrong else {"verdict": "ok"})
+    return row | verdict_of(wrong)
+
+
+def verdict_of(wrong: list[str]) -> Row:
+    """A row is ok, or wrong for these reasons."""
+    return {"verdict": "wrong", "reason": "; ".join(wrong)} if wrong else {"verdict": "ok"}
 
 
 def promise(corpora: dict[str, Row]) -> dict[str, Row]:
@@ -199,8 +210,9 @@ def peer_versions(figures: Row) -> dict[str, str]:
 def show(figures: Row) -> None:
     """Print a table a corpus."""
     for corpus, measured in figures["corpora"].items():
-        print(f"{corpus}: {measured['recording']}, {measured['updates']:,} book updates; ns a frame, best of {figures['rounds']} turns")
-        print(f"  {'':14} {'p50':>10} {'p99':>10} {'p99.9':>10} {'x cstd':>7}  {'kind':7} {'crc':4} {'depth':6} {'features':9} {'order':6} parse")
+        print(f"{corpus}: {measured['recording']}, {measured['updates']:,} book updates; ns, best of {figures['rounds']} turns")
+        print(f"  {'':14} {'p50':>10} {'p99':>10} {'p99.9':>10} {'x cstd':>7}  {'kind':7} {'crc':4} {'depth':6} {'features':9} "
+              f"{'order':6} parse")
         for name, row in measured["rows"].items():
             print(f"  {name:14} {line_of(row)}")
     for what, row in figures["promise"].items():

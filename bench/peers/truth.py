@@ -102,14 +102,11 @@ def read_frames(path: Path) -> list[bytes]:
     return frames
 
 
-def with_snapshot_checksums(frames: list[bytes]) -> list[bytes]:
-    """v1 snapshots carry no checksum, v2 snapshots do: add the one of their own levels."""
-    out = []
-    for text in frames:
-        book = book_of(text)
-        if book and book[0] == "snapshot" and "checksum" not in book[1]:
-            truth = TruthBook(max(len(book[1]["bids"]), len(book[1]["asks"])))
-            truth.apply(*book)
-            text = text.removesuffix(b"}]}") + b',"checksum":%d}]}' % truth.checksum()
-        out.append(text)
-    return out
+def with_checksum(text: bytes) -> bytes:
+    """v1 snapshots carry no checksum, v2 snapshots do: add the one of their own levels. Other messages stay as they are."""
+    if not text.startswith(b'{"channel":"book","type":"snapshot"') or b'"checksum":' in text:
+        return text
+    kind, data = book_of(text) or ("", {})
+    book = TruthBook(max(len(data["bids"]), len(data["asks"])))
+    book.apply(kind, data)
+    return text.removesuffix(b"}]}") + b',"checksum":%d}]}' % book.checksum()

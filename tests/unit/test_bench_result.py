@@ -36,7 +36,7 @@ def peers(**rows: dict[str, Any]) -> dict[str, Any]:
     """A constructed result of the suite peers."""
     return {
         "suite": "peers", "taken_at": "2026-01-31T12:00:00Z", "commit": "abc123", "machine": {"cpu": "Test <CPU>", "cores": 2},
-        "versions": {}, "figures": {"rounds": 1, "corpora": {"btc-d25": {"recording": "r.jsonl.zst", "updates": 9, "rows": rows}}},
+        "versions": {}, "figures": {"rounds": 1, "corpora": {"btc-d25": {"recording": "r.zst", "updates": 9, "rows": rows}}},
     }
 
 
@@ -79,7 +79,7 @@ def test_what_is_no_result_is_named(result: ModuleType, tmp_path: Path, content:
 
 def test_a_missing_file_is_named(result: ModuleType, tmp_path: Path) -> None:
     """A file that is not there is an error with its name."""
-    with pytest.raises(result.ResultError, match="absent.json: cannot be read"):
+    with pytest.raises(result.ResultError, match=r"absent\.json: cannot be read"):
         result.read(tmp_path / "absent.json")
 
 
@@ -102,7 +102,8 @@ def test_what_pytest_benchmark_stored_is_taken(result: ModuleType) -> None:
 def test_the_picture_shows_what_the_result_holds(picture: ModuleType) -> None:
     """One bar a measured row, longer for slower; who verifies is marked, what is missing named, machine and commit told."""
     svg = picture.draw(peers(
-        slow=row(40_000, ratio=80.0), cstd=row(500, kind="cstd", ratio=1.0), unchecked=row(7_000, kind="parts", checksum=False, ratio=14.0),
+        slow=row(40_000, ratio=80.0), cstd=row(500, kind="cstd", ratio=1.0),
+        unchecked=row(7_000, kind="parts", checksum=False, ratio=14.0),
         gone={"verdict": "unavailable", "reason": "not installable: <gcc>"}))
     root = ET.fromstring(svg)
     bars = root.findall(f"{SVG}rect")

@@ -52,10 +52,13 @@ class Facts:
 
 
 def does(kind: str, *, parse: str, book: str, checksum: bool, truncation: bool, features: bool = False,
-         order: bool = False) -> dict[str, Any]:
-    """What an adapter does: a `client` as it ships, or `parts` put together here; features are kept after each message."""
+         order: bool = False, note: str = "") -> dict[str, Any]:
+    """What an adapter does: a `client` as it ships, or `parts` put together here; features are kept after each message.
+
+    `note` is told beside the reason when the peer is found wrong: what of it is this comparison's doing.
+    """
     return {"kind": kind, "parse": parse, "book": book, "checksum": checksum, "truncation": truncation, "features": features,
-            "order": order}
+            "order": order, "note": note}
 
 
 def _digits(value: Any) -> int:

@@ -23,7 +23,8 @@ class Peer:
     """The data source, its queue, and the books by pair as the tracker keeps them."""
 
     PACKAGES = ("hummingbot",)
-    DOES = driver.does("client", parse="json (v1)", book="compiled", checksum=False, truncation=False)
+    DOES = driver.does("client", parse="json (v1)", book="compiled", checksum=False, truncation=False,
+                       note="it subscribes to a depth of 1,000 and truncates nothing")
 
     def __init__(self, facts: driver.Facts) -> None:
         self._facts = facts

@@ -179,7 +179,7 @@ def row_of(turns: list[Row]) -> Row:
         (does["checksum"] and not proof["changed_checksum_refused"], "a changed checksum was not refused"),
         (not does["checksum"] and proof["changed_checksum_refused"], "says that it verifies no checksum, and refused one"),
     ) if bad]
-    return row | verdict_of(wrong)
+    return row | verdict_of(wrong and [*wrong, *filter(None, [does.get("note")])])
 
 
 def verdict_of(wrong: list[str]) -> Row:

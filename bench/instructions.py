@@ -2,6 +2,7 @@
 
     python bench/instructions.py            count and compare; exit 3 when a budget is exceeded
     python bench/instructions.py --update   store what was counted
+    python bench/instructions.py --result FILE   and write it as a result file
 
 A count does not depend on how busy the host is, so it sees a slow-down that no timing on a shared machine would. What is
 counted: what `drive` of cstd/_fast/bench.pyx calls, over the frames of the BTC depth-25 recording (CSTD_DATA), without the
@@ -26,6 +27,10 @@ from cstd.research.bench import DEFAULT_RECORDING, Bench
 from cstd.signals.agents.loader import load
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+import result  # noqa: E402 - this folder is no package
+
 BUDGET = HERE / "instructions.json"
 STRATEGIES = {"decision": "none", "order": "bench"}
 COUNTED = "*bench_*counted*"
@@ -39,6 +44,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="instructions per frame against the stored budget")
     parser.add_argument("--update", action="store_true", help="store what was counted as the new budget")
     parser.add_argument("--drive", choices=sorted(STRATEGIES), help=argparse.SUPPRESS)
+    result.add_arguments(parser)
     args = parser.parse_args()
     data = os.environ.get("CSTD_DATA")
     if not data:
@@ -53,6 +59,9 @@ def main() -> int:
         stored = json.loads(BUDGET.read_text())
         BUDGET.write_text(json.dumps(stored | {"instructions_per_frame": {name: n for name, (n, _) in counts.items()}},
                                      indent=1) + "\n")
+    if args.result:
+        figures = {"instructions_per_frame": {name: n for name, (n, _) in counts.items()}}
+        result.write(args.result, result.make("instructions", figures, taken_at=args.taken_at))
     return compare(counts)
 
 

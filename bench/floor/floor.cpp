@@ -3,7 +3,8 @@
 // The same work as the compiled path of cstd: scan the frame, apply it to a book, compare the CRC32 on every message,
 // keep the order-flow sums and the feature row, let the microstructure agent vote; with an order: wish, fifteen gates with
 // value, limit and verdict each, client order id, order bytes, the row and the frame copied away as on a record. Left out
-// is what a daemon has besides: bounds checks, other kinds of frames, several instruments, live orders, the tolerant path.
+// is what a daemon has besides: bounds checks, other kinds of frames, live orders, the tolerant path. Compiled with
+// -DFLOOR_MANY it has as many instruments as snapshots name, looked up by a name of seven letters.
 // Nothing of cstd's own code is used, so that a slow idea there is not measured against itself.
 //
 //   floor FRAMES decision|order ROUNDS     FRAMES: repeated (uint32 length, bytes), little-endian; one JSON object on stdout
@@ -24,8 +25,26 @@
 
 namespace {
 
-constexpr int DEPTH = 25, PRICE_DIGITS = 1, QTY_DIGITS = 8, LEVELS_MAX = 1280, CAPACITY = 4096;
-constexpr int64_t PRICE_SCALE = 10, QTY_SCALE = 100'000'000, MONEY = 100'000'000, STEP_NS = 10'000'000, SECOND = 1'000'000'000;
+#ifndef FLOOR_DEPTH
+#define FLOOR_DEPTH 25
+#endif
+#ifndef FLOOR_PRICE_DIGITS
+#define FLOOR_PRICE_DIGITS 1
+#endif
+#ifndef FLOOR_CAPACITY
+#define FLOOR_CAPACITY 4096
+#endif
+#ifdef FLOOR_MANY
+constexpr bool MANY = true;
+#else
+constexpr bool MANY = false;
+#endif
+
+constexpr int64_t power(int n) { return n ? 10 * power(n - 1) : 1; }
+
+constexpr int DEPTH = FLOOR_DEPTH, PRICE_DIGITS = FLOOR_PRICE_DIGITS, QTY_DIGITS = 8, LEVELS_MAX = 1280, CAPACITY = FLOOR_CAPACITY;
+constexpr int64_t PRICE_SCALE = power(PRICE_DIGITS), QTY_SCALE = power(QTY_DIGITS);
+constexpr int64_t MONEY = 100'000'000, STEP_NS = 10'000'000, SECOND = 1'000'000'000;
 
 struct Wire {
     int64_t price, qty;
@@ -33,6 +52,7 @@ struct Wire {
 
 struct Update {
     bool snapshot;
+    int instrument = 0;
     int n_bids, n_asks;
     uint32_t checksum;
     int64_t exch_ns;
@@ -105,8 +125,30 @@ struct Clock {
     }
 };
 
+// Numbers of instruments by name; a name that is not known yet gets the next number.
+struct Names {
+    static constexpr size_t N = 4096;
+    std::vector<uint64_t> keys = std::vector<uint64_t>(N);
+    std::vector<int> numbers = std::vector<int>(N);
+    int count = 0;
+    int find(const char *name) {
+        uint64_t key;
+        memcpy(&key, name, 8);  // seven letters and the quote after them
+        size_t at = key * 0x9E3779B97F4A7C15ULL >> 52;
+        while (keys[at] != key) {
+            if (keys[at] == 0) {
+                keys[at] = key;
+                numbers[at] = count++;
+                break;
+            }
+            at = (at + 1) % N;
+        }
+        return numbers[at];
+    }
+};
+
 // 1: a book frame. 0: another one.
-int scan(const char *p, size_t n, Update *out, Clock *clock) {
+int scan(const char *p, size_t n, Update *out, Clock *clock, Names *names) {
     constexpr char HEAD[] = "{\"channel\":\"book\",\"type\":\"";
     constexpr char NAME[] = "BTC/USD\",\"bids\":[";
     if (n < 120 || memcmp(p, HEAD, sizeof HEAD - 1) != 0) {
@@ -115,7 +157,9 @@ int scan(const char *p, size_t n, Update *out, Clock *clock) {
     p += sizeof HEAD - 1;
     out->snapshot = *p == 's';
     p += out->snapshot ? 29 : 27;  // snapshot","data":[{"symbol":"
-    if (memcmp(p, NAME, sizeof NAME - 1) != 0) {
+    if (MANY) {
+        out->instrument = names->find(p);
+    } else if (memcmp(p, NAME, sizeof NAME - 1) != 0) {
         return 0;
     }
     p = levels(p + sizeof NAME - 1, out->bids, &out->n_bids);
@@ -287,10 +331,11 @@ struct Crc {
     }
 };
 
+const Crc CRC;
+
 struct Book {
     Side<1> bids;
     Side<-1> asks;
-    Crc crc;
     char tokens[1024];
     size_t asks_n = 0;
     uint32_t checksum = 0;
@@ -313,7 +358,7 @@ struct Book {
             if (asks.top_changed) {
                 asks_n = asks.tokens(tokens) - tokens;
             }
-            checksum = crc(tokens, bids.tokens(tokens + asks_n) - tokens);
+            checksum = CRC(tokens, bids.tokens(tokens + asks_n) - tokens);
             bids.top_changed = asks.top_changed = false;
         }
         exch_ns = std::max(exch_ns, u.exch_ns);
@@ -613,14 +658,21 @@ void sha256_block(const uint8_t *message, size_t n, uint32_t h[8]) {
     }
 }
 
-struct Engine {
-    Update update;
-    Clock clock;
+struct Instrument {
     Book book;
     Features features;
     Agent agent;
     State state;
     Window hour, minute;
+};
+
+struct Engine {
+    Update update;
+    Clock clock;
+
+    Instrument one;
+    Names names;
+    std::vector<std::unique_ptr<Instrument>> many;
     Row row{};
     char next_id[18], order[1024];
     std::vector<char> record = std::vector<char>(1 << 16);
@@ -650,9 +702,24 @@ struct Engine {
         recorded += n;
     }
 
+    // The instrument of the last frame.
+    Instrument &at() {
+        if (!MANY) {
+            return one;
+        }
+        while (many.size() <= static_cast<size_t>(update.instrument)) {
+            many.push_back(std::make_unique<Instrument>());
+        }
+        return *many[static_cast<size_t>(update.instrument)];
+    }
+
     bool on_frame(const char *data, size_t n, int64_t now) {
         frames++;
-        if (!scan(data, n, &update, &clock) || !book.apply(update)) {
+        if (!scan(data, n, &update, &clock, &names)) {
+            return false;
+        }
+        auto &[book, features, agent, state, hour, minute] = at();
+        if (!book.apply(update)) {
             return false;
         }
         verified++;
@@ -663,6 +730,7 @@ struct Engine {
     }
 
     bool decide(int64_t now) {
+        auto &[book, features, agent, state, hour, minute] = at();
         row.seq = ++seq;
         row.wall_ns = now;
         row.price = book.bids.best().price;
@@ -679,8 +747,8 @@ struct Engine {
     void sent(int64_t now) {
         keep(&row, sizeof row);
         keep(order, order_n);
-        hour.add(now);
-        minute.add(now);
+        at().hour.add(now);
+        at().minute.add(now);
         orders++;
     }
 };
@@ -737,7 +805,7 @@ int main(int argc, char **argv) {
             bool verified = engine->on_frame(received.data(), frame.size(), now);
             bool ordered = with_order && verified && engine->decide(now);
             uint64_t end = __rdtsc();
-            if (round >= 0 && (with_order ? ordered : verified)) {
+            if (round >= 0 && (with_order ? ordered : verified) && !(MANY && engine->update.snapshot)) {
                 samples.push_back(end - start);
             }
             if (ordered) {

@@ -1,10 +1,10 @@
 """The compiled path beside the floor: the same frames through `floor.cpp` and through cstd, turn by turn, in one run.
 
-    python bench/floor/ratio.py [--rounds N] [-o table|json]    exit 3 when a ratio exceeds its budget (ratio.json)
+    python bench/floor/ratio.py [--rounds N] [-o table|json] [--result FILE]    exit 3 when a ratio exceeds its budget
 
 Both are timed by the cycle counter from the frame in a receive buffer to the end of the decision, and to order bytes. A
 shared host changes its speed by half from one second to the next, so the two take turns and the best median of each
-counts. Frames: the BTC depth-25 recording (CSTD_DATA). Needs g++ and an x86-64 processor.
+counts. Budget: ratio.json. Frames: the BTC depth-25 recording (CSTD_DATA). Needs g++ and an x86-64 processor.
 """
 
 from __future__ import annotations
@@ -27,6 +27,10 @@ from cstd.research.replay import start_recording
 from cstd.signals.agents.loader import load
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+import result  # noqa: E402 - the folder above is no package
+
 PASSES = 15  # over the recording, in each turn
 WARM_PASSES = 3  # before them, in floor.cpp
 QUANTILES = {"p50_ns": 0.5, "p99_ns": 0.99, "p999_ns": 0.999}
@@ -36,6 +40,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="cstd against a C++ program that does the same work")
     parser.add_argument("--rounds", type=int, default=6, help="turns of each (default 6)")
     parser.add_argument("-o", choices=("table", "json"), default="table")
+    result.add_arguments(parser)
     args = parser.parse_args()
     if args.rounds < 1:
         parser.error(f"--rounds {args.rounds}: at least one")
@@ -44,12 +49,14 @@ def main() -> int:
         sys.exit("bench/floor/ratio.py: CSTD_DATA is not set: there are no frames to measure on")
     if shutil.which("g++") is None:
         sys.exit("bench/floor/ratio.py: g++ is not installed")
-    result = measure(Path(data) / DEFAULT_RECORDING, args.rounds)
+    figures = measure(Path(data) / DEFAULT_RECORDING, args.rounds)
     if args.o == "json":
-        print(json.dumps(result))
+        print(json.dumps(figures))
     else:
-        show(result)
-    return 3 if any(row["ratio"] > row["ratio_max"] for row in result["paths"].values()) else 0
+        show(figures)
+    if args.result:
+        result.write(args.result, result.make("floor", figures, taken_at=args.taken_at))
+    return 3 if any(row["ratio"] > row["ratio_max"] for row in figures["paths"].values()) else 0
 
 
 def measure(recording: Path, rounds: int) -> dict[str, Any]:
@@ -90,10 +97,10 @@ def quantiles(samples: Any) -> dict[str, int]:
     return {name: int(np.quantile(samples, q)) for name, q in QUANTILES.items()}
 
 
-def show(result: dict[str, Any]) -> None:
+def show(figures: dict[str, Any]) -> None:
     """Print a table."""
-    print(f"{'':10} {'':8} {'p50':>8} {'p99':>8} {'p99.9':>8}   ns, best of {result['rounds']} turns")
-    for path, row in result["paths"].items():
+    print(f"{'':10} {'':8} {'p50':>8} {'p99':>8} {'p99.9':>8}   ns, best of {figures['rounds']} turns")
+    for path, row in figures["paths"].items():
         for side in ("floor", "cstd"):
             print(f"{path:10} {side:8} " + " ".join(f"{row[side][name]:>8,}" for name in QUANTILES))
         verdict = "ok" if row["ratio"] <= row["ratio_max"] else "EXCEEDED"

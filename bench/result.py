@@ -1,0 +1,147 @@
+"""Result files of the benchmark commands: one JSON object a suite, with the machine, the commit and the versions it is of.
+
+    cstd bench -o json | python bench/result.py path -o bench/results/path.json     wrap what a command printed
+    python bench/result.py suite --benchmark FILE -o bench/results/suite.json       or what pytest-benchmark stored
+
+    {"suite": "peers", "taken_at": "2026-01-31T12:00:00Z", "commit": "...", "machine": {...}, "versions": {...}, "figures": {...}}
+
+Commands that take `--result FILE` write the same. By convention a file is bench/results/<suite>.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+FIELDS = {"suite": str, "taken_at": str, "commit": str, "machine": dict, "versions": dict, "figures": dict}
+PACKAGES = ("cython", "numpy", "numba", "picows")
+TAKEN_AT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+
+
+class ResultError(Exception):
+    """A file is no result, with its name and what is wrong with it."""
+
+
+def make(suite: str, figures: dict[str, Any], *, taken_at: str | None = None,
+         versions: dict[str, str] | None = None) -> dict[str, Any]:
+    """Return the result object of a suite; `taken_at` is UTC to the second, now when it is not said."""
+    return checked({
+        "suite": suite, "taken_at": taken_at or datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), "commit": commit(),
+        "machine": machine(), "versions": own_versions() | (versions or {}), "figures": figures,
+    }, f"result of {suite}")
+
+
+def write(path: Path, result: dict[str, Any]) -> None:
+    """Write a result whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(checked(result, str(path)), indent=1) + "\n")
+    part.replace(path)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read a result file; ResultError when it is none."""
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ResultError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise ResultError(f"{path}: not JSON: {error}") from None
+    return checked(value, str(path))
+
+
+def checked(value: Any, where: str) -> dict[str, Any]:
+    """Return the object when it has every field of a result in its type."""
+    if not isinstance(value, dict):
+        raise ResultError(f"{where}: a result is an object, this is a {type(value).__name__}")
+    for name, kind in FIELDS.items():
+        if name not in value:
+            raise ResultError(f"{where}: no field {name!r}")
+        if not isinstance(value[name], kind):
+            raise ResultError(f"{where}: {name} is a {type(value[name]).__name__}, not a {kind.__name__}")
+    if not TAKEN_AT.fullmatch(value["taken_at"]):
+        raise ResultError(f"{where}: taken_at is {value['taken_at']!r}, not like 2026-01-31T12:00:00Z")
+    if not value["figures"]:
+        raise ResultError(f"{where}: no figures")
+    return value
+
+
+def commit() -> str:
+    """What git calls this tree, -dirty when it has changes of its own; unknown outside a checkout."""
+    done = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=ROOT, capture_output=True, text=True,
+                          check=False)
+    return done.stdout.strip() if done.returncode == 0 else "unknown"
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores that this process may use, kernel, and the frequency governor where the system tells it."""
+    return {"cpu": cpu_model(), "cores": len(os.sched_getaffinity(0)), "kernel": platform.release(), "arch": platform.machine(),
+            "governor": GOVERNOR.read_text().strip() if GOVERNOR.exists() else "unknown"}
+
+
+def cpu_model() -> str:
+    """The processor's own name."""
+    try:
+        text = Path("/proc/cpuinfo").read_text("ascii", errors="replace")
+    except OSError:
+        return platform.machine()
+    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    return found[1].strip() if found else platform.machine()
+
+
+def own_versions() -> dict[str, str]:
+    """Versions of Python, of what the core is built with, and of the compilers."""
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    for name in ("gcc", "g++"):
+        try:
+            versions[name] = subprocess.run([name, "-dumpfullversion"], capture_output=True, text=True, check=True).stdout.strip()
+        except (OSError, subprocess.CalledProcessError):
+            continue
+    return versions
+
+
+def of_benchmarks(text: str) -> dict[str, Any]:
+    """Figures of pytest-benchmark's JSON: the median cost of one unit, in ns, by test."""
+    return {bench["name"]: {"ns_each": bench["extra_info"]["ns_each"], "rounds": bench["stats"]["rounds"]}
+            for bench in json.loads(text)["benchmarks"]}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The two arguments of every command that can write a result."""
+    parser.add_argument("--result", type=Path, metavar="FILE", help="write a result file; bench/results/<suite>.json")
+    parser.add_argument("--taken-at", metavar="TIME", help="its time, UTC, like 2026-01-31T12:00:00Z (default: now)")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="wrap a command's JSON into a result file")
+    parser.add_argument("suite", help="name of the suite, path for `cstd bench`")
+    parser.add_argument("--benchmark", type=Path, metavar="FILE", help="what --benchmark-json wrote (default: JSON on stdin)")
+    parser.add_argument("-o", type=Path, required=True, metavar="FILE", help="the result file")
+    parser.add_argument("--taken-at", metavar="TIME", help="UTC, like 2026-01-31T12:00:00Z (default: now)")
+    args = parser.parse_args()
+    try:
+        figures = of_benchmarks(args.benchmark.read_text("utf-8")) if args.benchmark else json.load(sys.stdin)
+        write(args.o, make(args.suite, figures, taken_at=args.taken_at))
+    except (ResultError, OSError, ValueError, KeyError) as error:
+        sys.exit(f"bench/result.py: {type(error).__name__}: {error}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

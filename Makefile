@@ -10,11 +10,12 @@ SOURCES := $(shell find cstd -name '*.pyx' -o -name '*.pxd' -o -path 'cstd/_fast
 AGENTS := $(shell find cstd/signals/agents -name '*.py')
 RECORDING := $(wildcard $(CSTD_DATA)/recordings/kraken-v2-btcusd-d25-20260802.jsonl.zst)
 
-.PHONY: run test bench benchmarks budget floor sanitize check build lock clean
+.PHONY: run test bench benchmarks budget floor growth peers picture round-trip burst burst-peer scale tail soak memory measuring hostile fuzz
+.PHONY: sanitize check build lock clean
 .DELETE_ON_ERROR:
 
 run: build
-	@exec $(BIN)/cstd session $(if $(FOR),--for $(FOR))
+	@exec $(BIN)/cstd session $(if $(FOR),--for $(FOR)) $(if $(TLS),--tls)
 
 test: build $(VENV)/.test-installed
 	@$(BIN)/python -m pytest $(ARGS)
@@ -24,7 +25,7 @@ bench: build
 
 # The benchmark suite by kernel and by what the cost grows with: ARGS=--benchmark-json=FILE keeps the figures.
 benchmarks: build $(VENV)/.test-installed
-	@$(BIN)/python -m pytest bench/test_path.py --benchmark-columns=min,median,stddev $(ARGS)
+	@$(BIN)/python -m pytest bench/test_path.py bench/test_conflation.py --benchmark-columns=min,median,stddev $(ARGS)
 
 # Instructions per frame against the stored budget: a slow-down that no timing on a shared machine would show.
 budget: build
@@ -34,13 +35,55 @@ budget: build
 floor: build
 	@$(BIN)/python bench/floor/ratio.py $(ARGS)
 
+# What a frame costs as instruments, depth and history grow, beside the same work in C++.
+growth: build
+	@$(BIN)/python bench/growth.py $(ARGS)
+
+# Other clients on the same recorded frames, each in an environment of its own (the first time installs them: minutes).
+peers: build
+	@$(BIN)/python bench/peers/run.py $(ARGS)
+
+picture: build
+	@$(BIN)/python bench/picture.py bench/results -o docs/speed.svg
+
+# The whole daemon over loopback: frame in to order out, beside a bare listener; a burst, beside NautilusTrader too where
+# burst-peer has installed it.
+PEER_PYTHON ?= python3.12
+PEER := build/peers/nautilus-live
+round-trip: build
+	@$(BIN)/python bench/live/round_trip.py $(ARGS)
+burst: build
+	@$(BIN)/python bench/live/burst.py $(ARGS)
+burst-peer:
+	@$(PEER_PYTHON) -m venv $(PEER) && $(PEER)/bin/python -m pip --disable-pip-version-check --quiet install -r bench/live/nautilus.txt
+
+# The daemon with a thousand instruments.
+scale: build
+	@$(BIN)/python -m bench.scale $(ARGS)
+
+# Each option of [process] alternately on and off; everything on for FOR seconds; memory over FRAMES; what measuring costs.
+tail: build
+	@$(BIN)/python bench/tail.py $(ARGS)
+soak: build
+	@$(BIN)/python bench/soak.py $(if $(FOR),--for $(FOR)) $(ARGS)
+memory: build
+	@$(BIN)/python bench/memory.py $(if $(FRAMES),--frames $(FRAMES)) $(ARGS)
+measuring: build
+	@$(BIN)/python bench/measuring.py $(ARGS)
+
+# Honest frames beside hostile ones; and the fuzzers, with coverage of the compiled modules.
+hostile: build $(VENV)/.test-installed
+	@$(BIN)/python -m pytest bench/test_hostile.py $(ARGS)
+fuzz: build
+	@$(PIP) install --target build/fuzz-env --no-deps -r fuzz/requirements.txt && fuzz/build.sh
+
 # The compiled core with the address and undefined-behaviour sanitizers, in a copy of the tree, under the tests that reach
 # into it most. Children that compile agents are started without the preloaded library, so test_agents.py stays out. Only
 # sys-level capture: what a sanitizer says on its way out must be seen.
 SANITIZED := build/sanitized
 sanitize: build $(VENV)/.test-installed
 	@rm -rf $(SANITIZED) && mkdir -p $(SANITIZED)
-	@cp -r cstd tests config pyproject.toml setup.py $(SANITIZED)/
+	@cp -r cstd tests fuzz config pyproject.toml setup.py $(SANITIZED)/
 	@find $(SANITIZED)/cstd -name '*.so' -not -path '*/prebuilt/*' -delete
 	@echo "building the compiled core with sanitizers" >&2
 	@cd $(SANITIZED) && CSTD_DEBUG=1 $(CURDIR)/$(BIN)/python setup.py --quiet build_ext --inplace >&2
@@ -50,7 +93,7 @@ sanitize: build $(VENV)/.test-installed
 		tests/kernels tests/scenario tests/storage $(ARGS)
 
 check: build $(VENV)/.test-installed
-	@$(BIN)/ruff check cstd tests bench setup.py
+	@$(BIN)/ruff check cstd tests bench fuzz setup.py
 	@$(BIN)/cython-lint --no-pycodestyle cstd
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/mypy

@@ -29,6 +29,12 @@ def root() -> list[str]:
     return ["sudo", "-n"]
 
 
+def cpus(count: int) -> None:
+    """Go on with at least so many CPUs; with fewer the test fails under CI=true."""
+    if len(os.sched_getaffinity(0)) < count:
+        _lacking(f"fewer than {count} CPUs", required_by="CI=true" if CI else None)
+
+
 def no_data(reason: str) -> NoReturn:
     """Fail where recordings are required, which CI=true says unless CSTD_REQUIRE_DATA=0 waives it; else skip."""
     named = os.environ.get("CSTD_REQUIRE_DATA")

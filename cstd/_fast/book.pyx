@@ -88,8 +88,7 @@ cdef class Book:
         self.bids.level = <Level *>calloc(capacity, sizeof(Level))
         self.asks.level = <Level *>calloc(capacity, sizeof(Level))
         self.tokens = <char *>calloc(BOOK_TOKENS_BYTES, 1)
-        self.touched = <int64_t *>calloc(TOUCHED_MAX, sizeof(int64_t))
-        if self.bids.level == NULL or self.asks.level == NULL or self.tokens == NULL or self.touched == NULL:
+        if self.bids.level == NULL or self.asks.level == NULL or self.tokens == NULL:
             raise MemoryError("book levels")
         self.bids.capacity = capacity
         self.asks.capacity = capacity
@@ -337,8 +336,21 @@ cdef class Book:
                           checksum is not None, checksum or 0, exch_ns)
 
     def open_window(self):
-        """Remember from now on which prices messages name; `window` gives them. A snapshot or a reset ends it."""
+        """Remember from now on which prices messages name; `window` gives them. A snapshot or a reset ends it.
+
+        One book at a time is looked at, so the room for it is taken now and given back by `close_window`.
+        """
+        if self.touched == NULL:
+            self.touched = <int64_t *>calloc(TOUCHED_MAX, sizeof(int64_t))
+        if self.touched == NULL:
+            raise MemoryError("prices of a window")
         self.touched_n = 0
+
+    def close_window(self):
+        """Forget what the window saw."""
+        self.touched_n = NO_WINDOW
+        free(self.touched)
+        self.touched = NULL
 
     def window(self):
         """Set of the prices named since `open_window`, or None where the window was lost or never opened."""

@@ -3,7 +3,7 @@
 A type's basic size is the size of its struct, with every array that is part of it. What a type allocates beside itself is
 given by the module that does (book.side_bytes) or by the constant that it shares with this one.
 """
-from libc.stdint cimport int8_t, int32_t, int64_t, uint64_t
+from libc.stdint cimport int8_t, int64_t, uint64_t
 
 from cstd._fast.book cimport BOOK_TOKENS_BYTES, side_bytes
 from cstd._fast.features cimport FEATURE_COUNT, VALID_WORDS, FeatureState
@@ -32,7 +32,7 @@ def slot_bytes(int depth):
         "books": Book.__basicsize__ + 2 * side_bytes(depth) + BOOK_TOKENS_BYTES,
         "bars": BarSeries.__basicsize__,
         "indicators": INTERVALS * BarIndicators.__basicsize__,
-        "feature rows": sizeof(FeatureState) + FEATURE_COUNT * (sizeof(double) + sizeof(int32_t))
+        "feature rows": sizeof(FeatureState) + FEATURE_COUNT * sizeof(double)
                         + VALID_WORDS * sizeof(uint64_t),
         "agents": AGENTS_MAX * ((AGENT_STATE_WORDS + 2) * sizeof(double) + sizeof(int8_t) + sizeof(int64_t)),
         "openings of the hour": sizeof(EventWindow),

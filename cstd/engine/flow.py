@@ -25,6 +25,7 @@ from cstd._fast.recorder import Recorder
 from cstd.config import Config, from_canonical_json
 from cstd.decision.limits import limits_row
 from cstd.decision.setup import exit_steps_mbps, strategy_setup
+from cstd.engine.congestion import Congestion
 from cstd.errors import InvariantError
 from cstd.ledger.nav import Nav
 from cstd.ledger.positions import Ledger
@@ -105,8 +106,7 @@ class Engine:
         self._mono_ns = 0
         self._wall_ns = 0
         self._tape_live: set[str] = set()
-        self._behind: set[int] = set()
-        self._stalled: set[int] = set()
+        self._congestion = Congestion()
         self._ledger_seen = 0
         self._first_boot_wall_ns = 0
         self._ready_wall_ns = 0
@@ -175,7 +175,8 @@ class Engine:
         self.nav = Nav(cfg.account.capital)
         self.risk = RiskDesk(self.core, self.ledger, self.nav, self.tracker)
         self.feed = PublicFeed(self.core, names, cfg.account.currency, infer_precision=self.inferring)
-        self.audit = BookAudit(self.core, self.feed, names, self._read_public, self._book_live)
+        self.audit = BookAudit(self.core, self.feed, names, lambda request: self.lane.submit(request, self._mono_ns),
+                               lambda name: self.public.live(name))  # noqa: PLW0108 -- each boot makes both anew
 
     def _configure_core(self, cfg: Config) -> None:
         core = self.core
@@ -218,8 +219,7 @@ class Engine:
             self._on_link_flow(link, payload)
             return
         up = bool(payload["up"])
-        self._behind.discard(link)
-        self._stalled.discard(link)
+        self._congestion.clear(link)
         machine = self.public if link == Link.LINK_PUBLIC else self.private
         if up:
             self.core.refresh_slow_budget(link)
@@ -250,20 +250,17 @@ class Engine:
 
         Either way no opening may leave: its quote would be old, or it would arrive late. Cancels and exits go on.
         """
-        for word, links in (("behind", self._behind), ("stalled", self._stalled)):
-            if word in payload:
-                (links.add if payload[word] else links.discard)(link)
-                self._note("warning" if payload[word] else "info", f"link {word}" if payload[word] else f"link no longer {word}",
-                           link=Link(link).name)
+        for word, holds in self._congestion.take(link, payload):
+            self._note("warning" if holds else "info", f"link {word}" if holds else f"link no longer {word}",
+                       link=Link(link).name)
         self.core.venue_online = self._venue_online()
         self.core.private_ready = self._private_ready()
 
     def _venue_online(self) -> bool:
-        return self.public.system == "online" and Link.LINK_PUBLIC not in self._behind
+        return self.public.system == "online" and not self._congestion.busy(Link.LINK_PUBLIC)
 
     def _private_ready(self) -> bool:
-        busy = self._behind | self._stalled
-        return self.private.ready and self.reconciler.trusted and Link.LINK_PRIVATE not in busy
+        return self.private.ready and self.reconciler.trusted and not self._congestion.busy(Link.LINK_PRIVATE)
 
     def on_slow_frame(self, link: int, data: bytes, mono_ns: int, wall_ns: int) -> None:
         """Process a frame that the scanner does not take; called by the core in the frame's place in the order."""
@@ -359,12 +356,6 @@ class Engine:
 
     def _ask(self, method: str, params: dict[str, str]) -> None:
         self.lane.submit(RestRequest(method, True, tuple(params.items())), self._mono_ns)
-
-    def _read_public(self, request: RestRequest) -> int | None:
-        return self.lane.submit(request, self._mono_ns)
-
-    def _book_live(self, name: str) -> bool:
-        return self.public.live(name)
 
     def _on_rest_reply(self, payload: dict[str, Any]) -> None:
         self._on_rest_result(self.lane.on_reply(
@@ -493,8 +484,8 @@ class Engine:
         """What stands between here and ready, in words; "" when nothing does."""
         if not self.public.up:
             return "public link is down"
-        if Link.LINK_PUBLIC in self._behind:
-            return "market data arrives faster than it is read"
+        if self._congestion.busy(Link.LINK_PUBLIC):
+            return self._congestion.reason(Link.LINK_PUBLIC)
         if not self.core.venue_online:
             return f"venue is {self.public.system}"
         if not self.feed.specs:
@@ -503,10 +494,8 @@ class Engine:
             return "private link is down"
         if not self.private.ready:
             return "private snapshots are missing"
-        if Link.LINK_PRIVATE in self._behind:
-            return "private messages arrive faster than they are read"
-        if Link.LINK_PRIVATE in self._stalled:
-            return "the venue does not read the private socket"
+        if self._congestion.busy(Link.LINK_PRIVATE):
+            return self._congestion.reason(Link.LINK_PRIVATE)
         if self.reconciler.done_count == 0:
             return "not reconciled yet"
         if not self.reconciler.trusted:

@@ -179,15 +179,20 @@ class BookAudit:
         self._pause_ns = 0
         self._next_ns: int | None = None
         self._turn = self._number = 0
-        self._reset()
+        self._begin()
 
-    def _reset(self) -> None:
+    def _begin(self) -> None:
         self.step = Step.IDLE
         self._opened_ns = self._due_ns = 0
         self._request_id: int | None = None
         self._reading: DepthSnapshot | None = None
         self._before: tuple[Levels, Levels] = ([], [])
         self._doubts: set[tuple[int, int]] = set()
+
+    def _reset(self) -> None:
+        if self.step is not Step.IDLE:
+            self._book().close_window()
+        self._begin()
 
     def restart(self, interval_ns: int) -> None:
         """Begin a boot: every instrument is due once in `interval_ns`, evenly spread."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests import needs
 from tests.integration.session import CONFIG, REPOSITORY, Session, cstd, practice_session
 
 # libuv's own pool of four threads resolves names; it never holds the GIL.
@@ -81,9 +82,9 @@ def test_native_threads_are_the_known_ones(session: Session) -> None:
     assert all(name in (main, "libuv-worker") for name in others), names
 
 
-@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="pinning leaves the rest to others: two CPUs are needed")
 def test_pinned_alone(session: Session) -> None:
     """The trading thread is on its CPU; its other threads and the reader process are on the rest."""
+    needs.cpus(2)
     *rest, cpu = sorted(os.sched_getaffinity(0))
     session.env["CSTD__PROCESS__CPUS"] = f"[{cpu}]"
     session.start()

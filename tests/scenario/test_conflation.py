@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pytest
 from engine_world import BTC, ETH, START_NS, S, VenueBook, World, eventually, practice_config
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st

@@ -48,14 +48,12 @@ picture: build
 
 # The whole daemon over loopback: frame in to order out, beside a bare listener; a burst, beside NautilusTrader too where
 # burst-peer has installed it.
-PEER_PYTHON ?= python3.12
-PEER := build/peers/nautilus-live
 round-trip: build
 	@$(BIN)/python bench/live/round_trip.py $(ARGS)
 burst: build
 	@$(BIN)/python bench/live/burst.py $(ARGS)
-burst-peer:
-	@$(PEER_PYTHON) -m venv $(PEER) && $(PEER)/bin/python -m pip --disable-pip-version-check --quiet install -r bench/live/nautilus.txt
+burst-peer: build
+	@$(BIN)/python bench/peers/environments.py nautilus
 
 # The daemon with a thousand instruments.
 scale: build

@@ -89,3 +89,13 @@ def reason(stderr: str) -> str:
     lines = [line.strip() for line in stderr.splitlines() if line.strip() and not line.startswith("WARNING")]
     errors = [line for line in lines if line.startswith("ERROR")]
     return (errors or lines or ["it said nothing"])[-1][:300]
+
+
+if __name__ == "__main__":
+    try:
+        for named in sys.argv[1:]:
+            print(ready(PEERS[named]))
+    except KeyError as unknown:
+        sys.exit(f"no peer {unknown}: {', '.join(PEERS)}")
+    except UnavailableError as unavailable:
+        sys.exit(str(unavailable))

@@ -40,6 +40,7 @@ TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 OVERRIDES = """
 [instruments]
 names = {names}
+audit_interval_s = 86400
 depth = {depth}
 [policy]
 depth_value_min = 1000000000

@@ -38,7 +38,7 @@ def cfg(repository: Path) -> Config:
     """The shipped practice configuration with many instruments."""
     names = json.dumps([f"C{number:04d}/USD" for number in range(COUNT)])
     return load([str(repository / "config/practice.toml")], {},
-                [f"instruments.names={names}", f"instruments.depth={DEPTH}"])
+                [f"instruments.names={names}", f"instruments.depth={DEPTH}", "instruments.audit_interval_s=3600"])
 
 
 def test_instruments_take_what_is_planned(repository: Path) -> None:

@@ -86,8 +86,7 @@ def main() -> int:
         print(json.dumps(figures))
     else:
         show(figures)
-    if args.result:
-        result.write(args.result, result.make("growth", figures, taken_at=args.taken_at))
+    result.keep(args, "growth", figures)
     return 0 if all(figures[axis]["holds"] for axis in axes) else 3
 
 

@@ -59,9 +59,7 @@ def main() -> int:
         stored = json.loads(BUDGET.read_text())
         BUDGET.write_text(json.dumps(stored | {"instructions_per_frame": {name: n for name, (n, _) in counts.items()}},
                                      indent=1) + "\n")
-    if args.result:
-        figures = {"instructions_per_frame": {name: n for name, (n, _) in counts.items()}}
-        result.write(args.result, result.make("instructions", figures, taken_at=args.taken_at))
+    result.keep(args, "instructions", {"instructions_per_frame": {name: n for name, (n, _) in counts.items()}})
     return compare(counts)
 
 

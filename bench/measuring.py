@@ -1,6 +1,6 @@
 """What the stage histograms cost a frame: the path with them and the path built without them, turn by turn.
 
-    python bench/measuring.py [--rounds N] [-o table|json]
+    python bench/measuring.py [--rounds N] [-o table|json] [--result FILE]
 
 The compiled core is built a second time, in a copy of the tree below build/, with CSTD_NO_STAGES: no reading of the cycle
 counter, no bucket. Both builds then drive the recorded BTC depth-25 frames (CSTD_DATA) in processes that live through the whole
@@ -21,6 +21,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import result
+
 ROOT = Path(__file__).resolve().parents[1]
 COPY = ROOT / "build" / "unmeasured"
 PASSES = 20  # over the recording, in each turn
@@ -32,6 +34,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=15, help="turns of each (default 15)")
     parser.add_argument("-o", choices=("table", "json"), default="table")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    result.add_arguments(parser)
     args = parser.parse_args()
     if not os.environ.get("CSTD_DATA"):
         sys.exit("bench/measuring.py: CSTD_DATA is not set: there are no frames to measure on")
@@ -41,17 +44,20 @@ def main() -> int:
     if args.rounds < 1:
         parser.error(f"--rounds {args.rounds}: at least one")
     build()
-    result = measure(args.rounds)
-    if args.o == "json":
-        print(json.dumps(result))
-        return 0
-    for path, row in result.items():
+    figures = measure(args.rounds)
+    print(json.dumps(figures)) if args.o == "json" else show(figures)
+    result.keep(args, "measuring", figures)
+    return 0
+
+
+def show(figures: dict[str, Any]) -> None:
+    """Print two lines a path."""
+    for path, row in figures.items():
         print(f"{path:10} with {row['with_ns']:7.1f} ns   without {row['without_ns']:7.1f} ns   "
               f"the histograms cost {row['cost_ns']:6.1f} ns a frame ({row['cost_frac']:.1%})")
         low, high = row["paired_half_ns"]
         print(f"{'':10} turn by turn: median {row['paired_ns']:.1f} ns, the middle half {low:.1f} to {high:.1f} ns"
               + ("   (this host was too restless to tell them apart)" if low <= 0 <= high or row["cost_ns"] <= 0 else ""))
-    return 0
 
 
 def build() -> None:

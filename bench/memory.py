@@ -1,6 +1,6 @@
 """Resident memory of the engine over a great many frames: flat, or the program says how it grew.
 
-    python bench/memory.py [--frames N] [--journal off|on|both] [-o table|json]
+    python bench/memory.py [--frames N] [--journal off|on|both] [-o table|json] [--result FILE]
 
 The recorded frames of the BTC depth-25 recording (CSTD_DATA), over and over, through the engine's whole path without a wish,
 in one process each: without a journal, and with one whose ring is in memory and whose thread writes, hashes and syncs segments
@@ -21,6 +21,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import result
+
 from cstd._fast.bench import drive
 from cstd.research.bench import DEFAULT_RECORDING, STEP_NS, Bench
 from cstd.signals.agents.loader import load
@@ -37,6 +39,7 @@ def main() -> int:
     parser.add_argument("--journal", choices=("off", "on", "both"), default="both")
     parser.add_argument("-o", choices=("table", "json"), default="table")
     parser.add_argument("--drive", choices=("off", "on"), help=argparse.SUPPRESS)
+    result.add_arguments(parser)
     args = parser.parse_args()
     data = os.environ.get("CSTD_DATA")
     if not data:
@@ -49,6 +52,7 @@ def main() -> int:
     kinds = ("off", "on") if args.journal == "both" else (args.journal,)
     rows = {f"journal {kind}": child(kind, args.frames) for kind in kinds}
     print(json.dumps(rows)) if args.o == "json" else show(rows)
+    result.keep(args, "memory", rows)
     return 3 if any(row["grown_kib"] > GROWTH_KIB_MAX or row["fault"] for row in rows.values()) else 0
 
 
@@ -73,7 +77,8 @@ def run(recording: Path, wanted: int, *, journal: bool) -> dict[str, Any]:
             bench.idle.recorder.attach(kept)
         gc.collect()
         gc.freeze()
-        done, samples, began_s = 0, [], time.monotonic()
+        samples: list[dict[str, int]] = []
+        done, began_s = 0, time.monotonic()
         try:
             while done < wanted:
                 drive(core, frames, at_ns, at_ns, STEP_NS)

@@ -1,11 +1,12 @@
 """Result files of the benchmark commands: one JSON object a suite, with the machine, the commit and the versions it is of.
 
-    cstd bench -o json | python bench/result.py path -o bench/results/path.json     wrap what a command printed
-    python bench/result.py suite --benchmark FILE -o bench/results/suite.json       or what pytest-benchmark stored
-
     {"suite": "peers", "taken_at": "2026-01-31T12:00:00Z", "commit": "...", "machine": {...}, "versions": {...}, "figures": {...}}
 
-Commands that take `--result FILE` write the same. By convention a file is bench/results/<suite>.json.
+Every benchmark command writes it with `--result FILE`, by convention bench/results/<suite>.json; as JSON on stdout it prints the
+figures alone. What prints or stores its figures otherwise is wrapped:
+
+    cstd bench -o json | python bench/result.py path --result bench/results/path.json
+    python bench/result.py kernels --benchmark FILE --result bench/results/kernels.json     what --benchmark-json stored
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 FIELDS = {"suite": str, "taken_at": str, "commit": str, "machine": dict, "versions": dict, "figures": dict}
-PACKAGES = ("cython", "numpy", "numba", "picows")
+PACKAGES = ("cstd", "cython", "numpy", "numba", "picows", "uvloop", "aiohttp", "cryptography")
 TAKEN_AT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+LOAD_1M = round(os.getloadavg()[0], 2)  # at the import, before the command makes a load of its own
 
 
 class ResultError(Exception):
@@ -85,9 +87,9 @@ def commit() -> str:
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores that this process may use, kernel, and the frequency governor where the system tells it."""
+    """Processor, cores that this process may use, kernel, load as the command began, governor where the system tells it."""
     return {"cpu": cpu_model(), "cores": len(os.sched_getaffinity(0)), "kernel": platform.release(), "arch": platform.machine(),
-            "governor": GOVERNOR.read_text().strip() if GOVERNOR.exists() else "unknown"}
+            "load_1m": LOAD_1M, "governor": GOVERNOR.read_text().strip() if GOVERNOR.exists() else "unknown"}
 
 
 def cpu_model() -> str:
@@ -101,7 +103,7 @@ def cpu_model() -> str:
 
 
 def own_versions() -> dict[str, str]:
-    """Versions of Python, of what the core is built with, and of the compilers."""
+    """Versions of cstd, Python, what the core is built with and the daemon runs on, and of the compilers."""
     versions = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -117,27 +119,46 @@ def own_versions() -> dict[str, str]:
 
 
 def of_benchmarks(text: str) -> dict[str, Any]:
-    """Figures of pytest-benchmark's JSON: the median cost of one unit, in ns, by test."""
-    return {bench["name"]: {"ns_each": bench["extra_info"]["ns_each"], "rounds": bench["stats"]["rounds"]}
+    """Figures of pytest-benchmark's JSON by test: what the test noted (`ns_each`, the median cost of one unit, and more)."""
+    return {bench["name"]: {"ns_each": bench["extra_info"]["ns_each"], **bench["extra_info"], "rounds": bench["stats"]["rounds"]}
             for bench in json.loads(text)["benchmarks"]}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The two arguments of every command that can write a result."""
+    """The two arguments of every benchmark command."""
     parser.add_argument("--result", type=Path, metavar="FILE", help="write a result file; bench/results/<suite>.json")
-    parser.add_argument("--taken-at", metavar="TIME", help="its time, UTC, like 2026-01-31T12:00:00Z (default: now)")
+    parser.add_argument("--taken-at", type=time_text, metavar="TIME", help="its time in UTC, like 2026-01-31T12:00:00Z (now)")
+
+
+def time_text(text: str) -> str:
+    """The argument of --taken-at, refused before anything is measured when it is no time."""
+    if not TAKEN_AT.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not like 2026-01-31T12:00:00Z")
+    return text
+
+
+def keep(args: argparse.Namespace, suite: str, figures: dict[str, Any], *, versions: dict[str, str] | None = None) -> None:
+    """Write the result file that the arguments of `add_arguments` name, if they name one; a line on stderr says so."""
+    if args.result is None:
+        return
+    try:
+        write(args.result, make(suite, figures, taken_at=args.taken_at, versions=versions))
+    except OSError as error:
+        sys.exit(f"{args.result}: cannot be written: {error.strerror}")
+    print(f"written: {args.result}", file=sys.stderr)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="wrap a command's JSON into a result file")
     parser.add_argument("suite", help="name of the suite, path for `cstd bench`")
     parser.add_argument("--benchmark", type=Path, metavar="FILE", help="what --benchmark-json wrote (default: JSON on stdin)")
-    parser.add_argument("-o", type=Path, required=True, metavar="FILE", help="the result file")
-    parser.add_argument("--taken-at", metavar="TIME", help="UTC, like 2026-01-31T12:00:00Z (default: now)")
+    add_arguments(parser)
     args = parser.parse_args()
+    if args.result is None:
+        parser.error("--result FILE: nothing to write to")
     try:
         figures = of_benchmarks(args.benchmark.read_text("utf-8")) if args.benchmark else json.load(sys.stdin)
-        write(args.o, make(args.suite, figures, taken_at=args.taken_at))
+        keep(args, args.suite, figures)
     except (ResultError, OSError, ValueError, KeyError) as error:
         sys.exit(f"bench/result.py: {type(error).__name__}: {error}")
     return 0

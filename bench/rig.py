@@ -167,21 +167,9 @@ def host_times() -> dict[str, float]:
 
 
 def host_row(before: dict[str, float], after: dict[str, float]) -> dict[str, Any]:
-    """What the host had left between two looks, in CPUs, and what it is."""
+    """What the host had left between two looks, in CPUs, and whether that was enough for one process."""
     delta = {name: after[name] - before[name] for name in before}
     total = max(sum(delta.values()), 1e-9)
     cpus = os.cpu_count() or 1
-    model = next((line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
-                  if line.startswith("model name")), "unknown")
-    return {"machine": model, "cpus": cpus, "kernel": os.uname().release, "load": list(os.getloadavg()),
-            "idle_cpus": round(cpus * delta["idle_s"] / total, 3), "steal_frac": round(delta["steal_s"] / total, 5),
+    return {"idle_cpus": round(cpus * delta["idle_s"] / total, 3), "steal_frac": round(delta["steal_s"] / total, 5),
             "had_a_free_core": cpus * delta["idle_s"] / total >= 1 and delta["steal_s"] / total < 0.01}
-
-
-def commit() -> str:
-    """The commit of this tree, with `+` when it has changes."""
-    def git(*words: str) -> str:
-        done = subprocess.run(["git", *words], cwd=REPOSITORY, capture_output=True, text=True, check=False)
-        return done.stdout.strip()
-
-    return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain") else "")

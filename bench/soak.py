@@ -1,6 +1,6 @@
 """Everything on at once for as long as is asked: what the tail is under TLS, scrapes, an open page and a syncing journal.
 
-    python bench/soak.py [--for SECONDS] [--rate N] [--page chromium|websocket|none]
+    python bench/soak.py [--for SECONDS] [--rate N] [--page chromium|websocket|none] [--result FILE]
 
 Starts a practice exchange with TLS at its liveliest and a daemon with the shipped configuration (CSTD__… in the environment
 changes it), scrapes /metrics every second, keeps the page open, and prints one JSON object at the end. `stages` are the
@@ -16,7 +16,6 @@ import asyncio
 import contextlib
 import json
 import os
-import platform
 import shutil
 import ssl
 import subprocess
@@ -24,17 +23,16 @@ import sys
 import tempfile
 import time
 import urllib.request
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rig import Rig, commit, host_row, host_times, process_times, quantiles, since
+import result
+from rig import Rig, host_row, host_times, process_times, quantiles, since
 
 HERE = Path(__file__).resolve().parent
 SAMPLE_S = 1.0
 WARM_S = 5.0
-VERSIONS = ("cstd", "uvloop", "picows", "aiohttp", "numpy", "cryptography")
 
 
 def main() -> int:
@@ -43,6 +41,7 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=200.0, help="book messages a second and instrument (default 200)")
     parser.add_argument("--page", choices=("chromium", "websocket", "none"), help="default: chromium if it is installed")
     parser.add_argument("--watch", metavar="URL", help=argparse.SUPPRESS)
+    result.add_arguments(parser)
     args = parser.parse_args()
     if args.watch:
         asyncio.run(watch(args.watch))
@@ -51,9 +50,10 @@ def main() -> int:
         parser.error("--for: at least 10 s")
     page = args.page or ("chromium" if shutil.which("chromium") else "websocket")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        result = soak(Path(folder), args.for_s, args.rate, page)
-    print(json.dumps(result))
-    return 0 if result["ok"] else 3
+        figures = soak(Path(folder), args.for_s, args.rate, page)
+    print(json.dumps(figures))
+    result.keep(args, "soak", figures)
+    return 0 if figures["ok"] else 3
 
 
 async def watch(url: str) -> None:
@@ -109,7 +109,7 @@ class Samples:
 
 
 def soak(run_dir: Path, for_s: float, rate: float, page: str) -> dict[str, Any]:
-    """Run it; the result."""
+    """Run it; the figures."""
     counter, daemon_env = counting(run_dir)
     with Rig(run_dir, exchange=("--tls", "--rate", str(rate))) as rig, contextlib.ExitStack() as stack:
         rig.start(daemon_env=daemon_env)
@@ -149,7 +149,6 @@ def soak(run_dir: Path, for_s: float, rate: float, page: str) -> dict[str, Any]:
         "memory": samples.memory(), "processes": samples.processes(), "allocations": calls,
         "scrapes": samples.scrapes, "scrapes_failed": samples.scrapes_failed, "scrape_bytes": samples.scrape_bytes,
         "page": page, "page_open_at_end": viewer_lives, "host": host_seen, "rate_per_s": rate, "summary": summary,
-        "commit": commit(), "versions": {"python": platform.python_version(), **{name: version(name) for name in VERSIONS}},
     }
 
 

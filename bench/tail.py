@@ -1,6 +1,6 @@
 """What each option of `[process]` does to the daemon's tail: options alternately on and off in one run.
 
-    python bench/tail.py [--seconds S] [--rounds N] [--only NAME,...] [-o table|json]
+    python bench/tail.py [--seconds S] [--rounds N] [--only NAME,...] [-o table|json] [--result FILE]
 
 Each turn starts a practice exchange and a daemon, lets it trade, and takes what its engine counted between two seconds after
 *ready* and the end: frame handed over -> order handed to the socket (`sent`), the stages before it, and how late the loop's
@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rig import Rig, commit, host_row, host_times, process_times, quantiles, since
+import result
+from rig import Rig, host_row, host_times, process_times, quantiles, since
 
 SETTLE_S = 2.0
 SHOWN = ("sent", "order", "send", "decision", "frame", "loop_lag")
@@ -47,6 +48,7 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=200.0, help="book messages a second and instrument (default 200)")
     parser.add_argument("--only", default="", help="these variants, with base: gc,lock,pin,poll,all")
     parser.add_argument("-o", choices=("table", "json"), default="table")
+    result.add_arguments(parser)
     args = parser.parse_args()
     chosen = variants()
     wanted = {"base", *filter(None, args.only.split(","))}
@@ -55,8 +57,9 @@ def main() -> int:
     chosen = {name: env for name, env in chosen.items() if not args.only or name in wanted}
     if args.rounds < 1 or args.seconds <= SETTLE_S:
         parser.error(f"at least one round of more than {SETTLE_S:g} s")
-    result = measure(chosen, args)
-    print(json.dumps(result)) if args.o == "json" else show(result)
+    figures = measure(chosen, args)
+    print(json.dumps(figures)) if args.o == "json" else show(figures)
+    result.keep(args, "tail", figures)
     return 0
 
 
@@ -77,7 +80,7 @@ def measure(chosen: dict[str, dict[str, str]], args: argparse.Namespace) -> dict
         "variants": {name: {**{stage: quantiles(counts[name][stage]) for stage in SHOWN},
                             **{key: round(float(np.mean([row[key] for row in used[name]])), 3) for key in used[name][0]}}
                      for name in chosen},
-        "seconds": args.seconds, "rounds": args.rounds, "rate_per_s": args.rate, "commit": commit(),
+        "seconds": args.seconds, "rounds": args.rounds, "rate_per_s": args.rate,
         "host": host_row(before, host_times()),
     }
 
@@ -99,17 +102,17 @@ def turn(env: dict[str, str], seconds: float, rate: float) -> tuple[dict[str, np
     return found, {**per_s, "gc_collections": counters["gc_collections"], "gc_longest_us": counters["gc_longest_ns"] / 1e3}
 
 
-def show(result: dict[str, Any]) -> None:
+def show(figures: dict[str, Any]) -> None:
     """Print one table a stage."""
     columns = ("p50_ns", "p99_ns", "p999_ns", "p9999_ns", "max_ns")
     for stage in SHOWN:
         print(f"{stage:10}{'n':>9}" + "".join(f"{column.removesuffix('_ns'):>12}" for column in columns) + "   ns")
-        for name, row in result["variants"].items():
+        for name, row in figures["variants"].items():
             values = "".join(f"{'-' if row[stage][c] is None else format(row[stage][c], ','):>12}" for c in columns)
             print(f"  {name:8}{row[stage]['n']:>9,}{values}")
-    for name, row in result["variants"].items():
+    for name, row in figures["variants"].items():
         print(f"{name:8} " + "  ".join(f"{key} {value:g}" for key, value in row.items() if key not in SHOWN))
-    print(json.dumps(result["host"]), file=sys.stderr)
+    print(json.dumps(figures["host"]), file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -54,8 +54,7 @@ def main() -> int:
         print(json.dumps(figures))
     else:
         show(figures)
-    if args.result:
-        result.write(args.result, result.make("floor", figures, taken_at=args.taken_at))
+    result.keep(args, "floor", figures)
     return 3 if any(row["ratio"] > row["ratio_max"] for row in figures["paths"].values()) else 0
 
 

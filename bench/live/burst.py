@@ -1,6 +1,6 @@
 """A burst of recorded frames, as fast as loopback carries them: the live daemon, a bare listener, NautilusTrader, in turns.
 
-    python bench/live/burst.py [--loops N] [--turns N] [--nautilus PYTHON] [-o FILE]
+    python bench/live/burst.py [--loops N] [--turns N] [--nautilus PYTHON] [--result FILE]
 
 Recorded book frames of three instruments are laid out as websocket bytes beforehand and written to one client at a time.
 
@@ -32,12 +32,15 @@ from pathlib import Path
 from typing import Any
 
 import bare
-import results
 import session
 import sockets
 
 from cstd._fast.codes import EventKind, Link, OrderAction
 from cstd.storage.journal_reader import records
+
+sys.path.insert(0, str(session.HERE.parent))
+
+import result  # the folder above is no package
 
 RECORDINGS = ("kraken-v2-btcusd-d25-20260802.jsonl.zst", "kraken-v2-ethusd-xrpusd-d25-20260802.jsonl.zst")
 NAUTILUS = session.REPOSITORY / "build" / "peers" / "nautilus" / "bin" / "python"
@@ -271,15 +274,15 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         raise SystemExit(f"openings left on data that was known to be old: {stale}")
     for rows in turns.values():
         settle_cpu(rows, frames)
-    result = {"frames": frames, "bytes": len(blob), "recordings": list(RECORDINGS), "journal": stale,
-              "clients": {name: {**medians(rows), "turns": rows} for name, rows in turns.items()}}
+    figures = {"frames": frames, "bytes": len(blob), "recordings": list(RECORDINGS), "journal": stale,
+               "clients": {name: {**medians(rows), "turns": rows} for name, rows in turns.items()}}
     if missing:
-        result["nautilus_missing"] = missing
+        figures["nautilus_missing"] = missing
     else:
-        result["ratios"] = {"frames_per_s": round(paired(turns, "frames_per_s"), 2),
-                            "cpu_per_frame": round(paired(turns, "cpu_ns_per_frame"), 4),
-                            "nautilus_version": peer_version(args.nautilus)}
-    return result
+        figures["ratios"] = {"frames_per_s": round(paired(turns, "frames_per_s"), 2),
+                             "cpu_per_frame": round(paired(turns, "cpu_ns_per_frame"), 4),
+                             "nautilus_version": peer_version(args.nautilus)}
+    return figures
 
 
 def add_nautilus(clients: list[Client], python: Path, live: session.LiveDaemon, frames: int) -> str:
@@ -309,19 +312,19 @@ def paired(turns: dict[str, list[dict[str, Any]]], key: str) -> float:
     return statistics.median(ours[key] / theirs[key] for ours, theirs in zip(turns["cstd"], turns["nautilus"], strict=True))
 
 
-def show(result: dict[str, Any]) -> None:
+def show(figures: dict[str, Any]) -> None:
     """Print the figures."""
-    print(f"{result['frames']:,} frames, {result['bytes']:,} bytes, median of the turns")
-    for name, row in result["clients"].items():
+    print(f"{figures['frames']:,} frames, {figures['bytes']:,} bytes, median of the turns")
+    for name, row in figures["clients"].items():
         print(f"{name:9} {int(row['frames_per_s']):>10,} frames/s   {row['cpu_ns_per_frame'] / 1000:>7.2f} us CPU a frame   "
               f"behind {row['behind_ms']:>7.1f} ms")
-    print(f"openings of cstd: {result['journal']}")
-    if "ratios" in result:
-        ratios = result["ratios"]
+    print(f"openings of cstd: {figures['journal']}")
+    if "ratios" in figures:
+        ratios = figures["ratios"]
         print(f"cstd against nautilus_trader {ratios['nautilus_version']}, paired: "
               f"{ratios['frames_per_s']:.1f} x the frames a second, {ratios['cpu_per_frame']:.3f} of the CPU a frame")
     else:
-        print(f"nautilus_trader was not measured: {result['nautilus_missing']}")
+        print(f"nautilus_trader was not measured: {figures['nautilus_missing']}")
 
 
 def main() -> int:
@@ -330,14 +333,15 @@ def main() -> int:
     parser.add_argument("--turns", type=int, default=5, help="bursts of each client (default 5)")
     parser.add_argument("--nautilus", type=Path, default=NAUTILUS, help="the peer's Python (default build/peers/nautilus)")
     parser.add_argument("--no-limits", action="store_true", help="exit 0 whatever the ratios are")
-    parser.add_argument("-o", metavar="FILE", help="keep the result as JSON")
+    result.add_arguments(parser)
     args = parser.parse_args()
     if args.loops < 1 or args.turns < 1:
         parser.error("--loops and --turns: at least one")
-    result = {**results.about("burst"), **measure(args)}
-    show(result)
-    results.write(result, args)
-    ratios = result.get("ratios", {"frames_per_s": FRAMES_RATIO_MIN, "cpu_per_frame": 0.0})
+    figures = measure(args)
+    show(figures)
+    peer = {"nautilus_trader": figures["ratios"]["nautilus_version"]} if "ratios" in figures else {}
+    result.keep(args, "burst", figures, versions=peer)
+    ratios = figures.get("ratios", {"frames_per_s": FRAMES_RATIO_MIN, "cpu_per_frame": 0.0})
     broken = ratios["frames_per_s"] < FRAMES_RATIO_MIN or ratios["cpu_per_frame"] > CPU_RATIO_MAX
     return 3 if broken and not args.no_limits else 0
 

@@ -1,6 +1,6 @@
 """Round trip in the live daemon: a recorded book frame goes in by one socket, the order comes out by the other.
 
-    python bench/live/round_trip.py [--samples N] [-o FILE]     exit 3 when the ratio is above --ratio-max
+    python bench/live/round_trip.py [--samples N] [--result FILE]     exit 3 when the ratio is above --ratio-max
 
 This process is the venue. It writes one frame, waits for the order frame of the daemon, and stops the watch when its bytes
 are read; then it accepts the order, lets it expire, and pauses. Between two samples of the daemon lies one of a bare picows
@@ -21,9 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import bare
-import results
+import numpy as np
 import session
 import sockets
+
+sys.path.insert(0, str(session.HERE.parent))
+
+import result  # the folder above is no package
 
 RECORDING = "kraken-v2-btcusd-d25-20260802.jsonl.zst"
 RATIO_MAX = 1.10
@@ -166,7 +170,7 @@ def summary(pairs: list[tuple[int, int]], timed: Timed) -> dict[str, Any]:
     blocks = [pairs[at:at + BLOCK] for at in range(0, len(pairs), BLOCK)]
     ratios = sorted(statistics.median(a for a, _ in block) / statistics.median(b for _, b in block) for block in blocks)
     return {
-        "daemon": results.quantiles(ours), "bare": results.quantiles(theirs),
+        "daemon": quantiles(ours), "bare": quantiles(theirs),
         "ratio_p50_paired": round(statistics.median(ratios), 4),
         "ratio_p50_blocks": {"n": len(ratios), "low": round(ratios[0], 4), "high": round(ratios[-1], 4)},
         "difference_p50_ns": int(statistics.median(a - b for a, b in pairs)),
@@ -175,24 +179,30 @@ def summary(pairs: list[tuple[int, int]], timed: Timed) -> dict[str, Any]:
     }
 
 
+def quantiles(samples_ns: list[int]) -> dict[str, int]:
+    """Count, p50, p99 and p99.9 in ns."""
+    p50, p99, p999 = (int(value) for value in np.quantile(samples_ns, (0.5, 0.99, 0.999)))
+    return {"n": len(samples_ns), "p50_ns": p50, "p99_ns": p99, "p999_ns": p999}
+
+
 def refusals(live: session.LiveDaemon) -> str:
     """What the gates say, for an error message."""
     rows = live.request("gates")
     return "\n".join(f"  {row}" for row in rows) if isinstance(rows, list) else str(rows)
 
 
-def show(result: dict[str, Any]) -> None:
+def show(figures: dict[str, Any]) -> None:
     """Print the figures."""
     for name in ("daemon", "bare"):
-        row = result[name]
+        row = figures[name]
         cells = "   ".join(f"{label} {row[key] / NS_PER_US:>8.1f} us" for label, key in
                            (("p50", "p50_ns"), ("p99", "p99_ns"), ("p99.9", "p999_ns")))
         print(f"{name:7} {cells}   n {row['n']:,}")
-    blocks = result["ratio_p50_blocks"]
-    print(f"ratio   {result['ratio_p50_paired']:.3f} paired "
+    blocks = figures["ratio_p50_blocks"]
+    print(f"ratio   {figures['ratio_p50_paired']:.3f} paired "
           f"(of {blocks['n']} blocks {blocks['low']:.3f} to {blocks['high']:.3f}), "
-          f"{result['difference_p50_ns'] / NS_PER_US:.1f} us more; left out {result['left_out']}")
-    stages = "   ".join(f"{name} {row['p50_ns']:,}" for name, row in result["stages"].items())
+          f"{figures['difference_p50_ns'] / NS_PER_US:.1f} us more; left out {figures['left_out']}")
+    stages = "   ".join(f"{name} {row['p50_ns']:,}" for name, row in figures["stages"].items())
     print(f"stages of the daemon, p50 ns: {stages}")
 
 
@@ -200,17 +210,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="frame in to order out, in the live daemon, beside a bare listener")
     parser.add_argument("--samples", type=int, default=6000, help="pairs (default 6000)")
     parser.add_argument("--ratio-max", type=float, default=RATIO_MAX, help=f"exit 3 above it (default {RATIO_MAX}); 0: never")
-    parser.add_argument("-o", metavar="FILE", help="keep the result as JSON")
+    result.add_arguments(parser)
     args = parser.parse_args()
     if args.samples < 1:
         parser.error(f"--samples {args.samples}: at least one")
     bare.build()
     with session.LiveDaemon([session.data_folder() / RECORDING]) as live:
-        result = {**results.about("round-trip"), **measure(live, args.samples), "ratio_max": args.ratio_max,
-                  "recording": RECORDING, "stages": live.stages()}
-    show(result)
-    results.write(result, args)
-    return 3 if args.ratio_max and result["ratio_p50_paired"] > args.ratio_max else 0
+        figures = {**measure(live, args.samples), "ratio_max": args.ratio_max, "recording": RECORDING, "stages": live.stages()}
+    show(figures)
+    result.keep(args, "round-trip", figures)
+    return 3 if args.ratio_max and figures["ratio_p50_paired"] > args.ratio_max else 0
 
 
 if __name__ == "__main__":

@@ -69,8 +69,7 @@ def main() -> int:
         print(json.dumps(figures))
     else:
         show(figures)
-    if args.result:
-        result.write(args.result, result.make("peers", figures, taken_at=args.taken_at, versions=peer_versions(figures)))
+    result.keep(args, "peers", figures, versions=peer_versions(figures))
     measured = [row for rows in figures["corpora"].values() for name, row in rows["rows"].items()
                 if name in names and row["verdict"] == "ok"]
     return 0 if measured else 1

@@ -1,6 +1,6 @@
 """The real daemon under a feed of many instruments: what it takes, how late it is, how long until it is ready.
 
-    python -m bench.scale --instruments 1000 --depth 100 --rate 10000 --seconds 60 -o result.json
+    python -m bench.scale --instruments 1000 --depth 100 --rate 10000 --seconds 60 --result FILE
 
 Two more processes take part: the practice exchange, for REST and the private socket, and the feeder, which is the public one
 (recorded books from the folder that CSTD_DATA names, under other names, with their own checksums). The daemon is `cstd run`
@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import resource
 import signal
 import subprocess
@@ -27,8 +26,8 @@ from typing import Any
 
 import orjson
 
+from bench import result
 from bench.scale.feeder import clone_names
-from cstd import __version__
 from cstd.errors import OperatorError
 from cstd.ops.board import BoardReader
 
@@ -244,15 +243,6 @@ def measure(args: argparse.Namespace, children: dict[str, Child], run_dir: Path)
     }
 
 
-def machine() -> dict[str, Any]:
-    """Return where and with what this was measured."""
-    cpu = next((line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
-                if line.startswith("model name")), platform.machine())
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
-    return {"cpu": cpu, "cores": os.cpu_count(), "load": os.getloadavg()[0], "kernel": platform.release(), "commit": commit,
-            "cstd": __version__, "python": platform.python_version()}
-
-
 def judged(report: dict[str, Any], args: argparse.Namespace) -> bool:
     """Tell whether everything that was sent was taken and proven."""
     return bool(report["checksums_bad"] == 0 and report["verified"] == args.instruments
@@ -272,7 +262,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rows", type=int, default=720, help="bars of history an interval and instrument")
     parser.add_argument("--data", type=Path, default=os.environ.get("CSTD_DATA"), help="folder of the recordings")
     parser.add_argument("--run-dir", type=Path, help="keep everything there; a temporary folder without it")
-    parser.add_argument("-o", "--output", type=Path, help="write the result as JSON to this file")
+    result.add_arguments(parser)
     args = parser.parse_args()
     if args.data is None:
         parser.error("--data or CSTD_DATA must name the folder of the recordings")
@@ -296,11 +286,9 @@ def main() -> int:
             for child in reversed(children.values()):
                 child.stop()
     report["ok"] = judged(report, args)
-    result = {"instruments": args.instruments, "depth": args.depth, "rate": args.rate, **report, "machine": machine()}
-    text = json.dumps(result, indent=1)
-    if args.output is not None:
-        args.output.write_text(text + "\n")
-    print(text)
+    figures = {"instruments": args.instruments, "depth": args.depth, "rate": args.rate, **report}
+    print(json.dumps(figures, indent=1))
+    result.keep(args, "scale", figures)
     return 0 if report["ok"] else 3
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -13,6 +15,8 @@ from typing import Any
 import pytest
 
 SVG = "{http://www.w3.org/2000/svg}"
+COMMANDS = ("floor/ratio", "instructions", "growth", "peers/run", "live/round_trip", "live/burst", "scale", "tail", "soak",
+            "memory", "measuring")
 
 
 @pytest.fixture
@@ -55,7 +59,9 @@ def test_a_result_says_what_it_is_of(result: ModuleType, tmp_path: Path) -> None
     assert read["versions"]["peer"] == "1.0"
     assert read["versions"]["python"] == ".".join(map(str, sys.version_info[:3]))
     assert read["commit"]
-    assert {"cpu", "cores", "kernel", "governor"} <= read["machine"].keys()
+    assert {"cstd", "picows", "uvloop"} <= read["versions"].keys()
+    assert {"cpu", "cores", "kernel", "governor", "load_1m"} <= read["machine"].keys()
+    assert read["machine"]["load_1m"] >= 0
     assert [entry.name for entry in path.parent.iterdir()] == ["x.json"], "nothing half-written is left"
 
 
@@ -85,7 +91,7 @@ def test_a_missing_file_is_named(result: ModuleType, tmp_path: Path) -> None:
 
 def test_what_a_command_printed_is_wrapped(result: ModuleType, repository: Path, tmp_path: Path) -> None:
     """JSON on stdin becomes a result file; what is no JSON gives one line and a non-zero exit."""
-    command = [sys.executable, "bench/result.py", "path", "-o", str(tmp_path / "path.json")]
+    command = [sys.executable, "bench/result.py", "path", "--result", str(tmp_path / "path.json")]
     subprocess.run(command, input='{"p50_ns": 839}', text=True, check=True, cwd=repository)
     assert result.read(tmp_path / "path.json")["figures"] == {"p50_ns": 839}
     done = subprocess.run(command, input="nothing", text=True, check=False, capture_output=True, cwd=repository)
@@ -96,7 +102,41 @@ def test_what_a_command_printed_is_wrapped(result: ModuleType, repository: Path,
 def test_what_pytest_benchmark_stored_is_taken(result: ModuleType) -> None:
     """The cost of one unit by test."""
     stored = {"benchmarks": [{"name": "test_x[10]", "extra_info": {"ns_each": 12.5, "units": 4}, "stats": {"rounds": 40}}]}
-    assert result.of_benchmarks(json.dumps(stored)) == {"test_x[10]": {"ns_each": 12.5, "rounds": 40}}
+    assert result.of_benchmarks(json.dumps(stored)) == {"test_x[10]": {"ns_each": 12.5, "units": 4, "rounds": 40}}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_writes_result_files_in_one_way(repository: Path, command: str) -> None:
+    """Each takes --result FILE and --taken-at TIME, refuses a time that is none before it measures, and has no other option."""
+    words = ["-m", "bench.scale"] if command == "scale" else [f"bench/{command}.py"]
+
+    def run(*more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, *words, *more], capture_output=True, text=True, check=False, cwd=repository,
+                              env={**os.environ, "COLUMNS": "200"})
+
+    told = run("--help").stdout
+    assert "--result FILE" in told
+    assert "-o FILE" not in told
+    assert "--output" not in told
+    done = run("--taken-at", "noon")
+    assert done.returncode == 2
+    assert "'noon' is not like 2026-01-31T12:00:00Z" in done.stderr
+
+
+def test_a_result_is_kept_where_it_is_asked_for(
+        result: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With --result the file is written and named on stderr; without, nothing is; a place that cannot be is told in one line."""
+    parser = argparse.ArgumentParser()
+    result.add_arguments(parser)
+    result.keep(parser.parse_args([]), "x", {"p50_ns": 1})
+    assert capsys.readouterr() == ("", "")
+    path = tmp_path / "x.json"
+    result.keep(parser.parse_args(["--result", str(path), "--taken-at", "2026-01-31T12:00:00Z"]), "x", {"p50_ns": 1})
+    assert capsys.readouterr() == ("", f"written: {path}\n")
+    read = result.read(path)
+    assert (read["suite"], read["taken_at"], read["figures"]) == ("x", "2026-01-31T12:00:00Z", {"p50_ns": 1})
+    with pytest.raises(SystemExit, match=r"below\.json: cannot be written: "):
+        result.keep(parser.parse_args(["--result", str(path / "below.json")]), "x", {"p50_ns": 1})
 
 
 def test_the_picture_shows_what_the_result_holds(picture: ModuleType) -> None:

@@ -116,7 +116,8 @@ class _Window:
 
 
 def _zero(qty: str) -> str:
-    return "".join("0" if char != "." else char for char in qty)
+    """Nothing, with as many decimals; JSON has one zero in front of the point."""
+    return "0." + "0" * len(qty.partition(".")[2]) if "." in qty else "0"
 
 
 def _body(bids: Any, asks: Any, checksum: int) -> bytes:

@@ -15,9 +15,10 @@ import pytest
 
 from cstd._fast import gates
 from cstd._fast.book import Book, crc32
-from cstd._fast.codes import EventKind, Verdict
+from cstd._fast.codes import EventKind, Link, Verdict
 from cstd._fast.recorder import Recorder
 from cstd.research.bench import DEFAULT_RECORDING, Bench
+from cstd.research.replay import start_recording
 from cstd.signals.agents.loader import load
 from tests import needs
 from tests.kernels.gate_case import limits, limits_record, opening
@@ -90,3 +91,20 @@ def test_digest_by_row(benchmark: Any, size: int) -> None:
             recorder.output_py(EventKind.OUT_DECISION, 0, 0, 0, row)
 
     measure(benchmark, record, 1000)
+
+
+def test_replay_of_preloaded_frames(benchmark: Any) -> None:
+    """Recorded frames that are in memory through the engine, every pass in the digest: what a replay takes a frame."""
+    data = os.environ.get("CSTD_DATA")
+    if not data:
+        needs.no_data("CSTD_DATA is not set: no recording to replay")
+    engine, frames = start_recording(Path(data) / DEFAULT_RECORDING, load(), strategy="none")
+    span_ns = frames[-1][0] - frames[0][0] + S
+    begun = iter(range(10**9))
+
+    def replay() -> None:
+        shift_ns = next(begun) * span_ns
+        engine.core.frames(Link.LINK_PUBLIC, [(at_ns + shift_ns, text) for at_ns, text in frames])
+
+    measure(benchmark, replay, len(frames))
+    assert engine.core.counter_values()["checksums_bad"] == 0

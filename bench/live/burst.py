@@ -36,7 +36,12 @@ import session
 import sockets
 
 from cstd._fast.codes import EventKind, Link, OrderAction
-from cstd.storage.journal_reader import records
+from cstd._fast.recorder import Recorder
+from cstd.engine import Engine
+from cstd.engine.replaying import JournalReplay
+from cstd.research.bench import open_limits
+from cstd.signals.agents.loader import load as load_agents
+from cstd.storage.journal_reader import record_batches, records
 
 sys.path.insert(0, str(session.HERE.parent))
 
@@ -249,6 +254,28 @@ def openings_while_behind(run_dir: Path) -> dict[str, int]:
     return found
 
 
+def recomputed(run_dir: Path) -> dict[str, Any]:
+    """The daemon's journal through an engine again, every output compared: as `cstd replay --check`, with the bench strategy."""
+    engine = Engine(Recorder(), load_agents(), strategy="bench")
+    replay = JournalReplay(engine)
+    booted = False
+    began_ns = time.monotonic_ns()
+    for batch in record_batches(run_dir / "journal"):
+        rest = batch
+        if not booted:
+            boot = next(at for at, record in enumerate(batch) if record.kind == EventKind.EVENT_BOOT)
+            replay.take(batch[:boot + 1])
+            open_limits(engine)
+            rest, booted = batch[boot + 1:], True
+        replay.take(rest)
+    took_ns = time.monotonic_ns() - began_ns
+    if replay.difference_count:
+        raise SystemExit(f"the journal of the bursts does not replay: {replay.differences}")
+    counters = engine.core.counter_values()
+    return {"frames": counters["frames"], "frames_per_s": counters["frames"] * NS_PER_S // took_ns,
+            "outputs": replay.outputs, "checksums_bad": counters["checksums_bad"], "differences": replay.difference_count}
+
+
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """All turns; per client each turn and the medians."""
     paths = [session.data_folder() / name for name in RECORDINGS]
@@ -270,11 +297,13 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
             for client in clients:
                 client.close()
         stale = openings_while_behind(live.run_dir)
+        live.stop_daemon()
+        again = recomputed(live.run_dir)
     if stale["openings_while_behind"]:
         raise SystemExit(f"openings left on data that was known to be old: {stale}")
     for rows in turns.values():
         settle_cpu(rows, frames)
-    figures = {"frames": frames, "bytes": len(blob), "recordings": list(RECORDINGS), "journal": stale,
+    figures = {"frames": frames, "bytes": len(blob), "recordings": list(RECORDINGS), "journal": stale, "recomputed": again,
                "clients": {name: {**medians(rows), "turns": rows} for name, rows in turns.items()}}
     if missing:
         figures["nautilus_missing"] = missing
@@ -319,6 +348,9 @@ def show(figures: dict[str, Any]) -> None:
         print(f"{name:9} {int(row['frames_per_s']):>10,} frames/s   {row['cpu_ns_per_frame'] / 1000:>7.2f} us CPU a frame   "
               f"behind {row['behind_ms']:>7.1f} ms")
     print(f"openings of cstd: {figures['journal']}")
+    again = figures["recomputed"]
+    print(f"its journal replayed with --check: {again['frames']:,} frames, {again['frames_per_s']:,} frames/s, "
+          f"{again['differences']} differences")
     if "ratios" in figures:
         ratios = figures["ratios"]
         print(f"cstd against nautilus_trader {ratios['nautilus_version']}, paired: "

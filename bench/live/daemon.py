@@ -19,11 +19,9 @@ import uvloop
 from cstd.config import load, load_credentials, refusals
 from cstd.config.problems import config_error
 from cstd.daemon.process import TradingProcess
-from cstd.decision.limits import limits_row
 from cstd.decision.setup import strategy_setup
 from cstd.errors import CstdError
-
-WIDE_COUNT = 1 << 40
+from cstd.research.bench import open_limits
 
 
 class BenchedProcess(TradingProcess):
@@ -35,10 +33,7 @@ class BenchedProcess(TradingProcess):
         super()._boot()
         core = self.engine.core
         core.set_strategy(*strategy_setup(self.cfg, self.strategy))
-        for number, name in enumerate(self.engine.names):
-            limits = limits_row(self.cfg, name).copy()
-            limits["parents_instrument_hour_max"] = limits["parents_minute_max"] = WIDE_COUNT
-            core.set_limits(number, limits)
+        open_limits(self.engine)
 
 
 def main() -> int:

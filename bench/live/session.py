@@ -90,16 +90,20 @@ class LiveDaemon:
         return self
 
     def __exit__(self, *_error: object) -> None:
+        self.stop_daemon()
+        stop(self._exchange)
+        if hasattr(self, "venue"):
+            self.venue.close()
+        shutil.rmtree(self.run_dir, ignore_errors=True)
+
+    def stop_daemon(self) -> None:
+        """Ask the daemon to end, and wait: its journal is whole then."""
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
             deadline_s = time.monotonic() + STOP_S
             while self.process.poll() is None and time.monotonic() < deadline_s:
                 self.venue.serve(0.02)  # it disarms the dead man's switch before it goes
         self.exit_code = stop(self.process)
-        stop(self._exchange)
-        if hasattr(self, "venue"):
-            self.venue.close()
-        shutil.rmtree(self.run_dir, ignore_errors=True)
 
     def _start_exchange(self) -> None:
         words = [sys.executable, "-m", "cstd", "practice", "--run-dir", str(self.run_dir), "--recording", *map(str, self._paths)]

@@ -120,7 +120,7 @@ class Bench:
             engine.recorder.digest_passes = False  # as in live: decision rows and order frames alone
             # The first round makes precisions and books known; then limits are opened wide.
             self._drive(engine, self._frames)
-            _open_limits(engine)
+            open_limits(engine)
 
     def _drive(self, engine: Engine, frames: list[bytes], pause_ns: int = 0) -> tuple[Any, Any]:
         result = drive(engine.core, frames, self._at_ns, self._at_ns, STEP_NS, pause_ns)
@@ -165,7 +165,7 @@ class Bench:
         return to_order[to_order > 0] * self._ns_per_cycle
 
 
-def _open_limits(engine: Engine) -> None:
+def open_limits(engine: Engine) -> None:
     """Limits as shipped but for the churn counts, which an order on every frame would use up at once."""
     if engine.cfg is None:
         raise OperatorError("the engine has not booted")

@@ -144,7 +144,7 @@ def captions(found: dict[str, Any], corpus: str, rows: list[tuple[str, dict[str,
     parsed = [LABELS.get(name, name) for name, row in rows if str(row["does"].get("parse")).startswith("none")]
     made = f"{machine.get('cpu')}, {machine.get('cores')} cores; commit {found['commit']}; {found['taken_at'][:10]}"
     lines = [
-        f"{made}; {measured.get('recording')}",
+        f"{made}; {str(measured.get('recording')).partition('.')[0]}",
         "cstd and the floor also keep features and votes, and to order bytes judge fifteen gates; no peer does",
         *(f"{name}: no parsing in its time, it takes events made beforehand" for name in parsed), *missing,
     ]

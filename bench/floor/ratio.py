@@ -38,7 +38,7 @@ QUANTILES = {"p50_ns": 0.5, "p99_ns": 0.99, "p999_ns": 0.999}
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="cstd against a C++ program that does the same work")
-    parser.add_argument("--rounds", type=int, default=6, help="turns of each (default 6)")
+    parser.add_argument("--rounds", type=int, default=8, help="turns of each (default 8)")
     parser.add_argument("-o", choices=("table", "json"), default="table")
     result.add_arguments(parser)
     args = parser.parse_args()

@@ -27,6 +27,6 @@ def test_every_update_is_a_sample(data_dir: Path) -> None:
 
 def test_a_path_without_orders_is_not_measured(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Under the limits as they are shipped an order on every frame is refused: that is said, not measured."""
-    monkeypatch.setattr(bench, "_open_limits", lambda engine: None)
+    monkeypatch.setattr(bench, "open_limits", lambda engine: None)
     with pytest.raises(OperatorError, match="fewer than half"):
         bench.measure([data_dir / BTC], None, rounds=1, turns=1)

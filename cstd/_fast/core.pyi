@@ -25,6 +25,7 @@ class Core(FrameSink):
     shadow: bool
     venue_online: bool
     private_up: bool
+    batch_open: bool
     private_ready: bool
     trading_state: int
     level: int

@@ -211,9 +211,11 @@ cdef class Core(FastEngine):
     def timer(self, int64_t mono_ns, int64_t wall_ns):
         """A tick: let the handler work, then close bars and run passes where time alone may change something.
 
-        Each tick looks at every instrument with a position or a live order, and at TIMER_TURN others in turn.
+        Each tick looks at every instrument with a position or a live order, and at TIMER_TURN others in turn. What a batch
+        under way has touched has its pass at the end of the batch: until then more of its data is known to wait.
         """
         cdef int i, _turn
+        cdef int first = self.touched_count if self.batch_open else 0
         self.mono_ns = mono_ns
         self.wall_ns = wall_ns
         self.counters[COUNT_TIMERS] += 1
@@ -231,7 +233,7 @@ cdef class Core(FastEngine):
             self.handler.on_timer(mono_ns, wall_ns)
         except Exception as error:
             self._halt(error)
-        self._run_passes(True)
+        self._run_passes(first, True)
         self._grow_ids()
         if self.attention:
             self.attention = False
@@ -242,12 +244,9 @@ cdef class Core(FastEngine):
         self.recorder.settle()
 
     cdef void _time_passes(self, int number) noexcept:
-        """Close the bars of an instrument whose time is over, and have a pass run over it; once a tick."""
+        """Close the bars of an instrument whose time is over, and have a pass run over it."""
         cdef InstrumentSlot slot = <InstrumentSlot>PyList_GET_ITEM(self.slots, number)
-        cdef int closed
-        if slot.touched:
-            return
-        closed = slot.bars.on_time(self.wall_ns)
+        cdef int closed = slot.bars.on_time(self.wall_ns)
         if closed:
             self._bars_closed(slot, closed)
         self._touch(slot, cycles())
@@ -334,6 +333,7 @@ cdef class Core(FastEngine):
         """A link came up: what the tolerant path may spend on it is whole again."""
         self.slow_until_ns[link & 3] = 0
         self.flooded[link & 3] = False
+
     def take_resyncs(self):
         """Numbers of the instruments whose book wants a resync, in order; the wish is taken back."""
         cdef int i

@@ -25,6 +25,7 @@ cdef class FastEngine(Gateway):
     cdef int8_t agent_per_bar[AGENTS_MAX]
     cdef int agent_count
     cdef uint64_t batch_cycles          # when the first frame of the batch that touched a book was handed over; telemetry
+    cdef public bint batch_open         # frames of the public socket are applied whose batch has not ended
     cdef int touched[INSTRUMENTS_MAX]
     cdef int touched_count
     cdef TapeRow tape[TAPE_KEPT]
@@ -43,7 +44,7 @@ cdef class FastEngine(Gateway):
     cdef void _book_judged(self, InstrumentSlot slot, int fault, bint had_checksum) noexcept
     cdef void _bars_closed(self, InstrumentSlot slot, int closed) noexcept
     cdef void _touch(self, InstrumentSlot slot, uint64_t start) noexcept
-    cdef void _run_passes(self, bint by_timer) noexcept
+    cdef void _run_passes(self, int first, bint by_timer) noexcept
     cdef void _pass(self, InstrumentSlot slot, bint by_timer) noexcept
     cdef void _vote(self, InstrumentSlot slot, bint at_bar) noexcept
     cdef void _record_pass(self, InstrumentSlot slot) noexcept

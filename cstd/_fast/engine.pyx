@@ -19,8 +19,7 @@ from cstd._fast.codes cimport (
     APPROVE, BOOK_VERIFIED, EVENT_BATCH_END, EVENT_FRAME, EXIT, FAULT_CHECKSUM, FAULT_EXCESS_DIGITS, FAULT_MALFORMED,
     FAULT_NO_CHECKSUM, FAULT_NO_SNAPSHOT, FAULT_NONE, FAULT_PRECISION_UNKNOWN, LINK_PRIVATE, LINK_PUBLIC, OPENING,
     ORDER_CANCEL_PENDING, ORDER_OPEN, ORDER_PARTIAL, ORDER_SENT, REDUCE, REFUSE, SCAN_BOOK, SCAN_HEARTBEAT, SCAN_SLOW,
-    SCAN_TICKER, SCAN_TRADE,
-    SCAN_UNKNOWN_INSTRUMENT, SCAN_UNUSED,
+    SCAN_TICKER, SCAN_TRADE, SCAN_UNKNOWN_INSTRUMENT, SCAN_UNUSED,
 )
 from cstd._fast.features cimport (
     BOOK_FEATURE_COUNT, FEATURE_COUNT, copy_indicators, on_book, on_book_break, on_tape_begin, on_trade, quantise,
@@ -28,10 +27,9 @@ from cstd._fast.features cimport (
 from cstd._fast.gates cimport GATE_NONE, DecisionRow, GateInput, judge
 from cstd._fast.gateway cimport (
     COUNT_AGENT_FAULTS, COUNT_BATCHES, COUNT_BOOK_UPDATES, COUNT_CHECKSUMS_BAD, COUNT_CHECKSUMS_OK, COUNT_FLOODED,
-    COUNT_FRAMES,
-    COUNT_HEARTBEATS, COUNT_MALFORMED, COUNT_PASSES, COUNT_PRIVATE_SCANNED,
-    COUNT_PULLED, COUNT_REJUDGED, COUNT_SLOW_FRAMES, COUNT_TICKERS,
-    COUNT_TRADE_GAPS, COUNT_TRADES, COUNT_UNKNOWN_INSTRUMENT, COUNT_UNUSED, TAPE_KEPT, Gateway,
+    COUNT_FRAMES, COUNT_HEARTBEATS, COUNT_MALFORMED, COUNT_PASSES, COUNT_PRIVATE_SCANNED, COUNT_PULLED, COUNT_REJUDGED,
+    COUNT_SLOW_FRAMES, COUNT_TICKERS, COUNT_TRADE_GAPS, COUNT_TRADES, COUNT_UNKNOWN_INSTRUMENT, COUNT_UNUSED, TAPE_KEPT,
+    Gateway,
 )
 from cstd._fast.hist cimport STAGE_BOOK, STAGE_DECISION, STAGE_FEATURES, STAGE_FRAME, STAGE_SCAN, cycles
 from cstd._fast.layout cimport Level
@@ -105,6 +103,7 @@ cdef class FastEngine(Gateway):
         self.link_frame_ns[link & 3] = mono_ns
         if link != LINK_PUBLIC:
             return self._private(data, n) if link == LINK_PRIVATE else self._slow(link, data, n)
+        self.batch_open = True
         status = self.scanner.scan(data, n)
         if status == SCAN_HEARTBEAT:
             self.counters[COUNT_HEARTBEATS] += 1
@@ -329,8 +328,11 @@ cdef class FastEngine(Gateway):
         self.counters[COUNT_BATCHES] += 1
         if self.recorder.input(EVENT_BATCH_END, link, mono_ns, wall_ns, NULL, 0) != 0:
             self._halt(None)
-        if self.touched_count:
-            self._run_passes(False)
+        if link == LINK_PUBLIC:
+            self.batch_open = False
+        # The end of a read of the private socket is none of a public batch that waits for newer data.
+        if self.touched_count and not self.batch_open:
+            self._run_passes(0, False)
             self.hist.observe(STAGE_DECISION, self.batch_cycles, cycles())
         if self.attention:
             self.attention = False
@@ -343,14 +345,15 @@ cdef class FastEngine(Gateway):
             self.recorder.settle()
         self._prepare_id()
 
-    cdef void _run_passes(self, bint by_timer) noexcept:
+    cdef void _run_passes(self, int first, bint by_timer) noexcept:
+        """Run the passes of the touched instruments from index `first` on."""
         cdef int i
         cdef InstrumentSlot slot
-        for i in range(self.touched_count):
+        for i in range(first, self.touched_count):
             slot = <InstrumentSlot>PyList_GET_ITEM(self.slots, self.touched[i])
             slot.touched = False
             self._pass(slot, by_timer)
-        self.touched_count = 0
+        self.touched_count = first
 
     # The decision pass of one instrument.
 

@@ -202,7 +202,7 @@ class Engine:
         if self._rest_rate is not None and self._rest_rate.tier == self.lane.rate.tier:
             self.lane.rate = self._rest_rate  # a restart does not empty the venue's counter of the key
         self._rest_rate = self.lane.rate
-        self.core.private_up = self.core.private_ready = self.core.venue_online = False
+        self.core.private_up = self.core.private_ready = self.core.venue_online = self.core.batch_open = False
         self.audit.restart(seconds_to_ns(cfg.instruments.audit_interval_s))
         known = getattr(self, "reconciler", None)
         self.reconciler = Reconciler(
@@ -227,6 +227,7 @@ class Engine:
         else:
             machine.on_down(self._mono_ns)
         if link == Link.LINK_PUBLIC:
+            self.core.batch_open = False  # its end can come no more
             if not up:
                 self.core.venue_online = False
                 for number in range(len(self.names)):

@@ -145,3 +145,32 @@ def test_resting_orders_are_judged_again_with_their_book(reads: list[list[str]])
                        for i, name in enumerate(names)))
         assert world.counters()["rejudged"] - before == sum(number in touched for number in resting)
     world.sound()
+
+
+def test_a_tick_leaves_a_batch_under_way_to_its_end() -> None:
+    """While more of a batch is known to wait, neither a tick nor the private socket decides on what has come of it so far."""
+    market = Market(2)
+    market.now_ns += S // 1000
+    wall_ns = START_NS + market.now_ns
+    market.core.frame(Link.LINK_PUBLIC, market.books[0].update(wall_ns, bids=[(999_993, 7)]), market.now_ns, wall_ns)
+    before = market.core.decision_count
+    market.core.batch_end(Link.LINK_PRIVATE, market.now_ns, wall_ns)
+    assert market.passed(before) == []
+    assert market.tick() == [1]
+    before = market.core.decision_count
+    market.core.batch_end(Link.LINK_PUBLIC, market.now_ns, START_NS + market.now_ns)
+    assert market.passed(before) == [0]
+    assert market.tick() == [0, 1]
+
+
+def test_a_batch_that_lost_its_connection_holds_nothing_up() -> None:
+    """A connection that ends inside a batch leaves no instrument without the passes of the timer."""
+    world = World(strategy="rehearsal").ready()
+    world.core.frame(Link.LINK_PUBLIC, world.books[BTC].update(world.now_ns, bids=[(max(world.books[BTC].bids), 7)]),
+                     world.mono_ns, world.now_ns)
+    assert world.core.batch_open
+    world.link(Link.LINK_PUBLIC, up=False)
+    assert not world.core.batch_open
+    before = world.counters()["passes"]
+    world.core.timer(world.mono_ns, world.now_ns)
+    assert world.counters()["passes"] - before == len(world.names)

@@ -25,6 +25,9 @@ from cstd._fast.wire cimport parse_time_ns
 
 from decimal import Decimal
 
+cdef extern from "scan.h" nogil:
+    const char *literal "cstd_literal"(const char *p, const char *end, const char *text, size_t n)
+
 cdef extern from "check.h" nogil:
     void cstd_check(bint holds, const char *what)
 
@@ -133,13 +136,6 @@ RESULT_KEYS = (
     (b"order_id", FIELD_TEXT, RESULT_ORDER_ID), (b"cl_ord_id", FIELD_TEXT, RESULT_CL_ORD_ID),
     (b"amend_id", FIELD_TEXT, RESULT_AMEND_ID), (b"order_userref", FIELD_INTEGER, RESULT_USERREF),
 )
-
-
-cdef inline const char *literal(const char *p, const char *end, const char *text, size_t n) noexcept nogil:
-    """Return the byte after `text` if it stands at p, else NULL."""
-    if p == NULL or <size_t>(end - p) < n or memcmp(p, text, n) != 0:
-        return NULL
-    return p + n
 
 
 cdef inline const char *text_at(const char *p, const char *end, Span *to) noexcept nogil:
@@ -348,7 +344,6 @@ cdef class ReportScanner:
         if p[0] == c']':
             return p + 1
         while self.row_count < ROWS_MAX:
-            cstd_check(self.row_count >= 0, b"a report has a row")
             p = self._object(literal(p, end, b'{', 1), end, table, &self.rows[self.row_count])
             if p == NULL or p >= end:
                 return NULL

@@ -19,6 +19,9 @@ from cstd._fast.codes cimport BUY, SELL, SCAN_BOOK, SCAN_HEARTBEAT, SCAN_SLOW, S
 from cstd._fast.codes cimport SCAN_UNKNOWN_INSTRUMENT, SCAN_UNUSED
 
 cdef extern from "scan.h" nogil:
+    const char *literal "cstd_literal"(const char *p, const char *end, const char *text, size_t n)
+    const char *figure "cstd_figure"(const char *p, const char *end, int *bit)
+    int64_t parse_date_days "cstd_date_days"(const char *p)
     const char *number "cstd_number"(const char *p, const char *end, int precision, int64_t *raw, int *excess)
     const char *unsigned_int "cstd_unsigned"(const char *p, const char *end, int64_t *value)
     const char *any_number "cstd_any_number"(const char *p, const char *end)
@@ -28,75 +31,6 @@ cdef extern from "check.h" nogil:
     void cstd_check(bint holds, const char *what)
 
 instruments_max = INSTRUMENTS_MAX
-
-cdef inline const char *literal(const char *p, const char *end, const char *text, size_t n) noexcept nogil:
-    """Return the byte after `text` if it stands at p, else NULL."""
-    if p == NULL or <size_t>(end - p) < n or memcmp(p, text, n) != 0:
-        return NULL
-    return p + n
-
-
-cdef inline const char *figure(const char *p, const char *end, int *bit) noexcept nogil:
-    """Return where the value of one of the ticker's figures begins, and its bit; NULL for any other name."""
-    cdef const char *after
-    bit[0] = 1
-    after = literal(p, end, b',"last":', 8)
-    if after == NULL:
-        bit[0] = 2
-        after = literal(p, end, b',"volume":', 10)
-    if after == NULL:
-        bit[0] = 4
-        after = literal(p, end, b',"vwap":', 8)
-    if after == NULL:
-        bit[0] = 8
-        after = literal(p, end, b',"low":', 7)
-    if after == NULL:
-        bit[0] = 16
-        after = literal(p, end, b',"high":', 8)
-    if after == NULL:
-        bit[0] = 32
-        after = literal(p, end, b',"change":', 10)
-    if after == NULL:
-        bit[0] = 64
-        after = literal(p, end, b',"change_pct":', 14)
-    if after == NULL:
-        bit[0] = 128
-        after = literal(p, end, b',"trades":', 10)
-    return after
-
-
-cdef inline int two(const char *p) noexcept nogil:
-    """Two decimal digits, or a negative number that poisons any sum it enters."""
-    cdef unsigned char a = <unsigned char>(p[0] - 48)
-    cdef unsigned char b = <unsigned char>(p[1] - 48)
-    if a > 9 or b > 9:
-        return -1000000
-    return a * 10 + b
-
-
-cdef inline int64_t days_from_civil(int64_t y, int64_t m, int64_t d) noexcept nogil:
-    """Days since 1970-01-01 of a proleptic Gregorian date (years from March, eras of 400 years)."""
-    cdef int64_t era, yoe, doy, doe
-    if m <= 2:
-        y -= 1
-    era = y // 400 if y >= 0 else (y - 399) // 400
-    yoe = y - era * 400
-    doy = (153 * (m + (-3 if m > 2 else 9)) + 2) // 5 + d - 1
-    doe = yoe * 365 + yoe // 4 - yoe // 100 + doy
-    return era * 146097 + doe - 719468
-
-
-cdef inline int64_t parse_date_days(const char *p) noexcept nogil:
-    """Days since 1970 of YYYY-MM-DD; -1 if it is no date."""
-    cdef int year = two(p) * 100 + two(p + 2)
-    cdef int month = two(p + 5)
-    cdef int day = two(p + 8)
-    if year < 1970 or year > 2261 or month < 1 or month > 12 or day < 1 or p[4] != c'-' or p[7] != c'-':
-        return -1
-    if day > (28 + (year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)) if month == 2
-              else 30 + (month + (month > 7)) % 2):
-        return -1
-    return days_from_civil(year, month, day)
 
 
 cdef int64_t parse_time_ns(const char *p, const char *end, const char **after) noexcept nogil:

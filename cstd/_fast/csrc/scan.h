@@ -18,6 +18,13 @@ static const int64_t cstd_pow10[19] = {1LL, 10LL, 100LL, 1000LL, 10000LL, 100000
     100000000LL, 1000000000LL, 10000000000LL, 100000000000LL, 1000000000000LL, 10000000000000LL,
     100000000000000LL, 1000000000000000LL, 10000000000000000LL, 100000000000000000LL, 1000000000000000000LL};
 
+/* The byte after `text` if it stands at p, else NULL; of a p that is NULL too, so that a scan can be one row of calls. */
+static inline __attribute__((always_inline)) const char *
+cstd_literal(const char *p, const char *end, const char *text, size_t n)
+{
+    return p == NULL || (size_t)(end - p) < n || memcmp(p, text, n) != 0 ? NULL : p + n;
+}
+
 /* Adds the decimal digits at p to *value and their number to *digits; returns the byte after them, NULL above 18 in all. */
 static inline const char *cstd_digits_at(const char *p, const char *end, int64_t *value, int *digits)
 {
@@ -145,6 +152,50 @@ static inline const char *cstd_any_number(const char *p, const char *end)
     whole = digits;
     p = cstd_digits_at(p + 1, end, &unused, &digits);
     return digits > whole ? p : NULL;
+}
+
+/* Where the value of one of a ticker's figures begins, and its bit; NULL for any other name. */
+static inline const char *cstd_figure(const char *p, const char *end, int *bit)
+{
+#define CSTD_NAMED(name) {",\"" name "\":", sizeof(name) + 3}
+    static const struct {
+        const char *text;
+        size_t n;
+    } figures[] = {CSTD_NAMED("last"), CSTD_NAMED("volume"), CSTD_NAMED("vwap"), CSTD_NAMED("low"), CSTD_NAMED("high"),
+                   CSTD_NAMED("change"), CSTD_NAMED("change_pct"), CSTD_NAMED("trades")};
+#undef CSTD_NAMED
+    for (int i = 0; i < (int)(sizeof figures / sizeof figures[0]); i++) {
+        const char *after = cstd_literal(p, end, figures[i].text, figures[i].n);
+        if (after != NULL) {
+            *bit = 1 << i;
+            return after;
+        }
+    }
+    return NULL;
+}
+
+/* Two decimal digits, or a negative number that poisons any sum it enters. */
+static inline int cstd_two(const char *p)
+{
+    unsigned char a = (unsigned char)(p[0] - '0'), b = (unsigned char)(p[1] - '0');
+    return a > 9 || b > 9 ? -1000000 : a * 10 + b;
+}
+
+/* Days since 1970-01-01 of YYYY-MM-DD at p, of which ten bytes are readable; -1 if it is no date. Out of line: a date is
+ * remembered, and a day lasts for a million frames. Days are counted in years from March, by eras of 400 years. */
+static __attribute__((noinline, unused)) int64_t cstd_date_days(const char *p)
+{
+    int64_t year = cstd_two(p) * 100 + cstd_two(p + 2), month = cstd_two(p + 5), day = cstd_two(p + 8);
+    int64_t year_of_era, day_of_year, month_days;
+    if (year < 1970 || year > 2261 || month < 1 || month > 12 || day < 1 || p[4] != '-' || p[7] != '-')
+        return -1;
+    month_days = month == 2 ? 28 + (year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)) : 30 + (month + (month > 7)) % 2;
+    if (day > month_days)
+        return -1;
+    year -= month <= 2;
+    year_of_era = year % 400;
+    day_of_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
+    return year / 400 * 146097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719468;
 }
 
 /* Nanoseconds since midnight of Thh:mm:ss[.fraction]Z at p, of which ten bytes are readable; -1 if it is none. *after is the

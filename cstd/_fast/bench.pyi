@@ -8,8 +8,9 @@ from cstd._fast.core import Core
 
 def drive(
     core: Core, frames: list[Any], mono_ns: int, wall_ns: int, step_ns: int, pause_ns: int = ...,
+    swept_bytes: int = ...,
 ) -> tuple[np.ndarray[Any, np.dtype[np.uint64]], np.ndarray[Any, np.dtype[np.uint64]]]: ...
 
 def counted(
-    core: Core, frames: list[Any], mono_ns: int, wall_ns: int, step_ns: int,
+    core: Core, frames: list[Any], mono_ns: int, wall_ns: int, step_ns: int, swept_bytes: int = ...,
 ) -> tuple[np.ndarray[Any, np.dtype[np.uint64]], np.ndarray[Any, np.dtype[np.uint64]]]: ...

@@ -8,7 +8,7 @@ from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_FromStringAndS
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.list cimport PyList_GET_ITEM
 from libc.stdint cimport int64_t, uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 import numpy as np
 
@@ -24,12 +24,17 @@ cdef extern from "time.h" nogil:
     int nanosleep(const timespec *request, timespec *rest)
 
 
-def drive(Core core, list frames, int64_t mono_ns, int64_t wall_ns, int64_t step_ns, long pause_ns=0):
+cdef enum:
+    LINE_BYTES = 64
+
+
+def drive(Core core, list frames, int64_t mono_ns, int64_t wall_ns, int64_t step_ns, long pause_ns=0, size_t swept_bytes=0):
     """Feed `frames` (bytes), each a read batch of its own, `step_ns` of event time apart.
 
     Args:
         core: a booted engine core.
         pause_ns: real sleep before each frame, so that caches cool as on a quiet market; 0 for none.
+        swept_bytes: memory read before each frame, so that nothing of the path is in caches smaller than that; 0 for none.
 
     Returns:
         (to_end, to_order): cycles from handing a frame over to the end of its batch, and to its order bytes, by the
@@ -42,6 +47,8 @@ def drive(Core core, list frames, int64_t mono_ns, int64_t wall_ns, int64_t step
     cdef size_t size
     cdef timespec pause
     cdef Py_ssize_t longest = 0
+    others = PyByteArray_FromStringAndSize(NULL, swept_bytes)
+    memset(PyByteArray_AS_STRING(others), 1, swept_bytes)   # or all of it would be one page of zeros
     for i in range(n):
         longest = max(longest, PyBytes_GET_SIZE(<bytes>PyList_GET_ITEM(frames, i)))
     received = PyByteArray_FromStringAndSize(NULL, longest)
@@ -59,6 +66,7 @@ def drive(Core core, list frames, int64_t mono_ns, int64_t wall_ns, int64_t step
         wall_ns += step_ns
         if pause_ns:
             nanosleep(&pause, NULL)
+        _sweep(PyByteArray_AS_STRING(others), swept_bytes)
         memcpy(buffer, PyBytes_AS_STRING(frame), size)
         core.encoded_cycles = core.batch_cycles = 0
         start = stamp()
@@ -72,9 +80,18 @@ def drive(Core core, list frames, int64_t mono_ns, int64_t wall_ns, int64_t step
     return to_end, to_order
 
 
-def counted(Core core, list frames, int64_t mono_ns, int64_t wall_ns, int64_t step_ns):
+def counted(Core core, list frames, int64_t mono_ns, int64_t wall_ns, int64_t step_ns, size_t swept_bytes=0):
     """`drive` under a name of its own, at which an instruction counter is switched on."""
-    return drive(core, frames, mono_ns, wall_ns, step_ns)
+    return drive(core, frames, mono_ns, wall_ns, step_ns, 0, swept_bytes)
+
+
+cdef void _sweep(const char *others, size_t n) noexcept nogil:
+    """Read every line of others."""
+    cdef size_t at = 0
+    cdef volatile char read
+    while at < n:
+        read = others[at]
+        at += LINE_BYTES
 
 
 cdef void _close_orders(Core core) noexcept:

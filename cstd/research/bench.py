@@ -35,6 +35,7 @@ DEFAULT_RECORDING = "recordings/kraken-v2-btcusd-d25-20260802.jsonl.zst"
 STEP_NS = 10_000_000  # event time between frames: far from every age limit
 PACED_FRAMES = 2_000
 PACED_PAUSE_NS = 1_000_000
+SWEPT_FRAMES = 200  # sweeping the caches takes a simulator much longer than the path does
 WARM_ROUNDS = 3
 TURNS = 5
 TURN_PAUSE_S = 1.0
@@ -153,11 +154,12 @@ class Bench:
         to_end = np.concatenate([self._drive(self.idle, self._frames)[0] for _ in range(rounds)])
         return to_end[to_end > 0] * self._ns_per_cycle
 
-    def count(self, strategy: str) -> int:
-        """Drive the frames once where an instruction counter looks on; returns how many there were."""
+    def count(self, strategy: str, swept_bytes: int = 0) -> int:
+        """Drive the frames once where an instruction counter looks on; returns how many there were. swept_bytes: see `drive`."""
         engine = {"bench": self.engine, "none": self.idle}[strategy]
-        counted(engine.core, self._frames, self._at_ns, self._at_ns, STEP_NS)
-        return len(self._frames)
+        frames = self._frames[:SWEPT_FRAMES] if swept_bytes else self._frames
+        counted(engine.core, frames, self._at_ns, self._at_ns, STEP_NS, swept_bytes)
+        return len(frames)
 
     def paced(self) -> Any:
         """ns from frame to order bytes with a sleep of a millisecond before each frame."""

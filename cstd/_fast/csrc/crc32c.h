@@ -72,7 +72,13 @@ cstd_crc32c_hardware(uint32_t crc, const void *data, size_t n) {
         memcpy(&v, p, 8);
         c = _mm_crc32_u64(c, v);
     }
-    for (; n; n--, p++) {
+    if (n & 4) {
+        uint32_t v;
+        memcpy(&v, p, 4);
+        c = _mm_crc32_u32((uint32_t)c, v);
+        p += 4;
+    }
+    for (n &= 3; n; n--, p++) {
         c = _mm_crc32_u8((uint32_t)c, *p);
     }
     return ~(uint32_t)c;

@@ -98,6 +98,7 @@ cpdef enum OrderAction:
     ACTION_AMEND = 2
     ACTION_CANCEL = 3
     ACTION_CANCEL_ALL = 4
+    ACTION_CANCEL_REST = 5      # a cancel that goes by REST: the private socket is down
 
 cpdef enum OrderEvent:
     ON_SEND = 0

@@ -100,6 +100,7 @@ class OrderAction(IntEnum):
     ACTION_AMEND = 2
     ACTION_CANCEL = 3
     ACTION_CANCEL_ALL = 4
+    ACTION_CANCEL_REST = 5
 
 class OrderEvent(IntEnum):
     ON_SEND = 0

@@ -346,6 +346,11 @@ cdef class Core(FastEngine):
                 wanted.append(i)
         return wanted
 
+    def take_rest_cancels(self):
+        """Cancels that wait to go by REST, in order (gateway.RestCancel)."""
+        taken, self.rest_cancels = self.rest_cancels, []
+        return taken
+
     def count_malformed(self):
         """Count a frame that is no valid message."""
         self.counters[COUNT_MALFORMED] += 1

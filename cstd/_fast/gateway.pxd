@@ -1,4 +1,5 @@
 """The gateway: gates and order encoder in one compiled module. See gateway.pyx."""
+cimport cython
 from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from cstd._fast.encode cimport FRAME_MAX, DayText, OrderTerms
@@ -47,6 +48,7 @@ cdef enum:
     COUNT_AMENDS = 30
     COUNT_PRIVATE_SCANNED = 31
     COUNT_FLOODED = 32
+    COUNT_REST_CANCELS = 33
 
 cdef enum:
     COUNTER_COUNT = 40
@@ -57,6 +59,11 @@ cdef enum:
     BOOK_FAULTS = 17
     GATE_CODES = 32
 
+@cython.final
+cdef class RestCancel:
+    cdef readonly str method
+    cdef readonly tuple params
+
 cdef class Gateway(FrameSink):
     cdef readonly Recorder recorder
     cdef readonly OrderTable orders
@@ -65,6 +72,7 @@ cdef class Gateway(FrameSink):
     cdef OrderPort port
     cdef public object handler
     cdef public object fault            # the exception that halted the engine, None while sound
+    cdef list rest_cancels              # made and not taken yet
     cdef bint attention                 # Python work is due at the end of the batch
     cdef int strategy_code
     cdef int64_t mono_ns, wall_ns
@@ -124,6 +132,7 @@ cdef class Gateway(FrameSink):
     cdef void _cancel(self, int order, int reason) noexcept
     cdef void _amend(self, InstrumentSlot slot, int index, int64_t qty_raw) noexcept
     cdef void _cancel_all(self) noexcept
+    cdef void _cancel_by_rest(self, str method, tuple params) noexcept
     cdef int _out(self, int action, size_t n, size_t token_at, bint opening=*) noexcept
     cdef bint _next_id(self, char *out) noexcept
     cdef void _prepare_id(self) noexcept

@@ -15,7 +15,7 @@ from cpython.list cimport PyList_GET_ITEM
 
 from cstd._fast.book cimport Book
 from cstd._fast.codes cimport (
-    ACTION_ADD, ACTION_AMEND, ACTION_CANCEL, ACTION_CANCEL_ALL, APPROVE, BOOK_VERIFIED, BUY, EXIT, GTD, IOC, ON_CANCEL_SENT, ON_SEND, OPENING,
+    ACTION_ADD, ACTION_AMEND, ACTION_CANCEL, ACTION_CANCEL_ALL, ACTION_CANCEL_REST, APPROVE, BOOK_VERIFIED, BUY, EXIT, GTD, IOC, ON_CANCEL_SENT, ON_SEND, OPENING,
     ORDER_INTENDED, ORDER_UNKNOWN, OUT_DECISION, OUT_ORDER_FRAME, REDUCE, REFUSE, SELL, TRADING_HALTED,
 )
 from cstd._fast.encode cimport OrderTerms, client_order_id, encode_add, encode_amend, encode_cancel, encode_cancel_all
@@ -76,8 +76,16 @@ COUNTERS = (
     "slow_frames", "unknown_instrument", "malformed", "intents", "approved", "reduced", "refused", "orders",
     "cancels", "rejudged", "pulled", "send_refused", "passes", "table_full", "trade_gaps", "agent_faults",
     "handler_faults", "journal_faults", "shadowed", "resyncs", "timers", "unused_frames", "amends",
-    "private_scanned", "flooded_frames",
+    "private_scanned", "flooded_frames", "rest_cancels",
 )
+
+
+cdef class RestCancel:
+    """A cancel that is to go by REST. Only the gateway fills one in, and the HTTP client sends no order request without one.
+
+    Attributes:
+        method: of the REST interface. params: its (name, value) pairs. None in one that was made anywhere else.
+    """
 
 
 cdef class Gateway(FrameSink):
@@ -89,6 +97,7 @@ cdef class Gateway(FrameSink):
         self.port = port if port is not None else OrderPort()
         self.hist = Histograms()
         self.slots = []
+        self.rest_cancels = []
         self.id_bits = IDS_BITS_START
         self.id_count_max = (1 << IDS_BITS_START) // 4 * 3
         self.ids = <uint64_t *>calloc(1 << IDS_BITS_START, sizeof(uint64_t))
@@ -379,7 +388,7 @@ cdef class Gateway(FrameSink):
         self.orders.move(row.order_slot, ON_SEND, self.mono_ns)
 
     cdef void _cancel(self, int index, int reason) noexcept:
-        """Cancel one live order. A cancel passes no gate."""
+        """Cancel one live order, by REST while the private socket is down. A cancel passes no gate."""
         cdef OrderRow *order = &self.orders.rows[index]
         cdef size_t token_at = 0
         cdef size_t n
@@ -388,9 +397,12 @@ cdef class Gateway(FrameSink):
         order.cancel_reason = <int8_t>reason
         order.cancel_mono_ns = self.mono_ns
         order.cancel_req_id = self.req_seq
-        n = encode_cancel(self.frame, order.cl_ord_id, self.req_seq, &token_at)
         self.counters[COUNT_CANCELS] += 1
-        self._out(ACTION_CANCEL, n, token_at)
+        if self.private_up:
+            n = encode_cancel(self.frame, order.cl_ord_id, self.req_seq, &token_at)
+            self._out(ACTION_CANCEL, n, token_at)
+        else:
+            self._cancel_by_rest("CancelOrder", (("cl_ord_id", order.cl_ord_id[:18].decode("ascii")),))
         self.orders.move(index, ON_CANCEL_SENT, self.mono_ns)
 
     cdef void _amend(self, InstrumentSlot slot, int index, int64_t qty_raw) noexcept:
@@ -418,9 +430,26 @@ cdef class Gateway(FrameSink):
         cdef size_t token_at = 0
         cdef size_t n
         self.req_seq += 1
-        n = encode_cancel_all(self.frame, self.req_seq, &token_at)
         self.counters[COUNT_CANCELS] += 1
-        self._out(ACTION_CANCEL_ALL, n, token_at)
+        if self.private_up:
+            n = encode_cancel_all(self.frame, self.req_seq, &token_at)
+            self._out(ACTION_CANCEL_ALL, n, token_at)
+        else:
+            self._cancel_by_rest("CancelAll", ())
+
+    cdef void _cancel_by_rest(self, str method, tuple params) noexcept:
+        """Record a cancel and leave it for the REST lane, which `attention` brings to work within this event."""
+        cdef RestCancel cancel = RestCancel.__new__(RestCancel)
+        cdef bytes text = f"{method}?{'&'.join([f'{name}={value}' for name, value in params])}".encode("ascii")
+        cancel.method = method
+        cancel.params = params
+        if self.recorder.output(OUT_ORDER_FRAME, ACTION_CANCEL_REST, self.mono_ns, self.wall_ns, <const char *>text, len(text)) != 0:
+            self._halt(None)
+            return
+        self.counters[COUNT_REST_CANCELS] += 1
+        self.rest_cancels.append(cancel)
+        self.attention = True
+        self.needs_python = True
 
     cdef int _out(self, int action, size_t n, size_t token_at, bint opening=False) noexcept:
         """Record an order frame, then hand it to the port. What the port says does not change the engine's state: a

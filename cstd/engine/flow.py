@@ -34,6 +34,7 @@ from cstd.market.feed import PublicFeed
 from cstd.orders.desk import RiskDesk
 from cstd.orders.lifecycle import TABLE
 from cstd.orders.reconcile import MISMATCH_ROUNDS_MAX, Reconciler
+from cstd.orders.rest_cancels import RestCancels
 from cstd.orders.tracker import OrderTracker
 from cstd.signals.agents.loader import LoadedAgents
 from cstd.units import format_raw, seconds_to_ns
@@ -208,6 +209,8 @@ class Engine:
         self.reconciler = Reconciler(
             self.tracker, self._ask, absent_ns=seconds_to_ns(cfg.venue.unknown_absent_s),
             interval_ns=RECONCILE_INTERVAL_NS)
+        self.rest_cancels = RestCancels(self.tracker, lambda request: self.lane.submit(request, self._mono_ns),
+                                        down_since_ns=self._mono_ns)
         self.reconciler.session_start_wall_ns = self._first_boot_wall_ns
         if known is not None:
             self.reconciler.take_over(known)
@@ -237,9 +240,10 @@ class Engine:
             self.core.private_up = up
             self.core.private_ready = False
             self.risk.write()
+            self.rest_cancels.on_link(up=up, mono_ns=self._mono_ns)
+            self.reconciler.reset()
             if not up:
                 self.tracker.lose_sight()
-                self.reconciler.reset()
             elif self.cfg is not None:
                 self.lane.rate.charge("GetWebSocketsToken", self._mono_ns)  # taken outside the lane, counted all the same
                 self.private.arm(self.cfg.venue.deadman_timeout_s, self._mono_ns)
@@ -364,7 +368,7 @@ class Engine:
             transport_error=payload["error"]))
 
     def _on_rest_result(self, done: RestResult | None) -> None:
-        if done is not None and not self.audit.on_reply(done, self._mono_ns):
+        if done is not None and not self.rest_cancels.on_result(done) and not self.audit.on_reply(done, self._mono_ns):
             self.reconciler.on_reply(done.method, done.result, ", ".join(done.errors), self._mono_ns, self._wall_ns)
 
     # Time.
@@ -387,7 +391,8 @@ class Engine:
         if self.private.want_reconcile and self.private.ready:
             self.private.want_reconcile = False
             self.tracker.want_reconcile = True
-        self.reconciler.on_timer(mono_ns, wall_ns, ready=self.private.ready)
+        self.rest_cancels.on_timer(mono_ns)
+        self.reconciler.on_timer(mono_ns, wall_ns, ready=self.private.ready, blind=self.rest_cancels.looking_up)
         self._start_tapes(wall_ns)
         self._audit_books(mono_ns)
         self.risk.on_timer(mono_ns, wall_ns)
@@ -527,6 +532,7 @@ class Engine:
         for link, machine in ((Link.LINK_PUBLIC, self.public), (Link.LINK_PRIVATE, self.private)):
             if machine.out:
                 self.outbox.extend((int(link), frame) for frame in machine.take_out())
+        self.rest_cancels.send(self.core.take_rest_cancels())
         call = self.lane.next_call(self._mono_ns)
         if call is not None:
             self.rest_out.append(call)
@@ -551,15 +557,8 @@ class Engine:
         fills = list(self.ledger.fills.values())[self._ledger_seen:]
         self._ledger_seen = len(self.ledger.fills)
         for fill in fills:
-            position = self.ledger.positions[fill.instrument]
-            row = {
-                "exec_id": fill.exec_id, "cl_ord_id": fill.cl_ord_id, "instrument": self.names[fill.instrument],
-                "side": fill.side, "qty_raw": fill.qty_raw, "price": str(fill.price), "cost": str(fill.cost),
-                "fees": [(asset, str(amount)) for asset, amount in fill.fees], "position_qty_raw": position.qty_raw,
-                "cash_flow": str(self.ledger.cash_flow), "realized": str(position.realized),
-            }
             self.recorder.output_py(EventKind.OUT_LEDGER, fill.instrument, self._mono_ns, self._wall_ns,
-                                    msgspec.json.encode(row))
+                                    msgspec.json.encode(self.ledger.row(fill, self.names[fill.instrument])))
             self._note("info", "fill", instrument=self.names[fill.instrument], cl_ord_id=fill.cl_ord_id,
                        exec_id=fill.exec_id, qty_raw=fill.qty_raw, price=str(fill.price))
         self.risk.mark(self._wall_ns)

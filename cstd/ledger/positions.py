@@ -7,6 +7,7 @@ currency for now: the configuration refuses instruments of another), quantities 
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 
@@ -200,3 +201,12 @@ class Ledger:
     def managed_qty(self, asset: str) -> Decimal:
         """Managed quantity of a base asset over all instruments."""
         return sum((from_raw(p.qty_raw, p.qty_precision) for p in self.positions.values() if p.base == asset), ZERO)
+
+    def row(self, fill: Fill, name: str) -> dict[str, Any]:
+        """A booked fill as the journal keeps it, with what position, cash and profit were after the last one booked."""
+        position = self.positions[fill.instrument]
+        return {
+            "exec_id": fill.exec_id, "cl_ord_id": fill.cl_ord_id, "instrument": name, "side": fill.side, "qty_raw": fill.qty_raw,
+            "price": str(fill.price), "cost": str(fill.cost), "fees": [(asset, str(amount)) for asset, amount in fill.fees],
+            "position_qty_raw": position.qty_raw, "cash_flow": str(self.cash_flow), "realized": str(position.realized),
+        }

@@ -72,11 +72,12 @@ class Reconciler:
         self._found: dict[str, dict[str, Any]] = {}
         self._began_wall_ns = 0
         self._fills_at_start = 0
+        self._blind = False
 
     # Rounds.
 
     def reset(self) -> None:
-        """The private link came up anew: nothing has been compared on it yet."""
+        """The private link came or went: nothing has been compared on the one that is there now."""
         self.running = False
         self.done_count = 0
         self.settled = False
@@ -92,11 +93,18 @@ class Reconciler:
         """Whether the account is known: balances agreed on this link, and no quiet round since found a difference."""
         return self.settled and self.mismatch_rounds == 0
 
-    def on_timer(self, mono_ns: int, wall_ns: int, *, ready: bool) -> None:
-        """Begin a round when one is due; `ready`: both private snapshots are in."""
-        if self.running or not ready:
+    def on_timer(self, mono_ns: int, wall_ns: int, *, ready: bool, blind: bool = False) -> None:
+        """Begin a round when one is due.
+
+        Args:
+            ready: both private snapshots are in.
+            blind: there is no private socket and orders are live. The look-ups then book fills and end orders, but conclude
+                nothing from what they do not show: that takes a fresh snapshot of the socket as well (systems 10.2).
+        """
+        if self.running or not (ready or blind):
             return
         if mono_ns >= self._next_ns or self.tracker.want_reconcile:
+            self._blind = not ready
             self._begin(mono_ns, wall_ns)
 
     def _begin(self, mono_ns: int, wall_ns: int) -> None:
@@ -173,7 +181,8 @@ class Reconciler:
         known_ids = self._learn_orders(wall_ns)
         self._book_trades(known_ids)
         self._judge_live(mono_ns, wall_ns)
-        self._compare_balances()
+        if not self._blind:
+            self._compare_balances()
         self.done_count += 1
         if not self.tracker.want_reconcile:
             self._since_wall_ns = self._began_wall_ns
@@ -256,7 +265,7 @@ class Reconciler:
                 continue
             age_ns = self._began_wall_ns - order["sent_wall_ns"]
             moved = self._filled_since(order["instrument"])
-            if age_ns >= self._absent_ns and not moved and self._balance_unmoved(order):
+            if not self._blind and age_ns >= self._absent_ns and not moved and self._balance_unmoved(order):
                 self._differ(f"order {order['cl_ord_id']} is absent at the venue")
                 self.tracker.absent(index)
             else:

@@ -1,6 +1,7 @@
 """REST requests: signature, paths, and builders for the reads that cstd makes.
 
-There are no builders for requests that add, amend or cancel orders: those leave through the gateway only.
+There are no builders for requests that add, amend or cancel orders. Cancels are made by the gateway, and their request
+carries what it made; nothing adds or amends an order by REST.
 """
 
 from __future__ import annotations
@@ -10,12 +11,16 @@ import binascii
 import hashlib
 import hmac
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 import msgspec
 
 from cstd.errors import InvariantError
 from cstd.units import NS_PER_S
+
+if TYPE_CHECKING:
+    from cstd._fast.gateway import RestCancel
 
 ORDER_METHODS = frozenset({
     "AddOrder", "AddOrderBatch", "AmendOrder", "EditOrder", "CancelOrder", "CancelOrderBatch", "CancelAll",
@@ -55,11 +60,13 @@ class RestRequest(msgspec.Struct, frozen=True):
         method: Kraken's name of the call, e.g. "OpenOrders".
         private: signed POST, or public GET.
         params: fields in the order they are sent.
+        cancel: what the gateway made, where the request is a cancel.
     """
 
     method: str
     private: bool
     params: tuple[tuple[str, str], ...] = ()
+    cancel: RestCancel | None = None
 
     @property
     def path(self) -> str:
@@ -70,6 +77,11 @@ class RestRequest(msgspec.Struct, frozen=True):
     def is_order(self) -> bool:
         """Tell whether the call changes orders, so that it must never be repeated blindly."""
         return self.method in ORDER_METHODS
+
+    @property
+    def is_gateways(self) -> bool:
+        """Tell whether the gateway made exactly this order request."""
+        return self.cancel is not None and (self.cancel.method, self.cancel.params) == (self.method, self.params)
 
     def query(self) -> str:
         """Return the fields, form-encoded, without a nonce."""

@@ -117,6 +117,7 @@ class SocketServer(ABC):
         self.clock = clock
         self.connections: dict[int, Connection] = {}
         self._opened = 0
+        self._refused_until_ns = 0
         exchange.on_system.append(self._announce)
 
     @abstractmethod
@@ -155,6 +156,8 @@ class SocketServer(ABC):
 
     async def serve(self, request: web.Request) -> web.WebSocketResponse:
         """Run one connection from upgrade to close."""
+        if self.clock() < self._refused_until_ns:
+            raise web.HTTPServiceUnavailable(text="no new connections\n")
         ws = web.WebSocketResponse(compress=False, max_msg_size=MESSAGE_BYTES_MAX, autoping=True, timeout=1.0)
         await ws.prepare(request)
         self._opened += 1
@@ -205,6 +208,11 @@ class SocketServer(ABC):
         for connection in connections:
             connection.cut()
         return len(connections)
+
+    def refuse(self, span_ns: int) -> int:
+        """Drop every connection and accept none for a while; return how many were dropped."""
+        self._refused_until_ns = self.clock() + span_ns
+        return self.cut()
 
     async def close_all(self) -> None:
         """Close every connection; used at exit."""

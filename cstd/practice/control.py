@@ -16,9 +16,10 @@ from cstd.practice.exchange import SYSTEM_STATES, Exchange
 from cstd.practice.market import STATUSES
 from cstd.practice.matching import BUY, SELL
 from cstd.practice.public_ws import PublicServer
-from cstd.practice.wire import dumps, loads
+from cstd.practice.wire import NS_PER_S, dumps, loads
 
 Body = dict[str, object]
+REFUSED_S_MAX = 3600
 SIDES = {"buy": BUY, "sell": SELL}
 
 
@@ -27,7 +28,7 @@ class WrongBodyError(Exception):
 
 
 class Control:
-    """Verbs: `system`, `status`, `deposit`, `revoke_tokens`, `cut`, `wrong_level`."""
+    """Verbs: `system`, `status`, `deposit`, `revoke_tokens`, `cut`, `refuse`, `wrong_level`."""
 
     def __init__(self, exchange: Exchange, clock: WallClock, public: PublicServer, private: SocketServer) -> None:
         self.exchange = exchange
@@ -40,6 +41,7 @@ class Control:
             "deposit": self._deposit,
             "revoke_tokens": self._revoke_tokens,
             "cut": self._cut,
+            "refuse": self._refuse,
             "wrong_level": self._wrong_level,
         }
 
@@ -98,10 +100,20 @@ class Control:
 
     async def _cut(self, body: Body) -> object:
         """`{"server": "ws_public"}`: drop every connection of one websocket server, without a closing handshake."""
+        return {"cut": self._server(body).cut()}
+
+    async def _refuse(self, body: Body) -> object:
+        """`{"server": "ws_private", "seconds": 30}`: the same, and no new connection for so long: HTTP 503."""
+        seconds = body.get("seconds")
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= REFUSED_S_MAX:
+            raise WrongBodyError(f"seconds is a number from 0 to {REFUSED_S_MAX}")
+        return {"cut": self._server(body).refuse(int(seconds * NS_PER_S)), "seconds": seconds}
+
+    def _server(self, body: Body) -> SocketServer:
         server = self._servers.get(str(body.get("server")))
         if server is None:
             raise WrongBodyError(f"server is one of {', '.join(self._servers)}")
-        return {"cut": server.cut()}
+        return server
 
     async def _wrong_level(self, body: Body) -> object:
         """`{"symbol": "BTC/USD", "side": "buy", "rank": 15}`: tell book subscribers one level wrong, below every checksum."""

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from pathlib import Path
 
+import aiohttp
 import pytest
 from practice_client import Client, run
 from practice_world import build_exchange, start_practice, stop_practice
@@ -138,6 +139,12 @@ def test_control_moves_states_money_tokens_and_connections(tmp_path: Path) -> No
         with pytest.raises(TypeError):  # aiohttp gives a closed message, which is no text
             while True:
                 await public.ws.receive_str(timeout=3)
+        assert (await control(client, "refuse", server="ws_private", seconds=60))[1] == {"result": {"cut": 1, "seconds": 60}}
+        with pytest.raises(aiohttp.WSServerHandshakeError, match="503"):
+            await client.socket("ws_private")
+        assert [(await control(client, "refuse", server="ws_private", seconds=bad))[0] for bad in (-1, True, "1")] == [400] * 3
+        await control(client, "refuse", server="ws_private", seconds=0)
+        await client.socket("ws_private")
         async with client.session.post(f"{addresses['rest']}/practice/cut", json={}) as reply:
             assert reply.status == 401
 

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from cstd import __version__
-from cstd._fast.codes import BookFault, EventKind, Link, OrderState, Side, TradingState
+from cstd._fast.codes import BookFault, EventKind, Link, OrderState, TradingState
 from cstd._fast.core import Core
 from cstd._fast.port import OrderPort
 from cstd._fast.recorder import Recorder
@@ -26,6 +26,7 @@ from cstd.config import Config, from_canonical_json
 from cstd.decision.limits import limits_row
 from cstd.decision.setup import exit_steps_mbps, strategy_setup
 from cstd.engine.congestion import Congestion
+from cstd.engine.readiness import what_is_missing
 from cstd.errors import InvariantError
 from cstd.ledger.nav import Nav
 from cstd.ledger.positions import Ledger
@@ -37,7 +38,7 @@ from cstd.orders.reconcile import MISMATCH_ROUNDS_MAX, Reconciler
 from cstd.orders.rest_cancels import RestCancels
 from cstd.orders.tracker import OrderTracker
 from cstd.signals.agents.loader import LoadedAgents
-from cstd.units import format_raw, seconds_to_ns
+from cstd.units import seconds_to_ns
 from cstd.venue.messages import (
     Ack,
     BalanceEntry,
@@ -107,7 +108,7 @@ class Engine:
         self._mono_ns = 0
         self._wall_ns = 0
         self._tape_live: set[str] = set()
-        self._congestion = Congestion()
+        self.congestion = Congestion()
         self._ledger_seen = 0
         self._first_boot_wall_ns = 0
         self._ready_wall_ns = 0
@@ -176,8 +177,8 @@ class Engine:
         self.nav = Nav(cfg.account.capital)
         self.risk = RiskDesk(self.core, self.ledger, self.nav, self.tracker)
         self.feed = PublicFeed(self.core, names, cfg.account.currency, infer_precision=self.inferring)
-        self.audit = BookAudit(self.core, self.feed, names, lambda request: self.lane.submit(request, self._mono_ns),
-                               lambda name: self.public.live(name))  # noqa: PLW0108 -- each boot makes both anew
+        self.audit = BookAudit(self.core, self.feed, names, self._submit,
+                               lambda name: self.public.live(name))  # noqa: PLW0108 -- each boot makes it anew
 
     def _configure_core(self, cfg: Config) -> None:
         core = self.core
@@ -209,8 +210,7 @@ class Engine:
         self.reconciler = Reconciler(
             self.tracker, self._ask, absent_ns=seconds_to_ns(cfg.venue.unknown_absent_s),
             interval_ns=RECONCILE_INTERVAL_NS)
-        self.rest_cancels = RestCancels(self.tracker, lambda request: self.lane.submit(request, self._mono_ns),
-                                        down_since_ns=self._mono_ns)
+        self.rest_cancels = RestCancels(self.tracker, self._submit, down_since_ns=self._mono_ns)
         self.reconciler.session_start_wall_ns = self._first_boot_wall_ns
         if known is not None:
             self.reconciler.take_over(known)
@@ -222,7 +222,7 @@ class Engine:
             self._on_link_flow(link, payload)
             return
         up = bool(payload["up"])
-        self._congestion.clear(link)
+        self.congestion.clear(link)
         machine = self.public if link == Link.LINK_PUBLIC else self.private
         if up:
             self.core.refresh_slow_budget(link)
@@ -255,17 +255,20 @@ class Engine:
 
         Either way no opening may leave: its quote would be old, or it would arrive late. Cancels and exits go on.
         """
-        for word, holds in self._congestion.take(link, payload):
+        for word, holds in self.congestion.take(link, payload):
             self._note("warning" if holds else "info", f"link {word}" if holds else f"link no longer {word}",
                        link=Link(link).name)
         self.core.venue_online = self._venue_online()
         self.core.private_ready = self._private_ready()
 
+    def _machines(self) -> tuple[tuple[Link, PublicMachine | PrivateMachine], ...]:
+        return (Link.LINK_PUBLIC, self.public), (Link.LINK_PRIVATE, self.private)
+
     def _venue_online(self) -> bool:
-        return self.public.system == "online" and not self._congestion.busy(Link.LINK_PUBLIC)
+        return self.public.system == "online" and not self.congestion.busy(Link.LINK_PUBLIC)
 
     def _private_ready(self) -> bool:
-        return self.private.ready and self.reconciler.trusted and not self._congestion.busy(Link.LINK_PRIVATE)
+        return self.private.ready and self.reconciler.trusted and not self.congestion.busy(Link.LINK_PRIVATE)
 
     def on_slow_frame(self, link: int, data: bytes, mono_ns: int, wall_ns: int) -> None:
         """Process a frame that the scanner does not take; called by the core in the frame's place in the order."""
@@ -354,13 +357,17 @@ class Engine:
                     self.tracker.want_reconcile = True
             case BalancesMessage():
                 self.risk.on_balances(outcome)
+                self.reconciler.on_balances(outcome)
             case Unanswered():
                 self.tracker.want_reconcile = True
 
     # REST.
 
+    def _submit(self, request: RestRequest) -> int | None:
+        return self.lane.submit(request, self._mono_ns)
+
     def _ask(self, method: str, params: dict[str, str]) -> None:
-        self.lane.submit(RestRequest(method, True, tuple(params.items())), self._mono_ns)
+        self._submit(RestRequest(method, True, tuple(params.items())))
 
     def _on_rest_reply(self, payload: dict[str, Any]) -> None:
         self._on_rest_result(self.lane.on_reply(
@@ -378,10 +385,22 @@ class Engine:
         self._mono_ns, self._wall_ns = mono_ns, wall_ns
         if self.cfg is None:
             return
+        # Whatever fails, a kill is followed to its end, the state says so, and what is to be sent leaves.
+        try:
+            self._venue_on_timer(mono_ns, wall_ns)
+        finally:
+            try:
+                self.risk.on_timer(mono_ns, wall_ns)
+            finally:
+                self._update_state()
+                self._settle()
+
+    def _venue_on_timer(self, mono_ns: int, wall_ns: int) -> None:
+        """What is due of links, orders, look-ups and books."""
         self._note_frames_seen(mono_ns)
         self.public.on_timer(mono_ns)
         self.private.on_timer(mono_ns, progressing=self.core.fault is None)
-        for link, machine in ((Link.LINK_PUBLIC, self.public), (Link.LINK_PRIVATE, self.private)):
+        for link, machine in self._machines():
             if machine.want_close is not None:
                 self.close_links.append((int(link), machine.want_close))
                 machine.want_close = None
@@ -395,18 +414,13 @@ class Engine:
         self.reconciler.on_timer(mono_ns, wall_ns, ready=self.private.ready, blind=self.rest_cancels.looking_up)
         self._start_tapes(wall_ns)
         self._audit_books(mono_ns)
-        self.risk.on_timer(mono_ns, wall_ns)
-        self._update_state()
-        self._settle()
 
     def _note_frames_seen(self, mono_ns: int) -> None:
         """Tell the machines of frames that the compiled core took without them."""
-        public_ns = self.core.last_frame_ns(Link.LINK_PUBLIC)
-        if public_ns and self.public.up:
-            self.public.on_frame_seen(public_ns)
-        private_ns = self.core.last_frame_ns(Link.LINK_PRIVATE)
-        if private_ns and self.private.up:
-            self.private.on_frame_seen(private_ns)
+        for link, machine in self._machines():
+            seen_ns = self.core.last_frame_ns(link)
+            if seen_ns and machine.up:
+                machine.on_frame_seen(seen_ns)
         for name in self.public.waiting("book"):
             if self.core.slots[self.feed.numbers[name]].book.state:
                 self.public.on_data(name, "book", mono_ns)
@@ -428,12 +442,8 @@ class Engine:
         finding = self.audit.on_timer(mono_ns, lane_free=len(self.lane) == 0)
         if finding is None:
             return
-        name, first = self.names[finding.number], finding.first
-        spec = self.feed.specs[name]
-        self._note("error", "book audit found a difference", instrument=name, levels=finding.count,
-                   side="bid" if first.side == Side.BUY else "ask", price=format_raw(first.price_raw, spec.price_precision),
-                   ours=format_raw(first.ours_raw, spec.qty_precision),
-                   theirs=format_raw(first.theirs_raw, spec.qty_precision))
+        name = self.names[finding.number]
+        self._note("error", "book audit found a difference", instrument=name, **finding.told(self.feed.specs[name]))
         self.core.book_fault(finding.number, BookFault.FAULT_AUDIT)
 
     def on_attention(self, mono_ns: int, wall_ns: int) -> None:
@@ -478,35 +488,13 @@ class Engine:
         elif self.risk.killed:
             self._set_state("killed", self.risk.kill_reason)
         else:
-            missing = self._missing()
+            missing = what_is_missing(self)
             if missing:
                 self._set_state("reconciling", missing)
             elif self.risk.paused:
                 self._set_state("paused", "paused by an operator")
             else:
                 self._set_state("ready", None)
-
-    def _missing(self) -> str:
-        """What stands between here and ready, in words; "" when nothing does."""
-        if not self.public.up:
-            return "public link is down"
-        if self._congestion.busy(Link.LINK_PUBLIC):
-            return self._congestion.reason(Link.LINK_PUBLIC)
-        if not self.core.venue_online:
-            return f"venue is {self.public.system}"
-        if not self.feed.specs:
-            return "no instrument is known yet"
-        if not self.private.up:
-            return "private link is down"
-        if not self.private.ready:
-            return "private snapshots are missing"
-        if self._congestion.busy(Link.LINK_PRIVATE):
-            return self._congestion.reason(Link.LINK_PRIVATE)
-        if self.reconciler.done_count == 0:
-            return "not reconciled yet"
-        if not self.reconciler.trusted:
-            return "balances do not agree yet"
-        return ""
 
     def _set_state(self, state: str, reason: str | None) -> None:
         if state != self.state:
@@ -529,7 +517,7 @@ class Engine:
         """Collect what is to be sent, and record what the ledger booked."""
         if self.cfg is None:
             return
-        for link, machine in ((Link.LINK_PUBLIC, self.public), (Link.LINK_PRIVATE, self.private)):
+        for link, machine in self._machines():
             if machine.out:
                 self.outbox.extend((int(link), frame) for frame in machine.take_out())
         self.rest_cancels.send(self.core.take_rest_cancels())
@@ -557,10 +545,11 @@ class Engine:
         fills = list(self.ledger.fills.values())[self._ledger_seen:]
         self._ledger_seen = len(self.ledger.fills)
         for fill in fills:
+            name = self.names[fill.instrument]
             self.recorder.output_py(EventKind.OUT_LEDGER, fill.instrument, self._mono_ns, self._wall_ns,
-                                    msgspec.json.encode(self.ledger.row(fill, self.names[fill.instrument])))
-            self._note("info", "fill", instrument=self.names[fill.instrument], cl_ord_id=fill.cl_ord_id,
-                       exec_id=fill.exec_id, qty_raw=fill.qty_raw, price=str(fill.price))
+                                    msgspec.json.encode(self.ledger.row(fill, name)))
+            self._note("info", "fill", instrument=name, cl_ord_id=fill.cl_ord_id, exec_id=fill.exec_id, qty_raw=fill.qty_raw,
+                       price=str(fill.price))
         self.risk.mark(self._wall_ns)
 
     def _note(self, level: str, event: str, **fields: Any) -> None:

@@ -31,7 +31,7 @@ import msgspec
 
 from cstd._fast.codes import BookState, Side
 from cstd.market.feed import PublicFeed
-from cstd.units import NS_PER_S, to_raw
+from cstd.units import NS_PER_S, format_raw, to_raw
 from cstd.venue.fields import FieldError
 from cstd.venue.messages import InstrumentSpec
 from cstd.venue.rest.lane import Outcome, RestResult
@@ -82,6 +82,14 @@ class Finding(msgspec.Struct, frozen=True):
     number: int
     count: int
     first: Difference
+
+    def told(self, spec: InstrumentSpec) -> dict[str, object]:
+        """The difference in words and the instrument's own digits, for the log."""
+        first = self.first
+        return {"levels": self.count, "side": "bid" if first.side == Side.BUY else "ask",
+                "price": format_raw(first.price_raw, spec.price_precision),
+                "ours": format_raw(first.ours_raw, spec.qty_precision),
+                "theirs": format_raw(first.theirs_raw, spec.qty_precision)}
 
 
 class SideReading(msgspec.Struct, frozen=True):

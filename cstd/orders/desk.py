@@ -82,15 +82,15 @@ class RiskDesk:
                 self.balances[entry.asset] = entry.balance
 
     def on_timer(self, mono_ns: int, wall_ns: int) -> None:
-        """Mark, move the levels, follow a kill to its end."""
+        """Follow a kill to its end, mark, move the levels."""
+        self.kill.on_timer(mono_ns)
+        if self.kill.latched:
+            self._follow_kill(mono_ns)
         self.mark(wall_ns)
         self.levels.update(self.nav.day_loss_bps, self.nav.drawdown_bps, self.nav.day_loss)
         if self.kill.on_mark(self.nav.day_loss_bps, self.nav.drawdown_bps, mono_ns, self._books_agree(),
                              self.nav.day_loss):
             self._begin_kill(mono_ns, hold=False)
-        self.kill.on_timer(mono_ns)
-        if self.kill.latched:
-            self._follow_kill(mono_ns)
         self.write()
 
     def mark(self, wall_ns: int) -> None:

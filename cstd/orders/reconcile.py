@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from cstd._fast.codes import OrderState, Side
 from cstd.orders.tracker import OrderTracker
 from cstd.units import to_raw
+from cstd.venue.messages import BalancesMessage
 
 if TYPE_CHECKING:
     from cstd._fast.core import Core
@@ -28,6 +29,10 @@ PAGES_MAX = 40
 MISMATCH_ROUNDS_MAX = 3
 # What a reply of the wrong shape raises on its way through a round.
 UNREADABLE = (ArithmeticError, AttributeError, KeyError, TypeError, ValueError)
+# Ledger entries by which coins come and go without an order.
+USERS_MOVES = frozenset({"deposit", "withdrawal", "transfer", "credit", "staking", "dividend", "reward", "creator_fee",
+                         "adjustment"})
+MOVES_KEPT = 1024
 PLAN = ("OpenOrders", "ClosedOrders", "TradesHistory", "BalanceEx")
 _LISTS = {"OpenOrders": "open", "ClosedOrders": "closed", "TradesHistory": "trades"}
 
@@ -73,6 +78,7 @@ class Reconciler:
         self._began_wall_ns = 0
         self._fills_at_start = 0
         self._blind = False
+        self._moves_seen: dict[str, None] = {}
 
     # Rounds.
 
@@ -86,6 +92,7 @@ class Reconciler:
     def take_over(self, before: Reconciler) -> None:
         """Go on from the reconciler of the boot before this one: what it has agreed with the venue stays agreed."""
         self.own = before.own
+        self._moves_seen = before._moves_seen
         self._since_wall_ns = before._since_wall_ns
 
     @property
@@ -287,6 +294,30 @@ class Reconciler:
         return any(fill.instrument == number for fill in since)
 
     # Balances.
+
+    def on_balances(self, message: BalancesMessage) -> None:
+        """Follow what the user moves: a deposit or withdrawal of a base asset changes what is his, and no order of ours.
+
+        A withdrawal of more than his own takes coins that we manage; it is left to the comparison, which halts.
+        """
+        if message.snapshot:
+            return
+        for entry in message.entries:
+            if entry.asset not in self.own or entry.amount is None or entry.kind not in USERS_MOVES \
+                    or entry.wallet_type not in (None, "spot") or entry.wallet_id not in (None, "main") \
+                    or entry.ledger_id is None or entry.ledger_id in self._moves_seen:
+                continue
+            self._moves_seen[entry.ledger_id] = None
+            if len(self._moves_seen) > MOVES_KEPT:
+                del self._moves_seen[next(iter(self._moves_seen))]
+            left = self.own[entry.asset] + entry.amount - (entry.fee or 0)
+            if left < 0:
+                self._differ(f"{entry.kind} of {-entry.amount:f} {entry.asset} is more than the user's own "
+                             f"{self.own[entry.asset]:f}")
+                continue
+            self.own[entry.asset] = left
+            self.tracker.notes.append(("info", "the user's own balance moved", {
+                "asset": entry.asset, "kind": entry.kind, "amount": f"{entry.amount:f}", "own": f"{left:f}"}))
 
     def _balance_unmoved(self, order: dict[str, Any]) -> bool:
         position = self.tracker.ledger.positions[order["instrument"]]

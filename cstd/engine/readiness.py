@@ -1,0 +1,33 @@
+"""Readiness: what has to hold before the engine may open, in the order in which a start reaches it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cstd._fast.codes import Link
+
+if TYPE_CHECKING:
+    from cstd.engine.flow import Engine
+
+
+def what_is_missing(engine: Engine) -> str:
+    """What stands between here and ready, in words; "" when nothing does."""
+    if not engine.public.up:
+        return "public link is down"
+    if engine.congestion.busy(Link.LINK_PUBLIC):
+        return engine.congestion.reason(Link.LINK_PUBLIC)
+    if not engine.core.venue_online:
+        return f"venue is {engine.public.system}"
+    if not engine.feed.specs:
+        return "no instrument is known yet"
+    if not engine.private.up:
+        return "private link is down"
+    if not engine.private.ready:
+        return "private snapshots are missing"
+    if engine.congestion.busy(Link.LINK_PRIVATE):
+        return engine.congestion.reason(Link.LINK_PRIVATE)
+    if engine.reconciler.done_count == 0:
+        return "not reconciled yet"
+    if not engine.reconciler.trusted:
+        return "balances do not agree yet"
+    return ""

@@ -1,0 +1,228 @@
+"""When this happens, the promise holds: what users of other daemons lost money by, each as a scenario of its own.
+
+Other files hold the rest: silent subscriptions, gaps and tokens in tests/venue; books in test_bad_input; unknown orders,
+replies in any order, repeated fills in test_orders_tracker; look-ups in test_reconcile; cancels by REST in test_rest_cancels.
+"""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from engine_world import BTC, REST_NAMES, S, World, eventually, practice_config, time_text
+
+from cstd._fast.codes import IntentKind, Link, OrderAction, OrderState
+
+OID = "OAAAAA-BBBBB-CCCCCC"
+
+
+@pytest.fixture
+def world() -> World:
+    """A ready engine with the rehearsal strategy."""
+    return World(strategy="rehearsal").ready()
+
+
+def closed(order: dict[str, Any], status: str, executed_raw: int) -> dict[str, Any]:
+    """One entry of ClosedOrders."""
+    return {"status": status, "vol_exec": f"{executed_raw / 1e8:.8f}", "cl_ord_id": order["cl_ord_id"], "reason": "",
+            "opentm": order["sent_wall_ns"] / S, "vol": f"{order['qty_raw'] / 1e8:.8f}",
+            "descr": {"pair": REST_NAMES[BTC], "type": "buy", "price": "1"}}
+
+
+def trade(order: dict[str, Any], world: World) -> dict[str, Any]:
+    """The whole order as one entry of TradesHistory."""
+    price, qty = Decimal(order["price_raw"]) / 10, Decimal(order["qty_raw"]).scaleb(-8)
+    return {"ordertxid": OID, "vol": f"{qty:f}", "price": f"{price:f}", "cost": f"{price * qty:f}", "fee": "0",
+            "time": world.now_ns / S, "maker": True}
+
+
+def moved(world: World, asset: str, kind: str, amount: str, fee: str = "0", ledger_id: str = "L1") -> None:
+    """A ledger entry of the user's, and the balance after it."""
+    world.move_balance(asset, Decimal(amount) - Decimal(fee))
+    world.say_balances({"asset": asset, "asset_class": "currency", "type": kind, "category": kind, "amount": amount, "fee": fee,
+                        "balance": world.balances[asset], "ledger_id": ledger_id, "ref_id": "R" + ledger_id,
+                        "timestamp": time_text(world.now_ns), "wallet_type": "spot", "wallet_id": "main"})
+    world.pump()
+
+
+def test_a_fast_fill_that_was_never_in_open_orders(world: World) -> None:
+    """No reply, no report, never open: the fill is found by look-ups and booked once, and no second order goes out."""
+    order = world.first_order()
+    world.rest["ClosedOrders"] = {"count": 1, "closed": {OID: closed(order, "closed", order["qty_raw"])}}
+    world.rest["TradesHistory"] = {"count": 1, "trades": {"T1": trade(order, world)}}
+    world.move_balance("BTC", Decimal(order["qty_raw"]).scaleb(-8))
+    eventually(world, lambda: len(world.engine.ledger.fills) == 1, 30)
+    assert world.engine.ledger.positions[0].qty_raw == order["qty_raw"]
+    assert world.engine.tracker.history[order["cl_ord_id"]]["state"] == OrderState.ORDER_FILLED
+    assert sum(b'"side":"buy"' in frame for frame in world.order_frames(OrderAction.ACTION_ADD)) == 1
+    world.sound()
+
+
+def test_an_error_comes_back_and_the_order_went_through(world: World) -> None:
+    """A server error to an add is no refusal: the order counts in full until look-ups show it, and what it did is booked."""
+    order = world.first_order()
+    world.refuse(order["req_id"], "EGeneral:Internal error")
+    assert [live["state"] for live in world.live()] == [OrderState.ORDER_UNKNOWN]
+    assert world.core.exposure() > 0
+    world.rest["ClosedOrders"] = {"count": 1, "closed": {OID: closed(order, "closed", order["qty_raw"])}}
+    world.rest["TradesHistory"] = {"count": 1, "trades": {"T1": trade(order, world)}}
+    world.move_balance("BTC", Decimal(order["qty_raw"]).scaleb(-8))
+    eventually(world, lambda: len(world.engine.ledger.fills) == 1, 30)
+    assert world.engine.ledger.positions[0].qty_raw == order["qty_raw"]
+
+
+def test_an_id_refused_as_duplicate_after_its_order_filled(world: World) -> None:
+    """A reply says "not unique" of an order that filled: the fill stays booked, the order is not called rejected."""
+    order = world.first_order()
+    world.fill(order, order["qty_raw"], "T1")
+    world.refuse(order["req_id"], "EGeneral:Invalid arguments:cl_ord_id not unique")
+    world.run(1)
+    assert world.engine.tracker.history[order["cl_ord_id"]]["state"] == OrderState.ORDER_FILLED
+    assert world.engine.ledger.positions[0].qty_raw == order["qty_raw"]
+
+
+def test_an_id_refused_as_duplicate_and_then_a_fill(world: World) -> None:
+    """The refusal of a copy comes before the fill of the first: the fill is a fact all the same, once."""
+    order = world.first_order()
+    world.refuse(order["req_id"], "EGeneral:Invalid arguments:cl_ord_id not unique")
+    world.fill(order, order["qty_raw"], "T1")
+    world.run(1)
+    assert world.engine.ledger.positions[0].qty_raw == order["qty_raw"]
+    assert len(world.engine.ledger.fills) == 1
+
+
+def test_an_order_without_a_quantity_in_its_report_ends(world: World) -> None:
+    """A report that names no base quantity (an order by quote quantity ends so) moves the order and invents no number."""
+    order = world.first_order()
+    world.reply(order)
+    world.report("canceled", order, order_status="canceled", cash_order_qty="10.00000")
+    assert not world.live()
+    assert world.engine.tracker.history[order["cl_ord_id"]]["filled_raw"] == 0
+    world.sound()
+
+
+@pytest.mark.parametrize("error", ["EAPI:Invalid token", "ESession:Invalid session"])
+def test_the_token_expires_while_an_order_is_out(world: World, error: str) -> None:
+    """The venue takes the token no more: a new socket with a new token is asked for, and nothing is sent twice."""
+    order = world.first_order()
+    world.engine.close_links.clear()
+    world.refuse(order["req_id"], error)
+    world.run(0.5)
+    assert [link for link, _ in world.engine.close_links] == [Link.LINK_PRIVATE]
+    world.link(Link.LINK_PRIVATE, up=False, reason="token refused")
+    world.link(Link.LINK_PRIVATE, up=True)
+    eventually(world, lambda: world.engine.state == "ready")
+    frames = world.order_frames(OrderAction.ACTION_ADD)
+    ids = [json.loads(frame)["params"]["cl_ord_id"] for frame in frames]
+    assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize("answer", ["EService:Unavailable", "EService:Timeout", "EService:Busy"])
+def test_an_add_whose_outcome_is_unknown_is_not_sent_again(world: World, answer: str) -> None:
+    """The venue was not available when it answered: the intent is not repeated while the order may exist."""
+    order = world.first_order()
+    world.refuse(order["req_id"], answer)
+    world.run(3)
+    assert len(world.order_frames(OrderAction.ACTION_ADD)) == 1
+    assert world.live()[0]["state"] == OrderState.ORDER_UNKNOWN
+
+
+def test_a_kill_while_the_profit_cannot_be_computed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Marks raise: openings end, a kill still cancels at the venue and the look-ups that prove it go on."""
+    order = world.first_order()
+    world.reply(order)
+    world.report("new", order)
+
+    def broken(*_args: object) -> None:
+        raise ZeroDivisionError("profit")
+
+    monkeypatch.setattr(world.engine.nav, "mark", broken)
+    world.step()
+    assert isinstance(world.core.fault, ZeroDivisionError)
+    world.command("kill", reason="test")
+    assert [json.loads(frame)["params"]["cl_ord_id"] for frame in world.order_frames(OrderAction.ACTION_CANCEL)] == [
+        [order["cl_ord_id"]]]
+    asked = len(world.asked)
+    world.rest["ClosedOrders"] = {"count": 1, "closed": {OID: closed(order, "canceled", 0)}}
+    world.run(10)
+    assert len(world.asked) > asked, "the venue is still asked"
+    assert not world.live()
+    assert world.engine.state == "halted"
+    assert len(world.order_frames(OrderAction.ACTION_ADD)) == 1
+
+
+def test_a_crash_loop_does_not_reset_the_day_loss() -> None:
+    """Boot after boot: the loss of the day, the peak and the latched level are those from before."""
+    world = World(practice_config((BTC,)), strategy="none").ready()
+    world.engine.ledger.cash_flow -= 400
+    world.step()
+    before = (world.engine.nav.day_loss_bps, world.engine.nav.drawdown_bps, world.core.level)
+    assert before[0] >= 390
+    for epoch in range(2, 6):
+        world.link(Link.LINK_PRIVATE, up=False)
+        world.link(Link.LINK_PUBLIC, up=False)
+        world.boot(epoch)
+        assert (world.engine.nav.day_loss_bps, world.engine.nav.drawdown_bps, world.core.level) == before
+
+
+def test_a_deposit_and_a_withdrawal_during_the_day(world: World) -> None:
+    """Money and coins that the user moves are no profit, no loss and no difference; they stay his."""
+    world.engine.risk.paused = True
+    before = (world.engine.nav.nav, world.engine.nav.day_loss)
+    moved(world, "USD", "deposit", "5000")
+    moved(world, "BTC", "deposit", "0.5", ledger_id="L2")
+    moved(world, "BTC", "withdrawal", "-0.1", fee="0.0001", ledger_id="L3")
+    moved(world, "USD", "withdrawal", "-3000", fee="5", ledger_id="L4")
+    world.engine.tracker.want_reconcile = True
+    world.run(40)
+    assert world.engine.state == "paused", world.engine.state_reason
+    assert world.engine.reconciler.own == {"BTC": Decimal("0.4499")}
+    assert (world.engine.nav.nav, world.engine.nav.day_loss) == before
+    assert world.engine.reconciler.differences == []
+
+
+def test_a_repeated_deposit_counts_once(world: World) -> None:
+    """The same ledger entry again changes nothing."""
+    world.engine.risk.paused = True
+    moved(world, "BTC", "deposit", "0.5")
+    world.move_balance("BTC", Decimal("-0.5"))
+    moved(world, "BTC", "deposit", "0.5")
+    assert world.engine.reconciler.own == {"BTC": Decimal("0.55")}
+
+
+def test_a_position_is_closed_elsewhere(world: World) -> None:
+    """Managed coins leave the account by another hand: never sold a second time out of the user's, halted with the reason."""
+    order = world.first_order()
+    world.reply(order)
+    world.fill(order, order["qty_raw"], "T1")
+    world.engine.risk.paused = True
+    moved(world, "BTC", "withdrawal", f"-{world.balances['BTC']}")
+    world.engine.tracker.want_reconcile = True
+    eventually(world, lambda: world.engine.state == "halted", 60)
+    assert "another account, or coins moved by hand" in (world.engine.state_reason or "")
+    assert any("more than the user's own" in text for text in world.engine.reconciler.differences)
+    assert not world.live(IntentKind.EXIT)
+
+
+def test_dust_after_a_partial_exit_is_no_position_for_ever(world: World) -> None:
+    """What an exit leaves below the venue's minimum is kept in the ledger and holds no exit and no opening up."""
+    order = world.first_order()
+    world.reply(order)
+    world.fill(order, order["qty_raw"], "T1")
+    eventually(world, lambda: bool(world.live(IntentKind.EXIT)), 60)
+    (sell,) = world.live(IntentKind.EXIT)
+    world.reply(sell, "OEXIT1-BBBBB-CCCCCC")
+    dust = world.slot.qty_min_raw - 1
+    world.fill(sell, sell["qty_raw"] - dust, "T2", "OEXIT1-BBBBB-CCCCCC")
+    world.report("canceled", sell, "OEXIT1-BBBBB-CCCCCC")
+    sold = len(world.order_frames(OrderAction.ACTION_ADD))
+    for _ in range(120):
+        world.step()
+        world.tick()
+        if len(world.order_frames(OrderAction.ACTION_ADD)) > sold:
+            break
+    assert world.engine.ledger.positions[0].qty_raw == dust
+    assert b'"side":"buy"' in world.order_frames(OrderAction.ACTION_ADD)[-1], "the next round trip begins"
+    world.sound()

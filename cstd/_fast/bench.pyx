@@ -88,9 +88,9 @@ def counted(Core core, list frames, int64_t mono_ns, int64_t wall_ns, int64_t st
 cdef void _sweep(const char *others, size_t n) noexcept nogil:
     """Read every line of others."""
     cdef size_t at = 0
-    cdef volatile char read
+    cdef volatile char _read
     while at < n:
-        read = others[at]
+        _read = others[at]
         at += LINE_BYTES
 
 

@@ -53,6 +53,8 @@ def main() -> int:
     parser.add_argument("--swept-bytes", type=int, default=0, help=argparse.SUPPRESS)
     result.add_arguments(parser)
     args = parser.parse_args()
+    if args.cold and (args.update or args.result):
+        parser.error("--cold prints a table: there is no budget of it to store, and no result file")
     data = os.environ.get("CSTD_DATA")
     if not data:
         sys.exit("bench/instructions.py: CSTD_DATA is not set: there are no frames to count on")

@@ -74,11 +74,20 @@ class Rig:
 
     def start(self, timeout_s: float = 60.0, daemon_env: dict[str, str] | None = None) -> None:
         """Start both; returns when the daemon is *ready*."""
+        self.start_exchange(timeout_s)
+        self.start_daemon(timeout_s, daemon_env)
+
+    def start_exchange(self, timeout_s: float = 60.0) -> None:
+        """Start the exchange; returns when it says where it listens."""
         self.exchange = self._spawn("practice", ["practice", "--run-dir", str(self.run_dir), *self._exchange_words])
         told = self.run_dir / "practice.json"
         self._wait(told.exists, timeout_s)
         ca = json.loads(told.read_bytes()).get("ca")
-        self._env |= ({"SSL_CERT_FILE": ca} if ca else {}) | (daemon_env or {})
+        self._env |= {"SSL_CERT_FILE": ca} if ca else {}
+
+    def start_daemon(self, timeout_s: float = 60.0, env: dict[str, str] | None = None) -> None:
+        """Start the daemon; returns when it is *ready*."""
+        self._env |= env or {}
         words = [word for path in self._configs for word in ("-c", path)]
         self.daemon = self._spawn("daemon", ["run", *words, "--run-dir", str(self.run_dir)])
         self._wait(self.ready, timeout_s)
@@ -91,7 +100,7 @@ class Rig:
                     sys.exit(f"bench: {name} ended with {process.poll()}:\n{self.log_tail(name)}")
             if time.monotonic() > until_s:
                 sys.exit(f"bench: not ready within {timeout_s:g} s:\n{self.log_tail('daemon')}")
-            time.sleep(0.05)
+            time.sleep(0.01)
 
     def log_tail(self, name: str) -> str:
         """The last lines of a process's log."""

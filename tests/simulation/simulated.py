@@ -189,6 +189,7 @@ class Simulation:
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.random = Random(f"simulation {seed}")
+        self._fault_every_s = self.random.choice((1.5, 3.0, 8.0))   # storms, and faults between which much is traded
         self.now_ns = START_NS
         self.log: list[str] = []
         self.delivered: list[str] = []
@@ -448,7 +449,7 @@ class Simulation:
             return
         self.faults += 1
         self.random.choice(FAULTS)(self)
-        self.at(self.now_ns + int(self.random.expovariate(1 / 3) * S) + 200 * MS, self.misfortune)
+        self.at(self.now_ns + int(self.random.expovariate(1 / self._fault_every_s) * S) + 200 * MS, self.misfortune)
 
     def cut_link(self) -> None:
         """One socket breaks, seen by the venue a little later."""

@@ -6,6 +6,7 @@ import asyncio
 import json
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -191,6 +192,7 @@ def test_only_the_gateways_cancel_leaves() -> None:
     others = [
         RestRequest("CancelOrder", True, made.params), RestRequest("CancelOrder", True, made.params, RestCancel()),
         RestRequest("CancelOrder", True, (("cl_ord_id", "another"),), cancel),
+        RestRequest("CancelOrder", True, made.params, SimpleNamespace(method="CancelOrder", params=made.params)),  # type: ignore[arg-type]
         RestRequest("AddOrder", True, made.params, cancel), RestRequest("AddOrder", True, (), RestCancel())]
     client = HttpClient("http://127.0.0.1:1", clock=SystemClock())
     for request in others:

@@ -11,16 +11,13 @@ import binascii
 import hashlib
 import hmac
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 import msgspec
 
+from cstd._fast.gateway import RestCancel
 from cstd.errors import InvariantError
 from cstd.units import NS_PER_S
-
-if TYPE_CHECKING:
-    from cstd._fast.gateway import RestCancel
 
 ORDER_METHODS = frozenset({
     "AddOrder", "AddOrderBatch", "AmendOrder", "EditOrder", "CancelOrder", "CancelOrderBatch", "CancelAll",
@@ -80,8 +77,8 @@ class RestRequest(msgspec.Struct, frozen=True):
 
     @property
     def is_gateways(self) -> bool:
-        """Tell whether the gateway made exactly this order request."""
-        return self.cancel is not None and (self.cancel.method, self.cancel.params) == (self.method, self.params)
+        """Tell whether the gateway made exactly this order request; nothing in Python can fill in a RestCancel."""
+        return type(self.cancel) is RestCancel and (self.cancel.method, self.cancel.params) == (self.method, self.params)
 
     def query(self) -> str:
         """Return the fields, form-encoded, without a nonce."""

@@ -379,7 +379,7 @@ class BoardReader:
                     return seq, payload
             self.torn_reads += 1
             if attempt > READ_TRIES // 2:
-                time.sleep(0.000_1)
+                time.sleep(0.001)  # a writer that a busy host took the CPU from is no dead one
         raise OperatorError(f"region {name} of {self.path} stays half written: its writer died inside it",
                             suggestion="restart the daemon")
 

@@ -87,7 +87,8 @@ def test_kill_9_loses_nothing_that_was_appended(tmp_path: Path) -> None:
         last = assert_whole(tmp_path, appended)
         with reopened(tmp_path) as journal:
             assert journal.seq == last
-            assert journal.recovery["reason"]
+            # A child that got no CPU may have been killed with everything on disk: then there was nothing to recover.
+            assert journal.recovery["reason"] or not journal.recovery["records_recovered"]
         assert_whole(tmp_path, last)
         assert journal_reader.verify(tmp_path / "journal").ring_records == 0
 

@@ -26,7 +26,7 @@ from cstd.config import Config, from_canonical_json
 from cstd.decision.limits import limits_row
 from cstd.decision.setup import exit_steps_mbps, strategy_setup
 from cstd.engine.congestion import Congestion
-from cstd.engine.readiness import what_is_missing
+from cstd.engine.readiness import not_ready_reason
 from cstd.errors import InvariantError
 from cstd.ledger.nav import Nav
 from cstd.ledger.positions import Ledger
@@ -443,7 +443,7 @@ class Engine:
         if finding is None:
             return
         name = self.names[finding.number]
-        self._note("error", "book audit found a difference", instrument=name, **finding.told(self.feed.specs[name]))
+        self._note("error", "book audit found a difference", instrument=name, **finding.log_fields(self.feed.specs[name]))
         self.core.book_fault(finding.number, BookFault.FAULT_AUDIT)
 
     def on_attention(self, mono_ns: int, wall_ns: int) -> None:
@@ -488,7 +488,7 @@ class Engine:
         elif self.risk.killed:
             self._set_state("killed", self.risk.kill_reason)
         else:
-            missing = what_is_missing(self)
+            missing = not_ready_reason(self)
             if missing:
                 self._set_state("reconciling", missing)
             elif self.risk.paused:

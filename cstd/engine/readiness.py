@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from cstd.engine.flow import Engine
 
 
-def what_is_missing(engine: Engine) -> str:
+def not_ready_reason(engine: Engine) -> str:
     """What stands between here and ready, in words; "" when nothing does."""
     if not engine.public.up:
         return "public link is down"

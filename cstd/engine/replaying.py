@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 from cstd._fast.codes import EventKind
+from cstd._fast.core import Core
 from cstd._fast.journal_scan import Record
 from cstd._fast.rerun import first_output, rerun
 from cstd.engine.flow import Engine
 
 DIFFERENCES_SHOWN = 3
+
+
+def apply_event(core: Core, kind: int, tag: int, mono_ns: int, wall_ns: int, payload: bytes) -> None:
+    """Give one event to the core by the door that its kind came in by."""
+    if kind == EventKind.EVENT_FRAME:
+        core.frame(tag, payload, mono_ns, wall_ns)
+    elif kind == EventKind.EVENT_BATCH_END:
+        core.batch_end(tag, mono_ns, wall_ns)
+    elif kind == EventKind.EVENT_TIMER:
+        core.timer(mono_ns, wall_ns)
+    else:
+        core.event(kind, tag, mono_ns, wall_ns, payload)
 
 
 class JournalReplay:
@@ -53,15 +66,7 @@ class JournalReplay:
             self._differ(seq, f"the engine put out {len(self.missing)} records more than the journal holds here")
             self.missing.clear()
         self.events += 1
-        core = self.engine.core
-        if kind == EventKind.EVENT_FRAME:
-            core.frame(tag, payload, mono_ns, wall_ns)
-        elif kind == EventKind.EVENT_BATCH_END:
-            core.batch_end(tag, mono_ns, wall_ns)
-        elif kind == EventKind.EVENT_TIMER:
-            core.timer(mono_ns, wall_ns)
-        else:
-            core.event(kind, tag, mono_ns, wall_ns, payload)
+        apply_event(self.engine.core, kind, tag, mono_ns, wall_ns, payload)
         self.engine.discard_outgoing()
 
     def _compare(self, seq: int, kind: int, tag: int, payload: bytes) -> None:

@@ -83,7 +83,7 @@ class Finding(msgspec.Struct, frozen=True):
     count: int
     first: Difference
 
-    def told(self, spec: InstrumentSpec) -> dict[str, object]:
+    def log_fields(self, spec: InstrumentSpec) -> dict[str, object]:
         """The difference in words and the instrument's own digits, for the log."""
         first = self.first
         return {"levels": self.count, "side": "bid" if first.side == Side.BUY else "ask",

@@ -91,7 +91,7 @@ class HttpClient:
         Raises:
             InvariantError: the request would change orders and the gateway did not make it.
         """
-        if request.is_order and not request.is_gateways:
+        if request.is_order and not request.made_by_gateway:
             self.refused_count += 1
             raise InvariantError(f"REST {request.method} was built outside the gateway")
         self.call_count += 1

@@ -12,6 +12,7 @@ import json
 import zlib
 from collections.abc import Callable, Iterable
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -21,6 +22,8 @@ from cstd._fast.recorder import Recorder
 from cstd.config import Config, load, template
 from cstd.engine import Engine
 from cstd.engine.boot import boot_payload
+from cstd.engine.replaying import JournalReplay
+from cstd.storage.journal_reader import records
 from cstd.units import format_raw
 
 START_NS = 1_790_000_000_000_000_000
@@ -409,6 +412,14 @@ def instrument_row(name: str, **changes: Any) -> dict[str, Any]:
            "price_precision": price, "cost_precision": 5, "marginable": True, "has_index": True, "cost_min": "0.50",
            "price_increment": f"{Decimal(1).scaleb(-price):f}", "qty_min": "0.00005000"}
     return {**row, **changes}
+
+
+def replayed(journal: Path) -> JournalReplay:
+    """The journal of a session, made again by a fresh engine."""
+    again = JournalReplay(Engine(Recorder(), None))
+    for record in records(journal):
+        again.feed(record.seq, record.kind, record.tag, record.mono_ns, record.wall_ns, bytes(record.payload))
+    return again
 
 
 def eventually(world: World, holds: Callable[[], bool], seconds: float = 20.0) -> None:

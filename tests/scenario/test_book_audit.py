@@ -7,15 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_world import BTC, ETH, S, World, practice_config
+from engine_world import BTC, ETH, S, World, practice_config, replayed
 
 from cstd._fast.codes import BookFault, BookState, IntentKind, Link, OrderAction, Side
-from cstd._fast.recorder import Recorder
-from cstd.engine import Engine
-from cstd.engine.replaying import JournalReplay
 from cstd.market.audit import Step
 from cstd.storage.journal import open_journal
-from cstd.storage.journal_reader import records
 
 INTERVAL_S = 20
 ONE = 100_000_000  # of BTC, raw
@@ -269,9 +265,7 @@ def test_a_journal_makes_every_audit_again(tmp_path: Path) -> None:
         world.rest["Depth"] = {BTC: {"bids": [], "asks": []}}
         pass_time(world, INTERVAL_S + 5)
         journal.sync()
-    again = JournalReplay(Engine(Recorder(), None))
-    for record in records(tmp_path / "journal"):
-        again.feed(record.seq, record.kind, record.tag, record.mono_ns, record.wall_ns, bytes(record.payload))
+    again = replayed(tmp_path / "journal")
     assert again.difference_count == 0, again.differences
     ours, theirs = again.engine.audit, world.engine.audit
     assert theirs.done_count >= 2 and theirs.difference_count == 1 and theirs.inconclusive["stale"] >= 1

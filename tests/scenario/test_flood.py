@@ -5,14 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from engine_world import BTC, S, World
+from engine_world import BTC, S, World, replayed
 
 from cstd._fast.codes import BookState, Link, OrderState
-from cstd._fast.recorder import Recorder
-from cstd.engine import Engine
-from cstd.engine.replaying import JournalReplay
 from cstd.storage.journal import open_journal
-from cstd.storage.journal_reader import records
 
 MEGABYTE = 10**6
 BURST_BYTES = 8 * 2**20 + 2 * 2**20  # with one instrument
@@ -95,9 +91,7 @@ def test_a_flood_replays_alike(tmp_path: Path) -> None:
         flood(world, Link.LINK_PRIVATE, 20)
         world.run(2)
         journal.sync()
-    again = JournalReplay(Engine(Recorder(), None))
-    for record in records(tmp_path / "journal"):
-        again.feed(record.seq, record.kind, record.tag, record.mono_ns, record.wall_ns, bytes(record.payload))
+    again = replayed(tmp_path / "journal")
     assert again.differences == []
     assert again.engine.recorder.hexdigest() == world.recorder.hexdigest()
     assert again.engine.core.counter_values()["flooded_frames"] == world.counters()["flooded_frames"] > 0

@@ -7,14 +7,10 @@ from typing import Any
 
 import engine_world
 import pytest
-from engine_world import BTC, World, time_text
+from engine_world import BTC, World, replayed, time_text
 
 from cstd._fast.codes import Link, OrderState
-from cstd._fast.recorder import Recorder
-from cstd.engine import Engine
-from cstd.engine.replaying import JournalReplay
 from cstd.storage.journal import open_journal
-from cstd.storage.journal_reader import records
 from cstd.storage.recordings import open_recording
 from cstd.units import format_raw
 
@@ -148,8 +144,6 @@ def test_scanned_reports_replay_without_a_difference(tmp_path: Path) -> None:
                       sync_interval_ms=20) as journal:
         world = life(Spoken(spaced=False, journal=journal))
         journal.sync()
-    again = JournalReplay(Engine(Recorder(), None))
-    for record in records(tmp_path / "journal"):
-        again.feed(record.seq, record.kind, record.tag, record.mono_ns, record.wall_ns, bytes(record.payload))
+    again = replayed(tmp_path / "journal")
     assert (again.differences, again.engine.recorder.hexdigest()) == ([], world.recorder.hexdigest())
     assert again.engine.core.counter_values()["private_scanned"] == world.counters()["private_scanned"]

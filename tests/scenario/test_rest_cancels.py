@@ -13,17 +13,13 @@ import pytest
 
 from cstd._fast.codes import Link, OrderAction, OrderState
 from cstd._fast.gateway import RestCancel
-from cstd._fast.recorder import Recorder
 from cstd.clock import SystemClock
-from cstd.engine import Engine
-from cstd.engine.replaying import JournalReplay
 from cstd.errors import InvariantError
 from cstd.orders.rest_cancels import AGAIN_AFTER_NS, PULL_AFTER_NS
 from cstd.storage.journal import open_journal
-from cstd.storage.journal_reader import records
 from cstd.venue.http import HttpClient
 from cstd.venue.rest.request import RestRequest
-from tests.scenario.engine_world import S, World, eventually, practice_config
+from tests.scenario.engine_world import S, World, eventually, practice_config, replayed
 
 ORDER_ID = "OAAAAA-BBBBB-CCCCCC"
 
@@ -173,9 +169,7 @@ def test_replay_makes_the_same_cancels(tmp_path: Path) -> None:
         pass_without_private(world, 5)
         assert cancels(world)
         journal.sync()
-    again = JournalReplay(Engine(Recorder(), None))
-    for record in records(tmp_path / "journal"):
-        again.feed(record.seq, record.kind, record.tag, record.mono_ns, record.wall_ns, bytes(record.payload))
+    again = replayed(tmp_path / "journal")
     assert again.differences == []
     assert again.engine.recorder.hexdigest() == world.recorder.hexdigest()
     assert again.engine.core.counter_values()["rest_cancels"] == world.counters()["rest_cancels"] == 1
@@ -188,7 +182,7 @@ def test_only_the_gateways_cancel_leaves() -> None:
     world.core.cancel_order(world.core.live_orders()[0], 0)
     (cancel,) = world.core.take_rest_cancels()
     made = RestRequest(cancel.method, True, cancel.params, cancel)
-    assert made.is_gateways
+    assert made.made_by_gateway
     others = [
         RestRequest("CancelOrder", True, made.params), RestRequest("CancelOrder", True, made.params, RestCancel()),
         RestRequest("CancelOrder", True, (("cl_ord_id", "another"),), cancel),
@@ -196,7 +190,7 @@ def test_only_the_gateways_cancel_leaves() -> None:
         RestRequest("AddOrder", True, made.params, cancel), RestRequest("AddOrder", True, (), RestCancel())]
     client = HttpClient("http://127.0.0.1:1", clock=SystemClock())
     for request in others:
-        assert not request.is_gateways
+        assert not request.made_by_gateway
         with pytest.raises(InvariantError, match="outside the gateway"):
             asyncio.run(client.call(request, S))
     with pytest.raises(AttributeError):

@@ -34,7 +34,8 @@ def play(seed: int, seconds: float) -> dict[str, Any]:
         failure = f"{type(error).__name__}: {error}"
     account = simulation.exchange.account
     return {"seed": seed, "failure": failure, "log": simulation.log, "crashes": simulation.crashes, "faults": simulation.faults,
-            "orders": len(account.orders), "fills": len(account.fills), "events": len(simulation.inputs)}
+            "orders": len(account.orders), "fills": len(account.fills), "records": len(simulation.journal),
+            **simulation.garbled_count}
 
 
 def show(row: dict[str, Any]) -> None:
@@ -48,7 +49,7 @@ def campaign(first: int, count: int, seconds: float, jobs: int, tally: dict[str,
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(jobs, mp_context=context) as pool:
         for row in pool.map(play, range(first, first + count), [seconds] * count, chunksize=4):
-            for key in ("crashes", "faults", "orders", "fills", "events"):
+            for key in row.keys() - {"seed", "failure", "log"}:
                 tally[key] = tally.get(key, 0) + row[key]
             tally["seeds"] = tally.get("seeds", 0) + 1
             tally["next"] = row["seed"] + 1

@@ -23,6 +23,7 @@ from cstd._fast.recorder import Recorder
 from cstd.config import Config, load, template
 from cstd.engine import Engine
 from cstd.engine.boot import boot_payload
+from cstd.engine.replaying import JournalReplay, apply_event
 from cstd.practice.account import Account
 from cstd.practice.connections import SocketServer
 from cstd.practice.exchange import Exchange
@@ -48,7 +49,7 @@ QUICK = {"CSTD__STRATEGY__REHEARSAL__FLAT_S": "1", "CSTD__STRATEGY__REHEARSAL__H
          "CSTD__STRATEGY__REHEARSAL__LONG_FLAT_S": "1", "CSTD__STRATEGY__REHEARSAL__LIFETIME_S": "6",
          "CSTD__VENUE__DEADMAN_TIMEOUT_S": "15", "CSTD__INSTRUMENTS__NAMES": '["BTC/USD"]', "CSTD__INSTRUMENTS__DEPTH": "10"}
 
-Input = tuple[int, int, int, int, bytes]
+Entry = tuple[int, int, int, int, bytes]     # kind, tag, monotonic and wall time, payload
 
 
 def configuration() -> Config:
@@ -113,7 +114,7 @@ class Wire:
             return
         if self.link == Link.LINK_PRIVATE:
             reply = world.rest_reply("GetWebSocketsToken", "")
-            if reply is None or "result" not in reply:
+            if "result" not in reply:
                 self.connect_in(S)
                 return
             self.token = reply["result"]["token"]
@@ -182,7 +183,7 @@ class Simulation:
     """One session of one seed.
 
     Attributes:
-        now_ns: virtual wall time. inputs: what the journal holds. delivered: what reached the venue over sockets.
+        now_ns: virtual wall time. journal: events and outputs as recorded. delivered: what reached the venue over sockets.
         log: what happened to the session, for a failure's report.
     """
 
@@ -194,7 +195,8 @@ class Simulation:
         self.log: list[str] = []
         self.delivered: list[str] = []
         self.connections = itertools.count(1)
-        self.inputs: list[Input] = []
+        self.journal: list[Entry] = []
+        self._digest = ""   # of the engine that was killed with its whole journal left
         self.alive = False
         self.stopped_until_ns = 0
         self.faulty = False
@@ -205,7 +207,6 @@ class Simulation:
         self._heap: list[tuple[int, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._boots = 0
-        self._calls = 0
         self.cfg = configuration()
         self._build_exchange()
         self.wires = {Link.LINK_PUBLIC: Wire(self, Link.LINK_PUBLIC, self.public),
@@ -262,8 +263,8 @@ class Simulation:
         self.private.beat()
         self.at(self.now_ns + S, self._beat)
 
-    def rest_reply(self, method: str, query: str, *, private: bool = True) -> dict[str, Any] | None:
-        """What the venue answers to one call now; None: nothing."""
+    def rest_reply(self, method: str, query: str, *, private: bool = True) -> dict[str, Any]:
+        """What the venue answers to one call now."""
         try:
             if not private:
                 return {"error": [], "result": json.loads(dumps(self.rest.endpoints[method](parse_form(query))))}
@@ -303,17 +304,33 @@ class Simulation:
     def boot(self) -> None:
         """Start the daemon: recover what the journal holds, then connect."""
         self._boots += 1
-        self.engine = Engine(Recorder(), None)
-        self.engine.recorder.captured = []
-        for event in self.inputs:
-            self._apply(event)
-            self.engine.discard_outgoing()
-        self.engine.recorder.captured.clear()
+        self._recover()
         self.alive = True
         self.feed(EventKind.EVENT_BOOT, 0, boot_payload(self.cfg, START_NS // S + self._boots, None))
         for wire in self.wires.values():
             wire.connect_in(self.delay_ns())
         self._schedule_tick(self._boots)
+
+    def _recover(self) -> None:
+        """Replay the journal, output by output, as the daemon does; what its last event did not get to record is added."""
+        self.engine = Engine(Recorder(), None)
+        replay = JournalReplay(self.engine)
+        for seq, entry in enumerate(self.journal, 1):
+            replay.feed(seq, *entry)
+        assert replay.difference_count == 0, f"the journal replays otherwise: {replay.differences}"
+        assert self._digest in ("", self.engine.recorder.hexdigest()), "a replay of the journal has another digest"
+        self._keep_outputs()
+
+    def _keep_outputs(self) -> list[tuple[int, int, bytes]]:
+        """Journal what the last event put out; returns it."""
+        captured = self.engine.recorder.captured
+        assert captured is not None
+        outputs = list(captured)
+        captured.clear()
+        if outputs:
+            _, _, mono_ns, wall_ns, _ = self.journal[-1]
+            self.journal.extend((kind, tag, mono_ns, wall_ns, payload) for kind, tag, payload in outputs)
+        return outputs
 
     def _schedule_tick(self, boot: int) -> None:
         self.at(self.now_ns + TICK_NS, lambda: self._tick(boot))
@@ -330,30 +347,14 @@ class Simulation:
         if not self.alive:
             return
         event = (kind, tag, self.now_ns - START_NS + 77 * S, self.now_ns, payload)
-        self.inputs.append(event)
-        self._apply(event)
-        if self.engine.core.fault is not None:
-            raise AssertionError(f"the engine failed: {self.engine.core.fault!r}")
-        self._flush()
+        self.journal.append(event)
+        apply_event(self.engine.core, *event)
+        assert self.engine.core.fault is None, f"the engine failed: {self.engine.core.fault!r}"
+        self._send([(tag, payload) for kind, tag, payload in self._keep_outputs() if kind == EventKind.OUT_ORDER_FRAME])
 
-    def _apply(self, event: Input) -> None:
-        kind, tag, mono_ns, wall_ns, payload = event
-        core = self.engine.core
-        if kind == EventKind.EVENT_FRAME:
-            core.frame(tag, payload, mono_ns, wall_ns)
-        elif kind == EventKind.EVENT_BATCH_END:
-            core.batch_end(tag, mono_ns, wall_ns)
-        elif kind == EventKind.EVENT_TIMER:
-            core.timer(mono_ns, wall_ns)
-        else:
-            core.event(kind, tag, mono_ns, wall_ns, payload)
-
-    def _flush(self) -> None:
+    def _send(self, frames: list[tuple[int, bytes]]) -> None:
+        """Let leave what an event put out, unless the process or the host goes just then."""
         engine = self.engine
-        captured = engine.recorder.captured
-        assert captured is not None
-        frames = [(tag, payload) for kind, tag, payload in captured if kind == EventKind.OUT_ORDER_FRAME]
-        captured.clear()
         adding = any(tag == OrderAction.ACTION_ADD for tag, _ in frames)
         crash = self._crash_at_order if adding else None
         if crash is not None and crash[0]:
@@ -418,38 +419,32 @@ class Simulation:
     def crash(self, *, power: bool) -> None:
         """kill -9, or a power cut that takes what was not on disk yet; a start follows."""
         self.crashes += 1
-        digest = self.engine.recorder.hexdigest()
+        self._digest = "" if power else self.engine.recorder.hexdigest()
         self.alive = False
         for wire in self.wires.values():
             # What was under way may still arrive: it left the host before it went.
             wire.cut("crash", server_sees_after_ns=self.random.randrange(200 * MS), tell=False)
         if power:
             synced_to_ns = self.now_ns - self.random.randrange(SYNCED_NS)
-            lost = sum(wall_ns > synced_to_ns for _, _, _, wall_ns, _ in self.inputs)
-            del self.inputs[len(self.inputs) - lost:]
-            self.log.append(f"{self.clock_text()} power cut, {lost} events lost")
+            unsynced = sum(wall_ns > synced_to_ns for _, _, _, wall_ns, _ in self.journal)
+            lost = self.random.randint(0, unsynced)     # a block of the journal ends anywhere
+            del self.journal[len(self.journal) - lost:]
+            self.log.append(f"{self.clock_text()} power cut, {lost} records lost")
         else:
             self.log.append(f"{self.clock_text()} kill -9")
-            again = Engine(Recorder(), None)
-            before, self.engine = self.engine, again
-            for event in self.inputs:
-                self._apply(event)
-                again.discard_outgoing()
-            self.engine = before
-            assert again.recorder.hexdigest() == digest, "a replay of the journal decides otherwise"
         self.at(self.now_ns + self.random.randrange(S // 2, 3 * S), self.boot)
 
     def clock_text(self) -> str:
         """Seconds since the start."""
         return f"{(self.now_ns - START_NS) / S:8.3f}"
 
-    def misfortune(self) -> None:
+    def inject_fault(self) -> None:
         """One fault, drawn by the seed; the next one is due some seconds later."""
         if not self.faulty:
             return
         self.faults += 1
         self.random.choice(FAULTS)(self)
-        self.at(self.now_ns + int(self.random.expovariate(1 / self._fault_every_s) * S) + 200 * MS, self.misfortune)
+        self.at(self.now_ns + int(self.random.expovariate(1 / self._fault_every_s) * S) + 200 * MS, self.inject_fault)
 
     def cut_link(self) -> None:
         """One socket breaks, seen by the venue a little later."""
@@ -527,7 +522,7 @@ class Simulation:
         self.boot()
         self._until(lambda: self.engine.state == "ready", 30, "not ready at the start")
         self.faulty = True
-        self.at(self.now_ns + S, self.misfortune)
+        self.at(self.now_ns + S, self.inject_fault)
         self.run_until(self.now_ns + int(seconds * S))
         self.faulty = False
         for wire in self.wires.values():

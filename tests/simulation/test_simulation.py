@@ -20,13 +20,13 @@ from tests.simulation.simulated import Simulation
 
 FRESH = 8
 SEARCHED = 60
-# Seeds that found something once, in the daemon or in the simulation.
-KEPT: tuple[int, ...] = (8, 38, 69, 85, 192)
+# The same on every host. A seed that finds something joins them: a seed means another session once the simulation changes.
+FIXED = (1, 2, 3, 4, 5)
 
 
-@pytest.mark.parametrize("seed", KEPT)
-def test_kept_seeds(seed: int) -> None:
-    """What failed once holds now."""
+@pytest.mark.parametrize("seed", FIXED)
+def test_fixed_seeds(seed: int) -> None:
+    """Sessions that everybody plays."""
     row = play(seed, 30)
     assert not row["failure"], f"seed {seed}: {row['failure']}\n" + "\n".join(row["log"])
 
@@ -44,7 +44,7 @@ def test_a_seed_repeats_itself() -> None:
     seen = []
     for _ in range(2):
         simulation = Simulation(17).run(20)
-        seen.append((simulation.log, simulation.inputs, sorted(simulation.exchange.account.orders), len(simulation.delivered),
+        seen.append((simulation.log, simulation.journal, sorted(simulation.exchange.account.orders), len(simulation.delivered),
                      simulation.engine.recorder.hexdigest()))
     assert seen[0] == seen[1]
 

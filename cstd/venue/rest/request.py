@@ -76,7 +76,7 @@ class RestRequest(msgspec.Struct, frozen=True):
         return self.method in ORDER_METHODS
 
     @property
-    def is_gateways(self) -> bool:
+    def made_by_gateway(self) -> bool:
         """Tell whether the gateway made exactly this order request; nothing in Python can fill in a RestCancel."""
         return type(self.cancel) is RestCancel and (self.cancel.method, self.cancel.params) == (self.method, self.params)
 

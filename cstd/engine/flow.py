@@ -411,7 +411,7 @@ class Engine:
             self.private.want_reconcile = False
             self.tracker.want_reconcile = True
         self.rest_cancels.on_timer(mono_ns)
-        self.reconciler.on_timer(mono_ns, wall_ns, ready=self.private.ready, blind=self.rest_cancels.looking_up)
+        self.reconciler.on_timer(mono_ns, wall_ns, ready=self.private.ready, blind=self.rest_cancels.looking_up(mono_ns))
         self._start_tapes(wall_ns)
         self._audit_books(mono_ns)
 

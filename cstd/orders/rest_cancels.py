@@ -39,6 +39,7 @@ class RestCancels:
         self._core = tracker.core
         self._submit = submit
         self._down_since_ns: int | None = down_since_ns
+        self._answered = False  # a cancel of this outage has its reply
         self._asked: dict[int, str] = {}  # client order id by request, "" for all orders
 
     def on_link(self, *, up: bool, mono_ns: int) -> None:
@@ -47,13 +48,19 @@ class RestCancels:
             self._down_since_ns = mono_ns
         elif up:
             self._down_since_ns = None
+        self._answered = False
         for index in self._core.live_orders():
             self._core.retry_cancel(index)
 
-    @property
-    def looking_up(self) -> bool:
-        """Whether look-ups have to find out without a private socket what became of live orders."""
-        return self._down_since_ns is not None and bool(self._core.live_orders())
+    def looking_up(self, mono_ns: int) -> bool:
+        """Whether look-ups have to find out without a private socket what became of live orders.
+
+        Not before a cancel was answered or a reconnect has had its time: the next socket begins with a round of its own, and
+        the venue's counter allows few.
+        """
+        if self._down_since_ns is None or not self._core.live_orders():
+            return False
+        return self._answered or mono_ns - self._down_since_ns >= PULL_AFTER_NS
 
     def on_timer(self, mono_ns: int) -> None:
         """Pull the openings of a socket that stays down, and again those that are still live after a while."""
@@ -84,7 +91,7 @@ class RestCancels:
         cl_ord_id = self._asked.pop(done.request_id, None)
         if cl_ord_id is None:
             return False
-        self._tracker.want_reconcile = True
+        self._tracker.want_reconcile = self._answered = True
         index = self._core.find_order(cl_ord_id.encode()) if cl_ord_id else -1
         if done.outcome is Outcome.DONE:
             return True

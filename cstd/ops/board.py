@@ -1,8 +1,10 @@
 """The board: what the trading process shows, in shared memory, for the reader process to look at.
 
-One file, mapped by both sides. A header page, then a fixed set of *regions*, each with room for a bounded number of
-bytes of JSON and its own sequence counter: odd while the writer is in it, even otherwise. A reader copies the bytes,
-looks at the counter again and repeats when it moved: a torn read is seen, never used. Nobody waits for anybody.
+One file, mapped by both sides. A header page, then a fixed set of *regions*, each with room for two copies of a bounded
+number of bytes of JSON and two counters: writes begun and writes done. Write n goes to copy n % 2, so the last whole one
+is left alone while the next is written, and a writer that dies or is held up inside a write takes nothing from view. A
+reader copies write n and looks at *begun* again: past n + 1, the copy was being overwritten; it is dropped, counted and
+read anew. A torn read is seen, never used. Nobody waits for anybody.
 
 Every region is JSON, number arrays included (orjson writes a numpy array of 64 counts in about a microsecond), because
 the reader process passes most regions through to HTTP as they are. A region whose bytes did not change is not
@@ -12,7 +14,7 @@ Bounds: a list that does not fit loses its oldest rows, an object that does not 
 in the header, shown by the status port, and never an error in the trading process.
 
 Counters are stored and loaded as aligned 8-byte words through a memoryview, never with `struct.pack_into`, which zeroes
-its target first. The order of stores matters (counter, bytes, counter): x86-64 keeps the order of stores and of loads,
+its target first. The order of stores matters (begun, bytes, done): x86-64 keeps the order of stores and of loads,
 and Python adds no reordering of its own. On a machine with weaker ordering a torn read would show as JSON that does
 not parse, which the reader treats as torn too.
 """
@@ -33,12 +35,12 @@ import orjson
 from cstd.errors import OperatorError
 from cstd.ops.view import EngineView, Order
 
-MAGIC = b"CSTDBRD1"
+MAGIC = b"CSTDBRD2"
 HEADER_BYTES = 4096
 WORD_BYTES = 8
-REGION_HEADER_BYTES = 32
-# int64 words of a region's header.
-SEQ, USED, OVERFLOWED = 0, 1, 2
+REGION_HEADER_BYTES = 64
+# int64 words of a region's header; USED has a word for each copy.
+BEGUN, DONE, OVERFLOWED, USED = range(4)
 # int64 words of the file's header; word 0 is MAGIC.
 WRITER_PID, BEAT_NS, PUBLISHES, OVERFLOWS, VIEW_ERRORS, LAST_NS, LONGEST_NS = range(1, 8)
 ERROR_TEXT_OFFSET = 1024
@@ -82,7 +84,7 @@ def _layout() -> tuple[dict[str, tuple[int, int]], int]:
     offset = HEADER_BYTES
     for name, capacity in REGIONS.items():
         places[name] = (offset, capacity)
-        offset += (REGION_HEADER_BYTES + capacity + 63) // 64 * 64
+        offset += (REGION_HEADER_BYTES + 2 * capacity + 63) // 64 * 64
     return places, offset
 
 
@@ -137,7 +139,7 @@ class BoardWriter:
         self.last_publish_ns = 0
         self.longest_publish_ns = 0
         self._last: dict[str, bytes] = {}
-        self._seq = dict.fromkeys(REGIONS, 0)
+        self._done = dict.fromkeys(REGIONS, 0)
         self._overflowed = dict.fromkeys(REGIONS, 0)
         self._decisions: deque[bytes] = deque(maxlen=DECISIONS_KEPT)
         self._decisions_seen = 0
@@ -250,16 +252,16 @@ class BoardWriter:
     def _write(self, name: str, payload: bytes) -> None:
         if self._last.get(name) == payload:
             return
-        offset, _ = _PLACES[name]
+        offset, capacity = _PLACES[name]
         words, word = self._words, offset // WORD_BYTES
-        seq = self._seq[name] + 2
-        words[word + SEQ] = seq - 1
-        words[word + USED] = len(payload)
+        write = self._done[name] + 1
+        words[word + BEGUN] = write
+        words[word + USED + write % 2] = len(payload)
         words[word + OVERFLOWED] = self._overflowed[name]
-        data = offset + REGION_HEADER_BYTES
+        data = offset + REGION_HEADER_BYTES + write % 2 * capacity
         self._map[data: data + len(payload)] = payload
-        words[word + SEQ] = seq
-        self._seq[name] = seq
+        words[word + DONE] = write
+        self._done[name] = write
         self._last[name] = payload
 
     def _note_error(self, name: str, error: Exception) -> None:
@@ -360,28 +362,25 @@ class BoardReader:
 
     def version(self, name: str) -> int:
         """Return the region's counter; it moves when the content does."""
-        return self._words[_PLACES[name][0] // WORD_BYTES + SEQ]
+        return self._words[_PLACES[name][0] // WORD_BYTES + DONE]
 
     def read(self, name: str) -> tuple[int, bytes]:
         """Return (version, JSON bytes) of a region; version 0 and no bytes before its first publish.
 
         Raises:
-            OperatorError: the region was torn READ_TRIES times running: its writer died inside it.
+            OperatorError: the writer overtook READ_TRIES copies running.
         """
         offset, capacity = _PLACES[name]
         words, word = self._words, offset // WORD_BYTES
-        start = offset + REGION_HEADER_BYTES
-        for attempt in range(READ_TRIES):
-            seq, used = words[word + SEQ], words[word + USED]
-            if seq % 2 == 0 and 0 <= used <= capacity:
-                payload = self._map[start: start + used]
-                if words[word + SEQ] == seq:
-                    return seq, payload
+        for _ in range(READ_TRIES):
+            write = words[word + DONE]
+            start = offset + REGION_HEADER_BYTES + write % 2 * capacity
+            payload = self._map[start: start + min(words[word + USED + write % 2], capacity)]
+            if words[word + BEGUN] <= write + 1:
+                return write, payload
             self.torn_reads += 1
-            if attempt > READ_TRIES // 2:
-                time.sleep(0.001)  # a writer that a busy host took the CPU from is no dead one
-        raise OperatorError(f"region {name} of {self.path} stays half written: its writer died inside it",
-                            suggestion="restart the daemon")
+        raise OperatorError(f"region {name} of {self.path} changed during each of {READ_TRIES} reads",
+                            suggestion="ask again; if it stays so, the daemon publishes far faster than it should")
 
     def overflowed(self) -> dict[str, int]:
         """Return how often each region was cut because it did not fit, cut ones only."""

@@ -108,6 +108,13 @@ def _journal_verify(parser: argparse.ArgumentParser) -> None:
     _output(parser)
 
 
+def _journal_checkpoint(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("dir", metavar="DIR", help="a journal directory; a daemon may be writing it")
+    parser.add_argument("--keep-bytes", type=count, default=0, metavar="N",
+                        help="also remove the oldest segments while all of them exceed N bytes (default: keep all)")
+    _output(parser)
+
+
 def _bench(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--recording", nargs="+", default=[], metavar="FILE", help="v2 book recordings to run on")
     parser.add_argument("--frames", type=count, metavar="N", help="stop after N frames")
@@ -200,6 +207,8 @@ VERBS = (
     Verb(("bench",), "the hot path on this host, frame bytes to order bytes", "cstd.research.bench", _bench),
     Verb(("features",), "the indicators of a file of bars", "cstd.research.features", _features),
     Verb(("journal", "verify"), "whether a journal is what was written", "cstd.storage.verify", _journal_verify),
+    Verb(("journal", "checkpoint"), "the state at a journal's end, so that a start need not replay it all",
+         "cstd.daemon.checkpointer", _journal_checkpoint),
     Verb(("config", "check"), "every problem, the limits in money, and the memory and disk it takes", "cstd.cli.config",
          _config_check, lambda module, args: int(module.check(args))),
     Verb(("config", "show"), "the effective configuration and where each key comes from", "cstd.cli.config", _config_show,

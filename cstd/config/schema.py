@@ -176,6 +176,8 @@ class JournalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     sync_interval_ms: Annotated[int, _int(1, 60_000, "milliseconds between two syncs to disk")]
     sync_lag_ms_max: Annotated[int, _int(10, 600_000, "milliseconds of journal not yet on disk before trading halts")]
     disk_free_bytes_min: Annotated[int, _int(2**24, 2**50, "bytes free where the journal is, below which trading halts")]
+    checkpoint_interval_s: Annotated[int, _int(1, 7 * 86_400, "seconds between two checkpoints of the journal")] = 900
+    keep_bytes: Annotated[int, _int(0, 2**50, "bytes of journal kept at least before the oldest segments go; 0 keeps all")] = 0
 
 
 class PracticeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

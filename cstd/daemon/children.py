@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -81,3 +82,68 @@ class ReaderChild:
         except TimeoutError:
             process.kill()
             await process.wait()
+
+
+class CheckpointChild:
+    """Now and then a process that brings the journal's checkpoint up to date and removes what is no longer needed.
+
+    It reads the journal as any reader does, and nothing here waits for it. What it cannot do is logged and counted: the
+    next start then replays more.
+
+    Args:
+        directory: the journal.
+        interval_s: from the end of one to the start of the next.
+        keep_bytes: see `checkpoints.trim`.
+        log: logger of the daemon.
+        on_spawn: called with the process id of each child.
+    """
+
+    def __init__(self, directory: Path, interval_s: float, keep_bytes: int, log: Any, on_spawn: Callable[[int], None]) -> None:
+        self._command = [sys.executable, "-m", "cstd.daemon.checkpointer", str(directory), "--keep-bytes", str(keep_bytes),
+                         "--parent", str(os.getpid())]
+        self._interval_s = interval_s
+        self._log = log
+        self._on_spawn = on_spawn
+        self._process: asyncio.subprocess.Process | None = None
+        self._last_seq = 0
+        self._made_count = 0
+        self._failure_count = 0
+
+    async def keep(self) -> None:
+        """Make one after each interval, until cancelled."""
+        while True:
+            await asyncio.sleep(self._interval_s)
+            try:
+                await self.make()
+            except OSError as error:
+                self._note_failure(f"cannot start: {error}")
+
+    async def make(self) -> None:
+        """Let one process do its work to the end."""
+        self._process = await asyncio.create_subprocess_exec(
+            *self._command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE)
+        self._on_spawn(self._process.pid)
+        out, err = await self._process.communicate()
+        if self._process.returncode != 0:
+            self._note_failure(f"exit code {self._process.returncode}: {err.decode(errors='replace').strip()[-500:]}")
+            return
+        made = json.loads(out)
+        self._made_count += 1
+        self._last_seq = made["seq"]
+        self._log.info("checkpoint", **made)
+
+    def _note_failure(self, error: str) -> None:
+        self._failure_count += 1
+        self._log.error("no checkpoint", error=error)
+
+    def status(self) -> dict[str, int]:
+        """What the journal's status says of checkpoints."""
+        return {"checkpoint_seq": self._last_seq, "checkpoints": self._made_count,
+                "checkpoint_failures": self._failure_count}
+
+    async def stop(self) -> None:
+        """End one that runs; half a checkpoint is none."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()

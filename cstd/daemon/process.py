@@ -17,16 +17,15 @@ import uvloop
 
 from cstd._fast.codes import EventKind, Link
 from cstd._fast.hist import read_cycles
-from cstd._fast.recorder import Recorder
 from cstd.clock import SystemClock
 from cstd.config import Config, Credentials, load, load_credentials, refusals
 from cstd.config.problems import config_error
-from cstd.daemon.children import ReaderChild
+from cstd.daemon.children import CheckpointChild, ReaderChild
 from cstd.daemon.host import Host
 from cstd.daemon.view import LiveView
 from cstd.engine import Engine
 from cstd.engine.boot import boot_payload, next_epoch
-from cstd.engine.replaying import JournalReplay
+from cstd.engine.recovery import recover
 from cstd.engine.totals import latency_ns, session_totals
 from cstd.errors import InvariantError, OperatorError
 from cstd.ops.admin import AdminServer
@@ -35,7 +34,6 @@ from cstd.ops.logs import Logs
 from cstd.ops.notify import ServiceNotifier
 from cstd.signals.agents.loader import load as load_agents
 from cstd.storage.journal import open_journal
-from cstd.storage.journal_reader import record_batches
 from cstd.venue.backoff import AttemptLimiter, ReconnectPolicy
 from cstd.venue.connector import Connector
 from cstd.venue.http import Credentials as ApiKey
@@ -116,11 +114,13 @@ class TradingProcess:
         self.journal = open_journal(
             run_dir / JOURNAL_DIR, ring_path(run_dir), ring_bytes=cfg.journal.ring_bytes,
             segment_bytes=cfg.journal.segment_bytes, sync_interval_ms=cfg.journal.sync_interval_ms)
-        self.recorder = Recorder()
-        self.engine = Engine(self.recorder, self.agents)
+        self.engine = self._recover()
+        self.recorder = self.engine.recorder
         self.host = Host(cfg.process, self.log)
         self.reader = ReaderChild(run_dir / BOARD_FILE, [cfg.status.listen, *cfg.status.extra_listen], self.log,
                                   self.host.place_child)
+        self.checkpoints = CheckpointChild(run_dir / JOURNAL_DIR, cfg.journal.checkpoint_interval_s, cfg.journal.keep_bytes,
+                                           self.log, self.host.place_child)
         self.board = BoardWriter(run_dir / BOARD_FILE)
         self.view = LiveView(self.engine, pid=os.getpid(), mono_ns=self.clock.mono_ns, process=self._process_status)
         self._http = HttpClient(
@@ -141,7 +141,6 @@ class TradingProcess:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal, number)
-        self._recover()
         self._boot()
         self._make_links()
         admin = AdminServer(self._socket_path(), self.view, self._submit, audit=self._audit)
@@ -153,7 +152,8 @@ class TradingProcess:
         await self.reader.start()
         self._public.start()
         self._private.start()
-        timers = [asyncio.create_task(self._ticks()), asyncio.create_task(self._publishes())]
+        timers = [asyncio.create_task(self._ticks()), asyncio.create_task(self._publishes()),
+                  asyncio.create_task(self.checkpoints.keep())]
         try:
             await self._stop.wait()
             return await self._shut_down()
@@ -162,6 +162,7 @@ class TradingProcess:
                 task.cancel()
             await admin.close()
             await self.reader.stop()
+            await self.checkpoints.stop()
             await self._http.close()
             self.host.stop()
             self._write_summary()
@@ -170,27 +171,27 @@ class TradingProcess:
             # Everything in it is in the segments now; after a crash this line does not run and the next start reads it.
             os.unlink(self.journal.ring_path)  # noqa: PTH108 -- the loop has nothing left to do that this could hold up
 
-    def _recover(self) -> None:
-        """Replay the journal through the engine: the same path after a crash as after a clean stop."""
-        found = self.journal.recovery
+    def _recover(self) -> Engine:
+        """Replay the journal, from its newest checkpoint: the same path after a crash as after a clean stop."""
         began_ns = self.clock.mono_ns()
         self.journal.sync()
-        replay = JournalReplay(self.engine)
-        last = (0, 0)
-        for batch in record_batches(self.run_dir / JOURNAL_DIR):
-            replay.take(batch)
-            last = (batch[-1].mono_ns, batch[-1].wall_ns)
+        found = recover(self.run_dir / JOURNAL_DIR, self.agents)
+        replay, recorder = found.replay, found.engine.recorder
+        for reason in found.unusable:
+            self.log.warning("checkpoint not used", reason=reason)
         if replay.difference_count:
             raise InvariantError("recovery does not reproduce the journal: " + "; ".join(replay.differences))
         missing = list(replay.missing)
-        self.recorder.captured = None
+        recorder.captured = None
         for kind, tag, payload in missing:
-            self.journal.append_py(kind, tag, *last, payload)
-        if self.recorder.seq != self.journal.seq:
-            raise InvariantError(f"recovery ended at record {self.recorder.seq}, the journal at {self.journal.seq}")
-        self.recorder.attach(self.journal)
+            self.journal.append_py(kind, tag, *found.times, payload)
+        if recorder.seq != self.journal.seq:
+            raise InvariantError(f"recovery ended at record {recorder.seq}, the journal at {self.journal.seq}")
+        recorder.attach(self.journal)
         self.log.info("recovered", events=replay.events, outputs=replay.outputs, completed=len(missing),
-                      took_ms=(self.clock.mono_ns() - began_ns) // 1_000_000, journal=found)
+                      checkpoint_seq=found.checkpoint.place.seq if found.checkpoint is not None else 0,
+                      took_ms=(self.clock.mono_ns() - began_ns) // 1_000_000, journal=self.journal.recovery)
+        return found.engine
 
     def _boot(self) -> None:
         """Journal this start and sync it: its epoch goes into every client order id, so it must never come twice."""
@@ -425,7 +426,7 @@ class TradingProcess:
         return {
             "journal": {"seq": stats["seq"], "synced_seq": stats["synced_seq"],
                         "lag_ms": stats["sync_lag_ns"] / 1_000_000, "bytes": stats["file_bytes"],
-                        "disk_free_bytes": self._disk_free_bytes,
+                        "disk_free_bytes": self._disk_free_bytes, **self.checkpoints.status(),
                         "error": os.strerror(stats["writer_error"]) if stats["writer_error"] else None},
             "children": {"reader": self.reader.alive},
             "links": {name: self._links[int(code)].status()

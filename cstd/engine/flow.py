@@ -177,8 +177,10 @@ class Engine:
         self.nav = Nav(cfg.account.capital)
         self.risk = RiskDesk(self.core, self.ledger, self.nav, self.tracker)
         self.feed = PublicFeed(self.core, names, cfg.account.currency, infer_precision=self.inferring)
-        self.audit = BookAudit(self.core, self.feed, names, self._submit,
-                               lambda name: self.public.live(name))  # noqa: PLW0108 -- each boot makes it anew
+        self.audit = BookAudit(self.core, self.feed, names, self._submit, self._is_live)
+
+    def _is_live(self, name: str) -> bool:
+        return self.public.live(name)  # asked of the machine of this boot
 
     def _configure_core(self, cfg: Config) -> None:
         core = self.core

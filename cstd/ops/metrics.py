@@ -174,6 +174,9 @@ def _journal_families(journal: Mapping[str, Any]) -> Iterator[Metric]:
     yield _gauge("journal_lag_seconds", "Age of the oldest byte that is not on disk yet.", journal["lag_ms"] / 1e3)
     yield _counter("journal_bytes", "Bytes written to the journal.", journal["bytes"])
     yield _gauge("journal_disk_free_bytes", "Bytes free where the journal is.", journal["disk_free_bytes"])
+    yield _gauge("checkpoint_seq", "Record of the newest checkpoint that this run has made.", journal["checkpoint_seq"])
+    yield _counter("checkpoints", "Checkpoints made.", journal["checkpoints"])
+    yield _counter("checkpoint_failures", "Checkpoints that could not be made.", journal["checkpoint_failures"])
     yield _gauge("journal_error", "1 when the journal writer has failed.", float(journal["error"] is not None))
 
 

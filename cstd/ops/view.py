@@ -55,6 +55,9 @@ class JournalStatus(TypedDict):
     lag_ms: float  # age of the oldest byte that is not on disk yet
     bytes: int
     disk_free_bytes: int  # where the journal is
+    checkpoint_seq: int  # record at which the newest checkpoint of this run is, 0 for none yet
+    checkpoints: int  # made in this run
+    checkpoint_failures: int  # that could not be made; the journal is kept whole then
     error: str | None
 
 

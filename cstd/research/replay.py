@@ -22,13 +22,13 @@ from cstd._fast.recorder import Recorder
 from cstd.config import Config, load, template
 from cstd.engine import Engine
 from cstd.engine.boot import boot_payload
-from cstd.engine.replaying import JournalReplay
+from cstd.engine.recovery import begin
 from cstd.engine.totals import session_totals
 from cstd.errors import CstdError, UsageError, VerificationError
 from cstd.signals.agents.loader import LoadedAgents
 from cstd.signals.agents.loader import load as load_agents
 from cstd.storage.futures_sequence import FuturesSequence
-from cstd.storage.journal_reader import record_batches
+from cstd.storage.journal_reader import Walk
 from cstd.storage.recordings import Recording, open_recording
 from cstd.storage.v1_dialect import V1Dialect
 
@@ -151,10 +151,11 @@ def _replay_futures(recording: Recording) -> dict[str, Any]:
 
 def replay_journal(path: Path, agents: LoadedAgents | None, *, check: bool) -> dict[str, Any]:
     """Replay a journal directory; with `check`, differences make the row carry them."""
-    engine = Engine(Recorder(), agents)
-    replay = JournalReplay(engine)
+    found = begin(path, agents, whole=True)
+    engine, replay = found.engine, found.replay
+    first_frame = engine.core.counter_values()["frames"]
     began_ns = time.perf_counter_ns()
-    for batch in record_batches(path):
+    for batch in Walk(path, start=found.start).batches():
         replay.take(batch)
         if engine.core.fault is not None:
             # Agents or configuration of a boot are not the ones here: nothing after it could be made again.
@@ -163,6 +164,10 @@ def replay_journal(path: Path, agents: LoadedAgents | None, *, check: bool) -> d
                 raise VerificationError(f"record {boot}: this boot cannot be replayed here: {engine.core.fault}")
     took_ns = time.perf_counter_ns() - began_ns
     row = _row(path, engine, engine.core.counter_values()["frames"], took_ns, precision="instrument")
+    if found.start is not None:
+        # Totals and digest are the session's, from its start; only what is left of it was computed again.
+        row |= {"replayed_from_seq": found.start.seq + 1,
+                "frames_per_s": (row["frames"] - first_frame) * 1_000_000_000 // max(took_ns, 1)}
     if check:
         row["differences"] = replay.difference_count
         for text in replay.differences:

@@ -63,6 +63,21 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """A place between two blocks: behind the block `index`, whose hash is `prev` and whose last record is `seq`.
+
+    segment, offset: where the next block begins, if it is in the same segment.
+    """
+
+    journal_id: bytes
+    segment: int
+    offset: int
+    index: int
+    seq: int
+    prev: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class RingSnapshot:
     """A ring's header and a copy of the bytes that were not yet synced."""
 
@@ -156,6 +171,15 @@ def _copy_ring(path: Path, ring: mmap.mmap) -> RingSnapshot | None:
         head_now = _RING.unpack(ring[: _RING.size])[6]
         if head_now - synced <= size:
             return RingSnapshot(path, journal_id, boot_id, size, head, synced, synced_seq, pending)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make the names in a directory durable."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def link_ring(directory: Path, ring_path: Path) -> None:

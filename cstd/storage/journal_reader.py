@@ -2,7 +2,8 @@
 
 Reads a journal that is closed, crashed or being written. What only the ring holds comes last. The head and the
 ring are read before the segments, which only grow: so neither can promise what a reader does not find, unless
-something is missing.
+something is missing. A journal whose oldest segments were removed is read from the first that is left, which must lead
+through its base (see `checkpoints`).
 """
 
 from __future__ import annotations
@@ -14,15 +15,18 @@ from pathlib import Path
 
 from cstd._fast.journal_scan import BlockCursor, JournalFault, Record, scan_records
 from cstd.errors import UsageError, VerificationError
+from cstd.storage import checkpoints
 from cstd.storage import journal_files as files
 from cstd.storage.journal_faults import fault_error
+from cstd.storage.journal_files import Place
 
 
 @dataclass(slots=True)
 class Report:
-    """What was proven about a journal."""
+    """What was proven about a journal. first_seq: above 1 when older segments were removed."""
 
     directory: str
+    first_seq: int = 1
     segments: int = 0
     blocks: int = 0
     records: int = 0
@@ -35,7 +39,7 @@ class Report:
 
 def record_batches(directory: Path | str, *, include_ring: bool = True) -> Iterator[list[Record]]:
     """Yield the journal's records in order, one block at a time; see `records`."""
-    yield from _Walk(Path(directory), include_ring=include_ring).batches()
+    yield from Walk(directory, include_ring=include_ring).batches()
 
 
 def records(directory: Path | str, *, include_ring: bool = True) -> Iterator[Record]:
@@ -55,15 +59,25 @@ def records(directory: Path | str, *, include_ring: bool = True) -> Iterator[Rec
 
 def verify(directory: Path | str) -> Report:
     """Prove the whole journal and return what was found; raises VerificationError at the first break."""
-    walk = _Walk(Path(directory), include_ring=True)
+    walk = Walk(directory)
     walk.prove()
     return walk.report
 
 
-class _Walk:
-    """One pass over a journal. `next_index`, `next_seq` and `prev` describe the block that must come next."""
+class Walk:
+    """One pass over a journal. `next_index`, `next_seq` and `prev` describe the block that must come next.
 
-    def __init__(self, directory: Path, *, include_ring: bool) -> None:
+    Args:
+        directory: the journal's directory.
+        include_ring: also what the ring still holds and the segments do not.
+        start: where to begin, None for the first segment that is there.
+
+    Raises:
+        UsageError: there is no journal in the directory.
+    """
+
+    def __init__(self, directory: Path | str, *, include_ring: bool = True, start: Place | None = None) -> None:
+        directory = Path(directory)
         if not directory.is_dir():
             raise UsageError(f"there is no journal directory {directory}")
         self.directory = directory
@@ -73,13 +87,31 @@ class _Walk:
         self.segments = files.segment_paths(directory)
         if not self.segments and self.head is None:
             raise UsageError(f"there is no journal in {directory}: no segment file")
-        self.journal_id = b""
-        self.next_index = 1
-        self.next_seq = 1
-        self.prev = files.ZERO_HASH
+        self.start = start
+        self.number = start.segment if start is not None else self._first_segment()
+        self.journal_id = start.journal_id if start is not None else b""
+        self.next_index = start.index + 1 if start is not None else 1
+        self.next_seq = start.seq + 1 if start is not None else 1
+        self.prev = start.prev if start is not None else files.ZERO_HASH
         self.head_seen = self.head is None
+        # Where nothing was removed the first segment proves itself; else the base must be met on the way.
+        self.base = checkpoints.base(directory) if start is None and self.number > 1 else None
         self.ring_tail: list[Record] = []
-        self.report = Report(str(directory))
+        self.report = Report(str(directory), first_seq=self.next_seq)
+        self._cursor: BlockCursor | None = None
+
+    def _first_segment(self) -> int:
+        """Number of the first segment that is there; 1 where the missing ones were not removed by retention."""
+        first = self.segments[0][0] if self.segments else 1
+        base = checkpoints.base(self.directory) if first > 1 else None
+        return first if base is not None and base.segment >= first else 1
+
+    def place(self) -> Place | None:
+        """Where the last block ended that was read; None before the first."""
+        if self._cursor is None:
+            return None
+        return Place(self.journal_id, self.number, self._cursor.offset, self._cursor.next_index - 1,
+                     self._cursor.next_seq - 1, self._cursor.prev)
 
     def batches(self) -> Iterator[list[Record]]:
         """Yield the records of each block, then those of the ring."""
@@ -107,19 +139,25 @@ class _Walk:
         self._finish()
 
     def _opened_segments(self) -> Iterator[tuple[Path, mmap.mmap | bytes]]:
-        for place, (number, path) in enumerate(self.segments, start=1):
+        for place, (number, path) in enumerate(
+                ((number, path) for number, path in self.segments if number >= self.number), start=self.number):
             if number != place:
                 missing = self.directory / f"segment-{place:06d}.cstd"
                 raise files.damaged("the segment is missing", missing, offset=0, seq=self.next_seq)
+            self.number = number
             yield path, files.mapped(path)
 
     def _enter(self, path: Path, data: mmap.mmap | bytes) -> BlockCursor:
         """Check the segment's header against what must come next and return a cursor on its first block."""
         header = files.read_segment_header(path, data)
-        number = self.report.segments + 1
+        if self.start is not None and self.report.segments == 0:
+            return self._enter_midway(header, path, data, self.start)
         self.journal_id = self.journal_id or header.journal_id
+        if self.base is not None and self.report.segments == 0:
+            self.next_index, self.next_seq, self.prev = header.first_index, header.first_seq, header.prev
+            self.report.first_seq = header.first_seq
         for name, found, expected, offset in (
-            ("number", header.number, number, 16),
+            ("number", header.number, self.number, 16),
             ("first block index", header.first_index, self.next_index, 24),
             ("first sequence number", header.first_seq, self.next_seq, 32),
             ("journal id", header.journal_id.hex(), self.journal_id.hex(), 48),
@@ -129,21 +167,36 @@ class _Walk:
                 raise files.damaged(
                     f"the segment's {name} is {found}, not {expected}", path, offset=offset,
                     block=self.next_index, seq=self.next_seq)
-        self.report.segments = number
-        cursor = BlockCursor(
-            data, offset=files.SegmentHeader.BYTES, prev=header.hash,
-            next_index=self.next_index, next_seq=self.next_seq)
+        return self._begin(data, files.SegmentHeader.BYTES, header.hash)
+
+    def _enter_midway(self, header: files.SegmentHeader, path: Path, data: mmap.mmap | bytes, start: Place) -> BlockCursor:
+        if header.journal_id != start.journal_id or header.number != start.segment or len(data) < start.offset:
+            raise files.damaged("the segment is not the one that the checkpoint was made of", path, offset=0, seq=start.seq)
+        return self._begin(data, start.offset, start.prev)
+
+    def _begin(self, data: mmap.mmap | bytes, offset: int, prev: bytes) -> BlockCursor:
+        self.report.segments += 1
+        cursor = self._cursor = BlockCursor(
+            data, offset=offset, prev=prev, next_index=self.next_index, next_seq=self.next_seq)
         self._look_for_head(cursor)
+        self._look_for_base(cursor)
         return cursor
 
     def _passed(self, cursor: BlockCursor) -> None:
         self.report.blocks += 1
         if not self.head_seen:
             self._look_for_head(cursor)
+        if self.base is not None:
+            self._look_for_base(cursor)
+
+    def _look_for_base(self, cursor: BlockCursor) -> None:
+        base = self.base
+        if base is not None and base == self.place():
+            self.base = None
 
     def _look_for_head(self, cursor: BlockCursor) -> None:
         head = self.head
-        if head is not None and head.segment == self.report.segments and head.segment_bytes == cursor.offset:
+        if head is not None and head.segment == self.number and head.segment_bytes == cursor.offset:
             self.head_seen = (
                 head.hash == cursor.prev and head.index == cursor.next_index - 1
                 and head.last_seq == cursor.next_seq - 1 and head.journal_id == self.journal_id)
@@ -154,7 +207,7 @@ class _Walk:
         self.next_index, self.next_seq, self.prev = cursor.next_index, cursor.next_seq, cursor.prev
         self.report.bytes += cursor.offset
         self.report.torn_bytes = size - cursor.offset
-        is_last = self.report.segments == len(self.segments)
+        is_last = self.number == self.segments[-1][0]
         if error is None or (is_last and fault == JournalFault.JOURNAL_TORN and self._tear_is_explained()):
             return
         raise error
@@ -180,6 +233,11 @@ class _Walk:
                 f" with seq {self.head.last_seq}, which the head knows to be on disk",
                 place={"file": files.HEAD_NAME, "segment": self.head.segment, "block": self.head.index,
                        "offset": self.head.segment_bytes, "seq": self.head.last_seq})
+        if self.base is not None:
+            raise VerificationError(
+                f"{self.directory}: what is left of the journal does not lead through block {self.base.index} with seq"
+                f" {self.base.seq}, which its oldest checkpoint was made of",
+                place={"segment": self.base.segment, "block": self.base.index, "seq": self.base.seq})
         if self.head is None and self.report.blocks:
             raise files.damaged("the head is missing", self.directory / files.HEAD_NAME, offset=0)
         fresh = [record for record in self._pending() if record.seq >= self.next_seq]
@@ -192,7 +250,7 @@ class _Walk:
                 f" {ring.synced_seq} were on disk",
                 place={"file": self.segments[-1][1].name, "seq": self.next_seq, "block": self.next_index})
         self.ring_tail = fresh if joins else []
-        self.report.records = self.next_seq - 1
+        self.report.records = self.next_seq - self.report.first_seq
         self.report.ring_records = len(self.ring_tail)
         self.report.last_seq = self.next_seq - 1 + len(self.ring_tail)
         self.report.head_hash = self.prev.hex()

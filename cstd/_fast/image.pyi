@@ -1,0 +1,6 @@
+"""Types of the compiled state image, see image.pyx."""
+
+from cstd._fast.core import Core
+
+def dump(core: Core) -> bytes: ...
+def restore(core: Core, data: bytes) -> None: ...

@@ -1,0 +1,105 @@
+"""Recovery: an engine as its journal left it, from the newest checkpoint that this build can read, or from the first record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cstd._fast.recorder import Recorder
+from cstd.engine.checkpoint import build_id, restore
+from cstd.engine.flow import Engine
+from cstd.engine.replaying import JournalReplay
+from cstd.errors import OperatorError, VerificationError
+from cstd.signals.agents.loader import LoadedAgents
+from cstd.storage import checkpoints
+from cstd.storage.checkpoints import Checkpoint
+from cstd.storage.journal_files import Place, segment_paths
+from cstd.storage.journal_reader import Walk
+
+
+@dataclass(slots=True)
+class Recovered:
+    """An engine at the end of its journal.
+
+    checkpoint: what it began with, None for the journal's first record. times: monotonic and wall time of the last record.
+    place: behind the last whole block that was read, None when there was none. unusable: checkpoints that could not be
+    used, each with the reason.
+    """
+
+    engine: Engine
+    replay: JournalReplay
+    checkpoint: Checkpoint | None = None
+    times: tuple[int, int] = (0, 0)
+    place: Place | None = None
+    unusable: list[str] = field(default_factory=list)
+
+    @property
+    def start(self) -> Place | None:
+        """Where reading begins, None for the journal's beginning."""
+        return self.checkpoint.place if self.checkpoint is not None else None
+
+
+def recover(directory: Path, agents: LoadedAgents | None, *, include_ring: bool = True) -> Recovered:
+    """Return an engine that has replayed the journal, and what the replay found.
+
+    Raises:
+        OperatorError: the oldest records were removed, and no checkpoint can be used in their place.
+        VerificationError: the journal is not what was written.
+    """
+    found = begin(directory, agents)
+    walk = Walk(directory, include_ring=include_ring, start=found.start)
+    for batch in walk.batches():
+        found.replay.take(batch)
+        found.times = (batch[-1].mono_ns, batch[-1].wall_ns)
+    found.place = walk.place() or found.start
+    return found
+
+
+def begin(directory: Path, agents: LoadedAgents | None, *, whole: bool = False) -> Recovered:
+    """Return an engine from which the journal can be replayed.
+
+    Args:
+        directory: the journal.
+        agents: those that it was decided with.
+        whole: begin as early as possible, at the first record if it is still there; else as late as possible.
+
+    Raises:
+        OperatorError: the oldest records were removed, and no checkpoint can be used in their place.
+    """
+    segments = segment_paths(directory) if directory.is_dir() else []
+    cut = bool(segments) and segments[0][0] > 1
+    paths = checkpoints.paths(directory) if directory.is_dir() else []
+    found = _at_checkpoint([] if whole and not cut else paths if whole else paths[::-1], agents)
+    if cut and found.checkpoint is None:
+        raise OperatorError(
+            f"the oldest segments of the journal {directory} were removed, and none of its checkpoints can be used:"
+            f" {'; '.join(found.unusable) or 'there is none'}",
+            suggestion="start the build that wrote it; or, with nothing open at the venue, move the directory away")
+    return found
+
+
+def _at_checkpoint(paths: Sequence[Path], agents: LoadedAgents | None) -> Recovered:
+    """Return an engine at the first of the checkpoints that can be used, a fresh one when none can."""
+    unusable: list[str] = []
+    for path in paths:
+        engine = Engine(Recorder(), agents)
+        try:
+            checkpoint, state = checkpoints.read(path)
+            replay = JournalReplay(engine)
+            _refuse_foreign(checkpoint, agents)
+            engine.recorder.captured = restore(engine, state)
+        except (ValueError, VerificationError) as error:
+            unusable.append(f"{path.name}: {error}")
+            continue
+        return Recovered(engine, replay, checkpoint, (checkpoint.mono_ns, checkpoint.wall_ns), unusable=unusable)
+    engine = Engine(Recorder(), agents)
+    return Recovered(engine, JournalReplay(engine), unusable=unusable)
+
+
+def _refuse_foreign(checkpoint: Checkpoint, agents: LoadedAgents | None) -> None:
+    if checkpoint.build != build_id():
+        raise ValueError(f"written by build {checkpoint.build[:12]}, this is {build_id()[:12]}")
+    ours = agents.sha256 if agents is not None else ""
+    if checkpoint.agents != ours:
+        raise ValueError(f"decided with agents {checkpoint.agents[:12]}, loaded are {ours[:12]}")

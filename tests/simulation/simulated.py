@@ -23,6 +23,7 @@ from cstd._fast.recorder import Recorder
 from cstd.config import Config, load, template
 from cstd.engine import Engine
 from cstd.engine.boot import boot_payload
+from cstd.engine.checkpoint import dump, restore
 from cstd.engine.replaying import JournalReplay, apply_event
 from cstd.practice.account import Account
 from cstd.practice.connections import SocketServer
@@ -179,6 +180,14 @@ class Wire:
             self.server.forget(socket)  # type: ignore[arg-type]
 
 
+def through_checkpoint(replay: JournalReplay) -> JournalReplay:
+    """Return the replay as another engine goes on with it that was given this one's checkpoint."""
+    engine = Engine(Recorder(), None)
+    again = JournalReplay(engine)
+    engine.recorder.captured = restore(engine, dump(replay.engine))
+    return again
+
+
 class Simulation:
     """One session of one seed.
 
@@ -312,12 +321,19 @@ class Simulation:
         self._schedule_tick(self._boots)
 
     def _recover(self) -> None:
-        """Replay the journal, output by output, as the daemon does; what its last event did not get to record is added."""
-        self.engine = Engine(Recorder(), None)
-        replay = JournalReplay(self.engine)
+        """Replay the journal, output by output, as the daemon does; what its last event did not get to record is added.
+
+        Somewhere on the way the engine is given up for another one, which gets its checkpoint and goes on.
+        """
+        replay = JournalReplay(Engine(Recorder(), None))
+        cut = Random(f"checkpoint {self.seed} {self._boots}").randint(1, len(self.journal)) if self.journal else 0
         for seq, entry in enumerate(self.journal, 1):
             replay.feed(seq, *entry)
+            if seq == cut:
+                assert replay.difference_count == 0, f"the journal replays otherwise: {replay.differences}"
+                replay = through_checkpoint(replay)
         assert replay.difference_count == 0, f"the journal replays otherwise: {replay.differences}"
+        self.engine = replay.engine
         assert self._digest in ("", self.engine.recorder.hexdigest()), "a replay of the journal has another digest"
         self._keep_outputs()
 

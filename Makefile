@@ -10,7 +10,7 @@ SOURCES := $(shell find cstd -name '*.pyx' -o -name '*.pxd' -o -path 'cstd/_fast
 AGENTS := $(shell find cstd/signals/agents -name '*.py')
 RECORDING := $(wildcard $(CSTD_DATA)/recordings/kraken-v2-btcusd-d25-20260802.jsonl.zst)
 
-.PHONY: run test bench benchmarks budget floor growth peers picture round-trip burst burst-peer scale tail soak memory measuring start hostile fuzz
+.PHONY: run test bench benchmarks budget floor growth peers picture round-trip burst burst-peer scale tail soak memory measuring start recovery hostile fuzz
 .PHONY: simulate sanitize check build lock clean
 .DELETE_ON_ERROR:
 
@@ -60,13 +60,15 @@ scale: build
 	@$(BIN)/python -m bench.scale $(ARGS)
 
 # Each option of [process] alternately on and off; everything on for FOR seconds; memory over FRAMES; what measuring costs;
-# what an operator waits for.
+# what an operator waits for; recovery from a long journal.
 tail: build
 	@$(BIN)/python bench/tail.py $(ARGS)
 soak: build
 	@$(BIN)/python bench/soak.py $(if $(FOR),--for $(FOR)) $(ARGS)
 memory: build
 	@$(BIN)/python bench/memory.py $(if $(FRAMES),--frames $(FRAMES)) $(ARGS)
+recovery: build
+	@PYTHONPATH=. $(BIN)/python bench/recovery.py $(ARGS)
 start: build
 	@$(BIN)/python bench/start.py $(ARGS)
 measuring: build

@@ -1,4 +1,4 @@
-"""Checkpoints: an engine that takes one goes on bit for bit, whichever record it was made behind; any doubt replays the journal."""
+"""Checkpoints: an engine that takes one goes on bit for bit, whichever record it is behind; any doubt replays the journal."""
 
 from __future__ import annotations
 

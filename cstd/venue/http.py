@@ -158,7 +158,8 @@ class HttpClient:
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=tls_context()),
+                # Plain HTTP is the practice exchange's on loopback; it needs no authorities.
+                connector=aiohttp.TCPConnector(ssl=tls_context() if self._base_url.startswith("https://") else True),
                 headers={"User-Agent": USER_AGENT},
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
                 trust_env=False,

@@ -146,13 +146,14 @@ def test_an_old_server_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     itself works: a client that allows the old protocol connects."""
     files = authority(tmp_path / "served")
     monkeypatch.setenv("SSL_CERT_FILE", str(files.ca))
+    tls_context.cache_clear()  # what this process trusts was read before
     server_side = _speaks_old(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
     server_side.load_cert_chain(files.cert, files.key)
 
     async def attempt() -> tuple[str, HttpReply, str, int]:
         server = await asyncio.start_server(lambda _r, writer: writer.close(), "127.0.0.1", 0, ssl=server_side)
         port = server.sockets[0].getsockname()[1]
-        spoken = await asyncio.to_thread(handshake, port, _speaks_old(tls_context()), HOST_NAME)
+        spoken = await asyncio.to_thread(handshake, port, _speaks_old(ssl.create_default_context()), HOST_NAME)
         client = HttpClient(f"https://localhost:{port}", clock=SystemClock())
         reply = await client.call(server_time(), 5_000_000_000)
         await client.close()
@@ -168,7 +169,10 @@ def test_an_old_server_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         server.close()
         return spoken, reply, connector.last_error, connector.link.status()["connects"]
 
-    spoken, reply, error, connects = asyncio.run(attempt())
+    try:
+        spoken, reply, error, connects = asyncio.run(attempt())
+    finally:
+        tls_context.cache_clear()
     assert spoken == "TLSv1.1"
     assert (reply.status, connects) == (0, 0)
     assert reply.transport_error

@@ -7,6 +7,7 @@ Invariants held here: the encoder is used in this module only, next to the gates
 is no flag that leads around a gate; an order frame is recorded before it is handed to the port; a client order id is
 entered into the table of ids when its order is encoded.
 """
+cimport cython
 from libc.stdint cimport int8_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
@@ -80,6 +81,7 @@ COUNTERS = (
 )
 
 
+@cython.auto_pickle(False)  # or unpickling could fill one in
 cdef class RestCancel:
     """A cancel that is to go by REST. Only the gateway fills one in, and the HTTP client sends no order request without one.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from itertools import chain, islice
 from typing import Any, cast
 
 import numpy as np
@@ -209,13 +210,14 @@ class LiveView:
     # Orders.
 
     def orders(self, *, all_: bool, limit: int, offset: int = 0) -> list[shapes.Order]:
-        """Live orders, or all of the session, newest first."""
+        """Live orders, newest first; with `all_` then the others, those that ended last first.
+
+        Asked several times a second in the trading loop: what it costs must not grow with the session.
+        """
         engine = self._engine
         live = [engine.core.order(index) for index in reversed(engine.core.live_orders())]
-        if not all_:
-            return [self._order(order) for order in live[offset:offset + limit]]
-        rows = sorted([*live, *engine.tracker.history.values()], key=lambda o: o["intent_seq"], reverse=True)
-        return [self._order(order) for order in rows[offset:offset + limit]]
+        rows = chain(live, reversed(engine.tracker.history.values()) if all_ else ())
+        return [self._order(order) for order in islice(rows, offset, offset + limit)]
 
     def _order(self, order: dict[str, Any]) -> shapes.Order:
         engine = self._engine
@@ -238,9 +240,9 @@ class LiveView:
         """Fills of the UTC day, or of the session, newest first."""
         engine = self._engine
         day_ns = 86_400 * NS_PER_S
-        rows = [fill for fill in reversed(engine.ledger.fills.values())
-                if all_ or fill.wall_ns // day_ns == engine.wall_ns // day_ns]
-        return [self._fill(fill) for fill in rows[offset:offset + limit]]
+        rows = (fill for fill in reversed(engine.ledger.fills.values())
+                if all_ or fill.wall_ns // day_ns == engine.wall_ns // day_ns)
+        return [self._fill(fill) for fill in islice(rows, offset, offset + limit)]
 
     def _fill(self, fill: Fill) -> shapes.Fill:
         engine = self._engine

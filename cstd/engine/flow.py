@@ -109,7 +109,6 @@ class Engine:
         self._wall_ns = 0
         self._tape_live: set[str] = set()
         self.congestion = Congestion()
-        self._ledger_seen = 0
         self._first_boot_wall_ns = 0
         self._ready_wall_ns = 0
 
@@ -526,7 +525,7 @@ class Engine:
         call = self.lane.next_call(self._mono_ns)
         if call is not None:
             self.rest_out.append(call)
-        if len(self.ledger.fills) != self._ledger_seen:
+        if self.ledger.unrecorded:
             self._record_fills()
         if self.tracker.notes:
             self.notes.extend(self.tracker.notes)
@@ -544,8 +543,7 @@ class Engine:
 
     def _record_fills(self) -> None:
         """One ledger row for each new fill, then positions and risk figures back into the core."""
-        fills = list(self.ledger.fills.values())[self._ledger_seen:]
-        self._ledger_seen = len(self.ledger.fills)
+        fills, self.ledger.unrecorded = self.ledger.unrecorded, []
         for fill in fills:
             name = self.names[fill.instrument]
             self.recorder.output_py(EventKind.OUT_LEDGER, fill.instrument, self._mono_ns, self._wall_ns,

@@ -108,11 +108,13 @@ class Ledger:
         fills: by exec_id, in order of booking.
         positions: by instrument number.
         cash_flow: sum over fills of what came in less what went out, fees included, in account currency.
+        unrecorded: fills booked that the journal has no row of yet.
         duplicate_count: executions seen again. foreign_fee_count: fees in an asset that is neither base nor quote.
     """
 
     def __init__(self) -> None:
         self.fills: dict[str, Fill] = {}
+        self.unrecorded: list[Fill] = []
         self.positions: dict[int, Position] = {}
         self.cash_flow = ZERO
         self.duplicate_count = 0
@@ -167,6 +169,7 @@ class Ledger:
         position = self.positions[fill.instrument]
         fee_quote, fee_base_raw = self._fees(fill, position)
         self.fills[fill.exec_id] = fill
+        self.unrecorded.append(fill)
         self._changed.add(fill.instrument)
         position.book(fill, fee_quote, fee_base_raw)
         self.cash_flow += -fill.side * fill.cost - fee_quote

@@ -7,7 +7,8 @@ UNKNOWN order that no look-up shows is absent once systems 10.2 is met. Pure: re
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import ChainMap
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -201,9 +202,9 @@ class Reconciler:
             return cl_ord_id
         return ""
 
-    def _learn_orders(self, wall_ns: int) -> dict[str, str]:
+    def _learn_orders(self, wall_ns: int) -> Mapping[str, str]:
         """Learn venue ids; take up orders of ours that the journal lost. Returns client order id by venue id."""
-        ids: dict[str, str] = dict(self.tracker.by_order_id)
+        ids = ChainMap({}, self.tracker.by_order_id)  # no copy: it has an entry for every order of the session
         for name in ("OpenOrders", "ClosedOrders"):
             for txid, order in self._found[name].items():
                 cl_ord_id = self._ours(order)
@@ -238,7 +239,7 @@ class Reconciler:
             "cl_ord_id": cl_ord_id.encode(),
         }))
 
-    def _book_trades(self, ids: dict[str, str]) -> None:
+    def _book_trades(self, ids: Mapping[str, str]) -> None:
         for exec_id, trade in self._found["TradesHistory"].items():
             cl_ord_id = ids.get(trade.get("ordertxid", ""), "")
             if not cl_ord_id or exec_id in self.tracker.ledger.fills:
@@ -290,7 +291,8 @@ class Reconciler:
 
     def _filled_since(self, number: int) -> bool:
         """Whether an instrument was traded since the round began: its balance and its look-ups are of two moments then."""
-        since = islice(self.tracker.ledger.fills.values(), self._fills_at_start, None)
+        fills = self.tracker.ledger.fills
+        since = islice(reversed(fills.values()), len(fills) - self._fills_at_start)
         return any(fill.instrument == number for fill in since)
 
     # Balances.

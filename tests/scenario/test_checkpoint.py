@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
+import pickle
 import random
 import re
 import shutil
@@ -15,6 +17,7 @@ from typing import Any
 import pytest
 from engine_world import S, World
 from test_replay import session
+from test_rest_cancels import down, resting
 
 from cstd._fast import image
 from cstd._fast.codes import EventKind
@@ -389,3 +392,21 @@ def test_a_walk_can_begin_anywhere_a_checkpoint_is(tmp_path: Path) -> None:
         place = checkpoints.read(name)[0].place
         rest = [row.seq for batch in Walk(path, start=place).batches() for row in batch]
         assert rest == [row.seq for row in records(path) if row.seq > place.seq] and rest[0] == place.seq + 1
+
+
+def test_a_request_of_the_gateways_is_restored_empty_and_cannot_be_sent() -> None:
+    """A cancel by REST under way is in the checkpoint as a request, without what lets one leave; nor can it be forged so."""
+    world, order = resting()
+    down(world)
+    world.core.cancel_order(world.core.live_orders()[0], 0)
+    world.core.timer(world.mono_ns, world.now_ns)  # from the gateway into the lane, and no answer yet
+    again = Engine(Recorder(), None)
+    checkpoint.restore(again, checkpoint.dump(world.engine))
+    (ours,), (theirs,) = ([call.request for call in (lane._in_flight, *lane._queue) if call and call.request.is_order]
+                          for lane in (world.engine.lane, again.lane))
+    assert ours.made_by_gateway and dict(ours.params)["cl_ord_id"] == order["cl_ord_id"]
+    assert (theirs.method, theirs.params) == (ours.method, ours.params)
+    assert not theirs.made_by_gateway and theirs.cancel.params is None
+    for forge in (pickle.dumps, copy.copy):
+        with pytest.raises(TypeError, match="cannot pickle"):
+            forge(ours.cancel)

@@ -100,6 +100,7 @@ class Wire:
         self._socket: SimulatedSocket | None = None
         self._generation = 0
         self._to_client_ns = self._to_server_ns = 0
+        self._held: list[tuple[int, str | None]] = []
 
     def connect_in(self, span_ns: int) -> None:
         """Try to connect after a while."""
@@ -136,12 +137,30 @@ class Wire:
         self.world.at(self._to_client_ns, lambda: self._arrive(generation, text))
 
     def _arrive(self, generation: int, text: str | None) -> None:
+        """The host has it. While the process does not run its socket holds what came, in order."""
+        if self._held or self.world.now_ns < self.world.stopped_until_ns:
+            self._held.append((generation, text))
+            if len(self._held) == 1:
+                self._read_later()
+        else:
+            self._read(generation, text)
+
+    def _read_later(self) -> None:
+        self.world.at(max(self.world.now_ns, self.world.stopped_until_ns), self._read_held)
+
+    def _read_held(self) -> None:
+        if self.world.now_ns < self.world.stopped_until_ns:
+            self._read_later()
+            return
+        held, self._held = self._held, []
+        for generation, text in held:
+            self._read(generation, text)
+
+    def _read(self, generation: int, text: str | None) -> None:
         world = self.world
         if generation != self._generation or not self.up:
             return
-        if world.now_ns < world.stopped_until_ns:   # the process does not run: its socket holds what came
-            world.at(world.stopped_until_ns, lambda: self._arrive(generation, text))
-        elif text is None:
+        if text is None:
             self.cut("closed by the venue")
         else:
             world.feed(EventKind.EVENT_FRAME, self.link, text.encode())

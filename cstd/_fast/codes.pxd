@@ -99,6 +99,7 @@ cpdef enum OrderAction:
     ACTION_CANCEL = 3
     ACTION_CANCEL_ALL = 4
     ACTION_CANCEL_REST = 5      # a cancel that goes by REST: the private socket is down
+    ACTION_EXIT_REST = 6        # an exit that does
 
 cpdef enum OrderEvent:
     ON_SEND = 0

@@ -101,6 +101,7 @@ class OrderAction(IntEnum):
     ACTION_CANCEL = 3
     ACTION_CANCEL_ALL = 4
     ACTION_CANCEL_REST = 5
+    ACTION_EXIT_REST = 6
 
 class OrderEvent(IntEnum):
     ON_SEND = 0

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from cstd._fast.gateway import RestCancel
+from cstd._fast.gateway import RestCancel, RestExit
 from cstd._fast.hist import Histograms
 from cstd._fast.orders import OrderTable
 from cstd._fast.port import OrderPort
@@ -28,6 +28,7 @@ class Core(FrameSink):
     private_up: bool
     batch_open: bool
     private_ready: bool
+    exits_by_rest: bool
     trading_state: int
     level: int
     equity_acct_raw: int
@@ -80,6 +81,7 @@ class Core(FrameSink):
     def refresh_slow_budget(self, link: int) -> None: ...
     def take_resyncs(self) -> list[int]: ...
     def take_rest_cancels(self) -> list[RestCancel]: ...
+    def take_rest_exits(self) -> list[RestExit]: ...
     def count_malformed(self) -> None: ...
     def count_resync(self) -> None: ...
     def tape_begins(self, number: int, from_wall_ns: int) -> None: ...

@@ -150,6 +150,7 @@ cdef class Core(FastEngine):
             self.drop_book(number, FAULT_NO_SNAPSHOT)
         if rescaled:
             # The mark of a position keeps its value: the last bid changes its scale with its digits.
+            slot.rest_bid_raw = 0
             slot.last_verified_bid_raw = (slot.last_verified_bid_raw * POW10[price_precision]
                                           // POW10[slot.wire.price_precision])
             slot.bars = BarSeries(price_precision, qty_precision)

@@ -27,6 +27,7 @@ cdef extern from "encode.h" nogil:
 
     size_t encode_add "cstd_encode_add"(char *buffer, const WireInstrument *, const OrderTerms *, DayText *,
                                         size_t *token_at)
+    size_t encode_exit_rest "cstd_encode_exit_rest"(char *buffer, const WireInstrument *, const OrderTerms *, DayText *)
     size_t encode_amend "cstd_encode_amend"(char *buffer, const WireInstrument *, const OrderTerms *, DayText *,
                                             size_t *token_at)
     size_t encode_cancel_all "cstd_encode_cancel_all"(char *buffer, int64_t req_id, size_t *token_at)

@@ -367,6 +367,8 @@ cdef class FastEngine(Gateway):
             self._rejudge(slot)
         if slot.book.state == BOOK_VERIFIED:
             self._decide(slot, by_timer)
+        elif slot.configured and slot.position_qty_raw >= slot.qty_min_raw and self._book_lost(slot):
+            self._decide(slot, by_timer)    # exits alone
 
     cdef void _vote(self, InstrumentSlot slot, bint at_bar) noexcept:
         """Call the agents of this rhythm. A fault is counted and counts as abstention."""
@@ -479,8 +481,11 @@ cdef class FastEngine(Gateway):
             return
         view.now_mono_ns = self.mono_ns
         view.now_wall_ns = self.wall_ns
-        view.bid_raw = slot.book.best_bid()
-        view.ask_raw = slot.book.best_ask()
+        if slot.book.state == BOOK_VERIFIED:
+            view.bid_raw = slot.book.best_bid()
+            view.ask_raw = slot.book.best_ask()
+        else:
+            view.bid_raw = view.ask_raw = slot.last_verified_bid_raw
         view.tick_raw = slot.tick_raw
         view.lot_raw = slot.lot_raw
         view.qty_min_raw = slot.qty_min_raw
@@ -497,5 +502,5 @@ cdef class FastEngine(Gateway):
             if slot.vote_status[i] == 1:
                 view.vote_count += 1
                 view.vote_sum += slot.votes[i][0] * slot.votes[i][1]
-        if self.strategy(&view, slot.strategy_state, &wish) == 1:
+        if self.strategy(&view, slot.strategy_state, &wish) == 1 and (wish.kind == EXIT or slot.book.state == BOOK_VERIFIED):
             self._intend(slot, &wish)

@@ -249,7 +249,7 @@ cdef extern from "gates.h" nogil:
         uint8_t config_hash8[8]
         uint8_t agents_hash8[8]
         uint8_t shadow
-        uint8_t spare[1]
+        uint8_t rest
 
     # One pass over all gates at input.qty_raw. Returns the verdict and writes the row's first part whole; the
     # engine's part (event_seq and what follows) is left as it is. REDUCE is a proposal, row.qty_final_raw its size.

@@ -64,8 +64,7 @@ _DECISION = (
     ("u2", "child attempt"),
     ("S18", "cl_ord_id"),
     ("8u1", "config_hash8 agents_hash8"),
-    ("u1", "shadow"),
-    ("1u1", "spare"),
+    ("u1", "shadow rest"),
 )
 
 

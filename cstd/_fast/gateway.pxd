@@ -49,6 +49,8 @@ cdef enum:
     COUNT_PRIVATE_SCANNED = 31
     COUNT_FLOODED = 32
     COUNT_REST_CANCELS = 33
+    COUNT_REST_EXITS = 34
+    COUNT_REST_PRICED = 35
 
 cdef enum:
     COUNTER_COUNT = 40
@@ -64,6 +66,11 @@ cdef class RestCancel:
     cdef readonly str method
     cdef readonly tuple params
 
+@cython.final
+cdef class RestExit:
+    cdef readonly str method
+    cdef readonly tuple params
+
 cdef class Gateway(FrameSink):
     cdef readonly Recorder recorder
     cdef readonly OrderTable orders
@@ -73,12 +80,14 @@ cdef class Gateway(FrameSink):
     cdef public object handler
     cdef public object fault            # the exception that halted the engine, None while sound
     cdef list rest_cancels              # made and not taken yet
+    cdef list rest_exits
     cdef bint attention                 # Python work is due at the end of the batch
     cdef int strategy_code
     cdef int64_t mono_ns, wall_ns
     # What the gates read; written by the handler from ledger, levels and links.
     cdef public int trading_state, level
     cdef public bint kill_latched, hold_exits, shadow, venue_online, private_up, private_ready
+    cdef public bint exits_by_rest      # the private socket stays down, and what we hold is known
     cdef public int64_t equity_acct_raw, day_loss_bps, day_loss_acct_raw, drawdown_bps, day_start_equity_acct_raw
     cdef public int64_t turnover_day_acct_raw, slippage_day_acct_raw, slippage_p95_mbps, slippage_fills
     cdef public int64_t clock_offset_ns, markout_allowance_mbps, deadline_ns
@@ -133,6 +142,10 @@ cdef class Gateway(FrameSink):
     cdef void _amend(self, InstrumentSlot slot, int index, int64_t qty_raw) noexcept
     cdef void _cancel_all(self) noexcept
     cdef void _cancel_by_rest(self, str method, tuple params) noexcept
+    cdef void _exit_by_rest(self, size_t n) noexcept
+    cdef bint _book_lost(self, InstrumentSlot slot) noexcept
+    cdef void _note_rest(self, InstrumentSlot slot, DecisionRow *row) noexcept
+    cdef int64_t _exit_bid(self, InstrumentSlot slot) noexcept
     cdef int _out(self, int action, size_t n, size_t token_at, bint opening=*) noexcept
     cdef bint _next_id(self, char *out) noexcept
     cdef void _prepare_id(self) noexcept

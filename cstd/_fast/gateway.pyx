@@ -16,10 +16,12 @@ from cpython.list cimport PyList_GET_ITEM
 
 from cstd._fast.book cimport Book
 from cstd._fast.codes cimport (
-    ACTION_ADD, ACTION_AMEND, ACTION_CANCEL, ACTION_CANCEL_ALL, ACTION_CANCEL_REST, APPROVE, BOOK_VERIFIED, BUY, EXIT, GTD, IOC, ON_CANCEL_SENT, ON_SEND, OPENING,
+    ACTION_ADD, ACTION_AMEND, ACTION_CANCEL, ACTION_CANCEL_ALL, ACTION_CANCEL_REST, ACTION_EXIT_REST, APPROVE, BOOK_VERIFIED, BUY, EXIT, GTD, IOC, ON_CANCEL_SENT, ON_SEND, OPENING,
     ORDER_INTENDED, ORDER_UNKNOWN, OUT_DECISION, OUT_ORDER_FRAME, REDUCE, REFUSE, SELL, TRADING_HALTED,
 )
-from cstd._fast.encode cimport OrderTerms, client_order_id, encode_add, encode_amend, encode_cancel, encode_cancel_all
+from cstd._fast.encode cimport (
+    OrderTerms, client_order_id, encode_add, encode_amend, encode_cancel, encode_cancel_all, encode_exit_rest,
+)
 from cstd._fast.gates cimport DecisionRow, GateInput, judge
 from cstd._fast.hist cimport STAGE_GATES, STAGE_ORDER, STAGE_SEND, STAGE_SENT, Histograms, cycles
 from cstd._fast.orders cimport OrderRow, OrderTable
@@ -35,40 +37,24 @@ cdef enum:
 
 cdef enum:
     SECOND_NS = 1000000000      # a constant, so that dividing by it is not a division
+    # By REST the venue refuses a deadline that is nearer than this when it comes. With this added to the deadline that
+    # gate 6 judges, what takes longer than that deadline to come is refused, as it is by the socket.
+    REST_DEADLINE_MIN_NS = 2000000000
+
+cdef enum:
+    BY_REST = 1                 # bits of DecisionRow.rest
+    REST_PRICED = 2
 
 cdef extern from "zero.h" nogil:
     void cstd_zero(void *to, size_t n)
 
-cdef extern from *:
-    """
-    #include <stdint.h>
-    /* price x quantity in 10^-8 of the account currency, rounded up (against us), saturating. */
-    static inline int64_t cstd_value_acct(int64_t price_raw, int64_t qty_raw, int64_t rate_e8, int64_t price_scale,
-                                          int64_t qty_scale)
-    {
-        __int128 v;
-        if (price_raw <= 0 || qty_raw <= 0 || rate_e8 <= 0)
-            return 0;
-        v = (__int128)price_raw * qty_raw;
-        if (v > ((__int128)1 << 120) / rate_e8)
-            return INT64_MAX;
-        v *= rate_e8;
-        __int128 scale = (__int128)price_scale * qty_scale;
-        v = (v + scale - 1) / scale;
-        return v > INT64_MAX ? INT64_MAX : (int64_t)v;
-    }
-    /* The collar below a bid, on the tick above it so that the price stays inside. */
-    static inline int64_t cstd_collar_price(int64_t bid_raw, int64_t collar_mbps, int64_t tick_raw)
-    {
-        __int128 v = (__int128)bid_raw * (10000000 - collar_mbps);
-        int64_t p = (int64_t)((v + 9999999) / 10000000);
-        int64_t over = p % tick_raw;
-        return over ? p + tick_raw - over : p;
-    }
-    """
+cdef extern from "check.h" nogil:
+    void cstd_check(bint holds, const char *what)
+
+cdef extern from "collar.h" nogil:
     int64_t cstd_value_acct(int64_t price_raw, int64_t qty_raw, int64_t rate_e8, int64_t price_scale,
-                            int64_t qty_scale) nogil
-    int64_t cstd_collar_price(int64_t bid_raw, int64_t collar_mbps, int64_t tick_raw) nogil
+                            int64_t qty_scale)
+    int64_t cstd_collar_price(int64_t bid_raw, int64_t collar_mbps, int64_t tick_raw)
 
 
 # Names of the counters in order of their numbers (gateway.pxd).
@@ -77,7 +63,7 @@ COUNTERS = (
     "slow_frames", "unknown_instrument", "malformed", "intents", "approved", "reduced", "refused", "orders",
     "cancels", "rejudged", "pulled", "send_refused", "passes", "table_full", "trade_gaps", "agent_faults",
     "handler_faults", "journal_faults", "shadowed", "resyncs", "timers", "unused_frames", "amends",
-    "private_scanned", "flooded_frames", "rest_cancels",
+    "private_scanned", "flooded_frames", "rest_cancels", "rest_exits", "rest_priced_exits",
 )
 
 
@@ -90,6 +76,10 @@ cdef class RestCancel:
     """
 
 
+cdef class RestExit:
+    """An exit that is to go by REST, as RestCancel; always a sell that is not left to rest."""
+
+
 cdef class Gateway(FrameSink):
     """Gates, encoder, order table. recorder: where outputs go; lifecycle: the order state table; port: the link."""
 
@@ -100,6 +90,7 @@ cdef class Gateway(FrameSink):
         self.hist = Histograms()
         self.slots = []
         self.rest_cancels = []
+        self.rest_exits = []
         self.id_bits = IDS_BITS_START
         self.id_count_max = (1 << IDS_BITS_START) // 4 * 3
         self.ids = <uint64_t *>calloc(1 << IDS_BITS_START, sizeof(uint64_t))
@@ -171,7 +162,10 @@ cdef class Gateway(FrameSink):
             verdict = judge(&input, &slot.limits, &row)
             self.hist.observe(STAGE_GATES, before, cycles())
         row.shadow = self.shadow
-        if verdict != REFUSE and not self.shadow:
+        if wish.kind == EXIT:
+            self._note_rest(slot, &row)
+        # Without the private socket nothing but an exit leaves, whatever the gates said.
+        if verdict != REFUSE and not self.shadow and (self.private_up or wish.kind == EXIT):
             row.order_slot = self.orders.take()
             if row.order_slot < 0:
                 self.counters[COUNT_TABLE_FULL] += 1
@@ -193,8 +187,14 @@ cdef class Gateway(FrameSink):
     cdef int _exit_terms(self, InstrumentSlot slot, const Wish *wish, GateInput *input) noexcept:
         """Price an exit by its collar: IOC, never below best bid less the step's collar. -1: not now."""
         cdef int step
-        cdef int64_t bid = slot.book.best_bid()
+        cdef int64_t bid
         if self.hold_exits or self.collar_count == 0 or self.mono_ns < slot.exit_not_before_ns:
+            return -1
+        if not self.private_up and not self.exits_by_rest:
+            return -1
+        bid = self._exit_bid(slot)
+        if bid <= 0:
+            slot.exit_price_wanted = True
             return -1
         if slot.exit_wished_mono_ns and self.mono_ns - slot.exit_wished_mono_ns >= self.collar_wait_ns:
             slot.exit_attempts += 1
@@ -212,6 +212,28 @@ cdef class Gateway(FrameSink):
             input.qty_raw = input.managed_free_qty_raw
         input.qty_raw -= input.qty_raw % slot.lot_raw
         return 0 if input.qty_raw > 0 else -1
+
+    cdef bint _book_lost(self, InstrumentSlot slot) noexcept:
+        """Whether the book has been unusable for so long that an exit may be priced without it."""
+        return (slot.unverified_since_ns != 0
+                and self.mono_ns - slot.unverified_since_ns > slot.limits.rest_price_after_ns)
+
+    cdef int64_t _exit_bid(self, InstrumentSlot slot) noexcept:
+        """The bid that an exit's collar is measured from: of the verified book, or of a fresh REST snapshot; 0 for none."""
+        cdef int64_t age_ns = self.mono_ns - slot.rest_read_mono_ns
+        if slot.book.state == BOOK_VERIFIED:
+            return slot.book.best_bid()
+        return slot.rest_bid_raw if self._book_lost(slot) and 0 <= age_ns <= slot.limits.rest_age_max_ns else 0
+
+    cdef void _note_rest(self, InstrumentSlot slot, DecisionRow *row) noexcept:
+        """Say in the row which way the exit goes and where its price is from. A lost book shows no quote."""
+        if not self.private_up:
+            row.rest |= BY_REST
+        if slot.book.state != BOOK_VERIFIED:
+            row.rest |= REST_PRICED
+            row.bid_raw = slot.rest_bid_raw
+            row.ask_raw = slot.rest_ask_raw
+            row.mid2_raw = 0            # slippage is measured against a verified mid alone
 
     cdef void _fill_input(self, InstrumentSlot slot, GateInput *input, int skip) noexcept:
         """Everything the gates read that does not depend on the wish. skip: order left out of count and exposure."""
@@ -241,6 +263,8 @@ cdef class Gateway(FrameSink):
         input.private_up = self.private_up
         input.private_ready = self.private_ready
         input.last_verified_bid_raw = slot.last_verified_bid_raw
+        input.rest_bid_raw = slot.rest_bid_raw
+        input.rest_age_ns = self.mono_ns - slot.rest_read_mono_ns
         input.parents_instrument_hour = window_count(&slot.parents, self.wall_ns, <int64_t>HOUR_S * SECOND_NS)
         input.parents_minute = window_count(&self.minute, self.wall_ns, <int64_t>MINUTE_S * SECOND_NS)
         input.turnover_day_acct_raw = self.turnover_day_acct_raw
@@ -343,14 +367,18 @@ cdef class Gateway(FrameSink):
         terms.post_only = input.post_only
         terms.price_raw = row.price_raw
         terms.qty_raw = row.qty_final_raw
-        terms.deadline_wall_ns = self.wall_ns + input.deadline_ns
+        terms.deadline_wall_ns = self.wall_ns + input.deadline_ns + (0 if self.private_up else REST_DEADLINE_MIN_NS)
         terms.expire_wall_ns = terms.deadline_wall_ns
         if input.time_in_force == GTD:
             terms.expire_wall_ns = self.wall_ns + input.lifetime_ns
             terms.expire_wall_ns -= terms.expire_wall_ns % SECOND_NS
         terms.req_id = self.req_seq
         terms.cl_ord_id = row.cl_ord_id
-        n = encode_add(self.frame, &slot.wire, terms, &self.day, token_at)
+        if self.private_up:
+            n = encode_add(self.frame, &slot.wire, terms, &self.day, token_at)
+        else:
+            cstd_check(row.kind == EXIT and row.side == SELL and input.time_in_force == IOC, b"by REST nothing but exits")
+            n = encode_exit_rest(self.frame, &slot.wire, terms, &self.day)
         self.encoded_cycles = cycles()
         return n
 
@@ -358,10 +386,13 @@ cdef class Gateway(FrameSink):
                           size_t token_at) noexcept:
         """The gateway: record and hand over what was encoded, then keep the order."""
         cdef OrderRow *order = &self.orders.rows[row.order_slot]
-        if self._out(ACTION_ADD, n, token_at, row.kind == OPENING) == 0:
+        if not self.private_up:
+            self._exit_by_rest(n)
+        elif self._out(ACTION_ADD, n, token_at, row.kind == OPENING) == 0:
             self.hist.observe(STAGE_SENT, slot.touched_cycles, cycles())
         self.hist.observe(STAGE_ORDER, slot.touched_cycles, self.encoded_cycles)
         self.counters[COUNT_ORDERS] += 1
+        self.counters[COUNT_REST_PRICED] += (row.rest & REST_PRICED) != 0
         order.state = ORDER_INTENDED
         order.instrument = slot.number
         order.strategy = row.strategy
@@ -452,6 +483,26 @@ cdef class Gateway(FrameSink):
         self.rest_cancels.append(cancel)
         self.attention = True
         self.needs_python = True
+
+    cdef void _exit_by_rest(self, size_t n) noexcept:
+        """Record the exit that stands in `frame` and leave it for the REST lane, as `_cancel_by_rest` does."""
+        cdef RestExit made
+        if self.recorder.output(OUT_ORDER_FRAME, ACTION_EXIT_REST, self.mono_ns, self.wall_ns, self.frame, n) != 0:
+            self._halt(None)
+            return
+        method, _, query = self.frame[:n].decode("ascii").partition("?")
+        made = RestExit.__new__(RestExit)
+        made.method = method
+        made.params = tuple([tuple(field.split("=", 1)) for field in query.split("&")])
+        self.counters[COUNT_REST_EXITS] += 1
+        self.rest_exits.append(made)
+        self.attention = True
+        self.needs_python = True
+
+    def take_rest_exits(self):
+        """Exits that wait to go by REST, in order (RestExit)."""
+        taken, self.rest_exits = self.rest_exits, []
+        return taken
 
     cdef int _out(self, int action, size_t n, size_t token_at, bint opening=False) noexcept:
         """Record an order frame, then hand it to the port. What the port says does not change the engine's state: a

@@ -41,6 +41,9 @@ cdef class InstrumentSlot:
     # Evidence.
     cdef public int64_t evidence_mono_ns, data_mono_ns, unverified_since_ns
     cdef public int64_t last_verified_bid_raw
+    # Top of the book as REST showed it, for exits alone while the book cannot be used; written by orders.exit_prices.
+    cdef public int64_t rest_bid_raw, rest_ask_raw, rest_read_mono_ns
+    cdef public bint exit_price_wanted  # an exit is due and has no price
     cdef public int64_t last_trade_id, trade_gaps, frames, tickers
     cdef public bint resync_wanted
     # Position and what the ledger says about it; written through FastEngine.set_position only.

@@ -28,6 +28,10 @@ class InstrumentSlot:
     data_mono_ns: int
     unverified_since_ns: int
     last_verified_bid_raw: int
+    rest_bid_raw: int
+    rest_ask_raw: int
+    rest_read_mono_ns: int
+    exit_price_wanted: bool
     last_trade_id: int
     trade_gaps: int
     frames: int

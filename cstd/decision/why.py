@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from cstd.venue.messages import InstrumentSpec
 
 MONEY_DIGITS = 8
+# Bits of a row's `rest`.
+BY_REST, REST_PRICED = 1, 2
 LEVELS = ("normal", "warning", "critical", "emergency", "shutdown")
 
 
@@ -245,6 +247,12 @@ def _explain_gate(row: np.void, index: int, gate: GateInfo, currency: str, *, ex
     }
 
 
+def _ways(row: np.void) -> dict[str, object]:
+    """Which way an exit goes, and where its price is from; its bid and ask are of the same source."""
+    rest = int(row["rest"])
+    return {"route": "rest" if rest & BY_REST else "socket", "price_from": "rest_snapshot" if rest & REST_PRICED else "book"}
+
+
 def explain(row: np.void, spec: InstrumentSpec, *, currency: str = "") -> dict[str, object]:
     """Return a decision row as a dict of plain values; decimals are strings.
 
@@ -255,7 +263,8 @@ def explain(row: np.void, spec: InstrumentSpec, *, currency: str = "") -> dict[s
 
     Returns:
         the row's facts and `gates`, fifteen dicts in order, policy first. A failed gate that could not refuse this
-        intent (an exit's, or a re-judged order's) has `recorded` set.
+        intent (an exit's, or a re-judged order's) has `recorded` set. Exits have a `route` (socket or rest) and a
+        `price_from` (book or rest_snapshot).
     """
     words = _words()
     exit_ = words.kind.get(int(row["kind"])) == "exit"
@@ -288,6 +297,7 @@ def explain(row: np.void, spec: InstrumentSpec, *, currency: str = "") -> dict[s
         "depth": money("depth_acct_raw"), "exit_cost_bps": _shown(int(row["exit_cost_mbps"]), Measure("", "bps", 3)),
         "checksum": int(row["checksum"]), "cl_ord_id": bytes(row["cl_ord_id"]).decode("ascii", "replace"),
         "child": int(row["child"]), "attempt": int(row["attempt"]),
+        **(_ways(row) if exit_ else {}),
         "config_hash8": bytes(row["config_hash8"]).hex(), "agents_hash8": bytes(row["agents_hash8"]).hex(),
         "gates": [_explain_gate(row, index, gate, money_unit, exit_=exit_) for index, gate in enumerate(GATES)],
     }
@@ -325,6 +335,10 @@ def waterfall(decision: Mapping[str, Any]) -> str:
         lines.append("  an order of ours that rests, judged again in a later market; where a gate fails it is canceled")
     if decision.get("shadow"):
         lines.append("  in shadow: decided, not sent")
+    if decision.get("route") == "rest":
+        lines.append("  by REST: the private socket stays down")
+    if decision.get("price_from") == "rest_snapshot":
+        lines.append("  bid and ask are of a REST snapshot: the book cannot be used")
     group = None
     for gate in decision["gates"]:
         if gate["group"] != group:

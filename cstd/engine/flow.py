@@ -33,9 +33,11 @@ from cstd.ledger.positions import Ledger
 from cstd.market.audit import BookAudit
 from cstd.market.feed import PublicFeed
 from cstd.orders.desk import RiskDesk
+from cstd.orders.exit_prices import ExitPrices
 from cstd.orders.lifecycle import TABLE
 from cstd.orders.reconcile import MISMATCH_ROUNDS_MAX, Reconciler
 from cstd.orders.rest_cancels import RestCancels
+from cstd.orders.rest_exits import RestExits
 from cstd.orders.tracker import OrderTracker
 from cstd.signals.agents.loader import LoadedAgents
 from cstd.units import seconds_to_ns
@@ -206,13 +208,17 @@ class Engine:
             self.lane.rate = self._rest_rate  # a restart does not empty the venue's counter of the key
         self._rest_rate = self.lane.rate
         self.core.private_up = self.core.private_ready = self.core.venue_online = self.core.batch_open = False
+        self.core.exits_by_rest = False
         self.audit.restart(seconds_to_ns(cfg.instruments.audit_interval_s))
         known = getattr(self, "reconciler", None)
         self.reconciler = Reconciler(
             self.tracker, self._ask, absent_ns=seconds_to_ns(cfg.venue.unknown_absent_s),
             interval_ns=RECONCILE_INTERVAL_NS)
         self.rest_cancels = RestCancels(self.tracker, self._submit, down_since_ns=self._mono_ns)
-        self.reconciler.session_start_wall_ns = self._first_boot_wall_ns
+        self.rest_exits = RestExits(self.tracker, self._submit, boot_mono_ns=self._mono_ns)
+        self.exit_prices = ExitPrices(self.feed, self.ledger, self.names, self._submit, self.tracker,
+                                      age_ns_max=seconds_to_ns(cfg.policy.rest_price_age_s_max))
+        self.reconciler.session_start_wall_ns, self.reconciler.boot_wall_ns = self._first_boot_wall_ns, self._wall_ns
         if known is not None:
             self.reconciler.take_over(known)
 
@@ -240,6 +246,7 @@ class Engine:
         else:
             self.core.private_up = up
             self.core.private_ready = False
+            self.rest_exits.on_link(self._mono_ns)
             self.risk.write()
             self.rest_cancels.on_link(up=up, mono_ns=self._mono_ns)
             self.reconciler.reset()
@@ -364,8 +371,8 @@ class Engine:
 
     # REST.
 
-    def _submit(self, request: RestRequest) -> int | None:
-        return self.lane.submit(request, self._mono_ns)
+    def _submit(self, request: RestRequest, leave_within_ns: int | None = None) -> int | None:
+        return self.lane.submit(request, self._mono_ns, leave_within_ns)
 
     def _ask(self, method: str, params: dict[str, str]) -> None:
         self._submit(RestRequest(method, True, tuple(params.items())))
@@ -376,7 +383,9 @@ class Engine:
             transport_error=payload["error"]))
 
     def _on_rest_result(self, done: RestResult | None) -> None:
-        if done is not None and not self.rest_cancels.on_result(done) and not self.audit.on_reply(done, self._mono_ns):
+        if done is not None and not (self.rest_cancels.on_result(done) or self.rest_exits.on_result(done)
+                                     or self.exit_prices.on_result(done, self._mono_ns)
+                                     or self.audit.on_reply(done, self._mono_ns)):
             self.reconciler.on_reply(done.method, done.result, ", ".join(done.errors), self._mono_ns, self._wall_ns)
 
     # Time.
@@ -412,7 +421,10 @@ class Engine:
             self.private.want_reconcile = False
             self.tracker.want_reconcile = True
         self.rest_cancels.on_timer(mono_ns)
-        self.reconciler.on_timer(mono_ns, wall_ns, ready=self.private.ready, blind=self.rest_cancels.looking_up(mono_ns))
+        self.rest_exits.on_timer(mono_ns, known=self.reconciler.known)
+        self.exit_prices.on_timer(mono_ns)
+        self.reconciler.on_timer(mono_ns, wall_ns, ready=self.private.ready,
+                                 blind=self.rest_cancels.looking_up(mono_ns) or self.rest_exits.looking_up(mono_ns))
         self._start_tapes(wall_ns)
         self._audit_books(mono_ns)
 
@@ -522,6 +534,7 @@ class Engine:
             if machine.out:
                 self.outbox.extend((int(link), frame) for frame in machine.take_out())
         self.rest_cancels.send(self.core.take_rest_cancels())
+        self.rest_exits.send(self.core.take_rest_exits())
         call = self.lane.next_call(self._mono_ns)
         if call is not None:
             self.rest_out.append(call)

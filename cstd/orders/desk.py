@@ -123,7 +123,8 @@ class RiskDesk:
         self.core.level = self.levels.code
         self.core.kill_latched = self.kill.latched
         # Before the account is known, a sell could be one that is on its way already.
-        self.core.hold_exits = (self.kill.latched and self.kill.hold) or not self.core.private_ready
+        known = self.core.private_ready or self.core.exits_by_rest
+        self.core.hold_exits = (self.kill.latched and self.kill.hold) or not known
         self.core.shadow = self.kill.shadow
 
     # Commands.

@@ -13,7 +13,7 @@ from decimal import Decimal
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from cstd._fast.codes import OrderState, Side
+from cstd._fast.codes import IntentKind, OrderState, Side, TimeInForce
 from cstd.orders.tracker import OrderTracker
 from cstd.units import to_raw
 from cstd.venue.messages import BalancesMessage
@@ -34,6 +34,12 @@ UNREADABLE = (ArithmeticError, AttributeError, KeyError, TypeError, ValueError)
 USERS_MOVES = frozenset({"deposit", "withdrawal", "transfer", "credit", "staking", "dividend", "reward", "creator_fee",
                          "adjustment"})
 MOVES_KEPT = 1024
+# Once its deadline has passed by this, an order that does not rest cannot match any more (systems 10.2).
+OVER_AFTER_NS = NS_PER_S
+# The rhythm of look-ups for exits: what the balance shows and the history does not yet, and whether a position may be sold.
+EXIT_AGAIN_NS = 5 * NS_PER_S
+# What a lost tail of the journal sent has arrived by then, or is refused for its deadline.
+TAIL_OVER_NS = 6 * NS_PER_S
 PLAN = ("OpenOrders", "ClosedOrders", "TradesHistory", "BalanceEx")
 _LISTS = {"OpenOrders": "open", "ClosedOrders": "closed", "TradesHistory": "trades"}
 
@@ -54,6 +60,8 @@ class Reconciler:
         own: the user's own quantity of each asset, fixed when the first round agreed.
         agreed: whether the last round's balances matched.
         settled: a round's balances matched since the private link came up: only then is what we hold known to be ours.
+        known: the venue held what we manage when it was compared last in this boot, by look-ups alone where there is no
+            private link: what an exit by REST needs.
     """
 
     def __init__(self, tracker: OrderTracker, ask: Ask, *, absent_ns: int, interval_ns: int) -> None:
@@ -68,6 +76,8 @@ class Reconciler:
         self.own: dict[str, Decimal] = {}
         self.balances: dict[str, Decimal] = {}
         self.settled = False
+        self.known = False
+        self.boot_wall_ns = 0
         self.agreed = True
         self.mismatch_rounds = 0
         self.running = False
@@ -189,8 +199,13 @@ class Reconciler:
         known_ids = self._learn_orders(wall_ns)
         self._book_trades(known_ids)
         self._judge_live(mono_ns, wall_ns)
-        if not self._blind:
+        if self._blind:
+            self._compare_blind()
+            if not self.known:
+                self._next_ns = mono_ns + EXIT_AGAIN_NS
+        else:
             self._compare_balances()
+            self.known = self.trusted
         self.done_count += 1
         if not self.tracker.want_reconcile:
             self._since_wall_ns = self._began_wall_ns
@@ -259,7 +274,7 @@ class Reconciler:
                 self._differ(f"fill {exec_id} of {cl_ord_id} was found by look-up")
 
     def _judge_live(self, mono_ns: int, wall_ns: int) -> None:
-        """Move each live order by what the look-ups show of it; leave alone what was sent since they began."""
+        """Move each live order by what the look-ups show of it. What was sent since they began is too young for a conclusion."""
         shown = {self._ours(order): order for name in ("ClosedOrders", "OpenOrders")
                  for order in self._found[name].values()}
         retry_ns = 0
@@ -269,19 +284,38 @@ class Reconciler:
             if seen is not None:
                 self.tracker.on_looked_up(index, seen["status"], Decimal(str(seen["vol_exec"])), seen.get("reason") or "")
                 continue
-            if order["sent_wall_ns"] >= self._began_wall_ns or order["state"] != OrderState.ORDER_UNKNOWN:
+            if order["state"] != OrderState.ORDER_UNKNOWN:
                 continue
             age_ns = self._began_wall_ns - order["sent_wall_ns"]
             moved = self._filled_since(order["instrument"])
-            if not self._blind and age_ns >= self._absent_ns and not moved and self._balance_unmoved(order):
+            absent = age_ns >= self._absent_ns and not self._blind
+            if (absent or self._is_over(order)) and not moved and self._balance_unmoved(order):
                 self._differ(f"order {order['cl_ord_id']} is absent at the venue")
                 self.tracker.absent(index)
             else:
-                wait_ns = max(self._absent_ns - age_ns, NS_PER_S)
+                wait_ns = max(min(self._absent_ns - age_ns, self._over_in_ns(order, wall_ns)), NS_PER_S)
                 retry_ns = min(retry_ns or wait_ns, wait_ns)
         if retry_ns:
             self._next_ns = min(self._next_ns, mono_ns + retry_ns)
         self._cancel_adopted()
+
+    def _is_over(self, order: dict[str, Any]) -> bool:
+        """Whether an exit could not match any more when this round began, and the balance of its asset tells of it alone.
+
+        Such an exit does not wait for the history: the balance decides, with or without a private link.
+        """
+        if not _goes_at_once(order) or self._began_wall_ns < order["deadline_wall_ns"] + OVER_AFTER_NS:
+            return False
+        positions = self.tracker.ledger.positions
+        bases = [positions[self.core.order(index)["instrument"]].base for index in self.core.live_orders()]
+        return bases.count(positions[order["instrument"]].base) == 1
+
+    def _over_in_ns(self, order: dict[str, Any], wall_ns: int) -> int:
+        """When to look again for the sake of an exit that does not rest; as late as anything for all others."""
+        if not _goes_at_once(order):
+            return self._absent_ns
+        left_ns = int(order["deadline_wall_ns"]) + OVER_AFTER_NS - wall_ns
+        return left_ns if left_ns > 0 else EXIT_AGAIN_NS
 
     def _cancel_adopted(self) -> None:
         for index in self.core.live_orders():
@@ -358,9 +392,20 @@ class Reconciler:
             self.mismatch_rounds += 1
             self._differ("balances: " + ", ".join(f"{asset} {value:+f}" for asset, value in off.items()))
 
+    def _compare_blind(self) -> None:
+        """Without a private link: whether the venue holds at least what we manage and what is the user's own."""
+        quiet = not self.core.live_orders() and len(self.tracker.ledger.fills) == self._fills_at_start
+        if quiet and self._began_wall_ns - self.boot_wall_ns >= TAIL_OVER_NS:
+            bases = {position.base for position in self.tracker.ledger.positions.values()}
+            self.known = all(self._difference(base) >= 0 for base in bases)
+
     def _differ(self, text: str) -> None:
         self.differences.append(text)
         self.tracker.notes.append(("warning", "reconciliation difference", {"difference": text}))
+
+
+def _goes_at_once(order: dict[str, Any]) -> bool:
+    return bool(order["kind"] == IntentKind.EXIT and order["time_in_force"] == TimeInForce.IOC)
 
 
 def _asset_name(code: str) -> str:

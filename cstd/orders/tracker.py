@@ -92,15 +92,23 @@ class OrderTracker:
                 self.learn_id(index, reply.order_id)
             self.core.move_order(index, OrderEvent.ON_ACK)
             return
-        order = self.core.order(index)
-        self.notes.append(("warning", "order refused by venue", {"cl_ord_id": order["cl_ord_id"], "error": reply.error}))
         if outcome_unknown(reply.error):
             # Orders were executed behind server errors: nothing is known until it is looked up.
             self.core.move_order(index, OrderEvent.ON_SILENT)
             self.want_reconcile = True
+            self._note_refusal(index, reply.error)
             return
+        self.refuse(index, reply.error)
+
+    def refuse(self, index: int, error: str) -> None:
+        """End an order that the venue refused, or that never left."""
+        self._note_refusal(index, error)
         self.rejected_count += 1
-        self._finish(index, OrderEvent.ON_REJECT, reply.error)
+        self._finish(index, OrderEvent.ON_REJECT, error)
+
+    def _note_refusal(self, index: int, error: str) -> None:
+        cl_ord_id = self.core.order(index)["cl_ord_id"]
+        self.notes.append(("warning", "order refused by venue", {"cl_ord_id": cl_ord_id, "error": error}))
 
     def _on_cancel_reply(self, index: int, reply: OrderReply) -> None:
         if reply.success:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -46,6 +47,11 @@ def openings(world: World) -> int:
     return sum(b'"side":"buy"' in frame for frame in world.order_frames(OrderAction.ACTION_ADD))
 
 
+def exits(world: World) -> list[dict[str, Any]]:
+    """Parameters of the exits sent."""
+    return [json.loads(frame)["params"] for frame in world.order_frames(OrderAction.ACTION_ADD) if b'"side":"sell"' in frame]
+
+
 def test_pause_pulls_openings_and_holds_new_ones_until_resume(world: World) -> None:
     """Pause cancels what rests and opens nothing; resume lets the strategy go on."""
     order = open_order(world)
@@ -63,8 +69,7 @@ def test_exits_go_on_while_paused(world: World) -> None:
     held = holding(world)
     world.command("pause")
     moves(world, 8)
-    (exit_order,) = world.live(IntentKind.EXIT)
-    assert (exit_order["side"], exit_order["qty_raw"]) == (-1, held)
+    assert exits(world)[0]["order_qty"] == held / 1e8
 
 
 def test_kill_latches_pulls_and_is_shown_at_the_venue(world: World) -> None:
@@ -87,12 +92,26 @@ def test_a_kill_keeps_exits_and_a_hold_stops_them(world: World) -> None:
     holding(world)
     world.command("kill")
     moves(world, 8)
-    assert len(world.live(IntentKind.EXIT)) == 1
+    assert exits(world)
     other = World(strategy="rehearsal").ready()
     holding(other)
     other.command("kill", hold=True)
     moves(other, 8)
     assert not other.live() and len(other.order_frames(OrderAction.ACTION_ADD)) == 1
+
+
+def test_an_unanswered_exit_does_not_wait_for_the_history() -> None:
+    """A second past its deadline it cannot match any more: the untouched balance frees the way for the next (10.2)."""
+    world = World(strategy="rehearsal").ready()
+    holding(world)
+    eventually(world, lambda: len(exits(world)) == 1)
+    (order,) = world.live(IntentKind.EXIT)
+    while world.now_ns < order["deadline_wall_ns"] + S:
+        world.step()
+        assert len(exits(world)) == 1
+    moves(world, 6)
+    assert len(exits(world)) >= 2 and len({params["cl_ord_id"] for params in exits(world)}) == len(exits(world))
+    assert world.engine.tracker.history[order["cl_ord_id"]]["state"] == OrderState.ORDER_REJECTED
 
 
 def test_clearing_a_kill_takes_two_steps_and_a_minute_of_shadow(world: World) -> None:

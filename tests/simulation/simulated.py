@@ -400,7 +400,9 @@ class Simulation:
             if tag == OrderAction.ACTION_ADD and b'"side":"buy"' in payload:
                 assert engine.core.slots[0].book.state == BookState.BOOK_VERIFIED, "an opening on a book that is not verified"
                 assert engine.state == "ready", f"an opening while {engine.state}"
-            if tag != OrderAction.ACTION_CANCEL_REST:
+            if tag == OrderAction.ACTION_EXIT_REST:
+                assert b"&type=sell&" in payload and b"&timeinforce=IOC&" in payload, payload
+            if tag not in (OrderAction.ACTION_CANCEL_REST, OrderAction.ACTION_EXIT_REST):
                 self.wires[Link.LINK_PRIVATE].send(payload)
         outbox, calls, closing = list(engine.outbox), list(engine.rest_out), list(engine.close_links)
         engine.discard_outgoing()

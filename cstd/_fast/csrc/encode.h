@@ -171,6 +171,27 @@ static inline size_t cstd_encode_add(char *buffer, const cstd_wire_instrument *i
     return cstd_close_frame(buffer, to, o->req_id, token_at);
 }
 
+/* AddOrder of an exit by REST, as "AddOrder?name=value&...". There is no other order that this can say: it sells, and
+ * what is not taken at once is canceled. No value needs escaping here; the HTTP client escapes what it sends. */
+static inline size_t cstd_encode_exit_rest(char *buffer, const cstd_wire_instrument *i, const cstd_order_terms *o,
+                                           cstd_day_text *day)
+{
+    char *to = buffer;
+    CSTD_PUT(to, "AddOrder?pair=");
+    memcpy(to, i->name, sizeof(i->name)); /* the rest is overwritten */
+    to += i->name_n;
+    CSTD_PUT(to, "&type=sell&ordertype=limit&volume=");
+    to = cstd_put_fixed(to, o->qty_raw, i->qty_precision);
+    CSTD_PUT(to, "&price=");
+    to = cstd_put_fixed(to, o->price_raw, i->price_precision);
+    CSTD_PUT(to, "&timeinforce=IOC&stptype=cancel-oldest&oflags=fciq&cl_ord_id=");
+    memcpy(to, o->cl_ord_id, 18);
+    to += 18;
+    CSTD_PUT(to, "&deadline=");
+    to = cstd_put_time(to, o->deadline_wall_ns, 1, day);
+    return (size_t)(to - buffer);
+}
+
 /* amend_order in place: the new total quantity, filled part included, at the same price. */
 static inline size_t cstd_encode_amend(char *buffer, const cstd_wire_instrument *i, const cstd_order_terms *o,
                                        cstd_day_text *day, size_t *token_at)

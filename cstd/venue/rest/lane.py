@@ -33,6 +33,7 @@ THROTTLE_WAIT_MAX_NS = 60 * NS_PER_S
 # No official number; the careful clients make one public call a second. The burst is what a start needs at once.
 PUBLIC_RATE_PER_S = 1
 PUBLIC_BURST = 8
+NOT_SENT = "not sent in time"
 
 
 class Outcome(enum.Enum):
@@ -67,12 +68,13 @@ class RestResult(msgspec.Struct, frozen=True):
 class _Pending:
     """A request on its way through the lane."""
 
-    __slots__ = ("attempt_count", "deadline_ns", "nonce_retried", "not_before_ns", "request", "request_id")
+    __slots__ = ("attempt_count", "deadline_ns", "leave_by_ns", "nonce_retried", "not_before_ns", "request", "request_id")
 
-    def __init__(self, request_id: int, request: RestRequest, now_ns: int) -> None:
+    def __init__(self, request_id: int, request: RestRequest, now_ns: int, leave_by_ns: int | None) -> None:
         self.request_id = request_id
         self.request = request
         self.not_before_ns = now_ns
+        self.leave_by_ns = leave_by_ns
         self.deadline_ns = 0
         self.attempt_count = 0
         self.nonce_retried = False
@@ -102,13 +104,17 @@ class RestLane:
         """Return how many requests are not finished."""
         return len(self._queue) + (self._in_flight is not None)
 
-    def submit(self, request: RestRequest, now_ns: int) -> int | None:
-        """Queue a request and return its id, or None when the queue is full (counted)."""
+    def submit(self, request: RestRequest, now_ns: int, leave_within_ns: int | None = None) -> int | None:
+        """Queue a request and return its id, or None when the queue is full (counted).
+
+        Where it could not leave within `leave_within_ns` it never does, and ends as refused.
+        """
         if len(self) >= QUEUE_MAX:
             self.refused_count += 1
             return None
         self._request_id += 1
-        self._queue.append(_Pending(self._request_id, request, now_ns))
+        leave_by_ns = None if leave_within_ns is None else now_ns + leave_within_ns
+        self._queue.append(_Pending(self._request_id, request, now_ns, leave_by_ns))
         return self._request_id
 
     def next_call(self, now_ns: int) -> RestCall | None:
@@ -165,12 +171,16 @@ class RestLane:
                           warnings=warnings, attempt_count=pending.attempt_count)
 
     def on_timer(self, now_ns: int) -> RestResult | None:
-        """Give up waiting for a reply that is overdue; a later reply to it is ignored."""
+        """Give up waiting for a reply that is overdue, whose later reply is ignored, or for a turn that came too late."""
         pending = self._in_flight
-        if pending is None or now_ns < pending.deadline_ns:
-            return None
-        self._in_flight = None
-        return self._transport_failure(pending, "no reply in time", now_ns)
+        if pending is not None and now_ns >= pending.deadline_ns:
+            self._in_flight = None
+            return self._transport_failure(pending, "no reply in time", now_ns)
+        for waiting in self._queue:
+            if _too_late(waiting, now_ns):
+                self._queue.remove(waiting)
+                return self._finish(waiting, Outcome.REFUSED, (NOT_SENT,), (), RetryClass.NEVER)
+        return None
 
     def status(self, now_ns: int) -> dict[str, Any]:
         """Return what an operator sees."""
@@ -182,7 +192,8 @@ class RestLane:
         }
 
     def _next_due(self, now_ns: int) -> _Pending | None:
-        due = [pending for pending in self._queue if self._due_ns(pending, now_ns) <= now_ns]
+        due = [pending for pending in self._queue
+               if self._due_ns(pending, now_ns) <= now_ns and not _too_late(pending, now_ns)]
         return next((pending for pending in due if pending.request.is_order), due[0] if due else None)
 
     def _due_ns(self, pending: _Pending, now_ns: int) -> int:
@@ -248,6 +259,10 @@ class RestLane:
                 retry_class: RetryClass) -> RestResult:
         return RestResult(pending.request_id, pending.request.method, outcome, None, errors, warnings, retry_class,
                           pending.attempt_count)
+
+
+def _too_late(pending: _Pending, now_ns: int) -> bool:
+    return pending.leave_by_ns is not None and now_ns >= pending.leave_by_ns
 
 
 def _errors_of(document: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -1,7 +1,7 @@
 """REST requests: signature, paths, and builders for the reads that cstd makes.
 
-There are no builders for requests that add, amend or cancel orders. Cancels are made by the gateway, and their request
-carries what it made; nothing adds or amends an order by REST.
+There are no builders for requests that add, amend or cancel orders. Cancels and exits are made by the gateway, and their
+request carries what it made; nothing opens or amends an order by REST.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from cstd._fast.gateway import RestCancel
+from cstd._fast.gateway import RestCancel, RestExit
 from cstd.errors import InvariantError
 from cstd.units import NS_PER_S
 
@@ -57,13 +57,13 @@ class RestRequest(msgspec.Struct, frozen=True):
         method: Kraken's name of the call, e.g. "OpenOrders".
         private: signed POST, or public GET.
         params: fields in the order they are sent.
-        cancel: what the gateway made, where the request is a cancel.
+        order: what the gateway made, where the request is a cancel or an exit.
     """
 
     method: str
     private: bool
     params: tuple[tuple[str, str], ...] = ()
-    cancel: RestCancel | None = None
+    order: RestCancel | RestExit | None = None
 
     @property
     def path(self) -> str:
@@ -77,8 +77,11 @@ class RestRequest(msgspec.Struct, frozen=True):
 
     @property
     def made_by_gateway(self) -> bool:
-        """Tell whether the gateway made exactly this order request; nothing in Python can fill in a RestCancel."""
-        return type(self.cancel) is RestCancel and (self.cancel.method, self.cancel.params) == (self.method, self.params)
+        """Tell whether the gateway made exactly this order request; nothing in Python can fill in what it makes."""
+        order = self.order
+        if order is None or type(order) not in (RestCancel, RestExit):
+            return False
+        return (order.method, order.params) == (self.method, self.params)
 
     def query(self) -> str:
         """Return the fields, form-encoded, without a nonce."""

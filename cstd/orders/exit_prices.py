@@ -128,11 +128,11 @@ class ExitPrices:
 
 
 def _prices(rows: tuple[tuple[Decimal, Decimal, int], ...], precision: int) -> list[int]:
-    """Raw prices of one side; ValueError where one is no price or has no quantity."""
+    """Raw prices of one side; ValueError where one is no price. REST cuts quantities: a small one is printed as 0.000."""
     prices = []
     for price, qty, _ in rows:
         raw = to_raw(price, precision)
-        if not 0 < raw <= INT64_MAX or qty <= 0:
+        if not 0 < raw <= INT64_MAX or qty < 0:
             raise ValueError(f"a level of {qty} at {price}")
         prices.append(raw)
     return prices

@@ -471,7 +471,7 @@ BAD = {
     "locked": (reading([ROW], [ROW]), "crossed"),
     "digits": (reading([["100000.05", "5", 1]], [["100000.1", "5", 1]]), "malformed"),
     "negative": (reading([["-1", "5", 1]], [["100000.1", "5", 1]]), "malformed"),
-    "no quantity": (reading([["100000.0", "0", 1]], [["100000.1", "5", 1]]), "malformed"),
+    "negative quantity": (reading([["100000.0", "-1", 1]], [["100000.1", "5", 1]]), "malformed"),
     "not a number": (reading([["NaN", "5", 1]], [["100000.1", "5", 1]]), "malformed"),
     "no rows": ({"XXBTZUSD": {"bids": 1, "asks": 2}}, "malformed"),
     "not a book": ([1], "malformed"),
@@ -503,6 +503,16 @@ def test_a_bad_snapshot_sells_nothing_and_is_asked_again_with_pauses(name: str) 
     world.rest["Depth"] = good
     pass_dark(world, 30)
     assert held(world) == 0 and len(venue.orders) == 1
+
+
+def test_a_level_too_small_for_the_digits_of_rest_is_a_level() -> None:
+    """REST cuts quantities to three digits: the best bid may be printed with none, and is the best bid all the same."""
+    world, venue = holding()
+    world.rest["Depth"] = reading([["99999.9", "0.000", 1], ["99990.0", "5", 1]], [["100000.1", "0.000", 1]])
+    world.link(Link.LINK_PUBLIC, up=False, reason="cut")
+    private_down(world)
+    pass_dark(world, 15)
+    assert len(venue.orders) == 1 and told(world)["bid"] == "99999.9"
 
 
 def test_a_snapshot_that_came_late_is_old() -> None:

@@ -204,6 +204,9 @@ cdef class Gateway(FrameSink):
         step = <int>slot.exit_attempts + (1 if wish.urgency else 0)
         if step >= self.collar_count:
             step = self.collar_count - 1
+        if slot.book.state != BOOK_VERIFIED:
+            input.rest_bid_raw = bid
+            input.rest_age_ns = self.mono_ns - slot.rest_read_mono_ns
         input.side = SELL
         input.time_in_force = IOC
         input.collar_mbps = self.collar_mbps[step]
@@ -263,8 +266,6 @@ cdef class Gateway(FrameSink):
         input.private_up = self.private_up
         input.private_ready = self.private_ready
         input.last_verified_bid_raw = slot.last_verified_bid_raw
-        input.rest_bid_raw = slot.rest_bid_raw
-        input.rest_age_ns = self.mono_ns - slot.rest_read_mono_ns
         input.parents_instrument_hour = window_count(&slot.parents, self.wall_ns, <int64_t>HOUR_S * SECOND_NS)
         input.parents_minute = window_count(&self.minute, self.wall_ns, <int64_t>MINUTE_S * SECOND_NS)
         input.turnover_day_acct_raw = self.turnover_day_acct_raw

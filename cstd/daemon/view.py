@@ -22,6 +22,7 @@ from cstd.ledger.nav import MONEY_PRECISION
 from cstd.ledger.positions import Fill
 from cstd.market.audit import INCONCLUSIVE
 from cstd.ops import view as shapes
+from cstd.orders.exit_prices import FAILURES
 from cstd.units import format_decimal, format_raw, from_raw
 
 NS_PER_S = 1_000_000_000
@@ -70,7 +71,8 @@ class LiveView:
             "uptime_s": (now_ns - self._started_ns) / NS_PER_S, "wall_ns": engine.wall_ns,
             "event_seq": engine.recorder.seq,
             "links": {name: self._link(code, name, now_ns, process) for code, name in ((0, "public"), (1, "private"))},
-            "deadman": self._deadman(now_ns), "journal": process["journal"], "digest": engine.recorder.hexdigest(),
+            "deadman": self._deadman(now_ns), "exits": engine.rest_exits.route if booted else "none",
+            "journal": process["journal"], "digest": engine.recorder.hexdigest(),
             "children": process["children"],
         }
 
@@ -327,6 +329,11 @@ class LiveView:
         values["reconcile_failed"] = engine.reconciler.failed_count
         values["book_audits"] = engine.audit.done_count
         values["book_audit_differences"] = engine.audit.difference_count
+        values["rest_exits_unconfirmed"] = engine.rest_exits.unconfirmed_count
+        values["rest_exits_not_sent"] = engine.rest_exits.not_sent_count
+        values["exit_prices_read"] = engine.exit_prices.done_count
+        for reason in FAILURES:
+            values[f"exit_prices_failed_{reason}"] = engine.exit_prices.failed[reason]
         for reason in INCONCLUSIVE:
             values[f"book_audit_inconclusive_{reason}"] = engine.audit.inconclusive[reason]
         process = self._process()

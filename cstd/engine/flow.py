@@ -208,7 +208,6 @@ class Engine:
             self.lane.rate = self._rest_rate  # a restart does not empty the venue's counter of the key
         self._rest_rate = self.lane.rate
         self.core.private_up = self.core.private_ready = self.core.venue_online = self.core.batch_open = False
-        self.core.exits_by_rest = False
         self.audit.restart(seconds_to_ns(cfg.instruments.audit_interval_s))
         known = getattr(self, "reconciler", None)
         self.reconciler = Reconciler(
@@ -216,8 +215,7 @@ class Engine:
             interval_ns=RECONCILE_INTERVAL_NS)
         self.rest_cancels = RestCancels(self.tracker, self._submit, down_since_ns=self._mono_ns)
         self.rest_exits = RestExits(self.tracker, self._submit, boot_mono_ns=self._mono_ns)
-        self.exit_prices = ExitPrices(self.feed, self.ledger, self.names, self._submit, self.tracker,
-                                      age_ns_max=seconds_to_ns(cfg.policy.rest_price_age_s_max))
+        self.exit_prices = ExitPrices(self.feed, self.tracker, self._submit, seconds_to_ns(cfg.policy.rest_price_age_s_max))
         self.reconciler.session_start_wall_ns, self.reconciler.boot_wall_ns = self._first_boot_wall_ns, self._wall_ns
         if known is not None:
             self.reconciler.take_over(known)

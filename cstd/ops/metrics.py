@@ -24,6 +24,7 @@ from cstd.ops.sight import Sight
 NS_PER_S = 1e9
 STATES = ("starting", "recovering", "reconciling", "ready", "paused", "halted", "killed", "stopping")
 LEVELS = ("normal", "warning", "critical", "emergency", "shutdown")
+EXIT_ROUTES = ("socket", "rest", "none")
 BOOK_STATES = ("empty", "unverified", "verified")
 # Eleven series an instrument: beyond this many only those with a book on the board have series of their own.
 INSTRUMENTS_LABELLED_MAX = 64
@@ -143,6 +144,8 @@ def _status_families(status: Mapping[str, Any]) -> Iterator[Metric]:
     remaining_s = status["deadman"]["remaining_s"]
     if remaining_s is not None:
         yield _gauge("deadman_remaining_seconds", "Until the venue would cancel all orders.", remaining_s)
+    yield _labelled(GaugeMetricFamily, "exit_route", "1 for the way that an exit would go now.", ["route"],
+                    (((route,), route == status["exits"]) for route in EXIT_ROUTES))
     yield from _journal_families(status["journal"])
     yield _labelled(GaugeMetricFamily, "child_up", "1 while a child process lives.", ["child"],
                     (((name,), alive) for name, alive in status.get("children", {}).items()))

@@ -84,6 +84,7 @@ class Status(TypedDict):
     event_seq: int
     links: dict[str, LinkStatus]  # "public", "private"
     deadman: DeadmanStatus
+    exits: str  # which way an exit would go now: socket, rest, none while exits are held
     journal: JournalStatus
     digest: str  # hex, of decisions and order frames so far
     children: dict[str, bool]  # name of a child process ("reader") -> it lives

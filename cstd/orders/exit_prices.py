@@ -12,7 +12,6 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from cstd.ledger.positions import Ledger
 from cstd.market.feed import PublicFeed
 from cstd.orders.tracker import OrderTracker
 from cstd.units import INT64_MAX, NS_PER_S, to_raw
@@ -36,22 +35,20 @@ class ExitPrices:
     """Readings of books for exits. One writer: the engine.
 
     Args:
-        feed: trading rules by name. ledger: what is held.
-        names: instruments, by number.
+        feed: instruments and their trading rules.
+        tracker: has the ledger of what is held, and takes the notes for the log.
         submit: puts a public read into the REST lane; its id, or None while the lane is full.
-        tracker: takes the notes for the log.
         age_ns_max: how long a reading counts.
 
     Attributes:
         done_count: readings that gave a price. failed: those that did not, by reason (FAILURES).
     """
 
-    def __init__(self, feed: PublicFeed, ledger: Ledger, names: tuple[str, ...],
-                 submit: Callable[[RestRequest], int | None], tracker: OrderTracker, *, age_ns_max: int) -> None:
+    def __init__(self, feed: PublicFeed, tracker: OrderTracker, submit: Callable[[RestRequest], int | None],
+                 age_ns_max: int) -> None:
         self._core: Core = tracker.core
         self._feed = feed
-        self._ledger = ledger
-        self._names = names
+        self._names = tuple(feed.numbers)
         self._submit = submit
         self._tracker = tracker
         self._age_ns_max = age_ns_max
@@ -63,7 +60,7 @@ class ExitPrices:
 
     def on_timer(self, mono_ns: int) -> None:
         """Ask for the books that exits wait for."""
-        for number in self._ledger.held():
+        for number in self._tracker.ledger.held():
             slot = self._core.slots[number]
             if not slot.exit_price_wanted:
                 continue

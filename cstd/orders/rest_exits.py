@@ -45,6 +45,7 @@ class RestExits:
         self._tracker = tracker
         self._core = tracker.core
         self._submit = submit
+        self._core.exits_by_rest = False
         self._lost_mono_ns: int | None = boot_mono_ns   # since when the private socket does not tell of the account
         self._known = False
         self._asked: dict[int, str] = {}                # client order id by request

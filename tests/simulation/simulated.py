@@ -295,7 +295,7 @@ class Simulation:
         """What the venue answers to one call now."""
         try:
             if not private:
-                return {"error": [], "result": json.loads(dumps(self.rest.endpoints[method](parse_form(query))))}
+                return {"error": [], "result": json.loads(dumps(self.rest.public.endpoints[method](parse_form(query))))}
             cost, endpoint = self.private_rest.endpoints[method]
             if cost and not self.exchange.rest_counter.charge(cost, self.now_ns):
                 return {"error": ["EAPI:Rate limit exceeded"]}
@@ -390,7 +390,7 @@ class Simulation:
     def _send(self, frames: list[tuple[int, bytes]]) -> None:
         """Let leave what an event put out, unless the process or the host goes just then."""
         engine = self.engine
-        adding = any(tag == OrderAction.ACTION_ADD for tag, _ in frames)
+        adding = any(tag in (OrderAction.ACTION_ADD, OrderAction.ACTION_EXIT_REST) for tag, _ in frames)
         crash = self._crash_at_order if adding else None
         if crash is not None and crash[0]:
             self._crash_at_order = None
@@ -491,10 +491,19 @@ class Simulation:
 
     def refuse_private(self) -> None:
         """The private socket goes and stays away."""
-        wire = self.wires[Link.LINK_PRIVATE]
+        self._refuse(Link.LINK_PRIVATE)
+
+    def _refuse(self, link: Link) -> None:
+        wire = self.wires[link]
         wire.refused_until_ns = self.now_ns + self.random.randrange(2 * S, 15 * S)
-        self.log.append(f"{self.clock_text()} private socket refused for {(wire.refused_until_ns - self.now_ns) / S:.1f} s")
+        self.log.append(f"{self.clock_text()} {link.name} refused for {(wire.refused_until_ns - self.now_ns) / S:.1f} s")
         wire.cut("refused", server_sees_after_ns=self.random.randrange(100 * MS))
+
+    def refuse_public(self) -> None:
+        """The public socket goes and stays away; now and then the private one with it."""
+        self._refuse(Link.LINK_PUBLIC)
+        if self.random.random() < 0.5:
+            self._refuse(Link.LINK_PRIVATE)
 
     def stop_process(self) -> None:
         """SIGSTOP for a while, now and then longer than the dead man's switch."""
@@ -638,6 +647,6 @@ GARBLED: dict[str, tuple[str, Callable[[str], str | None]]] = {
 }
 STATES = {OrderState.ORDER_FILLED: "filled", OrderState.ORDER_CANCELED: "canceled", OrderState.ORDER_EXPIRED: "expired"}
 FAULTS: tuple[Callable[[Simulation], None], ...] = (
-    Simulation.cut_link, Simulation.cut_link, Simulation.refuse_private, Simulation.stop_process, Simulation.kill_nine,
-    Simulation.power_cut, Simulation.crash_at_order, Simulation.crash_at_order, Simulation.maintenance,
+    Simulation.cut_link, Simulation.cut_link, Simulation.refuse_private, Simulation.refuse_public, Simulation.stop_process,
+    Simulation.kill_nine, Simulation.power_cut, Simulation.crash_at_order, Simulation.crash_at_order, Simulation.maintenance,
     Simulation.revoke_tokens, Simulation.operator, Simulation.venue_errs, Simulation.venue_errs, Simulation.venue_errs)

@@ -14,6 +14,7 @@ import pytest
 from cstd.ledger.positions import Fill, Ledger
 from cstd.orders.reconcile import Reconciler
 from cstd.orders.rest_cancels import RestCancels
+from cstd.orders.rest_exits import RestExits
 from cstd.orders.tracker import OrderTracker
 from tests.simulation.campaign import play
 from tests.simulation.simulated import Simulation
@@ -76,15 +77,16 @@ def test_the_simulation_finds_what_is_broken(monkeypatch: pytest.MonkeyPatch, wh
     assert any(play(seed, 20)["failure"] for seed in range(1000, 1000 + SEARCHED)), f"no seed finds that {what}"
 
 
-def test_cancels_by_rest_happen_in_the_simulation(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The rarer ways are walked: some of the seeds cancel by REST."""
+@pytest.mark.parametrize("by_rest", [RestCancels, RestExits])
+def test_orders_by_rest_happen_in_the_simulation(monkeypatch: pytest.MonkeyPatch, by_rest: type[RestCancels | RestExits]) -> None:
+    """The rarer ways are walked: some of the seeds cancel by REST, and some exit."""
     sent: list[object] = []
-    send = RestCancels.send
+    send = by_rest.send
 
-    def counted(self: RestCancels, cancels: list[object]) -> None:
-        sent.extend(cancels)
-        send(self, cancels)  # type: ignore[arg-type]
+    def counted(self: RestCancels | RestExits, made: list[object]) -> None:
+        sent.extend(made)
+        send(self, made)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(RestCancels, "send", counted)
+    monkeypatch.setattr(by_rest, "send", counted)
     assert any(not play(seed, 20)["failure"] and sent for seed in range(2000, 2000 + SEARCHED))
     assert sent

@@ -67,7 +67,8 @@ COUNTERS = (
 )
 
 
-@cython.auto_pickle(False)  # or unpickling could fill one in
+# Neither pickles: unpickling could fill one in.
+@cython.auto_pickle(False)
 cdef class RestCancel:
     """A cancel that is to go by REST. Only the gateway fills one in, and the HTTP client sends no order request without one.
 
@@ -76,6 +77,7 @@ cdef class RestCancel:
     """
 
 
+@cython.auto_pickle(False)
 cdef class RestExit:
     """An exit that is to go by REST, as RestCancel; always a sell that is not left to rest."""
 

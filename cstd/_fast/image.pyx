@@ -187,6 +187,10 @@ cdef int _evidence(Image image, InstrumentSlot slot) except -1:
     image.field(b"frames", &slot.frames, sizeof(slot.frames))
     image.field(b"tickers", &slot.tickers, sizeof(slot.tickers))
     image.field(b"resync_wanted", &slot.resync_wanted, sizeof(slot.resync_wanted))
+    image.field(b"rest_bid_raw", &slot.rest_bid_raw, sizeof(slot.rest_bid_raw))
+    image.field(b"rest_ask_raw", &slot.rest_ask_raw, sizeof(slot.rest_ask_raw))
+    image.field(b"rest_read_mono_ns", &slot.rest_read_mono_ns, sizeof(slot.rest_read_mono_ns))
+    image.field(b"exit_price_wanted", &slot.exit_price_wanted, sizeof(slot.exit_price_wanted))
     return 0
 
 
@@ -283,6 +287,7 @@ cdef int _judgement(Image image, Core core) except -1:
     image.field(b"venue_online", &core.venue_online, sizeof(core.venue_online))
     image.field(b"private_up", &core.private_up, sizeof(core.private_up))
     image.field(b"private_ready", &core.private_ready, sizeof(core.private_ready))
+    image.field(b"exits_by_rest", &core.exits_by_rest, sizeof(core.exits_by_rest))
     image.field(b"equity_acct_raw", &core.equity_acct_raw, sizeof(core.equity_acct_raw))
     image.field(b"day_loss_bps", &core.day_loss_bps, sizeof(core.day_loss_bps))
     image.field(b"day_loss_acct_raw", &core.day_loss_acct_raw, sizeof(core.day_loss_acct_raw))
@@ -358,12 +363,12 @@ cdef int _whole(Image image, Core core) except -1:
 def dump(Core core not None):
     """Return the state of `core` as bytes.
 
-    Raises ValueError: it has failed, or cancels by REST wait to be taken; such an engine is not one to go on from.
+    Raises ValueError: it has failed, or requests by REST wait to be taken; such an engine is not one to go on from.
     """
     if core.fault is not None or core.recorder.failed:
         raise ValueError(f"the engine has failed: {core.fault or 'a record could not be written'}")
-    if core.rest_cancels:
-        raise ValueError("cancels by REST wait to be taken")
+    if core.rest_cancels or core.rest_exits:
+        raise ValueError("requests by REST wait to be taken")
     image = Image()
     _whole(image, core)
     return bytes(image.out)

@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from cstd._fast.gateway import RestCancel
+from cstd._fast.gateway import RestCancel, RestExit
 from cstd._fast.image import dump as dump_core
 from cstd._fast.image import restore as restore_core
 from cstd.decision.setup import strategy_setup
@@ -28,7 +28,8 @@ STATE_MODULES = ("cstd.config.", "cstd.decision.", "cstd.engine.", "cstd.ledger.
                  "cstd.venue.")
 STATE_CLASSES = {("builtins", "getattr"), ("builtins", "set"), ("builtins", "frozenset"), ("collections", "Counter"),
                  ("collections", "deque"), ("collections", "OrderedDict"), ("decimal", "Decimal"),
-                 ("msgspec._utils", "rebuild"), ("cstd._fast.gateway", "RestCancel")}
+                 ("msgspec._utils", "rebuild"), ("cstd._fast.gateway", "RestCancel"),
+                 ("cstd._fast.gateway", "RestExit")}
 
 
 @cache
@@ -52,7 +53,7 @@ class _Writer(pickle.Pickler):
 
     def reducer_override(self, obj: Any) -> Any:
         # What the gateway made is kept as an empty one: a restored request is compared, and none of them can be sent.
-        return (RestCancel, ()) if type(obj) is RestCancel else NotImplemented
+        return (type(obj), ()) if type(obj) in (RestCancel, RestExit) else NotImplemented
 
 
 class _Reader(pickle.Unpickler):

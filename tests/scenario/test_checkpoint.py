@@ -22,6 +22,7 @@ from test_rest_cancels import down, resting
 from cstd._fast import image
 from cstd._fast.codes import EventKind
 from cstd._fast.core import Core
+from cstd._fast.gateway import RestExit
 from cstd._fast.recorder import Recorder
 from cstd.daemon import checkpointer
 from cstd.daemon.checkpointer import bring_up_to_date
@@ -42,6 +43,7 @@ NOT_STATE = {
         "recorder": "a part of its own", "orders": "a part of its own", "hist": "telemetry: no decision sees it",
         "slots": "a part of its own", "port": "where frames leave: set by the start", "handler": "the engine itself",
         "fault": "an engine with one has no image", "rest_cancels": "none may wait when an image is made",
+        "rest_exits": "none may wait when an image is made",
         "frame": "scratch of one order", "day": "text of the day of the last order, made anew from its time",
         "encoded_cycles": "telemetry",
     },
@@ -406,7 +408,8 @@ def test_a_request_of_the_gateways_is_restored_empty_and_cannot_be_sent() -> Non
                           for lane in (world.engine.lane, again.lane))
     assert ours.made_by_gateway and dict(ours.params)["cl_ord_id"] == order["cl_ord_id"]
     assert (theirs.method, theirs.params) == (ours.method, ours.params)
-    assert not theirs.made_by_gateway and theirs.cancel.params is None
+    assert not theirs.made_by_gateway and theirs.order.params is None
     for forge in (pickle.dumps, copy.copy):
-        with pytest.raises(TypeError, match="cannot pickle"):
-            forge(ours.cancel)
+        for made in (ours.order, RestExit()):
+            with pytest.raises(TypeError, match="cannot pickle"):
+                forge(made)

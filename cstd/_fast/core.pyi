@@ -41,6 +41,8 @@ class Core(FrameSink):
     slippage_p95_mbps: int
     slippage_fills: int
     clock_offset_ns: int
+    clock_base_ns: int
+    clock_known: bool
     markout_allowance_mbps: int
     deadline_ns: int
     boot_epoch: int

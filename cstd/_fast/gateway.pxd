@@ -91,6 +91,8 @@ cdef class Gateway(FrameSink):
     cdef public int64_t equity_acct_raw, day_loss_bps, day_loss_acct_raw, drawdown_bps, day_start_equity_acct_raw
     cdef public int64_t turnover_day_acct_raw, slippage_day_acct_raw, slippage_p95_mbps, slippage_fills
     cdef public int64_t clock_offset_ns, markout_allowance_mbps, deadline_ns
+    cdef public int64_t clock_base_ns   # wall less monotonic time when the offset was found: what it moved since, the wall stepped
+    cdef public bint clock_known
     cdef int64_t positions_acct_raw
     cdef int held[INSTRUMENTS_MAX]      # numbers of the instruments with a position, in no order
     cdef int held_count

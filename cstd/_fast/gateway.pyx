@@ -261,6 +261,8 @@ cdef class Gateway(FrameSink):
         input.evidence_age_ns = self.mono_ns - slot.evidence_mono_ns
         input.silent_for_ns = self.mono_ns - slot.data_mono_ns
         input.clock_offset_ns = self.clock_offset_ns
+        if self.clock_known:
+            input.clock_offset_ns += self.wall_ns - self.mono_ns - self.clock_base_ns
         input.conversion_rate_e8 = slot.rate_e8
         input.conversion_ok = slot.rate_e8 > 0
         input.venue_online = self.venue_online

@@ -151,6 +151,22 @@ def _session(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tls", action="store_true", help="https and wss between daemon and exchange")
 
 
+def _seed(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) < 2**31):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 2147483647")
+    return int(text)
+
+
+def _chaos(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--faults", metavar="LIST", help="kill9, stop, disk-full, fsync-failing, net-cut, clock-step, children, "
+                        "separated by commas (default: all)")
+    parser.add_argument("--kills", type=count, default=5, metavar="N", help="how many kill -9 (default 5)")
+    parser.add_argument("--seed", type=_seed, metavar="N", help="of the moments and the exchange (default: a random one)")
+    parser.add_argument("--tally", metavar="FILE", help="goes on until FILE has --kills in all")
+    parser.add_argument("-c", "--config", metavar="FILE", help="of mode practice (default: the shipped one)")
+    _output(parser)
+
+
 def default_socket(environ: Mapping[str, str] | None = None) -> str:
     """Return where the admin socket is unless --socket names another: as the daemon's own configuration would."""
     environ = os.environ if environ is None else environ
@@ -214,6 +230,8 @@ VERBS = (
     Verb(("config", "show"), "the effective configuration and where each key comes from", "cstd.cli.config", _config_show,
          lambda module, args: int(module.show(args))),
     Verb(("agents", "build"), "the agents compiled ahead of time", "cstd.signals.agents.build", _agents_build),
+    Verb(("chaos",), "real faults on this host against a session of their own, and what was true afterwards",
+         "cstd.chaos.app", _chaos),
     _admin("state, mode, kill switch, level, instruments", "status"),
     _admin("what the daemon holds", "positions"),
     _admin("orders", "orders", _all),

@@ -131,7 +131,7 @@ class TradingProcess:
         self._stop = asyncio.Event()
         self._signals = 0
         self._command_id = 0
-        self._disk_free_bytes = shutil.disk_usage(run_dir).free
+        self._disk_free_bytes = self._free_bytes()
         self._deadline: asyncio.TimerHandle | None = None
 
     # Start.
@@ -301,7 +301,7 @@ class TradingProcess:
             self.engine.core.timer(self.clock.mono_ns(), self.clock.wall_ns())
             self._flush()
             if loop.time() - looked_at_disk_s >= DISK_LOOK_S:
-                self._disk_free_bytes, looked_at_disk_s = shutil.disk_usage(self.run_dir).free, loop.time()
+                self._disk_free_bytes, looked_at_disk_s = self._free_bytes(), loop.time()
             self._check_journal()
             self._check_stalls()
             if self.engine.core.fault is None:
@@ -309,6 +309,10 @@ class TradingProcess:
             self.host.tick(int(lag_s * NS_PER_S), TIMER_NS)
             if self.for_s is not None and self._deadline is None and self.engine.state == "ready":
                 self._deadline = loop.call_later(self.for_s, self._stop.set)
+
+    def _free_bytes(self) -> int:
+        """What is free where the journal is, which may be a disk of its own."""
+        return shutil.disk_usage(self.run_dir / JOURNAL_DIR).free
 
     def _check_journal(self) -> None:
         """A journal that cannot keep up with the disk, or soon has none, stops trading before anything is lost."""

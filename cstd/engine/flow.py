@@ -25,6 +25,7 @@ from cstd._fast.recorder import Recorder
 from cstd.config import Config, from_canonical_json
 from cstd.decision.limits import limits_row
 from cstd.decision.setup import exit_steps_mbps, strategy_setup
+from cstd.engine import venue_clock
 from cstd.engine.congestion import Congestion
 from cstd.engine.readiness import not_ready_reason
 from cstd.errors import InvariantError
@@ -57,7 +58,7 @@ from cstd.venue.messages import (
     decode_private,
     decode_public,
 )
-from cstd.venue.private import OrderReply, PrivateMachine, Unanswered
+from cstd.venue.private import Deadman, OrderReply, PrivateMachine, Unanswered
 from cstd.venue.public import PublicMachine
 from cstd.venue.rate import RestRate
 from cstd.venue.rest.lane import RestCall, RestLane, RestResult
@@ -199,6 +200,8 @@ class Engine:
         for number, name in enumerate(self.names):
             core.set_limits(number, limits_row(cfg, name))
         self.risk.configure(cfg)
+        if not self.inferring:
+            venue_clock.begin(core, self._mono_ns, self._wall_ns)
 
     def _start_machines(self, cfg: Config) -> None:
         self.public = PublicMachine(self.names, cfg.instruments.depth)
@@ -366,6 +369,8 @@ class Engine:
                 self.reconciler.on_balances(outcome)
             case Unanswered():
                 self.tracker.want_reconcile = True
+            case Deadman():
+                venue_clock.learn(self.core, self.private.deadman.clock_bounds_ns, self._mono_ns, self._wall_ns)
 
     # REST.
 

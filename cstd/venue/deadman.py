@@ -40,6 +40,7 @@ class DeadmanSwitch:
         self._ids = ids
         self.timeout_s: int | None = None
         self.armed_until_ns = 0
+        self.clock_bounds_ns: tuple[int, int] | None = None
         self.success_ns: int | None = None
         self.error = ""
         self.refusal_count = 0
@@ -92,6 +93,8 @@ class DeadmanSwitch:
         if sent is None:
             return False
         sent_ns, timeout_s = sent
+        if ack.time_in_ns is not None and ack.time_out_ns is not None:
+            self.clock_bounds_ns = (sent_ns - ack.time_in_ns, now_ns - ack.time_out_ns)
         problem = _problem(ack, timeout_s)
         if problem:
             self.error = problem

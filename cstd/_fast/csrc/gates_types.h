@@ -187,7 +187,7 @@ typedef struct {
     int64_t unverified_for_ns; /* 0 while verified */
     int64_t evidence_age_ns;
     int64_t silent_for_ns;
-    int64_t clock_offset_ns; /* 0 in replay, which does not judge it */
+    int64_t clock_offset_ns; /* 0 in the replay of a recording, which does not judge it */
     int64_t conversion_rate_e8; /* account currency per unit of quote currency */
     int64_t conversion_haircut_bps;
     int64_t rest_bid_raw; /* best bid of the last REST depth snapshot; 0 = none */

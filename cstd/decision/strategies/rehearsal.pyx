@@ -81,7 +81,7 @@ cdef inline void enter(int64_t *state, int phase, int64_t now_ns) noexcept nogil
 cdef inline int wish_long(const StrategyView *view, int64_t *state, Wish *wish) noexcept nogil:
     """One attempt to open: join the best bid. A refused wish is repeated at most once per retry interval."""
     cdef int64_t notional = view.equity_acct_raw / 1000000 * view.params[SIZE_PPM]
-    if view.now_wall_ns - state[TRIED_NS] < view.params[RETRY_NS]:
+    if 0 <= view.now_wall_ns - state[TRIED_NS] < view.params[RETRY_NS]:  # a try in the future: the clock went back
         return 0
     state[TRIED_NS] = view.now_wall_ns
     state[ENDED_SEEN] = view.openings_ended
@@ -100,6 +100,8 @@ cdef int rehearsal(const StrategyView *view, int64_t *state, Wish *wish) noexcep
     cdef bint held = view.position_qty_raw >= view.qty_min_raw
     if state[SINCE_NS] == 0:
         enter(state, FLAT, view.now_wall_ns)
+    elif state[SINCE_NS] > view.now_wall_ns:
+        state[SINCE_NS] = view.now_wall_ns  # the clock went back: what was waited is not known, the wait begins again
     waited = view.now_wall_ns - state[SINCE_NS]
     if state[PHASE] == FLAT:
         if held:

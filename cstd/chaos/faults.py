@@ -1,0 +1,338 @@
+"""The faults: what each needs of the host, what it does to a session that trades, and what must be true while it lasts.
+
+Each begins at an order that is out or right after a fill, and leaves the session able to recover. What must be true afterwards
+is the same for all and stands in `campaign`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+from cstd.chaos.host import NotPossibleError, OwnNetwork, Shim, SmallDisk
+from cstd.chaos.judge import OPEN_STATUSES
+from cstd.chaos.moments import MOMENTS, wait_moment
+from cstd.chaos.session import NotReachedError, Session
+from cstd.units import NS_PER_S
+
+READY_S = 60.0
+HALTED_S = 60.0
+DEADMAN_S = 15  # the least that a configuration may say: the venue's own timeout is then the longest there is
+STOPPED_S = 20.0  # longer than that one, 10 s of silence that close a link, 5 s of an admin client, 10 s of an order's life
+CUT_S = 18.0
+STEPS_S = (120, -120, 600)
+STEPPED_S = 6.0
+SETTLED_S = 1.0  # from a halt until no order that was decided before it can be on its way
+CHILD_BACK_S = 60.0
+DISK_BYTES = 48 << 20  # the floor of free bytes may not be below 16 MiB
+SEGMENT_BYTES = 1 << 20
+START_SPAN_S = 2.5  # a start takes about so long: a kill within it meets recovery and reconciliation
+
+
+class Fault:
+    """One kind of fault.
+
+    Attributes:
+        name: on the command line. env: configuration of the session's processes. daemon_env: environment of the daemon alone.
+        prefix: words before each command of the session. how: said with the result when there is more than one way.
+    """
+
+    name = ""
+
+    def __init__(self) -> None:
+        self.env: dict[str, str] = {}
+        self.daemon_env: dict[str, str] = {}
+        self.prefix: list[str] = []
+        self.how = ""
+
+    def prepare(self, run_dir: Path) -> None:
+        """Make what it needs of the host; raises NotPossibleError when that is not to be had."""
+
+    def strike(self, session: Session, chance: random.Random) -> int:
+        """Do it, and leave the session able to recover; returns how many faults that were.
+
+        Raises:
+            NotReachedError: what must be true while it lasts was not.
+        """
+        raise NotImplementedError
+
+    def clean(self, *, keep: bool) -> None:
+        """Take away what `prepare` made; with `keep` what it holds of the session is kept."""
+
+
+def _moment(session: Session, chance: random.Random) -> str:
+    found = wait_moment(session, chance.choice(MOMENTS))
+    time.sleep(chance.uniform(0.0, 0.05))
+    return found
+
+
+def _opened_since(session: Session, wall_ns: int) -> list[str]:
+    return [row["cl_ord_id"] for row in session.rows("orders")
+            if row["kind"] == "opening" and (row["sent_wall_ns"] or 0) > wall_ns]
+
+
+def _must_not_open(session: Session, since_ns: int, seconds: float, why: str) -> None:
+    """Wait, then see that nothing was opened since."""
+    time.sleep(seconds)
+    opened = _opened_since(session, since_ns)
+    if opened:
+        raise NotReachedError(f"orders were opened {why}: {', '.join(opened)}\n{session.log_tail()}")
+
+
+def _wait_fill(session: Session, when: str) -> None:
+    """Wait for one more fill: it trades on."""
+    fills = len(session.rows("fills"))
+    session.wait(lambda: len(session.rows("fills")) > fills, READY_S, f"no fill {when}")
+
+
+class KillNine(Fault):
+    """SIGKILL at random moments, also while a start recovers; the next start goes on."""
+
+    name = "kill9"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.moments: dict[str, int] = {}
+
+    def strike(self, session: Session, chance: random.Random) -> int:
+        """Kill at one moment, now and then kill the start that follows too, and start again."""
+        found = _moment(session, chance)
+        session.kill_nine()
+        self._count(found)
+        kills = 1
+        if chance.random() < 0.2:
+            session.start()
+            time.sleep(chance.uniform(0.0, START_SPAN_S))
+            session.kill_nine()
+            self._count("starting")
+            kills += 1
+        session.start()
+        return kills
+
+    def _count(self, moment: str) -> None:
+        self.moments[moment] = self.moments.get(moment, 0) + 1
+
+
+class Stop(Fault):
+    """SIGSTOP for longer than every timeout, the venue's dead man's switch included, then SIGCONT."""
+
+    name = "stop"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.env = {"CSTD__VENUE__DEADMAN_TIMEOUT_S": str(DEADMAN_S)}
+
+    def strike(self, session: Session, chance: random.Random) -> int:
+        """Stop the process, let every timeout pass, and see that the venue has canceled what was open."""
+        _moment(session, chance)
+        daemon = session.running_daemon()
+        daemon.send_signal(signal.SIGSTOP)
+        try:
+            time.sleep(STOPPED_S)
+            left = [row["cl_ord_id"] for row in session.fresh_truth()["orders"] if row["status"] in OPEN_STATUSES]
+        finally:
+            daemon.send_signal(signal.SIGCONT)
+        if left:
+            raise NotReachedError(f"open {STOPPED_S:g} s after the process stopped, whatever the dead man's switch: {left}")
+        return 1
+
+
+class DiskFull(Fault):
+    """The journal's own small disk is filled to the last byte; later there is space again and the operator restarts."""
+
+    name = "disk-full"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.env = {"CSTD__JOURNAL__SEGMENT_BYTES": str(SEGMENT_BYTES), "CSTD__JOURNAL__DISK_FREE_BYTES_MIN": str(1 << 24)}
+        self._disk: SmallDisk | None = None
+
+    def prepare(self, run_dir: Path) -> None:
+        """Mount the small disk where the journal will be."""
+        self._disk = SmallDisk(run_dir / "journal", DISK_BYTES)
+
+    def strike(self, session: Session, chance: random.Random) -> int:
+        """Fill it, see the halt and the writer's own error, see that nothing opens, free it, restart."""
+        assert self._disk is not None
+        _moment(session, chance)
+        self._disk.fill()
+        session.wait_state("halted", HALTED_S)
+        halted_ns = time.time_ns() + int(SETTLED_S * NS_PER_S)
+        session.wait(lambda: session.request("status")["journal"]["error"] is not None, HALTED_S,
+                     "the journal's writer met no full disk")
+        _must_not_open(session, halted_ns, 3.0, "on a full disk")
+        self._disk.free()
+        _restart(session)
+        _resume(session)
+        return 1
+
+    def clean(self, *, keep: bool) -> None:
+        """Unmount it."""
+        if self._disk is not None:
+            self._disk.remove(keep=keep)
+
+
+class FsyncFailing(Fault):
+    """Every fsync and fdatasync of the daemon fails with EIO; later they work and the operator restarts."""
+
+    name = "fsync-failing"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shim: Shim | None = None
+
+    def prepare(self, run_dir: Path) -> None:
+        """Build the preloaded library."""
+        self._shim = Shim(run_dir)
+        self.daemon_env = self._shim.env
+
+    def strike(self, session: Session, chance: random.Random) -> int:
+        """Let syncs fail, see the halt, see that nothing opens, let them work, and restart by SIGTERM or kill -9."""
+        assert self._shim is not None
+        _moment(session, chance)
+        self._shim.fail_syncs(errno.EIO)
+        try:
+            session.wait_state("halted", HALTED_S)
+            if self._shim.sync_failures == 0:
+                raise NotPossibleError("the preloaded library was not used: no sync failed by it")
+            _must_not_open(session, time.time_ns() + int(SETTLED_S * NS_PER_S), 3.0, "while nothing reached the disk")
+        finally:
+            self._shim.fail_syncs(0)
+        if chance.random() < 0.5:
+            self.how = "ended by SIGTERM"
+            _restart(session)
+        else:
+            self.how = "ended by kill -9"
+            session.kill_nine()
+            session.start()
+        _resume(session)
+        return 1
+
+    def clean(self, *, keep: bool) -> None:
+        """Let go of the control file."""
+        if self._shim is not None:
+            self._shim.remove()
+
+
+def _restart(session: Session) -> None:
+    """Stop as an operator does, and start again; a daemon that could not save everything may say so by its exit code."""
+    session.terminate(READY_S)
+    session.start()
+
+
+def _resume(session: Session) -> None:
+    """See that the halt outlived the restart, as the operator's own it must, and end it as an operator does."""
+    session.wait_state("halted", READY_S)
+    session.request("resume")
+
+
+class NetCut(Fault):
+    """No packet passes between daemon and exchange for a while, and neither is told."""
+
+    name = "net-cut"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.env = {"CSTD__VENUE__DEADMAN_TIMEOUT_S": str(DEADMAN_S)}
+        self._network: OwnNetwork | None = None
+
+    def prepare(self, run_dir: Path) -> None:
+        """Make a network namespace for the session; without the right to, the exchange will refuse connections instead."""
+        try:
+            self._network = OwnNetwork()
+        except NotPossibleError as error:
+            self.how = f"by the exchange dropping and refusing connections, not by the network: {error}"
+            return
+        self.prefix = self._network.prefix
+        self.how = "loopback down in a network namespace"
+
+    def strike(self, session: Session, chance: random.Random) -> int:
+        """Cut, see that the daemon notices and sends no opening into the dead link, and join again."""
+        _moment(session, chance)
+        since_ns = time.time_ns() + int((10.0 + SETTLED_S) * NS_PER_S)  # 10 s of silence are what tells a dead link
+        if self._network is None:
+            for server in ("ws_public", "ws_private"):
+                session.tell_exchange("refuse", server=server, seconds=CUT_S)
+            session.wait(lambda: session.state() not in ("ready", ""), CUT_S, "the cut was not noticed")
+            _must_not_open(session, since_ns, CUT_S, "while the venue refused connections")
+            return 1
+        self._network.cut()
+        try:
+            began_s = time.monotonic()
+            session.wait(lambda: session.state() not in ("ready", ""), CUT_S, "the cut was not noticed")
+            _must_not_open(session, since_ns, max(0.0, CUT_S - (time.monotonic() - began_s)), "into a dead link")
+        finally:
+            self._network.join()
+        return 1
+
+    def clean(self, *, keep: bool) -> None:
+        """End the namespace."""
+        if self._network is not None:
+            self._network.remove()
+
+
+class ClockStep(Fault):
+    """The daemon's wall clock jumps ahead and back; its monotonic clock, and the exchange's clocks, do not."""
+
+    name = "clock-step"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shim: Shim | None = None
+
+    def prepare(self, run_dir: Path) -> None:
+        """Build the preloaded library."""
+        self._shim = Shim(run_dir)
+        self.daemon_env = self._shim.env
+
+    def strike(self, session: Session, chance: random.Random) -> int:
+        """Step there and back again several times, each step at an order or a fill."""
+        assert self._shim is not None
+        for step_s in STEPS_S:
+            _moment(session, chance)
+            before = {row["cl_ord_id"] for row in session.rows("orders")}
+            self._shim.step_wall(step_s * NS_PER_S)
+            session.wait(lambda step_s=step_s: abs(session.request("status")["wall_ns"] - time.time_ns()  # type: ignore[misc]
+                                                   - step_s * NS_PER_S) < 30 * NS_PER_S, 30.0, "the clock did not step")
+            time.sleep(STEPPED_S)
+            opened = [row["cl_ord_id"] for row in session.rows("orders") if row["kind"] == "opening"
+                      and row["cl_ord_id"] not in before and abs(row["sent_wall_ns"] - time.time_ns()) > 60 * NS_PER_S]
+            self._shim.step_wall(0)
+            if opened:
+                raise NotReachedError(f"orders were opened with the clock {step_s} s off: {', '.join(opened)}")
+            session.wait_state("ready", READY_S)
+            _wait_fill(session, f"after the clock was {step_s} s off")
+        return len(STEPS_S)
+
+    def clean(self, *, keep: bool) -> None:
+        """Let go of the control file."""
+        if self._shim is not None:
+            self._shim.remove()
+
+
+class Children(Fault):
+    """Each child of the daemon is killed, one by one, while trading goes on; each comes back."""
+
+    name = "children"
+
+    def strike(self, session: Session, chance: random.Random) -> int:
+        """Kill each child, see that the daemon is the same, that it trades on, and that there is a child again."""
+        session.wait(session.children, CHILD_BACK_S, "the daemon has no child")
+        pid, epoch, children = session.running_daemon().pid, session.request("status")["boot_epoch"], session.children()
+        for child in children:
+            _moment(session, chance)
+            os.kill(child, signal.SIGKILL)
+            _wait_fill(session, "after a child was killed")
+            session.wait(lambda child=child: child not in session.children()  # type: ignore[misc]
+                         and len(session.children()) == len(children), CHILD_BACK_S, "the child is not back")
+        if session.running_daemon().pid != pid or session.request("status")["boot_epoch"] != epoch:
+            raise NotReachedError("the daemon was started anew when a child was killed")
+        return len(children)
+
+
+FAULTS: dict[str, type[Fault]] = {fault.name: fault for fault in (KillNine, Stop, DiskFull, FsyncFailing, NetCut, ClockStep,
+                                                                  Children)}

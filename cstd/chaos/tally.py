@@ -1,0 +1,65 @@
+"""The tally of a kill -9 campaign: a file that says how far it came and what was found, and that a later run goes on from."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from cstd.chaos.judge import KINDS, Finding
+from cstd.errors import UsageError
+
+FORMAT = 1
+
+Table = dict[str, Any]
+
+
+def new_tally() -> Table:
+    """Return a tally of nothing yet."""
+    return {"format": FORMAT, "kills": 0, "sessions": 0, "orders": 0, "fills": 0, "records": 0, "not_reached": 0,
+            "found": dict.fromkeys(KINDS, 0), "moments": {}, "ready_s_max": 0.0, "seeds": [], "failed": []}
+
+
+def read_tally(path: Path) -> Table:
+    """Return the tally in a file, a new one where there is none.
+
+    Raises:
+        UsageError: the file is no tally.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        try:
+            table = json.loads(path.read_bytes())
+            if table["format"] == FORMAT and table.keys() == new_tally().keys():
+                return dict(table)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            pass
+        if path.exists():
+            raise UsageError(f"{path} is no tally of kills", suggestion="name another file with --tally")
+    return new_tally()
+
+
+def write_tally(path: Path, table: Table) -> None:
+    """Replace the file, so that whoever is interrupted leaves the last whole one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def add_session(table: Table, *, seed: int, kills: int, orders: int, fills: int, records: int, ready_s_max: float,
+                moments: dict[str, int], findings: list[Finding], not_reached: str = "") -> None:
+    """Add a session that was judged, or failed. Each finding is counted under its kind."""
+    table["sessions"] += 1
+    for key, count in (("kills", kills), ("orders", orders), ("fills", fills), ("records", records)):
+        table[key] += count
+    table["ready_s_max"] = round(max(table["ready_s_max"], ready_s_max), 2)
+    for moment, count in moments.items():
+        table["moments"][moment] = table["moments"].get(moment, 0) + count
+    for finding in findings:
+        table["found"][finding.kind] += 1
+    table["not_reached"] += bool(not_reached)
+    table["seeds"].append(seed)
+    if findings or not_reached:
+        table["failed"].append(seed)

@@ -115,8 +115,8 @@ def _save(path: Path | None, tally: Table) -> None:
 def _tell(outcome: Outcome) -> None:
     say(f"{outcome.fault}: {outcome.result}" + (f", {outcome.reason}" if outcome.reason else ""))
     if outcome.result == FAILED:
-        again = f"cstd chaos --faults {outcome.fault} --seed {outcome.seed}"
-        say(f"{outcome.fault}: seed {outcome.seed} (again: {again})" + (f", kept in {outcome.directory}" if outcome.directory else ""))
+        kept = f", kept in {outcome.directory}" if outcome.directory else ""
+        say(f"{outcome.fault}: seed {outcome.seed} (again: cstd chaos --faults {outcome.fault} --seed {outcome.seed}){kept}")
 
 
 def _code(outcomes: list[Outcome]) -> int:
@@ -129,7 +129,8 @@ def _code(outcomes: list[Outcome]) -> int:
 def _print(outcomes: list[Outcome], seed: int, tally: Table, *, as_json: bool) -> None:
     if as_json:
         counts = {result: sum(outcome.result == result for outcome in outcomes) for result in (PASSED, FAILED, NOT_RUN)}
-        sys.stdout.write(json.dumps({"seed": seed, **counts, "faults": [outcome.table() for outcome in outcomes], "tally": tally}) + "\n")
+        faults = [outcome.table() for outcome in outcomes]
+        sys.stdout.write(json.dumps({"seed": seed, **counts, "faults": faults, "tally": tally}) + "\n")
         return
     head = ("fault", "result", "times", "orders", "fills", "ready max", "seconds", "")
     rows = [(o.fault, o.result, str(o.strikes), str(o.orders), str(o.fills), f"{max(o.ready_s, default=0.0):.1f} s",

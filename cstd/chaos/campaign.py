@@ -158,7 +158,8 @@ def kills(count: int, first_seed: int, tally: Table, say: Say, save: Callable[[]
     seed = first_seed
     while tally["kills"] < count and not tally["failed"]:
         fault = KillNine()
-        outcome = play(fault, seed, say, config=config, instruments=instruments, strikes=min(KILLS_A_SESSION, count - tally["kills"]))
+        outcome = play(fault, seed, say, config=config, instruments=instruments,
+                       strikes=min(KILLS_A_SESSION, count - tally["kills"]))
         add_session(tally, seed=seed, kills=outcome.strikes, orders=outcome.orders, fills=outcome.fills,
                     records=outcome.records, ready_s_max=max(outcome.ready_s, default=0.0), moments=fault.moments,
                     findings=outcome.findings,

@@ -12,6 +12,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from cstd.errors import OperatorError
+
 PR_SET_PDEATHSIG = 1
 COMMAND_S_MAX = 30.0
 SHIM = Path(__file__).with_name("shim.c")
@@ -75,8 +77,13 @@ class SmallDisk:
         kept = self.directory.with_name(self.directory.name + ".kept")
         if keep:
             shutil.copytree(self.directory, kept, symlinks=True)
-        if subprocess.run([self._umount, str(self.directory)], capture_output=True, check=False, timeout=COMMAND_S_MAX).returncode:
-            subprocess.run([self._umount, "-l", str(self.directory)], capture_output=True, check=False, timeout=COMMAND_S_MAX)
+        try:
+            _run([self._umount, str(self.directory)], "it is in use")
+        except NotPossibleError:
+            try:
+                _run([self._umount, "-l", str(self.directory)], f"{self.directory} cannot be unmounted")
+            except NotPossibleError as error:
+                raise OperatorError(str(error), suggestion=f"umount -l {self.directory}") from None
         if keep:
             shutil.copytree(kept, self.directory, symlinks=True, dirs_exist_ok=True)
             shutil.rmtree(kept)
@@ -94,7 +101,8 @@ class OwnNetwork:
         own = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
         before = Path("/proc/self/ns/net").readlink()
         self._holder = subprocess.Popen([unshare, *own, "--net", sleep, "infinity"], stdin=subprocess.DEVNULL,
-                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=die_with_parent)
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                        preexec_fn=die_with_parent)  # noqa: PLW1509 -- no threads run here
         inside = Path(f"/proc/{self._holder.pid}/ns/net")
         deadline_s = time.monotonic() + COMMAND_S_MAX
         while self._holder.poll() is None and inside.readlink() == before and time.monotonic() < deadline_s:

@@ -124,10 +124,12 @@ def implied_balances(fills: list[Row], start: dict[str, str]) -> dict[str, Decim
 
 def compare_balances(fills: list[Row], truth: Row, start: dict[str, str]) -> list[Finding]:
     """Return the assets whose balance is not what the start and the daemon's own fills make of it."""
+    nothing = Decimal(0)
     implied = implied_balances(fills, start)
     real = {asset: Decimal(amount) for asset, amount in truth["balances"].items()}
-    return [Finding("balance_differs", f"{asset}: the exchange has {real.get(asset, Decimal(0))}, the fills make {implied.get(asset, 0)}")
-            for asset in sorted(implied.keys() | real.keys()) if implied.get(asset, Decimal(0)) != real.get(asset, Decimal(0))]
+    pairs = {asset: (real.get(asset, nothing), implied.get(asset, nothing)) for asset in sorted(implied.keys() | real.keys())}
+    return [Finding("balance_differs", f"{asset}: {there} at the exchange, the fills make {made}")
+            for asset, (there, made) in pairs.items() if there != made]
 
 
 def own_coins(asset: str, truth: Row, positions: list[Row]) -> Decimal:
@@ -142,8 +144,9 @@ def compare_own_coins(truth: Row, positions: list[Row], start: dict[str, str]) -
     coins = sorted({asset for asset in (*start, *truth["balances"]) if asset not in cash})
     if not cash:
         coins = sorted(start)  # nothing was traded: nothing may have moved
-    return [Finding("own_coins_moved", f"{asset}: {own_coins(asset, truth, positions)} are the user's, {start.get(asset, '0')} were")
-            for asset in coins if own_coins(asset, truth, positions) != Decimal(start.get(asset, "0"))]
+    own = {asset: own_coins(asset, truth, positions) for asset in coins}
+    return [Finding("own_coins_moved", f"{asset}: {amount} are the user's, {start.get(asset, '0')} were")
+            for asset, amount in own.items() if amount != Decimal(start.get(asset, "0"))]
 
 
 def compare_all(orders: list[Row], fills: list[Row], positions: list[Row], truth: Row, start: dict[str, str]) -> list[Finding]:

@@ -4,45 +4,16 @@ from __future__ import annotations
 
 import json
 import random
-import time
 from pathlib import Path
 
 import pytest
 
-from tests.integration.session import USER_BTC, Row, Session, cstd, practice_session
+from cstd.chaos.moments import MOMENTS, wait_moment
+from cstd.errors import VerificationError
+from tests.integration.session import USER_BTC, Session, cstd, practice_session
 
 KILLS = 20
 SEED = 20
-NS_PER_S = 1_000_000_000
-FRESH_NS = NS_PER_S
-MOMENTS = ("sent", "open", "filled", "exiting")
-
-
-def _moment(orders: list[Row], fills: list[Row]) -> set[str]:
-    """Which of MOMENTS this is: an order just sent, one open, a fill of the last second, an exit under way."""
-    found = set()
-    for order in orders:
-        found.add("sent" if order["state"] in ("sent", "pending_new") else "open")
-        if order["kind"] == "exit":
-            found.add("exiting")
-    if fills and time.time_ns() - fills[0]["wall_ns"] < FRESH_NS:
-        found.add("filled")
-    return found
-
-
-def _kill_at(session: Session, wanted: str, patience_s: float) -> str:
-    """Kill the daemon at the wanted moment, or after some patience at any of them; returns which it was."""
-    deadline_s = time.monotonic() + 20
-    patient_until_s = time.monotonic() + patience_s
-    while time.monotonic() < deadline_s:
-        orders = session.request("orders", {"all": False, "limit": 20})
-        fills = session.request("fills", {"all": False, "limit": 1})
-        moments = _moment(orders, fills)
-        if wanted in moments or (moments and time.monotonic() > patient_until_s):
-            session.kill_nine()
-            return "+".join(sorted(moments))
-        time.sleep(0.045)
-    raise AssertionError(f"no order was open and no fill came for 20 s\n{session.log_tail()}")
 
 
 def _check_restarted(session: Session, epochs: list[int]) -> float:
@@ -67,7 +38,8 @@ def test_twenty_kills_lose_nothing(tmp_path: Path) -> None:
             session.start_ready()
             for number in range(KILLS):
                 wanted = chance.choice(MOMENTS)
-                moment = _kill_at(session, wanted, patience_s=3.0)
+                moment = wait_moment(session, wanted)
+                session.kill_nine()
                 log.append(f"kill {number + 1}: wanted {wanted}, at {moment}")
                 assert moment, "each kill is at an open order or a fresh fill"
                 log.append(f"  ready after {_check_restarted(session, epochs):.2f} s")
@@ -78,7 +50,7 @@ def test_twenty_kills_lose_nothing(tmp_path: Path) -> None:
             assert session.user_btc(session.fresh_truth(), session.request("positions")) == USER_BTC
             assert session.terminate() == 0
             _check_end(session)
-        except AssertionError as error:
+        except (AssertionError, VerificationError) as error:
             raise AssertionError(f"seed {SEED}\n" + "\n".join(log) + f"\n{error}") from error
 
 

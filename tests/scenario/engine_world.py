@@ -107,7 +107,8 @@ class World:
     """Engine and venue together. strategy: "none", "rehearsal" or "bench"; journal: where records go, None for nowhere.
 
     Attributes:
-        now_ns: wall time; the monotonic clock runs START_NS behind it.
+        now_ns: wall time; the monotonic clock runs START_NS behind it. wall_step_ns: how much of it came by `step_wall`.
+        venue_ahead_ns: how far the venue's clock, in its replies, is ahead of ours.
         rest: REST results by method, looked up when the engine asks; a callable is given the parameters.
         asked: (method, parameters) of every REST call, in order.
     """
@@ -131,6 +132,8 @@ class World:
             "OpenOrders": {"open": {}}, "ClosedOrders": {"closed": {}, "count": 0},
             "TradesHistory": {"trades": {}, "count": 0}, "BalanceEx": self._balance_ex, "Depth": self._depth}
         self.asked: list[tuple[str, dict[str, str]]] = []
+        self.wall_step_ns = 0
+        self.venue_ahead_ns = 0
         self.answering = True
         self.snapshots = True
 
@@ -139,7 +142,12 @@ class World:
     @property
     def mono_ns(self) -> int:
         """Monotonic time."""
-        return self.now_ns - START_NS + 77 * S
+        return self.now_ns - self.wall_step_ns - START_NS + 77 * S
+
+    def step_wall(self, by_ns: int) -> None:
+        """Step the wall clock alone."""
+        self.now_ns += by_ns
+        self.wall_step_ns += by_ns
 
     def boot(self, epoch: int = 1) -> World:
         """Boot, bring both links up and let everything answer until the engine is ready."""
@@ -246,7 +254,9 @@ class World:
                     self._snapshot(link, params, name)
         elif method == "cancel_all_orders_after":
             self._send(link, {"method": method, "success": True, "req_id": request["req_id"],
-                              "result": {"currentTime": time_text(self.now_ns), "triggerTime": time_text(self.now_ns)}})
+                              "result": {"currentTime": time_text(self.now_ns), "triggerTime": time_text(self.now_ns)},
+                              "time_in": time_text(self.now_ns - self.wall_step_ns + self.venue_ahead_ns),
+                              "time_out": time_text(self.now_ns - self.wall_step_ns + self.venue_ahead_ns)})
         elif method == "ping":
             self._send(link, {"method": "pong", "req_id": request["req_id"]})
 

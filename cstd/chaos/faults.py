@@ -23,7 +23,7 @@ READY_S = 60.0
 HALTED_S = 60.0
 DEADMAN_S = 15  # the least that a configuration may say: the venue's own timeout is then the longest there is
 STOPPED_S = 20.0  # longer than that one, 10 s of silence that close a link, 5 s of an admin client, 10 s of an order's life
-CUT_S = 18.0
+CUT_S = 18
 STEPS_S = (120, -120, 600)
 STEPPED_S = 6.0
 SETTLED_S = 1.0  # from a halt until no order that was decided before it can be on its way
@@ -254,20 +254,22 @@ class NetCut(Fault):
         """Cut, see that the daemon notices and sends no opening into the dead link, and join again."""
         _moment(session, chance)
         since_ns = time.time_ns() + int((10.0 + SETTLED_S) * NS_PER_S)  # 10 s of silence are what tells a dead link
+        until_s = time.monotonic() + CUT_S - SETTLED_S
         if self._network is None:
             for server in ("ws_public", "ws_private"):
                 session.tell_exchange("refuse", server=server, seconds=CUT_S)
-            session.wait(lambda: session.state() not in ("ready", ""), CUT_S, "the cut was not noticed")
-            _must_not_open(session, since_ns, CUT_S, "while the venue refused connections")
+            self._watch(session, since_ns, until_s)
             return 1
         self._network.cut()
         try:
-            began_s = time.monotonic()
-            session.wait(lambda: session.state() not in ("ready", ""), CUT_S, "the cut was not noticed")
-            _must_not_open(session, since_ns, max(0.0, CUT_S - (time.monotonic() - began_s)), "into a dead link")
+            self._watch(session, since_ns, until_s)
         finally:
             self._network.join()
         return 1
+
+    def _watch(self, session: Session, since_ns: int, until_s: float) -> None:
+        session.wait(lambda: session.state() not in ("ready", ""), CUT_S, "the cut was not noticed")
+        _must_not_open(session, since_ns, max(0.0, until_s - time.monotonic()), "while the network was cut")
 
     def clean(self, *, keep: bool) -> None:
         """End the namespace."""

@@ -43,7 +43,8 @@ def _needs(*names: str) -> list[str]:
 def _run(words: list[str], what: str) -> None:
     done = subprocess.run(words, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=COMMAND_S_MAX)
     if done.returncode:
-        raise NotPossibleError(f"{what}: {done.stderr.strip() or f'exit code {done.returncode}'}")
+        said = done.stderr.strip().splitlines()
+        raise NotPossibleError(f"{what}: {said[0] if said else f'exit code {done.returncode}'}")
 
 
 class SmallDisk:

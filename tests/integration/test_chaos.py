@@ -21,8 +21,9 @@ from tests.integration.session import CONFIG, REPOSITORY
 
 def chaos(scratch: Path, *words: str, **env: str) -> subprocess.Popen[str]:
     """Start the verb with its session directories in a folder of the test's."""
-    return subprocess.Popen([sys.executable, "-m", "cstd", "chaos", *words], cwd=REPOSITORY, stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, text=True, env={**clean_environment(os.environ), "TMPDIR": str(scratch), **env})
+    return subprocess.Popen([sys.executable, "-m", "cstd", "chaos", *words], cwd=REPOSITORY, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                            env={**clean_environment(os.environ), "TMPDIR": str(scratch), **env})
 
 
 def finished(process: subprocess.Popen[str], timeout_s: float = 240.0) -> tuple[int, str, str]:

@@ -112,7 +112,7 @@ class Session:
         self.daemon = self._spawn("daemon", command, stdout, self.daemon_env)
         self.starts += 1
 
-    def start_ready(self, timeout_s: float = 15.0) -> float:
+    def start_ready(self, timeout_s: float = 60.0) -> float:
         """Start the daemon and wait for *ready*; returns the seconds that took."""
         self.start()
         self.wait_state("ready", timeout_s)
@@ -270,7 +270,7 @@ class Session:
         truth = self.fresh_truth()
         return compare_rows(self.rows("orders"), self.rows("fills"), truth)
 
-    def wait_agreement(self, timeout_s: float = 12.0) -> None:
+    def wait_agreement(self, timeout_s: float = 30.0) -> None:
         """Wait for a moment at which all orders and fills agree: trading goes on, the truth file is up to 1 s old.
 
         Raises:

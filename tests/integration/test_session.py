@@ -30,7 +30,7 @@ def session(tmp_path: Path) -> Iterator[Session]:
 def test_run_for_prints_its_summary(session: Session) -> None:
     """`cstd run --for 12` trades, exits 0, and its last line on stdout is the documented JSON object."""
     session.start("--for", "12", stdout=subprocess.PIPE)
-    session.wait_state("ready", 5.0)
+    session.wait_state("ready", 20.0)
     ready_s = time.monotonic() - session.started_at_s
     assert session.daemon is not None
     out, _ = session.daemon.communicate(timeout=30)

@@ -115,6 +115,16 @@ def _journal_checkpoint(parser: argparse.ArgumentParser) -> None:
     _output(parser)
 
 
+def _statement(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-c", "--config", action="append", default=[], metavar="FILE", help="for its run directory and socket")
+    parser.add_argument("--run-dir", metavar="DIR", help="the session (default: [run] dir)")
+    parser.add_argument("--day", metavar="YYYY-MM-DD", help="a UTC day (default: the last one that is over and that the "
+                        "session saw the whole of, or else the one under way)")
+    parser.add_argument("--from", dest="from_", metavar="TIME", help="instead: a span, 2026-08-02T10:00:00Z or a day")
+    parser.add_argument("--to", metavar="TIME", help="its end, not included")
+    _output(parser)
+
+
 def _bench(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--recording", nargs="+", default=[], metavar="FILE", help="v2 book recordings to run on")
     parser.add_argument("--frames", type=count, metavar="N", help="stop after N frames")
@@ -225,6 +235,8 @@ VERBS = (
     Verb(("journal", "verify"), "whether a journal is what was written", "cstd.storage.verify", _journal_verify),
     Verb(("journal", "checkpoint"), "the state at a journal's end, so that a start need not replay it all",
          "cstd.daemon.checkpointer", _journal_checkpoint),
+    Verb(("statement",), "a day's orders, fills, fees and balances against the venue's books; exit 3 if they differ",
+         "cstd.cli.statement", _statement),
     Verb(("config", "check"), "every problem, the limits in money, and the memory and disk it takes", "cstd.cli.config",
          _config_check, lambda module, args: int(module.check(args))),
     Verb(("config", "show"), "the effective configuration and where each key comes from", "cstd.cli.config", _config_show,

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import signal
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ DISK_LOOK_S = 5.0
 STALL_NS_MAX = 10_000_000_000
 RESUME_LOOK_S = 0.005
 STOP_WAIT_S = 8.0
+ACCOUNT_PAGE_LOOK_S = 0.02
 NS_PER_S = 1_000_000_000
 JOURNAL_DIR = "journal"
 RING_FILE = "journal.ring"
@@ -93,6 +95,12 @@ def _on_tmpfs(path: Path) -> bool:
         if (str(path) + "/").startswith(mount.rstrip("/") + "/") and len(mount) >= len(best[0]):
             best = (mount, kind)
     return best[1] == "tmpfs"
+
+
+def _accepted(reply: dict[str, Any]) -> dict[str, Any]:
+    if "error" in reply:
+        raise OperatorError(reply["message"], suggestion=reply.get("suggestion", ""))
+    return reply
 
 
 class TradingProcess:
@@ -336,8 +344,8 @@ class TradingProcess:
             self.board.publish_next(self.view)
             await asyncio.sleep(PUBLISH_INTERVAL_S / BOARD_PARTS)
 
-    def _submit(self, command: dict[str, Any]) -> dict[str, Any]:
-        """One operator command as a journaled event; returns what the engine answered."""
+    def _submit(self, command: dict[str, Any]) -> dict[str, Any] | Awaitable[dict[str, Any]]:
+        """One operator command as a journaled event; returns what the engine answered, or will."""
         self._command_id += 1
         payload = msgspec.json.encode({**command, "id": self._command_id})
         self.engine.core.event(EventKind.EVENT_COMMAND, 0, self.clock.mono_ns(), self.clock.wall_ns(), payload)
@@ -345,9 +353,13 @@ class TradingProcess:
         reply = self.engine.replies.pop(self._command_id, None)
         if reply is None:
             raise OperatorError("the engine could not take the command", suggestion="see the log and `cstd status`")
-        if "error" in reply:
-            raise OperatorError(reply["message"], suggestion=reply.get("suggestion", ""))
-        return reply
+        return self._account_page(reply["waits_for"]) if "waits_for" in reply else _accepted(reply)
+
+    async def _account_page(self, number: int) -> dict[str, Any]:
+        """Wait until the engine has the page that a command asked for; the admin server bounds how long."""
+        while self.engine.account_reads.answer[0] != number:
+            await asyncio.sleep(ACCOUNT_PAGE_LOOK_S)
+        return _accepted(self.engine.account_reads.answer[1])
 
     def _audit(self, entry: dict[str, Any]) -> None:
         self.logs.channel("audit").info("admin", **entry)

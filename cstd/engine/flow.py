@@ -33,6 +33,7 @@ from cstd.ledger.nav import Nav
 from cstd.ledger.positions import Ledger
 from cstd.market.audit import BookAudit
 from cstd.market.feed import PublicFeed
+from cstd.orders.account_reads import AccountReads
 from cstd.orders.desk import RiskDesk
 from cstd.orders.exit_prices import ExitPrices
 from cstd.orders.lifecycle import TABLE
@@ -210,6 +211,7 @@ class Engine:
         if self._rest_rate is not None and self._rest_rate.tier == self.lane.rate.tier:
             self.lane.rate = self._rest_rate  # a restart does not empty the venue's counter of the key
         self._rest_rate = self.lane.rate
+        self.account_reads = AccountReads(self.lane)
         self.core.private_up = self.core.private_ready = self.core.venue_online = self.core.batch_open = False
         self.audit.restart(seconds_to_ns(cfg.instruments.audit_interval_s))
         known = getattr(self, "reconciler", None)
@@ -389,6 +391,8 @@ class Engine:
         if done is not None and not (self.rest_cancels.on_result(done) or self.rest_exits.on_result(done)
                                      or self.exit_prices.on_result(done, self._mono_ns)
                                      or self.audit.on_reply(done, self._mono_ns)):
+        if done is not None and not (self.rest_cancels.on_result(done) or self.audit.on_reply(done, self._mono_ns)
+                                     or self.account_reads.on_result(done)):
             self.reconciler.on_reply(done.method, done.result, ", ".join(done.errors), self._mono_ns, self._wall_ns)
 
     # Time.
@@ -428,6 +432,8 @@ class Engine:
         self.exit_prices.on_timer(mono_ns)
         self.reconciler.on_timer(mono_ns, wall_ns, ready=self.private.ready,
                                  blind=self.rest_cancels.looking_up(mono_ns) or self.rest_exits.looking_up(mono_ns))
+        self.reconciler.on_timer(mono_ns, wall_ns, ready=self.private.ready, blind=self.rest_cancels.looking_up(mono_ns))
+        self.account_reads.on_timer(mono_ns)
         self._start_tapes(wall_ns)
         self._audit_books(mono_ns)
 
@@ -477,6 +483,8 @@ class Engine:
 
     def _on_command(self, command: dict[str, Any], mono_ns: int, wall_ns: int) -> dict[str, Any]:
         """Let the risk desk apply a command; a halt that is not the operator's to end is said instead of resumed."""
+        if command["verb"] == "account_read":
+            return self.account_reads.ask(command["args"], mono_ns)
         not_his = self.state == "halted" and self.risk.halt_reason is None and not self.risk.killed
         if command["verb"] == "resume" and not_his:
             return {"error": "operator", "message": f"still halted: {self.state_reason}", "retryable": False,

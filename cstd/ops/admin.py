@@ -70,7 +70,10 @@ MUTATING_VERBS: dict[str, dict[str, type]] = {
     "kill": {"hold": bool, "reason": str},
     "kill_clear": {"confirm": str},
     "flatten": {"reason": str},
+    "account_read": {"method": str, "params": dict},
 }
+# What the venue is asked for may wait for room in its counter, and for another try.
+SLOW_VERBS = {"account_read": 120.0}
 NEVER_LIMITED = frozenset({"kill", "pause"})
 
 
@@ -234,7 +237,7 @@ class AdminServer:
             return {"id": id_, "ok": False, "error": error.to_json()}
         except TimeoutError:
             return {"id": id_, "ok": False, "error": {
-                "error": "timeout", "message": f"the engine did not answer within {SUBMIT_TIMEOUT_S:g} s",
+                "error": "timeout", "message": "the engine did not answer in time",
                 "retryable": False, "suggestion": "look at `cstd status`: the command may still be applied"}}
         except Exception as error:  # noqa: BLE001 -- a fault of the view ends this answer, not the trading process
             self.counts["admin_faults"] += 1
@@ -256,7 +259,7 @@ class AdminServer:
         self._audit({"what": "command", **command})
         result = self._submit(command)
         if inspect.isawaitable(result):
-            return await asyncio.wait_for(_as_coroutine(result), SUBMIT_TIMEOUT_S)
+            return await asyncio.wait_for(_as_coroutine(result), SLOW_VERBS.get(verb, SUBMIT_TIMEOUT_S))
         return result
 
     def _read(self, verb: str, args: JsonDict) -> object:

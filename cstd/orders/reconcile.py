@@ -14,6 +14,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from cstd._fast.codes import IntentKind, OrderState, Side, TimeInForce
+from cstd._fast.codes import OrderState, Side
+from cstd.ledger.statement import USERS_MOVES
 from cstd.orders.tracker import OrderTracker
 from cstd.units import to_raw
 from cstd.venue.messages import BalancesMessage
@@ -30,9 +32,6 @@ PAGES_MAX = 40
 MISMATCH_ROUNDS_MAX = 3
 # What a reply of the wrong shape raises on its way through a round.
 UNREADABLE = (ArithmeticError, AttributeError, KeyError, TypeError, ValueError)
-# Ledger entries by which coins come and go without an order.
-USERS_MOVES = frozenset({"deposit", "withdrawal", "transfer", "credit", "staking", "dividend", "reward", "creator_fee",
-                         "adjustment"})
 MOVES_KEPT = 1024
 # Once its deadline has passed by this, an order that does not rest cannot match any more (systems 10.2).
 OVER_AFTER_NS = NS_PER_S

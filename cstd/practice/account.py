@@ -161,7 +161,11 @@ class Account:
     def book_entry(
         self, entry_id: str, ref_id: str, *, kind: str, asset: str, amount: Decimal, fee: Decimal, wall_ns: int
     ) -> LedgerEntry:
-        """Change a balance by `amount` - `fee` and return the entry that says so."""
+        """Change a balance by `amount` - `fee` and return the entry that says so.
+
+        Its time is when it is booked: never before the entry before it, though the trade it is of may carry an older one.
+        """
+        wall_ns = max(wall_ns, self.ledger[-1].wall_ns) if self.ledger else wall_ns
         balance = self.balances.get(asset, Decimal(0)) + amount - fee
         self.balances[asset] = balance
         entry = LedgerEntry(entry_id, ref_id, kind, asset, amount, fee, balance, wall_ns)

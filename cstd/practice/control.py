@@ -28,7 +28,7 @@ class WrongBodyError(Exception):
 
 
 class Control:
-    """Verbs: `system`, `status`, `deposit`, `revoke_tokens`, `cut`, `refuse`, `wrong_level`."""
+    """Verbs: `system`, `status`, `deposit`, `revoke_tokens`, `cut`, `refuse`, `wrong_level`, `wrong_trade`."""
 
     def __init__(self, exchange: Exchange, clock: WallClock, public: PublicServer, private: SocketServer) -> None:
         self.exchange = exchange
@@ -43,6 +43,7 @@ class Control:
             "cut": self._cut,
             "refuse": self._refuse,
             "wrong_level": self._wrong_level,
+            "wrong_trade": self._wrong_trade,
         }
 
     async def handle(self, request: web.Request) -> web.Response:
@@ -121,3 +122,17 @@ class Control:
         if name not in self.exchange.markets or side is None or not isinstance(rank, int) or isinstance(rank, bool):
             raise WrongBodyError("symbol is a traded pair, side buy or sell, rank a whole number above 10")
         return self._public.tell_wrong(name, side, rank)
+
+    async def _wrong_trade(self, body: Body) -> object:
+        """`{"exec_id": "T…"}`: leave an execution out of `TradesHistory`; with `"fee": "0.00001"`: tell its fee so much higher.
+
+        Only what is told: what happened, the ledger and the truth file stay.
+        """
+        exec_id, fee = str(body.get("exec_id")), body.get("fee")
+        if all(fill.exec_id != exec_id for fill in self.exchange.account.fills):
+            raise WrongBodyError("exec_id is an execution of the account")
+        try:
+            self.exchange.wrong_trades[exec_id] = None if fee is None else Decimal(str(fee))
+        except InvalidOperation:
+            raise WrongBodyError("fee is a number") from None
+        return {"exec_id": exec_id, "fee": fee}

@@ -20,6 +20,7 @@ from cstd.practice.wire import NS_PER_S, Ids
 
 SYSTEM_STATES = ("online", "maintenance", "cancel_only", "post_only")
 START_BALANCES = {"USD": Decimal(10_000), "BTC": Decimal("0.05")}
+OPENED_BEFORE_NS = 86_400 * NS_PER_S  # a day before the exchange starts: what the account has came from somewhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +78,22 @@ class Exchange:
             first_id = 100_000_000 * (number + 1) + wall_ns // NS_PER_S % 10_000_000 * 10
             self.markets[instrument.name] = market_type(instrument, bars, first_trade_id=first_id)
             self.markets[instrument.name].last_raw = close_raw
-        self.account = account or Account(START_BALANCES)
+        self.account = account or self._opened_account(wall_ns - OPENED_BEFORE_NS)
         self.desk = Desk(self.account, self.markets, tier=self.tier, ids=self.ids)
         self.credentials = credentials or new_credentials()
         self.rest_counter = Counter(self.tier.rest_max, self.tier.rest_decay)
+        self.wrong_trades: dict[str, Decimal | None] = {}  # by exec_id: what its fee is told too high by; None: not told at all
         self.on_private: list[Callable[[list[Event]], None]] = []
         self.on_system: list[Callable[[], None]] = []
         self.on_timers_changed: Callable[[], None] | None = None
+
+    def _opened_account(self, wall_ns: int) -> Account:
+        """Return an account whose balances were deposited at `wall_ns`, as its ledger says."""
+        account = Account({})
+        for asset, amount in START_BALANCES.items():
+            account.book_entry(self.ids.make("L"), self.ids.make("Q"), kind="deposit", asset=asset, amount=amount,
+                               fee=Decimal(0), wall_ns=wall_ns)
+        return account
 
     def settle(self) -> None:
         """Hand private events to their listeners and tell the driver that timers may have moved."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
+from typing import TypeVar
 
 import orjson
 
@@ -32,6 +33,7 @@ PERMISSIONS = (
     "query-ledger",
     "access-websockets",
 )
+_Row = TypeVar("_Row", Order, Fill, LedgerEntry)
 _STATUS = {"pending_new": "pending", "new": "open", "partially_filled": "open", "filled": "closed"}
 
 
@@ -138,13 +140,18 @@ class PrivateRest(PrivateEndpoints):
             "balance": decimal_text(entry.balance, asset.precision),
         }
 
-    def _ledgers(self, params: Params) -> object:
+    def _asked_assets(self, params: Params) -> set[str] | None:
+        """Return the codes of the assets asked for, None for all."""
         asked = text_of(params, "asset")
-        codes = (
-            {self.names.assets[a].code for a in asked.split(",") if a in self.names.assets}
-            if asked and asked != "all"
-            else None
-        )
+        if asked is None or asked == "all":
+            return None
+        names = asked.split(",")
+        if not all(name in self.names.assets for name in names):
+            raise RefusalError("EQuery:Unknown asset")
+        return {self.names.assets[name].code for name in names}
+
+    def _ledgers(self, params: Params) -> object:
+        codes = self._asked_assets(params)
         kind = text_of(params, "type")
         start_ns, end_ns = self._span(params)
         rows = [
@@ -152,7 +159,7 @@ class PrivateRest(PrivateEndpoints):
             for e in reversed(self.exchange.account.ledger)
             if (codes is None or e.asset in codes) and kind in (None, "all", e.kind) and start_ns < e.wall_ns <= end_ns
         ]
-        page = rows[int_of(params, "ofs", 0) :][:PAGE_ROWS]
+        page = self._page(params, rows)
         return {"ledger": {e.ledger_id: self._ledger_row(e) for e in page}, "count": len(rows)}
 
     def _query_ledgers(self, params: Params) -> object:
@@ -263,6 +270,14 @@ class PrivateRest(PrivateEndpoints):
                 bounds.append(fills[0] if fills else int((_decimal(params, name) or Decimal(0)) * NS_PER_S))
         return bounds[0], bounds[1]
 
+    @staticmethod
+    def _page(params: Params, rows: list[_Row]) -> list[_Row]:
+        """Return the page of at most 50 rows that begins at `ofs`, counted from the newest."""
+        offset = int_of(params, "ofs", 0)
+        if offset < 0:
+            raise RefusalError("EGeneral:Invalid arguments:ofs")
+        return rows[offset : offset + PAGE_ROWS]
+
     def _closed_orders(self, params: Params) -> object:
         start_ns, end_ns = self._span(params)
         by = text_of(params, "closetime") or "both"
@@ -272,7 +287,7 @@ class PrivateRest(PrivateEndpoints):
             if not order.is_open and any(start_ns < t <= end_ns for t in times):
                 rows.append(order)
         rows.sort(key=lambda o: o.closed_ns, reverse=True)
-        page = rows[int_of(params, "ofs", 0) :][:PAGE_ROWS]
+        page = self._page(params, rows)
         result: dict[str, object] = {"closed": {o.order_id: self._order_row(o, trades=flag_of(params, "trades")) for o in page}}
         if not flag_of(params, "without_count"):
             result["count"] = len(rows)
@@ -293,9 +308,9 @@ class PrivateRest(PrivateEndpoints):
             raise RefusalError("EOrder:Unknown order")
         return {o.order_id: self._order_row(o, trades=flag_of(params, "trades")) for o in orders}
 
-    def _fill_row(self, fill: Fill) -> object:
+    def _fill_row(self, fill: Fill, ledgers: Iterable[str] = ()) -> dict[str, object]:
         i = fill.order.instrument
-        ledgers = [e.ledger_id for e in self.exchange.account.ledger if e.ref_id == fill.exec_id]
+        fee = fill.fee + (self.exchange.wrong_trades.get(fill.exec_id) or 0)
         return {
             "ordertxid": fill.order.order_id,
             "postxid": "",
@@ -305,21 +320,32 @@ class PrivateRest(PrivateEndpoints):
             "ordertype": fill.order.order_type,
             "price": raw_text(fill.price_raw, i.price_precision),
             "cost": decimal_text(fill.cost, i.cost_precision),
-            "fee": decimal_text(fill.fee, i.cost_precision),
+            "fee": decimal_text(fee, i.cost_precision),
             "vol": raw_text(fill.qty_raw, i.qty_precision),
             "margin": raw_text(0, i.cost_precision),
             "leverage": "0",
             "misc": "",
             "trade_id": fill.trade_id,
             "maker": fill.liquidity == "m",
-            "ledgers": ledgers,
+            **({"ledgers": list(ledgers)} if ledgers else {}),
         }
 
     def _trades_history(self, params: Params) -> object:
         start_ns, end_ns = self._span(params)
-        rows = [f for f in reversed(self.exchange.account.fills) if start_ns < f.wall_ns <= end_ns]
-        page = rows[int_of(params, "ofs", 0) :][:PAGE_ROWS]
-        return {"trades": {f.exec_id: self._fill_row(f) for f in page}, "count": len(rows)}
+        wrong = self.exchange.wrong_trades
+        rows = [f for f in reversed(self.exchange.account.fills)
+                if start_ns < f.wall_ns <= end_ns and wrong.get(f.exec_id, f) is not None]
+        page = self._page(params, rows)
+        ledgers = self._ledger_ids(page) if flag_of(params, "ledgers") else {}
+        return {"trades": {f.exec_id: self._fill_row(f, ledgers.get(f.exec_id, ())) for f in page}, "count": len(rows)}
+
+    def _ledger_ids(self, fills: Iterable[Fill]) -> dict[str, list[str]]:
+        """Return the ids of the ledger entries of each execution."""
+        found: dict[str, list[str]] = {fill.exec_id: [] for fill in fills}
+        for entry in self.exchange.account.ledger:
+            if entry.ref_id in found:
+                found[entry.ref_id].append(entry.ledger_id)
+        return found
 
     def _query_trades(self, params: Params) -> object:
         wanted = (text_of(params, "txid") or "").split(",")

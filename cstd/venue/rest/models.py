@@ -70,6 +70,23 @@ class TradeRow(msgspec.Struct, frozen=True):
     trade_id: int | None
 
 
+class LedgerRow(msgspec.Struct, frozen=True):
+    """One change of one asset; `balance` is what it left: the balance before plus `amount` less `fee`.
+
+    `ref_id` is the exec_id of a trade; `name` the v2 spelling of `asset`.
+    """
+
+    ledger_id: str
+    ref_id: str
+    time_ns: int
+    kind: str
+    asset: str
+    name: str
+    amount: Decimal
+    fee: Decimal
+    balance: Decimal
+
+
 class BalanceRow(msgspec.Struct, frozen=True):
     """Total and hold of an asset; `name` is its v2 spelling."""
 
@@ -229,6 +246,29 @@ def _trade(exec_id: str, row: Mapping[str, Any]) -> TradeRow:
         time_ns=seconds_to_ns(row.get("time"), "time"),
         maker=row["maker"] if isinstance(row.get("maker"), bool) else None,
         trade_id=int_or_none(row, "trade_id"),
+    )
+
+
+def parse_ledgers(result: Any) -> tuple[tuple[LedgerRow, ...], int | None]:
+    """Return the rows of one page of Ledgers, in the venue's order, and the grand total over all pages."""
+    document = mapping_of(result, "result")
+    rows = mapping_of(document.get("ledger"), "ledger")
+    return tuple(_ledger_row(ledger_id, mapping_of(row, ledger_id)) for ledger_id, row in rows.items()), int_or_none(
+        document, "count")
+
+
+def _ledger_row(ledger_id: str, row: Mapping[str, Any]) -> LedgerRow:
+    asset = required_text(row, "asset")
+    return LedgerRow(
+        ledger_id=ledger_id,
+        ref_id=required_text(row, "refid"),
+        time_ns=seconds_to_ns(row.get("time"), "time"),
+        kind=required_text(row, "type"),
+        asset=asset,
+        name=asset_name(asset),
+        amount=required_decimal(row, "amount"),
+        fee=decimal_or_none(row, "fee") or ZERO,
+        balance=required_decimal(row, "balance"),
     )
 
 

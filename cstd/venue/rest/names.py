@@ -8,6 +8,7 @@ from typing import Any
 from cstd.venue.fields import FieldError, mapping_of, required_text
 
 _RENAMED = {"XBT": "BTC", "XDG": "DOGE"}
+_ALTNAMES = {name: altname for altname, name in _RENAMED.items()}
 # Four-letter ids with a leading X (crypto) or Z (fiat) are the older form; newer assets have no prefix, so the rule
 # applies to this closed list only.
 _PREFIXED = frozenset({
@@ -22,6 +23,12 @@ def asset_name(code: str) -> str:
     if base in _PREFIXED:
         base = base[1:]
     return _RENAMED.get(base, base) + dot + suffix
+
+
+def rest_asset(name: str) -> str:
+    """Return how REST is asked for an asset of a v2 name: its altname."""
+    base, dot, suffix = name.partition(".")
+    return _ALTNAMES.get(base, base) + dot + suffix
 
 
 class PairNames:

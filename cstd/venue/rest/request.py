@@ -160,10 +160,17 @@ def query_orders(order_ids: Iterable[str], *, trades: bool = True) -> RestReques
     return _private("QueryOrders", txid=",".join(ids), trades=trades)
 
 
-def trades_history(*, start_ns: int | None = None, end_ns: int | None = None,
-                   offset: int | None = None) -> RestRequest:
+def trades_history(*, start_ns: int | None = None, end_ns: int | None = None, offset: int | None = None,
+                   consolidate_taker: bool | None = None) -> RestRequest:
     """Ask for own trades, 50 a page, newest first; times in ns since the epoch."""
-    return _private("TradesHistory", start=_seconds(start_ns), end=_seconds(end_ns), ofs=offset)
+    return _private("TradesHistory", start=_seconds(start_ns), end=_seconds(end_ns), ofs=offset,
+                    consolidate_taker=consolidate_taker)
+
+
+def ledgers(*, asset: str | None = None, start_ns: int | None = None, end_ns: int | None = None,
+            offset: int | None = None) -> RestRequest:
+    """Ask for ledger entries, 50 a page, newest first, of one asset (its REST name) or of all."""
+    return _private("Ledgers", asset=asset, start=_seconds(start_ns), end=_seconds(end_ns), ofs=offset)
 
 
 def balances() -> RestRequest:

@@ -1,0 +1,111 @@
+"""The daily statement over real sockets: a true session differs in nothing, a venue that tells otherwise is found out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import time
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.session import Session, cstd, practice_session
+
+# The exchange's lists are settled at once; half a second is for what is on its way to us.
+SETTLED = {"CSTD__VENUE__UNKNOWN_ABSENT_S": "0.5"}
+DEPOSITS = 60
+
+
+def statement(session: Session, *words: str, code: int = 0) -> dict[str, Any]:
+    """The statement of the day so far, with the exit code it must have."""
+    done = cstd(session, "statement", "--run-dir", str(session.run_dir), "-o", "json", *words, timeout_s=90)
+    assert done.returncode == code, done.stdout + done.stderr
+    return dict(json.loads(done.stdout))
+
+
+def settle() -> None:
+    """Wait until what happened so far is inside the span of a statement, whose end is cut to a whole second."""
+    time.sleep(1.7)
+
+
+@pytest.mark.slow
+def test_the_statement_of_a_session(tmp_path: Path) -> None:
+    """With deposits and a withdrawal among the fills nothing differs, asked of the daemon and without it; a lie is named."""
+    with practice_session(tmp_path, SETTLED) as session:
+        session.start_ready()
+        session.wait(lambda: session.rows("fills"), 25, "no fill")
+        for asset, amount in (("USD", "250.5"), ("BTC", "0.01"), ("USD", "-50.25")):
+            session.tell_exchange("deposit", asset=asset, amount=amount)
+        session.wait(lambda: len(session.rows("fills")) >= 4, 25, "no fills")
+        settle()
+        online = statement(session)
+        assert online["differences"] == []
+        assert [(move["kind"], move["name"], move["amount"]) for move in online["moves"]] == [
+            ("deposit", "USD", "250.5"), ("deposit", "BTC", "0.01"), ("withdrawal", "USD", "-50.25")]
+        assert session.state() == "ready", "the daemon went on while its lane was asked"
+        assert session.terminate() == 0
+        settle()
+        offline = statement(session)
+        assert_whole(session, offline)
+        assert_file(offline)
+        table = cstd(session, "statement", "--run-dir", str(tmp_path))
+        assert (table.returncode, "0 differences" in table.stdout) == (0, True), table.stdout + table.stderr
+        assert_lies_are_found(session, offline)
+        session.start_ready()  # the nonces that the command took are behind those that the daemon takes
+        session.wait(lambda: len(session.rows("fills")) > len(offline["fills"]), 25, "no fill after the restart")
+
+
+def assert_whole(session: Session, found: dict[str, Any]) -> None:
+    """Every execution of the truth is in the statement, and balances end where the truth has them."""
+    truth = session.fresh_truth()
+    assert {fill["exec_id"] for fill in found["fills"]} == {fill["exec_id"] for fill in truth["fills"]}
+    assert {order["cl_ord_id"] for order in found["orders"]} >= {order["cl_ord_id"] for order in truth["orders"]}
+    for asset, row in found["balances"].items():
+        amounts = {name: Decimal(value) for name, value in row.items()}
+        assert amounts["closing"] == amounts["here"] == Decimal(truth["balances"][asset])
+        assert amounts["opening"] + amounts["traded"] - amounts["fees"] + amounts["moved"] == amounts["closing"]
+    assert Decimal(found["fees"]["USD"]) == sum(Decimal(fill["fee"]) for fill in truth["fills"])
+
+
+def assert_file(found: dict[str, Any]) -> None:
+    """The file holds the statement, and the hash beside it is of its bytes."""
+    path = Path(found["file"])
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == found["sha256"]
+    subprocess.run(["sha256sum", "--check", "--quiet", f"{path.name}.sha256"], cwd=path.parent, check=True, timeout=10)
+    assert json.loads(path.read_bytes()) == {name: value for name, value in found.items() if name not in ("file", "sha256")}
+
+
+def assert_lies_are_found(session: Session, told: dict[str, Any]) -> None:
+    """A fee one unit of its last decimal off, and an execution left out: each named with its category, and nothing else."""
+    first, second = told["fills"][:2]
+    session.tell_exchange("wrong_trade", exec_id=first["exec_id"], fee="0.00001")
+    session.tell_exchange("wrong_trade", exec_id=second["exec_id"])
+    found = {(row["category"], row["subject"], row["what"]) for row in statement(session, code=3)["differences"]}
+    assert found == {("amount_differs", first["exec_id"], "fee"), ("missing_there", second["exec_id"], "execution")}
+
+
+@pytest.mark.slow
+def test_more_entries_than_a_page(tmp_path: Path) -> None:
+    """Sixty deposits are two pages of the ledger, asked of the running daemon; a span outside the session is refused."""
+    with practice_session(tmp_path, SETTLED) as session:
+        session.start_ready()
+        for _ in range(DEPOSITS):
+            session.tell_exchange("deposit", asset="USD", amount="1.25")
+        settle()
+        found = statement(session)
+        assert (len(found["moves"]), found["differences"]) == (DEPOSITS, [])
+        assert Decimal(found["balances"]["USD"]["moved"]) == DEPOSITS * Decimal("1.25")
+        early = cstd(session, "statement", "--run-dir", str(tmp_path), "--day", "2020-01-01")
+        assert early.returncode == 2
+        assert "there is nothing to state" in early.stderr
+        assert session.terminate() == 0
+        assert session.exchange is not None
+        session.exchange.kill()
+        session.exchange.wait(5)
+        gone = cstd(session, "statement", "--run-dir", str(tmp_path), timeout_s=60)
+        assert gone.returncode == 1
+        assert "TradesHistory" in gone.stderr
+        assert "Traceback" not in gone.stderr

@@ -284,8 +284,9 @@ class DirectReads:
                 continue
             if done.outcome is not Outcome.DONE:
                 text = ", ".join(done.errors)
-                raise VenueRejectError(f"{request.method}: {text}", code=done.errors[0] if done.errors else "",
-                                       suggestion="the statement was not made: try again later")
+                suggestion = ("the key needs the rights Query Closed Orders & Trades and Query Ledger Entries"
+                              if "Permission denied" in text else "the statement was not made: try again later")
+                raise VenueRejectError(f"{request.method}: {text}", code=text.split(",")[0], suggestion=suggestion)
             return done.result
 
 

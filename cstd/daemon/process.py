@@ -23,12 +23,13 @@ from cstd.config import Config, Credentials, load, load_credentials, refusals
 from cstd.config.problems import config_error
 from cstd.daemon.children import CheckpointChild, ReaderChild
 from cstd.daemon.host import Host
+from cstd.daemon.key_check import checked_key
 from cstd.daemon.view import LiveView
 from cstd.engine import Engine
 from cstd.engine.boot import boot_payload, next_epoch
 from cstd.engine.recovery import recover
 from cstd.engine.totals import latency_ns, session_totals
-from cstd.errors import InvariantError, OperatorError
+from cstd.errors import ConfigError, InvariantError, OperatorError
 from cstd.ops.admin import AdminServer
 from cstd.ops.board import PUBLISH_INTERVAL_S, BoardWriter
 from cstd.ops.logs import Logs
@@ -137,6 +138,7 @@ class TradingProcess:
         self._endpoints = credentials.endpoints
         self._calls: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
+        self._key_refused: ConfigError | None = None
         self._signals = 0
         self._command_id = 0
         self._disk_free_bytes = self._free_bytes()
@@ -159,12 +161,14 @@ class TradingProcess:
         self.host.settle(loop)
         await self.reader.start()
         self._public.start()
-        self._private.start()
         timers = [asyncio.create_task(self._ticks()), asyncio.create_task(self._publishes()),
-                  asyncio.create_task(self.checkpoints.keep())]
+                  asyncio.create_task(self.checkpoints.keep()), asyncio.create_task(self._open_private())]
         try:
             await self._stop.wait()
-            return await self._shut_down()
+            code = await self._shut_down()
+            if self._key_refused is not None:
+                raise self._key_refused
+            return code
         finally:
             for task in [*timers, *self._calls]:
                 task.cancel()
@@ -178,6 +182,16 @@ class TradingProcess:
             self.journal.close()
             # Everything in it is in the segments now; after a crash this line does not run and the next start reads it.
             os.unlink(self.journal.ring_path)  # noqa: PTH108 -- the loop has nothing left to do that this could hold up
+
+    async def _open_private(self) -> None:
+        """Open the private socket once the venue has said that the key may trade and may not withdraw."""
+        try:
+            await checked_key(self._http, self.log)
+        except ConfigError as error:
+            self._key_refused = error
+            self._stop.set()
+        else:
+            self._private.start()
 
     def _recover(self) -> Engine:
         """Replay the journal, from its newest checkpoint: the same path after a crash as after a clean stop."""

@@ -211,6 +211,7 @@ class Engine:
         if self._rest_rate is not None and self._rest_rate.tier == self.lane.rate.tier:
             self.lane.rate = self._rest_rate  # a restart does not empty the venue's counter of the key
         self._rest_rate = self.lane.rate
+        self.lane.rate.charge("GetApiKeyInfo", self._mono_ns)  # each start asks for the key's rights, outside the lane
         self.account_reads = AccountReads(self.lane)
         self.core.private_up = self.core.private_ready = self.core.venue_online = self.core.batch_open = False
         self.audit.restart(seconds_to_ns(cfg.instruments.audit_interval_s))
@@ -390,9 +391,7 @@ class Engine:
     def _on_rest_result(self, done: RestResult | None) -> None:
         if done is not None and not (self.rest_cancels.on_result(done) or self.rest_exits.on_result(done)
                                      or self.exit_prices.on_result(done, self._mono_ns)
-                                     or self.audit.on_reply(done, self._mono_ns)):
-        if done is not None and not (self.rest_cancels.on_result(done) or self.audit.on_reply(done, self._mono_ns)
-                                     or self.account_reads.on_result(done)):
+                                     or self.audit.on_reply(done, self._mono_ns) or self.account_reads.on_result(done)):
             self.reconciler.on_reply(done.method, done.result, ", ".join(done.errors), self._mono_ns, self._wall_ns)
 
     # Time.
@@ -432,7 +431,6 @@ class Engine:
         self.exit_prices.on_timer(mono_ns)
         self.reconciler.on_timer(mono_ns, wall_ns, ready=self.private.ready,
                                  blind=self.rest_cancels.looking_up(mono_ns) or self.rest_exits.looking_up(mono_ns))
-        self.reconciler.on_timer(mono_ns, wall_ns, ready=self.private.ready, blind=self.rest_cancels.looking_up(mono_ns))
         self.account_reads.on_timer(mono_ns)
         self._start_tapes(wall_ns)
         self._audit_books(mono_ns)

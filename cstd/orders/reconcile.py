@@ -14,7 +14,6 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from cstd._fast.codes import IntentKind, OrderState, Side, TimeInForce
-from cstd._fast.codes import OrderState, Side
 from cstd.ledger.statement import USERS_MOVES
 from cstd.orders.tracker import OrderTracker
 from cstd.units import to_raw

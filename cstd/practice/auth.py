@@ -10,6 +10,18 @@ from dataclasses import dataclass, field
 from cstd.practice.wire import NS_PER_S
 
 TOKEN_LIFE_S = 900
+# What a key may do, and the endpoints that each right opens; the others need none.
+RIGHTS: dict[str, tuple[str, ...]] = {
+    "query-funds": ("Balance", "BalanceEx", "TradeBalance", "TradeVolume"),
+    "query-open-trades": ("OpenOrders", "OpenPositions"),
+    "query-closed-trades": ("ClosedOrders", "TradesHistory", "QueryTrades"),
+    "modify-trades": ("AddOrder", "AddOrderBatch", "AmendOrder", "EditOrder"),
+    "close-trades": ("CancelOrder", "CancelAll", "CancelAllOrdersAfter", "CancelOrderBatch"),
+    "query-ledger": ("Ledgers", "QueryLedgers"),
+    "access-websockets": ("GetWebSocketsToken",),
+}
+OTHER_RIGHTS = ("add-funds", "withdraw-funds", "earn-funds", "export-data")
+_RIGHT_OF = {method: right for right, methods in RIGHTS.items() for method in methods}
 
 
 def signature(path: str, nonce: str, body: bytes, secret_base64: str) -> str:
@@ -34,6 +46,7 @@ class Credentials:
     def __init__(self, api_key: str, api_secret: str) -> None:
         self.api_key = api_key
         self.api_secret = api_secret
+        self.rights: tuple[str, ...] = tuple(RIGHTS)
         self._nonce = -1
         self._tokens: dict[str, _Token] = {}
 
@@ -51,6 +64,10 @@ class Credentials:
             return "EAPI:Invalid nonce"
         self._nonce = value
         return None
+
+    def may_call(self, method: str) -> bool:
+        """Return True if the key's rights open an endpoint."""
+        return method not in _RIGHT_OF or _RIGHT_OF[method] in self.rights
 
     def add_token(self, token: str, now_ns: int) -> None:
         """Remember a token made at `now_ns`; it must be used within 900 s."""

@@ -11,6 +11,7 @@ from decimal import Decimal, InvalidOperation
 
 from aiohttp import web
 
+from cstd.practice.auth import OTHER_RIGHTS, RIGHTS
 from cstd.practice.connections import SocketServer, WallClock
 from cstd.practice.exchange import SYSTEM_STATES, Exchange
 from cstd.practice.market import STATUSES
@@ -28,7 +29,7 @@ class WrongBodyError(Exception):
 
 
 class Control:
-    """Verbs: `system`, `status`, `deposit`, `revoke_tokens`, `cut`, `refuse`, `wrong_level`, `wrong_trade`."""
+    """Verbs: `system`, `status`, `deposit`, `revoke_tokens`, `cut`, `refuse`, `wrong_level`, `wrong_trade`, `rights`."""
 
     def __init__(self, exchange: Exchange, clock: WallClock, public: PublicServer, private: SocketServer) -> None:
         self.exchange = exchange
@@ -44,6 +45,7 @@ class Control:
             "refuse": self._refuse,
             "wrong_level": self._wrong_level,
             "wrong_trade": self._wrong_trade,
+            "rights": self._rights,
         }
 
     async def handle(self, request: web.Request) -> web.Response:
@@ -136,3 +138,11 @@ class Control:
         except InvalidOperation:
             raise WrongBodyError("fee is a number") from None
         return {"exec_id": exec_id, "fee": fee}
+
+    async def _rights(self, body: Body) -> object:
+        """`{"rights": ["query-funds", …]}`: what the key may do from now on."""
+        rights, known = body.get("rights"), (*RIGHTS, *OTHER_RIGHTS)
+        if not isinstance(rights, list) or not all(right in known for right in rights):
+            raise WrongBodyError(f"rights is a list of {', '.join(known)}")
+        self.exchange.credentials.rights = tuple(rights)
+        return {"rights": rights}

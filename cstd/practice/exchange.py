@@ -34,6 +34,7 @@ class Readings:
     events_before_reply: bool = False  # both orders were seen; a client must take either
     sell_fee_in_base: bool = False  # docs name base as a sell's default; accounts see quote
     duplicate_subscribe_refused: bool = True  # v1: "Already subscribed"
+    rights_by_name: bool = False  # the rights of a key: a list of those it has, or each with yes or no
     depth_volume_exact: bool = False  # REST Depth prints three decimals of a volume in all samples; nothing says it must
 
 

@@ -371,6 +371,8 @@ class RestServer:
             )
             if refusal is not None:
                 return self._answer([refusal])
+            if not self.exchange.credentials.may_call(method):
+                return self._answer(["EGeneral:Permission denied"])
             if cost and not self.exchange.rest_counter.charge(cost, self.clock()):
                 return self._answer(["EAPI:Rate limit exceeded"])
             return self._answer([], endpoint(params))

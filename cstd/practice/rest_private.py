@@ -10,7 +10,7 @@ import orjson
 
 from cstd.practice import reports
 from cstd.practice.account import FEE_TIERS, Fill, LedgerEntry, Order
-from cstd.practice.auth import TOKEN_LIFE_S
+from cstd.practice.auth import OTHER_RIGHTS, RIGHTS, TOKEN_LIFE_S
 from cstd.practice.connections import WallClock
 from cstd.practice.exchange import Exchange
 from cstd.practice.matching import BUY, SELL
@@ -24,15 +24,6 @@ QUERY_TRADES_MAX = 20
 BATCH_ADD = (2, 15)
 BATCH_CANCEL_MAX = 50
 DEADLINE_MIN_NS = 2 * NS_PER_S  # by REST a deadline starts at two seconds
-PERMISSIONS = (
-    "query-funds",
-    "query-open-trades",
-    "query-closed-trades",
-    "modify-trades",
-    "close-trades",
-    "query-ledger",
-    "access-websockets",
-)
 _Row = TypeVar("_Row", Order, Fill, LedgerEntry)
 _STATUS = {"pending_new": "pending", "new": "open", "partially_filled": "open", "filled": "closed"}
 
@@ -360,12 +351,18 @@ class PrivateRest(PrivateEndpoints):
         self.exchange.credentials.add_token(token, self.clock())
         return {"token": token, "expires": TOKEN_LIFE_S}
 
+    def _rights(self) -> list[str] | dict[str, bool]:
+        rights = self.exchange.credentials.rights
+        if self.exchange.readings.rights_by_name:
+            return {right: right in rights for right in (*RIGHTS, *OTHER_RIGHTS)}
+        return list(rights)
+
     def _key_info(self, params: Params) -> object:
         return {
             "api_key_name": "practice",
             "api_key": self.exchange.credentials.api_key,
             "nonce_window": "0",
-            "permissions": list(PERMISSIONS),
+            "permissions": self._rights(),
             "valid_until": "0",
             "query_from": "0",
             "query_to": "0",

@@ -1,0 +1,72 @@
+"""The check of the key at a start: before the private socket is opened, the venue says what the key may do.
+
+While the venue cannot be reached the check waits and the daemon runs without the private socket, so nothing can be opened. A
+key that may withdraw, or lacks what is needed, ends the start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from cstd.config.problems import Problem, config_error
+from cstd.units import NS_PER_S
+from cstd.venue.errors_table import RetryClass, classify
+from cstd.venue.fields import FieldError, decode_json, mapping_of
+from cstd.venue.http import HttpClient
+from cstd.venue.key_rights import HOW, key_problems
+from cstd.venue.rest.models import KeyInfo, parse_key_info
+from cstd.venue.rest.request import key_info
+
+TIMEOUT_NS = 8 * NS_PER_S
+DELAYS_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+LOCKOUT_S = 15 * 60.0
+
+
+async def checked_key(http: HttpClient, log: Any) -> KeyInfo:
+    """Ask until the venue answers, and return what it says of a key that fits.
+
+    Raises:
+        ConfigError: the key may withdraw, lacks a right, or is not known to the venue; every reason is named.
+    """
+    attempt = 0
+    while True:
+        reply = await http.call(key_info(), TIMEOUT_NS)
+        error = reply.transport_error or ("" if 200 <= reply.status < 300 else f"HTTP {reply.status}")
+        document = None if error else _document(reply.body)
+        if document is not None:
+            error = _first_error(document)
+            if not error:
+                return _judged(document, log)
+            if classify(error) is RetryClass.NEVER and not error.startswith("EGeneral:Temporary lockout"):
+                raise config_error([Problem(key="API key", value=error, suggestion=HOW,
+                                            reason="the venue does not say what the key may do")])
+        log.warning("the rights of the key are not known yet", error=error or "the reply is no JSON object")
+        locked = error.startswith("EGeneral:Temporary lockout")
+        await asyncio.sleep(LOCKOUT_S if locked else DELAYS_S[min(attempt, len(DELAYS_S) - 1)])
+        attempt += 1
+
+
+def _document(body: bytes) -> Mapping[str, Any] | None:
+    try:
+        return mapping_of(decode_json(body), "reply")
+    except FieldError:
+        return None
+
+
+def _first_error(document: Mapping[str, Any]) -> str:
+    errors = document.get("error")
+    return next((str(e) for e in errors if not str(e).startswith("W")), "") if isinstance(errors, list) else str(errors or "")
+
+
+def _judged(document: Mapping[str, Any], log: Any) -> KeyInfo:
+    try:
+        info = parse_key_info(document.get("result"))
+    except FieldError as error:
+        raise config_error([Problem(key="API key", value=str(error), suggestion=HOW,
+                                    reason="what the venue says of the key's rights cannot be read")]) from error
+    if problems := key_problems(info):
+        raise config_error(problems)
+    log.info("key", rights=sorted(info.permissions), expires_wall_ns=info.expires_ns)
+    return info

@@ -27,6 +27,7 @@ from cstd.decision.limits import limits_row
 from cstd.decision.setup import exit_steps_mbps, strategy_setup
 from cstd.engine import venue_clock
 from cstd.engine.congestion import Congestion
+from cstd.engine.maintenance import Maintenance
 from cstd.engine.readiness import not_ready_reason
 from cstd.errors import InvariantError
 from cstd.ledger.nav import Nav
@@ -208,6 +209,7 @@ class Engine:
         self.public = PublicMachine(self.names, cfg.instruments.depth)
         self.private = PrivateMachine()
         self.lane = RestLane(cfg.venue.tier)
+        self.maintenance = Maintenance()
         if self._rest_rate is not None and self._rest_rate.tier == self.lane.rate.tier:
             self.lane.rate = self._rest_rate  # a restart does not empty the venue's counter of the key
         self._rest_rate = self.lane.rate
@@ -277,7 +279,7 @@ class Engine:
         return (Link.LINK_PUBLIC, self.public), (Link.LINK_PRIVATE, self.private)
 
     def _venue_online(self) -> bool:
-        return self.public.system == "online" and not self.congestion.busy(Link.LINK_PUBLIC)
+        return self.public.system == "online" and not (self.maintenance.reason or self.congestion.busy(Link.LINK_PUBLIC))
 
     def _private_ready(self) -> bool:
         return self.private.ready and self.reconciler.trusted and not self.congestion.busy(Link.LINK_PRIVATE)
@@ -420,6 +422,8 @@ class Engine:
             if machine.want_close is not None:
                 self.close_links.append((int(link), machine.want_close))
                 machine.want_close = None
+        if self.maintenance.on_timer(self, mono_ns, wall_ns):
+            self.core.venue_online = self._venue_online()
         self.tracker.overdue(mono_ns, wall_ns, UNANSWERED_GRACE_NS)
         self._on_rest_result(self.lane.on_timer(mono_ns))
         self.core.private_ready = self._private_ready()

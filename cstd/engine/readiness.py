@@ -17,7 +17,7 @@ def not_ready_reason(engine: Engine) -> str:
     if engine.congestion.busy(Link.LINK_PUBLIC):
         return engine.congestion.reason(Link.LINK_PUBLIC)
     if not engine.core.venue_online:
-        return f"venue is {engine.public.system}"
+        return engine.maintenance.reason or f"venue is {engine.public.system}"
     if not engine.feed.specs:
         return "no instrument is known yet"
     if not engine.private.up:

@@ -44,6 +44,7 @@ class RiskDesk:
         self.balances: dict[str, Decimal] = {}
         self.quote = ""
         self.exclusive = False
+        self.venue_closed = False  # the venue does not match: an exit could only be refused
         self.kill_shown_empty_ns: int | None = None
         self._kill_began_ns = 0
         self.kill: KillSwitch
@@ -124,7 +125,7 @@ class RiskDesk:
         self.core.kill_latched = self.kill.latched
         # Before the account is known, a sell could be one that is on its way already.
         known = self.core.private_ready or self.core.exits_by_rest
-        self.core.hold_exits = (self.kill.latched and self.kill.hold) or not known
+        self.core.hold_exits = (self.kill.latched and self.kill.hold) or not known or self.venue_closed
         self.core.shadow = self.kill.shadow
 
     # Commands.

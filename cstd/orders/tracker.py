@@ -59,6 +59,7 @@ class OrderTracker:
         self.history: dict[str, dict[str, Any]] = {}
         self.by_order_id: dict[str, str] = {}
         self.want_reconcile = False
+        self.cancels_refused: dict[str, None] = {}  # by the venue's state: they go again after a while
         self.foreign_count = 0
         self.stray_reply_count = 0
         self.rejected_count = 0
@@ -119,7 +120,10 @@ class OrderTracker:
             self.want_reconcile = True
             return
         self.core.move_order(index, OrderEvent.ON_CANCEL_REFUSED)
-        self.core.retry_cancel(index)
+        if reply.error.startswith("EService:"):
+            self.cancels_refused[self.core.order(index)["cl_ord_id"]] = None
+        else:
+            self.core.retry_cancel(index)
         self.notes.append(("warning", "cancel refused", {"index": index, "error": reply.error}))
 
     def _on_amend_reply(self, index: int, reply: OrderReply) -> None:

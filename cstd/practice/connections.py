@@ -134,6 +134,8 @@ class SocketServer(ABC):
             "system": self.exchange.system,
             "api_version": "v2",
             "connection_id": self.exchange.ids.connection_id(),
+            "upcoming_maintenance": self.exchange.upcoming_maintenance,
+            "emergency": [],
         }
         return dumps({"channel": "status", "type": "update", "data": [entry]})
 

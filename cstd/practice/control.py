@@ -29,7 +29,7 @@ class WrongBodyError(Exception):
 
 
 class Control:
-    """Verbs: `system`, `status`, `deposit`, `revoke_tokens`, `cut`, `refuse`, `wrong_level`, `wrong_trade`, `rights`."""
+    """Verbs: the keys of `_verbs`, each with what it takes at its method."""
 
     def __init__(self, exchange: Exchange, clock: WallClock, public: PublicServer, private: SocketServer) -> None:
         self.exchange = exchange
@@ -38,6 +38,7 @@ class Control:
         self._servers: dict[str, SocketServer] = {"ws_public": public, "ws_private": private}
         self._verbs: dict[str, Callable[[Body], Awaitable[object]]] = {
             "system": self._system,
+            "announce": self._announce,
             "status": self._status,
             "deposit": self._deposit,
             "revoke_tokens": self._revoke_tokens,
@@ -71,6 +72,14 @@ class Control:
             raise WrongBodyError(f"state is one of {', '.join(SYSTEM_STATES)}")
         self.exchange.set_system(str(state))
         return {"state": state}
+
+    async def _announce(self, body: Body) -> object:
+        """`{"entries": [{"from": "2026-…Z", "to": "2026-…Z"}]}`: announce maintenance; entries are told as given."""
+        entries = body.get("entries")
+        if not isinstance(entries, list):
+            raise WrongBodyError("entries is a list")
+        self.exchange.announce(entries)
+        return {"entries": entries}
 
     async def _status(self, body: Body) -> object:
         """`{"symbol": "BTC/USD", "status": "cancel_only"}`: change the state of one pair and announce it on `instrument`."""

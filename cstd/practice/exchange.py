@@ -66,6 +66,7 @@ class Exchange:
         self.ids = Ids(id_seed)
         self.tier = TIERS[tier]
         self.system = "online"
+        self.upcoming_maintenance: list[object] = []  # seen on the wire, always empty; nobody documents an entry
         self.version = 0  # counts what changed the account, so that readers know when to look again
         self.markets: dict[str, Market] = {}
         starts = start_raw or {}
@@ -112,6 +113,14 @@ class Exchange:
             raise ValueError(f"system state {state!r} is none of {SYSTEM_STATES}")
         self.system = state
         self.desk.system = state
+        self._say_system()
+
+    def announce(self, entries: list[object]) -> None:
+        """Announce maintenance, or with [] take what was announced back."""
+        self.upcoming_maintenance = entries
+        self._say_system()
+
+    def _say_system(self) -> None:
         for listener in self.on_system:
             listener()
         self.settle()

@@ -9,6 +9,7 @@ Order of dispatch: `method` first (a refusal may carry `channel` too), then `cha
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Literal, TypeAlias
@@ -96,6 +97,13 @@ class Ack(msgspec.Struct, frozen=True):
         return value if isinstance(value, str) else ""
 
 
+class Window(msgspec.Struct, frozen=True):
+    """Maintenance that the venue has announced; None where it tells no time that can be read."""
+
+    begins_ns: int | None
+    ends_ns: int | None
+
+
 class StatusMessage(msgspec.Struct, frozen=True):
     """State of the matching engine: online, maintenance, cancel_only, post_only, or a newer word."""
 
@@ -103,6 +111,7 @@ class StatusMessage(msgspec.Struct, frozen=True):
     api_version: str = ""
     connection_id: str = ""
     version: str = ""
+    announced: tuple[Window, ...] = ()
 
 
 class AssetSpec(msgspec.Struct, frozen=True):
@@ -404,9 +413,26 @@ def _read_status(document: Mapping[str, Any], _snapshot: bool) -> list[Message]:
             # Above 2^53, so it is kept as text: no consumer can round it.
             connection_id=str(row.get("connection_id", "")),
             version=text_of(row.get("version")),
+            announced=(*_windows(row.get("upcoming_maintenance")), *_windows(row.get("emergency"))),
         )
         for row in rows_of(document.get("data"), "data")
     ]
+
+
+def _windows(value: Any) -> tuple[Window, ...]:
+    """Return what is announced. The venue documents no shape: the times of an entry are what reads as a time in it."""
+    if not value:
+        return ()
+    return tuple(_window(entry) for entry in (value if isinstance(value, list) else [value]))
+
+
+def _window(entry: Any) -> Window:
+    times = []
+    for text in entry.values() if isinstance(entry, Mapping) else [entry]:
+        if isinstance(text, str):
+            with suppress(FieldError):
+                times.append(parse_rfc3339_ns(text))
+    return Window(min(times, default=None), max(times) if len(times) > 1 else None)
 
 
 def _read_heartbeat(_document: Mapping[str, Any], _snapshot: bool) -> list[Message]:

@@ -29,6 +29,7 @@ from cstd.venue.messages import (
     TickerMessage,
     TradeMessage,
     Unknown,
+    Window,
 )
 from cstd.venue.subscriptions import RequestIds, State, Subscription, SubscriptionTable
 
@@ -48,7 +49,7 @@ class PublicMachine:
     Attributes:
         out: frames to send, in order; take them with `take_out`.
         want_close: why the socket should be closed, or None.
-        system: the venue's state word, "unknown" before it has said one.
+        system: the venue's state word, "unknown" before it has said one. announced: maintenance to come, as it last said.
         specs: what the instrument channel says of the configured names.
     """
 
@@ -58,6 +59,7 @@ class PublicMachine:
         self.out: list[bytes] = []
         self.want_close: str | None = None
         self.system = "unknown"
+        self.announced: tuple[Window, ...] = ()
         self.specs: dict[str, InstrumentSpec] = {}
         self.resync_counts: Counter[str] = Counter()
         self.unknown_count = 0
@@ -110,7 +112,7 @@ class PublicMachine:
         """The connection is gone and every subscription with it; the venue's state is no longer known."""
         self.up = False
         self.want_close = None
-        self.system = "unknown"
+        self.system, self.announced = "unknown", ()
         self.out.clear()
         self._liveness.stop()
         self._table.down()
@@ -134,7 +136,7 @@ class PublicMachine:
             case InstrumentUpdate():
                 self._on_instrument(message, now_ns)
             case StatusMessage():
-                self.system = message.system
+                self.system, self.announced = message.system, message.announced
             case BookMessage():
                 self.on_data(message.name, "book", now_ns, snapshot=message.snapshot)
             case TickerMessage():

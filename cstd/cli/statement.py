@@ -41,6 +41,7 @@ from cstd.ledger.statement import (
     state,
 )
 from cstd.ops.client import AdminClient
+from cstd.orders.account_reads import RIGHTS
 from cstd.signals.agents.loader import LoadedAgents
 from cstd.signals.agents.loader import load as load_agents
 from cstd.storage.journal_files import is_being_written, lock_directory
@@ -284,8 +285,7 @@ class DirectReads:
                 continue
             if done.outcome is not Outcome.DONE:
                 text = ", ".join(done.errors)
-                suggestion = ("the key needs the rights Query Closed Orders & Trades and Query Ledger Entries"
-                              if "Permission denied" in text else "the statement was not made: try again later")
+                suggestion = RIGHTS if "Permission denied" in text else "the statement was not made: try again later"
                 raise VenueRejectError(f"{request.method}: {text}", code=text.split(",")[0], suggestion=suggestion)
             return done.result
 

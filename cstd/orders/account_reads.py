@@ -17,6 +17,7 @@ from cstd.venue.rest.lane import Outcome, RestLane, RestResult
 from cstd.venue.rest.request import RestRequest
 
 READS = frozenset({"Ledgers", "TradesHistory"})
+RIGHTS = "the key needs the rights Query Closed Orders & Trades and Query Ledger Entries"
 PARAMS = frozenset({"asset", "start", "end", "ofs", "consolidate_taker"})
 
 
@@ -66,7 +67,9 @@ class AccountReads:
         if done.outcome is Outcome.DONE:
             self.answer = (self._count, {"result": msgspec.json.encode(done.result).decode()})
         else:
+            text = ", ".join(done.errors)
+            denied = "Permission denied" in text
             self.answer = (self._count, {
-                "error": "venue", "message": f"{done.method}: {', '.join(done.errors)}", "retryable": True,
-                "suggestion": "the venue did not give the page: try again later"})
+                "error": "venue", "message": f"{done.method}: {text}", "retryable": not denied,
+                "suggestion": RIGHTS if denied else "the venue did not give the page: try again later"})
         return True

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from cstd.practice.auth import RIGHTS
 from tests.integration.session import Session, cstd, practice_session
 
 # The exchange's lists are settled at once; half a second is for what is on its way to us.
@@ -46,7 +47,11 @@ def test_the_statement_of_a_session(tmp_path: Path) -> None:
         assert [(move["kind"], move["name"], move["amount"]) for move in online["moves"]] == [
             ("deposit", "USD", "250.5"), ("deposit", "BTC", "0.01"), ("withdrawal", "USD", "-50.25")]
         assert session.state() == "ready", "the daemon went on while its lane was asked"
+        session.tell_exchange("rights", rights=[right for right in RIGHTS if right != "query-ledger"])
+        assert_denied(session)
         assert session.terminate() == 0
+        assert_denied(session)
+        session.tell_exchange("rights", rights=list(RIGHTS))
         settle()
         offline = statement(session)
         assert_whole(session, offline)
@@ -68,6 +73,14 @@ def assert_whole(session: Session, found: dict[str, Any]) -> None:
         assert amounts["closing"] == amounts["here"] == Decimal(truth["balances"][asset])
         assert amounts["opening"] + amounts["traded"] - amounts["fees"] + amounts["moved"] == amounts["closing"]
     assert Decimal(found["fees"]["USD"]) == sum(Decimal(fill["fee"]) for fill in truth["fills"])
+
+
+def assert_denied(session: Session) -> None:
+    """A key that may not read the ledger: no statement, and the right that it needs."""
+    done = cstd(session, "statement", "--run-dir", str(session.run_dir), timeout_s=60)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "Ledgers: EGeneral:Permission denied" in done.stderr
+    assert "Query Ledger Entries" in done.stderr
 
 
 def assert_file(found: dict[str, Any]) -> None:

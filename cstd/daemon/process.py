@@ -43,6 +43,7 @@ from cstd.venue.http import HttpClient
 from cstd.venue.link import PrivateLink, PublicLink
 from cstd.venue.nonce import NonceFile
 from cstd.venue.rest.lane import RestCall
+from cstd.venue.rest.models import KeyInfo
 
 TIMER_S = 0.1
 TIMER_NS = 100_000_000
@@ -153,6 +154,7 @@ class TradingProcess:
             loop.add_signal_handler(number, self._on_signal, number)
         self._boot()
         self._make_links()
+        checking = asyncio.create_task(checked_key(self._http, self.log))  # a round trip that the rest of the start covers
         admin = AdminServer(self._socket_path(), self.view, self._submit, audit=self._audit)
         await admin.start()
         self.notify.ready(self.engine.state)
@@ -162,7 +164,7 @@ class TradingProcess:
         await self.reader.start()
         self._public.start()
         timers = [asyncio.create_task(self._ticks()), asyncio.create_task(self._publishes()),
-                  asyncio.create_task(self.checkpoints.keep()), asyncio.create_task(self._open_private())]
+                  asyncio.create_task(self.checkpoints.keep()), asyncio.create_task(self._open_private(checking))]
         try:
             await self._stop.wait()
             code = await self._shut_down()
@@ -183,10 +185,10 @@ class TradingProcess:
             # Everything in it is in the segments now; after a crash this line does not run and the next start reads it.
             os.unlink(self.journal.ring_path)  # noqa: PTH108 -- the loop has nothing left to do that this could hold up
 
-    async def _open_private(self) -> None:
+    async def _open_private(self, checking: asyncio.Task[KeyInfo]) -> None:
         """Open the private socket once the venue has said that the key may trade and may not withdraw."""
         try:
-            await checked_key(self._http, self.log)
+            await checking
         except ConfigError as error:
             self._key_refused = error
             self._stop.set()

@@ -42,10 +42,11 @@ async def checked_key(http: HttpClient, log: Any) -> KeyInfo:
             if classify(error) is RetryClass.NEVER and not error.startswith("EGeneral:Temporary lockout"):
                 raise config_error([Problem(key="API key", value=error, suggestion=HOW,
                                             reason="the venue does not say what the key may do")])
-        log.warning("the rights of the key are not known yet", error=error or "the reply is no JSON object")
-        locked = error.startswith("EGeneral:Temporary lockout")
-        await asyncio.sleep(LOCKOUT_S if locked else DELAYS_S[min(attempt, len(DELAYS_S) - 1)])
         attempt += 1
+        log.warning("no connection", link="private", failures=attempt,
+                    error=f"the rights of the key are not known yet: {error or 'the reply is no JSON object'}")
+        locked = error.startswith("EGeneral:Temporary lockout")
+        await asyncio.sleep(LOCKOUT_S if locked else DELAYS_S[min(attempt, len(DELAYS_S)) - 1])
 
 
 def _document(body: bytes) -> Mapping[str, Any] | None:

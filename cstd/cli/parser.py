@@ -7,6 +7,7 @@ import difflib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 from cstd import __version__
@@ -105,6 +106,13 @@ def _replay(parser: argparse.ArgumentParser) -> None:
 
 def _journal_verify(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dir", metavar="DIR", help="a journal directory")
+    parser.add_argument("--key", type=Path, metavar="FILE", help="your copy of the signer's public key (default: DIR/signer.pub)")
+    _output(parser)
+
+
+def _db_rebuild(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("dir", nargs="?", default=".run/current", metavar="DIR", help="a run directory (default .run/current)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="make this file instead of DIR/ledger.db")
     _output(parser)
 
 
@@ -237,6 +245,7 @@ VERBS = (
          "cstd.daemon.checkpointer", _journal_checkpoint),
     Verb(("statement",), "a day's orders, fills, fees and balances against the venue's books; exit 3 if they differ",
          "cstd.cli.statement", _statement),
+    Verb(("db", "rebuild"), "the SQLite ledger made anew from the journal", "cstd.projector.rebuild", _db_rebuild),
     Verb(("config", "check"), "every problem, the limits in money, and the memory and disk it takes", "cstd.cli.config",
          _config_check, lambda module, args: int(module.check(args))),
     Verb(("config", "show"), "the effective configuration and where each key comes from", "cstd.cli.config", _config_show,

@@ -216,6 +216,13 @@ class ProcessConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     busy_poll: bool = False  # never sleep: takes a whole CPU
 
 
+class ProjectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The process that follows the journal into SQLite; docs/ledger-db.md."""
+
+    enabled: bool = True
+    compress: bool = True  # sealed segments, with zstd
+
+
 class LogsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How much is logged."""
 
@@ -237,6 +244,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     status: StatusConfig = StatusConfig()
     run: RunConfig = RunConfig()
     process: ProcessConfig = ProcessConfig()
+    projector: ProjectorConfig = ProjectorConfig()
     logs: LogsConfig = LogsConfig()
     practice: PracticeConfig | None = None
 

@@ -11,25 +11,30 @@ from pathlib import Path
 from typing import Any
 
 RESTART_S = (0.5, 1.0, 2.0, 5.0, 10.0)
+# A projector that ends replays the journal from its beginning before it is of use again.
+PROJECTOR_RESTART_S = (0.5, 2.0, 10.0, 60.0)
 HEALTHY_S = 60.0
 TERM_WAIT_S = 3.0
 
 
-class ReaderChild:
-    """The reader process (status port and page). When it dies, there is no page until it is back; trading goes on.
+class Child:
+    """One child process, kept running. Without it the trading process goes on.
 
     Args:
-        board: the board file it reads.
-        listen: addresses of the status port, the first one is the page's.
+        name: for the log.
+        module: what it runs, with `arguments`; told whose child it is, it ends with its parent.
         log: logger of the daemon.
         on_spawn: called with the process id of each new child.
+        restart_s: pauses before it is started again, growing while it keeps ending soon.
     """
 
-    def __init__(self, board: Path, listen: list[str], log: Any, on_spawn: Callable[[int], None]) -> None:
-        self._board = board
-        self._listen = listen
+    def __init__(self, name: str, module: str, arguments: list[str], log: Any, on_spawn: Callable[[int], None], *,
+                 restart_s: tuple[float, ...] = RESTART_S) -> None:
+        self.name = name
+        self._command = [sys.executable, "-m", module, *arguments, "--parent", str(os.getpid())]
         self._log = log
         self._on_spawn = on_spawn
+        self._restart_s = restart_s
         self._process: asyncio.subprocess.Process | None = None
         self._watch: asyncio.Task[None] | None = None
         self._stopping = False
@@ -43,13 +48,10 @@ class ReaderChild:
     async def start(self) -> None:
         """Start it and keep it running."""
         await self._spawn()
-        self._watch = asyncio.create_task(self._keep(), name="reader")
+        self._watch = asyncio.create_task(self._keep(), name=self.name)
 
     async def _spawn(self) -> None:
-        command = [sys.executable, "-m", "cstd.ops.reader", "--board", str(self._board), "--parent", str(os.getpid())]
-        for address in self._listen:
-            command += ["--listen", address]
-        self._process = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.DEVNULL,
+        self._process = await asyncio.create_subprocess_exec(*self._command, stdin=asyncio.subprocess.DEVNULL,
                                                              stdout=asyncio.subprocess.DEVNULL)
         self._on_spawn(self._process.pid)
 
@@ -62,8 +64,8 @@ class ReaderChild:
             if self._stopping:
                 return
             failures = 0 if loop.time() - began > HEALTHY_S else failures + 1
-            wait_s = RESTART_S[min(failures, len(RESTART_S) - 1)]
-            self._log.error("reader ended", exit_code=code, restart_in_s=wait_s)
+            wait_s = self._restart_s[min(failures, len(self._restart_s) - 1)]
+            self._log.error(f"{self.name} ended", exit_code=code, restart_in_s=wait_s)
             await asyncio.sleep(wait_s)
             self.restart_count += 1
             await self._spawn()
@@ -147,3 +149,15 @@ class CheckpointChild:
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
             await self._process.wait()
+
+
+def reader_child(board: Path, listen: list[str], log: Any, on_spawn: Callable[[int], None]) -> Child:
+    """Return the reader process (status port and page), which reads `board`; the first address of `listen` is the page's."""
+    addresses = [word for address in listen for word in ("--listen", address)]
+    return Child("reader", "cstd.ops.reader", ["--board", str(board), *addresses], log, on_spawn)
+
+
+def projector_child(run_dir: Path, log: Any, on_spawn: Callable[[int], None], *, compress: bool) -> Child:
+    """Return the projector process (the journal into SQLite, signed, compressed)."""
+    arguments = ["--run-dir", str(run_dir), *([] if compress else ["--no-compress"])]
+    return Child("projector", "cstd.projector.process", arguments, log, on_spawn, restart_s=PROJECTOR_RESTART_S)

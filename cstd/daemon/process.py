@@ -21,7 +21,7 @@ from cstd._fast.hist import read_cycles
 from cstd.clock import SystemClock
 from cstd.config import Config, Credentials, load, load_credentials, refusals
 from cstd.config.problems import config_error
-from cstd.daemon.children import CheckpointChild, ReaderChild
+from cstd.daemon.children import CheckpointChild, projector_child, reader_child
 from cstd.daemon.host import Host
 from cstd.daemon.key_check import checked_key
 from cstd.daemon.view import LiveView
@@ -34,6 +34,7 @@ from cstd.ops.admin import AdminServer
 from cstd.ops.board import PUBLISH_INTERVAL_S, BoardWriter
 from cstd.ops.logs import Logs
 from cstd.ops.notify import ServiceNotifier
+from cstd.projector.mark import MARK_FILE, ProjectorMark
 from cstd.signals.agents.loader import load as load_agents
 from cstd.storage.journal import open_journal
 from cstd.venue.backoff import AttemptLimiter, ReconnectPolicy
@@ -114,6 +115,7 @@ class TradingProcess:
         self.for_s = for_s
         self.summary: dict[str, Any] | None = None
         self.clock = SystemClock()
+        self._began_ns = self.clock.mono_ns()
         self.logs = Logs(level=cfg.logs.level)
         self.logs.redactor.register(credentials.api_key, credentials.api_secret)
         self.log = self.logs.channel("application")
@@ -127,8 +129,10 @@ class TradingProcess:
         self.engine = self._recover()
         self.recorder = self.engine.recorder
         self.host = Host(cfg.process, self.log)
-        self.reader = ReaderChild(run_dir / BOARD_FILE, [cfg.status.listen, *cfg.status.extra_listen], self.log,
-                                  self.host.place_child)
+        self.reader = reader_child(run_dir / BOARD_FILE, [cfg.status.listen, *cfg.status.extra_listen], self.log,
+                                   self.host.place_child)
+        self.mark = ProjectorMark(run_dir / MARK_FILE, create=True)
+        self.projector = projector_child(run_dir, self.log, self.host.place_child, compress=cfg.projector.compress)
         self.checkpoints = CheckpointChild(run_dir / JOURNAL_DIR, cfg.journal.checkpoint_interval_s, cfg.journal.keep_bytes,
                                            self.log, self.host.place_child)
         self.board = BoardWriter(run_dir / BOARD_FILE)
@@ -162,6 +166,8 @@ class TradingProcess:
         self.board.publish(self.view)
         self.host.settle(loop)
         await self.reader.start()
+        if self.cfg.projector.enabled:
+            await self.projector.start()
         self._public.start()
         timers = [asyncio.create_task(self._ticks()), asyncio.create_task(self._publishes()),
                   asyncio.create_task(self.checkpoints.keep()), asyncio.create_task(self._open_private(checking))]
@@ -181,7 +187,11 @@ class TradingProcess:
             self.host.stop()
             self._write_summary()
             self.board.close()
-            self.journal.close()
+            try:
+                self.journal.close()
+            finally:
+                # Last: what the journal has written on closing goes into SQLite too.
+                await self.projector.stop()
             # Everything in it is in the segments now; after a crash this line does not run and the next start reads it.
             os.unlink(self.journal.ring_path)  # noqa: PTH108 -- the loop has nothing left to do that this could hold up
 
@@ -460,7 +470,9 @@ class TradingProcess:
                         "lag_ms": stats["sync_lag_ns"] / 1_000_000, "bytes": stats["file_bytes"],
                         "disk_free_bytes": self._disk_free_bytes, **self.checkpoints.status(),
                         "error": os.strerror(stats["writer_error"]) if stats["writer_error"] else None},
-            "children": {"reader": self.reader.alive},
+            "children": {"reader": self.reader.alive,
+                         **({"projector": self.projector.alive} if self.cfg.projector.enabled else {})},
+            "projector": self._projector_status(stats["synced_seq"]),
             "links": {name: self._links[int(code)].status()
                       for code, name in ((Link.LINK_PUBLIC, "public"), (Link.LINK_PRIVATE, "private"))},
             "reconnects": {"public": max(0, self._public.attempt_count - 1),
@@ -468,3 +480,11 @@ class TradingProcess:
             "lag": self.host.lag, "garbage": self.host.garbage, "reader_restarts": self.reader.restart_count,
         }
 
+    def _projector_status(self, synced_seq: int) -> dict[str, int]:
+        mark = self.mark.read()
+        level_ns = mark["level_mono_ns"] or self._began_ns
+        return {"restarts": self.projector.restart_count, "lag_records": max(0, synced_seq - mark["seq"]),
+                "lag_ns": max(0, self.clock.mono_ns() - level_ns) if self.cfg.projector.enabled else 0,
+                "signed_seq": mark["signed_seq"], "compressed_segments": mark["compressed_segments"],
+                "compressed_saved_bytes": mark["compressed_saved_bytes"],
+                "failed_compressions": mark["failed_compressions"]}

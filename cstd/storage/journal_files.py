@@ -1,7 +1,8 @@
 """The journal's files as Python sees them: names, headers, the ring and the lock.
 
 The formats are the C structs of `_fast/csrc/journal_writer.h`; what is read here is checked by its own
-checksum before it is believed.
+checksum before it is believed. A segment that no more is written to may lie here compressed (`segment-NNNNNN.cstd.zst`,
+see journal_compress.py): every place in it is one of its content.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+import zstandard
+
 from cstd._fast import journal_scan
 from cstd.errors import OperatorError, VerificationError
 
@@ -24,9 +27,10 @@ ZERO_HASH = bytes(HASH_BYTES)
 HEAD_NAME = "head.cstd"
 LOCK_NAME = "lock"
 RING_LINK_NAME = "ring"
+PACKED_SUFFIX = ".zst"
 BOOT_ID_PATH = Path("/proc/sys/kernel/random/boot_id")
 
-_SEGMENT_NAME = re.compile(r"segment-(\d{6,})\.cstd")
+_SEGMENT_NAME = re.compile(r"segment-(\d{6,})\.cstd(?:\.zst)?")
 _SEGMENT = struct.Struct("<8sIIQQQq16s32s32s")
 _HEAD = struct.Struct("<8sIIQQQQ16s32s")
 _RING = struct.Struct("<8sIIQ16s16s72xQ56xQQQ40x")
@@ -92,16 +96,49 @@ class RingSnapshot:
 
 
 def segment_paths(directory: Path) -> list[tuple[int, Path]]:
-    """Return (number, path) of every segment in the directory, by number."""
+    """Return (number, path) of every segment in the directory, by number; the plain file where both forms are there."""
     found = [(int(match[1]), path) for path in directory.iterdir() if (match := _SEGMENT_NAME.fullmatch(path.name))]
-    return sorted(found)
+    paths = dict(sorted(found, reverse=True))
+    for number in range(min(paths, default=0), max(paths, default=0)):
+        # One that took its compressed name while the directory was listed may have been seen under neither.
+        if number not in paths and packed_path(segment_path(directory, number)).exists():
+            paths[number] = packed_path(segment_path(directory, number))
+    return sorted(paths.items())
+
+
+def segment_path(directory: Path, number: int) -> Path:
+    """Return the path of a segment's plain file."""
+    return directory / f"segment-{number:06d}.cstd"
+
+
+def packed_path(path: Path) -> Path:
+    """Return where the compressed form of a segment's plain file is."""
+    return path.with_name(path.name + PACKED_SUFFIX)
 
 
 def mapped(path: Path) -> mmap.mmap | bytes:
-    """Return the file's bytes as a read-only map, freed with its last user; an empty file cannot be mapped."""
-    with path.open("rb") as file:
-        empty = os.fstat(file.fileno()).st_size == 0
-        return b"" if empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    """Return a segment's bytes: a read-only map, freed with its last user, or what its compressed form holds.
+
+    A plain file that is gone may have been compressed since it was listed.
+    """
+    if path.suffix == PACKED_SUFFIX:
+        return unpacked(path)
+    try:
+        with path.open("rb") as file:
+            empty = os.fstat(file.fileno()).st_size == 0
+            return b"" if empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except FileNotFoundError:
+        if packed_path(path).exists():
+            return unpacked(packed_path(path))
+        raise
+
+
+def unpacked(path: Path) -> bytes:
+    """Return the content of a compressed segment; raises VerificationError where its own checksum does not hold."""
+    try:
+        return zstandard.ZstdDecompressor().decompress(path.read_bytes())
+    except (zstandard.ZstdError, MemoryError) as error:
+        raise damaged(f"the compressed segment cannot be unpacked ({error})", path, offset=0) from error
 
 
 def damaged(message: str, path: Path, *, offset: int, **place: object) -> VerificationError:

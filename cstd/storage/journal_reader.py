@@ -9,7 +9,7 @@ through its base (see `checkpoints`).
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +35,9 @@ class Report:
     ring_records: int = 0
     torn_bytes: int = 0
     head_hash: str = ""
+    signed_seq: int = 0
+    unsigned_records: int = 0
+    signed_by: str = ""
 
 
 def record_batches(directory: Path | str, *, include_ring: bool = True) -> Iterator[list[Record]]:
@@ -57,11 +60,25 @@ def records(directory: Path | str, *, include_ring: bool = True) -> Iterator[Rec
         yield from batch
 
 
-def verify(directory: Path | str) -> Report:
-    """Prove the whole journal and return what was found; raises VerificationError at the first break."""
+def verify(directory: Path | str, key: Path | None = None) -> Report:
+    """Prove the whole journal and return what was found; raises VerificationError at the first break.
+
+    Args:
+        directory: the journal's directory.
+        key: the public key that signed it; None: the one that lies in the directory.
+    """
+    from cstd.storage.journal_signature import SignatureCheck  # loads OpenSSL, which no other reader needs
+
+    # Read before the segments, which only grow: a signature cannot promise what this walk does not find.
+    signatures = SignatureCheck(Path(directory), key)
     walk = Walk(directory)
+    walk.witness = signatures.on_block
     walk.prove()
-    return walk.report
+    signatures.finish()
+    report = walk.report
+    report.signed_seq, report.signed_by = signatures.signed_seq, signatures.signed_by
+    report.unsigned_records = report.last_seq - report.signed_seq
+    return report
 
 
 class Walk:
@@ -98,6 +115,7 @@ class Walk:
         self.base = checkpoints.base(directory) if start is None and self.number > 1 else None
         self.ring_tail: list[Record] = []
         self.report = Report(str(directory), first_seq=self.next_seq)
+        self.witness: Callable[[int, BlockCursor, bytes], None] | None = None
         self._cursor: BlockCursor | None = None
 
     def _first_segment(self) -> int:
@@ -184,6 +202,8 @@ class Walk:
 
     def _passed(self, cursor: BlockCursor) -> None:
         self.report.blocks += 1
+        if self.witness is not None:
+            self.witness(self.report.segments, cursor, self.journal_id)
         if not self.head_seen:
             self._look_for_head(cursor)
         if self.base is not None:

@@ -14,11 +14,12 @@ from cstd.storage import journal_reader
 def main(args: argparse.Namespace) -> int:
     """Verify `args.dir` and print the result, as JSON when `args.o` is "json", else as a table.
 
-    Returns 0, or 3 when the journal is not what was written; the place is in the output then.
-    Raises UsageError when there is no journal in the directory.
+    Returns 0, or 3 when the journal is not what was written, or a signature is not one of its signer (`args.key`, or the
+    public key beside the journal); the place is in the output then. What nobody has signed yet is reported, not an error.
+    Raises UsageError when there is no journal in the directory, or no public key where one is named.
     """
     try:
-        found: dict[str, object] = {"ok": True, **asdict(journal_reader.verify(args.dir))}
+        found: dict[str, object] = {"ok": True, **asdict(journal_reader.verify(args.dir, args.key))}
         code = EXIT_OK
     except VerificationError as error:
         found = {"ok": False, "directory": str(args.dir), **error.to_json()}

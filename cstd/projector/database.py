@@ -1,0 +1,155 @@
+"""The SQLite file: its tables, its schema version, and the place in the journal that its rows stand for.
+
+Money and quantities are exact: integers in raw units with their precision beside them (`_raw`, `_precision`), or decimal
+text. No column is a float.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cstd.errors import OperatorError
+from cstd.storage.journal_files import Head
+
+DATABASE_FILE = "ledger.db"
+APPLICATION_ID = 0x43535444  # "CSTD"
+SCHEMA_VERSION = 1
+BUSY_S = 5.0
+
+SCHEMA = """
+CREATE TABLE place (
+    one INTEGER PRIMARY KEY CHECK (one = 1), seq INTEGER NOT NULL, block INTEGER NOT NULL, segment INTEGER NOT NULL,
+    segment_bytes INTEGER NOT NULL, journal_id TEXT NOT NULL, hash TEXT NOT NULL) STRICT;
+CREATE TABLE boots (
+    seq INTEGER PRIMARY KEY, wall_ns INTEGER NOT NULL, boot_epoch INTEGER NOT NULL UNIQUE, mode TEXT NOT NULL,
+    version TEXT NOT NULL, config_hash TEXT NOT NULL, agents_sha256 TEXT NOT NULL, config TEXT NOT NULL) STRICT;
+CREATE TABLE states (
+    seq INTEGER PRIMARY KEY, wall_ns INTEGER NOT NULL, state TEXT NOT NULL, before TEXT NOT NULL, reason TEXT) STRICT;
+CREATE TABLE decisions (
+    seq INTEGER PRIMARY KEY, event_seq INTEGER NOT NULL, intent_seq INTEGER NOT NULL, wall_ns INTEGER NOT NULL,
+    instrument TEXT NOT NULL, strategy TEXT NOT NULL, kind TEXT NOT NULL, side TEXT NOT NULL, episode INTEGER NOT NULL,
+    rejudged INTEGER NOT NULL, shadow INTEGER NOT NULL, verdict TEXT NOT NULL, reason TEXT NOT NULL, gate TEXT,
+    gate_value TEXT, gate_limit TEXT, gate_unit TEXT, price TEXT, bid TEXT, ask TEXT, qty_requested TEXT NOT NULL,
+    qty_final TEXT NOT NULL, notional TEXT, equity TEXT, currency TEXT NOT NULL, cl_ord_id TEXT NOT NULL,
+    gates TEXT NOT NULL) STRICT;
+CREATE INDEX decisions_by_order ON decisions (cl_ord_id);
+CREATE INDEX decisions_by_gate ON decisions (gate, wall_ns);
+CREATE TABLE orders (
+    cl_ord_id TEXT PRIMARY KEY, order_id TEXT, intent_seq INTEGER NOT NULL, instrument TEXT NOT NULL, side TEXT NOT NULL,
+    kind TEXT NOT NULL, state TEXT NOT NULL, reason TEXT, time_in_force TEXT NOT NULL, post_only INTEGER NOT NULL,
+    price_raw INTEGER NOT NULL, price_precision INTEGER NOT NULL, qty_raw INTEGER NOT NULL, filled_raw INTEGER NOT NULL,
+    qty_precision INTEGER NOT NULL, sent_wall_ns INTEGER, expire_wall_ns INTEGER) STRICT;
+CREATE TABLE fills (
+    exec_id TEXT PRIMARY KEY, seq INTEGER NOT NULL UNIQUE, cl_ord_id TEXT NOT NULL, order_id TEXT NOT NULL,
+    wall_ns INTEGER NOT NULL, instrument TEXT NOT NULL, side TEXT NOT NULL, kind TEXT NOT NULL, liquidity TEXT NOT NULL,
+    qty_raw INTEGER NOT NULL, qty_precision INTEGER NOT NULL, price TEXT NOT NULL, cost TEXT NOT NULL,
+    position_qty_raw INTEGER NOT NULL, cash_flow TEXT NOT NULL, realized TEXT NOT NULL) STRICT;
+CREATE INDEX fills_by_order ON fills (cl_ord_id);
+CREATE TABLE fees (
+    exec_id TEXT NOT NULL, asset TEXT NOT NULL, amount TEXT NOT NULL, PRIMARY KEY (exec_id, asset)) STRICT, WITHOUT ROWID;
+CREATE TABLE marks (
+    seq INTEGER PRIMARY KEY, wall_ns INTEGER NOT NULL, currency TEXT NOT NULL, precision INTEGER NOT NULL,
+    nav_raw INTEGER NOT NULL, equity_raw INTEGER NOT NULL, capital_raw INTEGER NOT NULL, positions_raw INTEGER NOT NULL,
+    exposure_raw INTEGER NOT NULL, peak_raw INTEGER NOT NULL, day_start_raw INTEGER NOT NULL, day_loss_raw INTEGER NOT NULL,
+    day_loss_bps INTEGER NOT NULL, drawdown_bps INTEGER NOT NULL, cash_flow TEXT NOT NULL) STRICT;
+CREATE TABLE balances (
+    seq INTEGER NOT NULL, wall_ns INTEGER NOT NULL, asset TEXT NOT NULL, qty TEXT NOT NULL,
+    PRIMARY KEY (seq, asset)) STRICT, WITHOUT ROWID;
+"""
+TABLES = ("boots", "states", "decisions", "orders", "fills", "fees", "marks", "balances")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row to write: its table and its values, in the table's order. A row of the same key is replaced."""
+
+    table: str
+    values: tuple[object, ...]
+
+
+class LedgerDatabase:
+    """The open file, written by one process. `place` is what its rows stand for, None in a new one."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file, made if it is not there.
+
+        Raises:
+            OperatorError: it is no database, another program's, or of another schema; it is locked, or the disk refuses.
+        """
+        self.path = path
+        try:
+            # The account's owner alone may read it; SQLite gives its log the same mode.
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+            self._connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
+            is_new = self._connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
+            if not is_new:
+                self._check_schema()
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+            if is_new:
+                self._connection.executescript(f"BEGIN; {SCHEMA} PRAGMA application_id = {APPLICATION_ID};"
+                                               f" PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+            self.place = self._read_place()
+        except sqlite3.Error as error:
+            raise database_error(path, error) from error
+        except OSError as error:
+            raise OperatorError(f"{path} cannot be opened: {error.strerror}") from error
+
+    def _check_schema(self) -> None:
+        if self._connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+            raise OperatorError(f"{self.path} is another program's database",
+                                suggestion="move it away; the ledger's is made anew from the journal")
+        version = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        if version != SCHEMA_VERSION:
+            whose = "an older" if version < SCHEMA_VERSION else "a newer"
+            raise OperatorError(f"{self.path} has schema {version} of {whose} cstd; this one writes schema {SCHEMA_VERSION}",
+                                suggestion="`cstd db rebuild` makes it anew from the journal")
+
+    def _read_place(self) -> Head | None:
+        row = self._connection.execute(
+            "SELECT segment, segment_bytes, block, seq, journal_id, hash FROM place").fetchone()
+        if row is None:
+            return None
+        segment, segment_bytes, block, seq, journal_id, digest = row
+        return Head(segment, segment_bytes, block, seq, bytes.fromhex(journal_id), bytes.fromhex(digest))
+
+    def write(self, rows: Iterable[Row], place: Head) -> None:
+        """Write rows and the place that they bring the file to, in one transaction.
+
+        Raises:
+            OperatorError: the disk refuses, or another process holds the file; nothing of it is written then.
+        """
+        values = (1, place.last_seq, place.index, place.segment, place.segment_bytes, place.journal_id.hex(), place.hash.hex())
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                for row in (*rows, Row("place", values)):
+                    marks = ",".join("?" * len(row.values))
+                    self._connection.execute(f"INSERT OR REPLACE INTO {row.table} VALUES ({marks})", row.values)  # noqa: S608 -- table names are ours
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as error:
+            raise database_error(self.path, error) from error
+        self.place = place
+
+    def counts(self) -> dict[str, int]:
+        """Return how many rows each table holds."""
+        return {table: self._connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in TABLES}  # noqa: S608 -- ours
+
+    def close(self) -> None:
+        """Close the file; its write-ahead log goes into it."""
+        self._connection.close()
+
+
+def database_error(path: Path, error: sqlite3.Error) -> OperatorError:
+    """Return the error for what SQLite said, in an operator's words."""
+    spoilt = "malformed" in str(error) or "not a database" in str(error)
+    return OperatorError(f"{path}: {error}", suggestion="`cstd db rebuild` makes it anew from the journal" if spoilt else
+                         "check space, rights, and who else has it open")

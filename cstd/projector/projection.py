@@ -1,0 +1,181 @@
+"""Projection: the engine fed with the journal, and what it comes to hold written as rows.
+
+The rows are a function of the journal alone: what is seen in passing (marks, balances) is looked at after the same events
+in every run, and what is kept as it is now (orders) is looked at after every block. So a file that was followed over many
+restarts and one that was made in one go hold the same rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from cstd._fast.codes import EventKind
+from cstd._fast.journal_scan import Record
+from cstd._fast.recorder import Recorder
+from cstd._fast.rerun import first_output
+from cstd.engine import Engine
+from cstd.engine.replaying import JournalReplay
+from cstd.errors import OperatorError, VerificationError
+from cstd.orders.lifecycle import FINAL
+from cstd.projector import rows
+from cstd.projector.database import LedgerDatabase, Row
+from cstd.signals.agents.loader import LoadedAgents
+from cstd.storage.journal_files import Head
+
+MARK_NS = 60_000_000_000
+REBUILD = "`cstd db rebuild` makes it anew from the journal"
+
+
+class ObservedReplay(JournalReplay):
+    """A replay that says when an event other than a market frame was processed."""
+
+    def __init__(self, engine: Engine, observe: Callable[[int, int], None]) -> None:
+        super().__init__(engine)
+        self._observe = observe
+
+    def feed(self, seq: int, kind: int, tag: int, mono_ns: int, wall_ns: int, payload: bytes) -> None:
+        """Feed one record; see JournalReplay."""
+        super().feed(seq, kind, tag, mono_ns, wall_ns, payload)
+        if kind < first_output:
+            self._observe(seq, wall_ns)
+
+
+class Projection:
+    """One way through the journal, from its first record, into one database.
+
+    Rows of records that the database has already are made again and not written: the engine needs its past. `take` whole
+    blocks in order, `commit` whenever it suits.
+    """
+
+    def __init__(self, database: LedgerDatabase, agents: LoadedAgents | None) -> None:
+        self.engine = Engine(Recorder(), agents)
+        self._database = database
+        self._known = database.place
+        self._joined = False
+        self._replay = ObservedReplay(self.engine, self._observe)
+        self._rows: list[Row] = []
+        self._watched: set[str] = set()     # client order ids of orders that may still change
+        self._orders: dict[str, Row] = {}
+        self._balances: dict[str, Decimal] = {}
+        self._minute = -1
+        self._fills_marked = 0
+        self.place: Head | None = None
+
+    @property
+    def pending(self) -> int:
+        """Rows that wait for a commit."""
+        return len(self._rows)
+
+    def take(self, batch: list[Record], place: Head) -> None:
+        """Project one block; `place` is its end.
+
+        Raises:
+            VerificationError: the engine does not make of it what is recorded, or the database is of another journal.
+            OperatorError: the journal does not begin with its first record.
+        """
+        if self.place is None and batch[0].seq != 1:
+            raise OperatorError(f"the journal begins with record {batch[0].seq}: what came before it is needed")
+        for record in batch:
+            if record.kind == EventKind.OUT_LEDGER:
+                self._watched.add(msgspec.json.decode(record.payload)["cl_ord_id"])
+        self._replay.take(batch)
+        self._check(batch)
+        for record in batch:
+            self._project(record)
+        self._look_at_orders(place.last_seq)
+        self.place = place
+        self._check_known(place)
+
+    def commit(self) -> None:
+        """Write what was projected since the last commit, with the place it brings the file to."""
+        if self.place is None or self._is_known(self.place.last_seq):
+            return
+        self._database.write(self._rows, self.place)
+        self._rows.clear()
+
+    def _project(self, record: Record) -> None:
+        match record.kind:
+            case EventKind.OUT_DECISION:
+                row, cl_ord_id = rows.decision_row(record, self.engine)
+                self._add(record.seq, row)
+                if cl_ord_id:
+                    self._watched.add(cl_ord_id)
+            case EventKind.OUT_LEDGER:
+                for row in rows.fill_rows(record, self.engine):
+                    self._add(record.seq, row)
+            case EventKind.OUT_STATE:
+                self._add(record.seq, rows.state_row(record))
+            case EventKind.EVENT_BOOT:
+                self._add(record.seq, rows.boot_row(record))
+
+    def _add(self, seq: int, row: Row) -> None:
+        if not self._is_known(seq):
+            self._rows.append(row)
+
+    def _is_known(self, seq: int) -> bool:
+        return self._known is not None and seq <= self._known.last_seq
+
+    def _check(self, batch: list[Record]) -> None:
+        fault = self.engine.core.fault
+        if self._replay.difference_count:
+            raise VerificationError("the engine does not make of the journal what it holds: "
+                                    + "; ".join(self._replay.differences), place={"seq": batch[0].seq})
+        if fault is not None and any(record.kind == EventKind.EVENT_BOOT for record in batch):
+            raise VerificationError(f"a boot up to record {batch[-1].seq} cannot be replayed here: {fault}",
+                                    place={"seq": batch[-1].seq})
+
+    def _check_known(self, place: Head) -> None:
+        """Once, where the database's place is reached: it must be one of this journal."""
+        known = self._known
+        if known is None or self._joined or place.last_seq < known.last_seq:
+            return
+        if (place.last_seq, place.hash, place.journal_id) != (known.last_seq, known.hash, known.journal_id):
+            raise VerificationError(f"the database was made from another journal: they differ at record {known.last_seq}",
+                                    suggestion=REBUILD, place={"seq": known.last_seq})
+        self._joined = True
+
+    def finish(self) -> None:
+        """Check, at the journal's end, that the database is not ahead of it."""
+        if self._known is not None and not self._joined:
+            raise VerificationError(f"the database is at record {self._known.last_seq}, beyond the journal's end",
+                                    suggestion=REBUILD, place={"seq": self._known.last_seq})
+
+    # What the engine holds.
+
+    def _observe(self, seq: int, wall_ns: int) -> None:
+        """After an event: a mark for each minute and after fills, and balances that changed."""
+        engine = self.engine
+        if engine.cfg is None:
+            return
+        minute = wall_ns // MARK_NS
+        if minute != self._minute or len(engine.ledger.fills) != self._fills_marked:
+            self._minute, self._fills_marked = minute, len(engine.ledger.fills)
+            self._add(seq, rows.mark_row(seq, wall_ns, engine))
+        if engine.risk.balances != self._balances:
+            for asset, qty in engine.risk.balances.items():
+                if self._balances.get(asset) != qty:
+                    self._add(seq, rows.balance_row(seq, wall_ns, asset, qty))
+            self._balances = dict(engine.risk.balances)
+
+    def _look_at_orders(self, seq: int) -> None:
+        """Take the present state of every order that may have changed; one that has ended is looked at no more."""
+        core = self.engine.core
+        for index in core.live_orders():
+            self._watched.add(core.order(index)["cl_ord_id"])
+        for cl_ord_id in sorted(self._watched):
+            index = core.find_order(cl_ord_id.encode())
+            order: dict[str, Any] | None = core.order(index) if index >= 0 else self.engine.tracker.history.get(cl_ord_id)
+            if order is None:
+                self._watched.discard(cl_ord_id)    # of a decision whose order a crash kept from being
+                continue
+            row = rows.order_row(order, self.engine)
+            if self._orders.get(cl_ord_id) != row:
+                self._add(seq, row)
+                self._orders[cl_ord_id] = row
+            if order["state"] in FINAL:
+                self._watched.discard(cl_ord_id)
+                del self._orders[cl_ord_id]

@@ -1,0 +1,214 @@
+"""The journal's signature: who kept it says, with the host's Ed25519 key, how far the chain had come.
+
+Because every block names the hash of the one before, one signature covers all that precedes it. There is one beside each
+sealed segment (`segment-NNNNNN.sig`) and one of the newest place (`head.sig`), small JSON files that are replaced whole.
+The private key stays in the state directory, mode 0600; its public half lies in the journal's directory as `signer.pub`,
+which is enough to find damage. To find a forgery compare it, or name your own copy with `--key`: who can rewrite a
+journal can rewrite the key beside it.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from cstd._fast.journal_scan import BlockCursor, sha256
+from cstd.errors import OperatorError, UsageError, VerificationError
+from cstd.storage import journal_files as files
+from cstd.storage.journal_compress import sync_directory
+
+KEY_NAME = "journal-key.pem"
+PUBLIC_NAME = "signer.pub"
+HEAD_SIGNATURE_NAME = "head.sig"
+_DOMAIN = b"cstd journal head 1\0"
+_SIGNED = struct.Struct("<QQQQ16s32sq")
+
+
+def segment_signature_name(number: int) -> str:
+    """Return the name of the signature of a sealed segment."""
+    return f"segment-{number:06d}.sig"
+
+
+def signed_bytes(place: files.Head, wall_ns: int) -> bytes:
+    """Return what is signed: segment, its bytes, block, sequence number, journal, the block's hash, and when."""
+    return _DOMAIN + _SIGNED.pack(place.segment, place.segment_bytes, place.index, place.last_seq, place.journal_id,
+                                  place.hash, wall_ns)
+
+
+def fingerprint(key: Ed25519PublicKey) -> str:
+    """Return the SHA-256 of a public key's 32 bytes, as hex."""
+    return sha256(key.public_bytes_raw()).hex()
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """One signature file: what it says, and the signature itself."""
+
+    name: str
+    place: files.Head
+    wall_ns: int
+    signature: bytes
+
+
+class Signer:
+    """Signs places of one journal. Made by `open_signer`; the one writer of the signature files."""
+
+    def __init__(self, key: Ed25519PrivateKey, directory: Path) -> None:
+        self._key = key
+        self._directory = directory
+        self.signed_seq = 0
+
+    def sign(self, place: files.Head, wall_ns: int, *, seal: bool) -> None:
+        """Write the signature of a place that the caller has proven: of a sealed segment's end, or of the newest."""
+        name = segment_signature_name(place.segment) if seal else HEAD_SIGNATURE_NAME
+        content = {
+            "segment": place.segment, "segment_bytes": place.segment_bytes, "block": place.index, "seq": place.last_seq,
+            "journal_id": place.journal_id.hex(), "hash": place.hash.hex(), "wall_ns": wall_ns,
+            "signature": base64.b64encode(self._key.sign(signed_bytes(place, wall_ns))).decode(),
+        }
+        _replace(self._directory / name, (json.dumps(content) + "\n").encode(), mode=0o644)
+        self.signed_seq = max(self.signed_seq, place.last_seq)
+
+
+def open_signer(key_path: Path, directory: Path) -> Signer:
+    """Return the signer of a journal with the key at `key_path`, which is made if it is not there.
+
+    Raises:
+        OperatorError: the key cannot be read, others may read it, or the journal was signed with another.
+    """
+    key = _load_key(key_path) if key_path.exists() else _make_key(key_path)
+    public_path = directory / PUBLIC_NAME
+    if not public_path.exists():
+        _replace(public_path, key.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo), mode=0o644)
+    elif fingerprint(load_public_key(public_path)) != fingerprint(key.public_key()):
+        raise OperatorError(f"the journal was signed with another key than {key_path}",
+                            suggestion=f"put that key back, or remove {PUBLIC_NAME} and *.sig in {directory} to sign anew")
+    return Signer(key, directory)
+
+
+def _load_key(path: Path) -> Ed25519PrivateKey:
+    if path.stat().st_mode & 0o077:
+        raise OperatorError(f"others than its owner may read {path}", suggestion=f"chmod 600 {path}, or make a new key")
+    try:
+        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm, OSError) as error:
+        raise OperatorError(f"{path} is not a private key: {error}") from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise OperatorError(f"{path} is not an Ed25519 key")
+    return key
+
+
+def _make_key(path: Path) -> Ed25519PrivateKey:
+    key = Ed25519PrivateKey.generate()
+    _replace(path, key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+                                     serialization.NoEncryption()), mode=0o600)
+    return key
+
+
+def _replace(path: Path, content: bytes, *, mode: int) -> None:
+    """Put a file in its place, whole and on disk."""
+    unfinished = path.with_name(f".{path.name}.new")
+    unfinished.unlink(missing_ok=True)
+    number = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    with os.fdopen(number, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
+    sync_directory(path.parent)
+
+
+def load_public_key(path: Path) -> Ed25519PublicKey:
+    """Return a public key in PEM.
+
+    Raises:
+        UsageError: there is none at `path`.
+    """
+    try:
+        key = serialization.load_pem_public_key(path.read_bytes())
+    except (ValueError, UnsupportedAlgorithm, OSError) as error:
+        raise UsageError(f"{path} is not a public key: {error}") from error
+    if not isinstance(key, Ed25519PublicKey):
+        raise UsageError(f"{path} is not an Ed25519 key")
+    return key
+
+
+def read_signatures(directory: Path) -> list[Signature]:
+    """Return every signature beside a journal; raises VerificationError for a file that is none."""
+    paths = [*sorted(directory.glob("segment-*.sig")), *directory.glob(HEAD_SIGNATURE_NAME)]
+    return [_read(path) for path in paths]
+
+
+def _read(path: Path) -> Signature:
+    try:
+        content = json.loads(path.read_bytes())
+        place = files.Head(content["segment"], content["segment_bytes"], content["block"], content["seq"],
+                           bytes.fromhex(content["journal_id"]), bytes.fromhex(content["hash"]))
+        found = Signature(path.name, place, content["wall_ns"], base64.b64decode(content["signature"], validate=True))
+        signed_bytes(place, found.wall_ns)
+    except (ValueError, KeyError, TypeError, struct.error) as error:
+        raise files.damaged(f"not a signature: {error}", path, offset=0) from error
+    return found
+
+
+class SignatureCheck:
+    """Holds a journal's signatures against its chain, block by block, while that is proven.
+
+    Args:
+        directory: the journal's. key: the signer's public key, None: the one that lies there.
+    """
+
+    def __init__(self, directory: Path, key: Path | None = None) -> None:
+        self._directory = directory
+        self._waiting: dict[tuple[int, int], list[Signature]] = {}
+        self.signed_seq = 0
+        self.signed_by = ""
+        signatures = read_signatures(directory)
+        if not signatures and key is None:
+            return
+        path = key if key is not None else directory / PUBLIC_NAME
+        if key is None and not path.exists():
+            raise files.damaged("there are signatures here and no public key", path, offset=0)
+        public = load_public_key(path)
+        self.signed_by = fingerprint(public)
+        for signature in signatures:
+            self._prove(signature, public)
+            self._waiting.setdefault((signature.place.segment, signature.place.segment_bytes), []).append(signature)
+
+    def _prove(self, signature: Signature, key: Ed25519PublicKey) -> None:
+        try:
+            key.verify(signature.signature, signed_bytes(signature.place, signature.wall_ns))
+        except InvalidSignature:
+            self._refuse(signature, f"the signature is not one of key {self.signed_by[:16]}")
+
+    def on_block(self, segment: int, cursor: BlockCursor, journal_id: bytes) -> None:
+        """Take note of a proven block; raises VerificationError where a signature knows another one at its place."""
+        for signature in self._waiting.pop((segment, cursor.offset), ()):
+            here = files.Head(segment, cursor.offset, cursor.next_index - 1, cursor.next_seq - 1, journal_id, cursor.prev)
+            if here != signature.place:
+                self._refuse(signature, "another block than this one was signed here")
+            self.signed_seq = max(self.signed_seq, here.last_seq)
+
+    def finish(self, first_segment: int = 1) -> None:
+        """After the last block: everything signed was there, segments before the first one left aside."""
+        for signatures in self._waiting.values():
+            for signature in signatures:
+                if signature.place.segment >= first_segment:
+                    self._refuse(signature, "the journal does not hold the block that was signed")
+
+    def _refuse(self, signature: Signature, what: str) -> None:
+        place = signature.place
+        raise VerificationError(
+            f"{self._directory / signature.name}: {what} (segment {place.segment}, offset {place.segment_bytes},"
+            f" block {place.index}, seq {place.last_seq})",
+            place={"file": signature.name, "segment": place.segment, "offset": place.segment_bytes, "block": place.index,
+                   "seq": place.last_seq})

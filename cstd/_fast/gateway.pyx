@@ -516,6 +516,9 @@ cdef class Gateway(FrameSink):
         if self.recorder.output(OUT_ORDER_FRAME, action, self.mono_ns, self.wall_ns, self.frame, n) != 0:
             self._halt(None)
             return -1
+        if self.port.durable and action == ACTION_ADD and self.port.make_durable() != 0 and opening:
+            self.counters[COUNT_SEND_REFUSED] += 1
+            return -1
         start = cycles()
         if self.port.send(self.frame, n, token_at, opening) != 0:
             self.counters[COUNT_SEND_REFUSED] += 1

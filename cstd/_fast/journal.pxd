@@ -43,6 +43,9 @@ cdef class Journal:
     cdef int writer_error(self) noexcept nogil
     # Whether more than this many quarters of the ring wait for the disk; two loads.
     cdef bint fuller(self, int quarters) noexcept nogil
-    # Blocks until everything appended so far is on disk: 0 or an errno.
-    cdef int sync_now(self) noexcept nogil
+    # Blocks until everything appended so far is on disk, but not for longer: 0, an errno, ETIMEDOUT; -1 when closed.
+    cdef int sync_within(self, int64_t timeout_ns) noexcept nogil
+    # Bytes appended since the ring was made, and whether so many are on disk.
+    cdef uint64_t appended(self) noexcept nogil
+    cdef bint synced_to(self, uint64_t bytes_) noexcept nogil
     cdef object _check_open(self)

@@ -33,6 +33,7 @@ cdef extern from "journal_writer.h" nogil:
                             uint8_t *hash_out, int *fd_out)
     int cstd_journal_open(const cstd_journal_start *start, cstd_journal **out)
     int cstd_journal_sync(cstd_journal *journal)
+    int cstd_journal_sync_within(cstd_journal *journal, int64_t timeout_ns)
     int cstd_journal_close(cstd_journal *journal)
     int64_t cstd_journal_sync_lag_ns(cstd_journal *journal)
     int cstd_journal_append(cstd_journal *journal, uint16_t kind, uint16_t tag, int64_t mono_ns, int64_t wall_ns,
@@ -149,8 +150,14 @@ cdef class Journal:
         return ((self._journal.head - load_u64(&self._journal.synced, __ATOMIC_RELAXED)) * 4
                 > self._journal.capacity * <uint64_t>quarters)
 
-    cdef int sync_now(self) noexcept nogil:
-        return 0 if self._journal == NULL else cstd_journal_sync(self._journal)
+    cdef int sync_within(self, int64_t timeout_ns) noexcept nogil:
+        return -1 if self._journal == NULL else cstd_journal_sync_within(self._journal, timeout_ns)
+
+    cdef bint synced_to(self, uint64_t bytes_) noexcept nogil:
+        return self._journal != NULL and load_u64(&self._journal.synced, __ATOMIC_RELAXED) >= bytes_
+
+    cdef uint64_t appended(self) noexcept nogil:
+        return 0 if self._journal == NULL else self._journal.head
 
     def append_py(self, uint16_t kind, uint16_t tag, int64_t mono_ns, int64_t wall_ns, bytes data not None,
                   bytes more not None=b""):

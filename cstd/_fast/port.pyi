@@ -4,4 +4,5 @@
 
 class OrderPort:
     up: bool
+    durable: bool
     def __init__(self) -> None: ...

@@ -10,6 +10,11 @@ cdef class OrderPort:
 
     def __cinit__(self):
         self.up = False
+        self.durable = False
+
+    cdef int make_durable(self) noexcept:
+        """Put on disk what is on record. Returns 0, or -1 when it is not known to be there: then no opening may leave."""
+        return -1
 
     cdef int send(self, const char *frame, size_t n, size_t token_at, bint opening) noexcept:
         """Send one order frame; `opening`: it adds exposure. Returns 0 when handed to the socket, -1 when it was not."""

@@ -178,6 +178,8 @@ class JournalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     disk_free_bytes_min: Annotated[int, _int(2**24, 2**50, "bytes free where the journal is, below which trading halts")]
     checkpoint_interval_s: Annotated[int, _int(1, 7 * 86_400, "seconds between two checkpoints of the journal")] = 900
     keep_bytes: Annotated[int, _int(0, 2**50, "bytes of journal kept at least before the oldest segments go; 0 keeps all")] = 0
+    durable_intents: bool = False  # an order leaves only when its records are on disk
+    durable_wait_ms_max: Annotated[int, _int(1, 1_000, "milliseconds to wait for that before trading halts")] = 100
 
 
 class PracticeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -41,7 +41,7 @@ from cstd.venue.backoff import AttemptLimiter, ReconnectPolicy
 from cstd.venue.connector import Connector
 from cstd.venue.http import Credentials as ApiKey
 from cstd.venue.http import HttpClient
-from cstd.venue.link import PrivateLink, PublicLink
+from cstd.venue.link import PrivateLink, PublicLink, TokenPort
 from cstd.venue.nonce import NonceFile
 from cstd.venue.rest.lane import RestCall
 from cstd.venue.rest.models import KeyInfo
@@ -248,6 +248,7 @@ class TradingProcess:
         # The private socket brings little, and it is what tells of our orders: it is read whatever the journal holds.
         public.journal = self.journal
         public.on_pause = self._resume_reading
+        self._make_durable(private.port)
         self._links = {int(Link.LINK_PUBLIC): public, int(Link.LINK_PRIVATE): private}
         self.engine.core.set_port(private.port)
         self._public = Connector(
@@ -264,6 +265,17 @@ class TradingProcess:
             fetch_token=self._http.fetch_token,
             in_maintenance=lambda: self.engine.private.system == "maintenance")
         self._connectors = {int(Link.LINK_PUBLIC): self._public, int(Link.LINK_PRIVATE): self._private}
+
+    def _make_durable(self, port: TokenPort) -> None:
+        """With `journal.durable_intents`, have the port put an order's records on disk before its frame leaves."""
+        port.durable = self.cfg.journal.durable_intents
+        if port.durable:
+            port.journal = self.journal
+            port.durable_wait_ns = self.cfg.journal.durable_wait_ms_max * 1_000_000
+            loop = asyncio.get_running_loop()
+            # From within a send, so the halt waits for the loop's next turn; the port lets no opening out meanwhile.
+            port.on_unsynced = lambda _errno: loop.call_soon(self._check_journal)
+        self._port = port
 
     def _calibrate(self) -> None:
         """Measure the length of a cycle against the clock, for the histograms alone."""
@@ -356,6 +368,8 @@ class TradingProcess:
 
     def _journal_trouble(self) -> str | None:
         limits = self.cfg.journal
+        if self._port.not_durable():
+            return f"journal: an order's records were not on disk after {limits.durable_wait_ms_max} ms"
         stats = self.journal.stats()
         lag_ms = stats["sync_lag_ns"] // 1_000_000
         if stats["writer_error"] or lag_ms > limits.sync_lag_ms_max:
@@ -472,6 +486,7 @@ class TradingProcess:
                         "error": os.strerror(stats["writer_error"]) if stats["writer_error"] else None},
             "children": {"reader": self.reader.alive,
                          **({"projector": self.projector.alive} if self.cfg.projector.enabled else {})},
+            "durable": self._port.durable_status(),
             "projector": self._projector_status(stats["synced_seq"]),
             "links": {name: self._links[int(code)].status()
                       for code, name in ((Link.LINK_PUBLIC, "public"), (Link.LINK_PRIVATE, "private"))},

@@ -339,6 +339,8 @@ class LiveView:
         process = self._process()
         values["loop_lag_ns"] = process["lag"].last_ns
         values["reader_restarts"] = process["reader_restarts"]
+        for name, value in process["durable"].items():
+            values[f"durable_{name}"] = value
         for name, value in process["projector"].items():
             values[f"projector_{name}"] = value
         values["gc_collections"] = process["garbage"].count

@@ -1,6 +1,6 @@
 """Shape of the websocket links; see link.pyx."""
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from picows.picows cimport WSListener, WSTransport, WSFrame
 
@@ -102,8 +102,18 @@ cdef class PublicLink(Link):
 
 cdef class TokenPort(OrderPort):
     cdef PrivateLink link
+    cdef public Journal journal         # what `make_durable` puts on disk
+    cdef public int64_t durable_wait_ns
+    cdef public object on_unsynced      # called with the errno, from within a send: its owner only takes note
+    cdef uint64_t unsynced_to           # bytes of the journal that the disk did not take in time; 0: it is well
+    cdef readonly int64_t durable_count
+    cdef readonly int64_t durable_ns
+    cdef readonly int64_t durable_ns_max
+    cdef readonly int64_t unsynced_count
     cdef readonly int64_t sent_count
     cdef readonly int64_t refused_count
+
+    cpdef bint not_durable(self)
 
 
 cdef class PrivateLink(Link):

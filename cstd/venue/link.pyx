@@ -411,6 +411,47 @@ cdef class PublicLink(Link):
 cdef class TokenPort(OrderPort):
     """The order port of a private link: the only way an order frame leaves. Made by PrivateLink."""
 
+    cdef int make_durable(self) noexcept:
+        """Wait until the journal is on disk, for `durable_wait_ns` at most. Returns 0, or -1: it is not known to be.
+
+        After a failure nobody waits again before the disk has caught up with what it had not taken then.
+        """
+        cdef int error
+        cdef int64_t began_ns, took_ns
+        if self.not_durable():
+            self.unsynced_count += 1
+            return -1
+        if self.journal is None:
+            return -1
+        began_ns = _now_ns(CLOCK_MONOTONIC)
+        error = self.journal.sync_within(self.durable_wait_ns)
+        took_ns = _now_ns(CLOCK_MONOTONIC) - began_ns
+        self.durable_count += 1
+        self.durable_ns += took_ns
+        self.durable_ns_max = max(self.durable_ns_max, took_ns)
+        if error == 0:
+            return 0
+        self.unsynced_count += 1
+        self.unsynced_to = self.journal.appended()
+        if self.on_unsynced is not None:
+            try:
+                self.on_unsynced(error)
+            except Exception as fault:
+                if self.link is not None and self.link.on_fault is not None:
+                    self.link.on_fault(fault)
+        return -1
+
+    cpdef bint not_durable(self):
+        """Tell whether the disk has still not taken what it failed to take in time."""
+        if self.unsynced_to and self.journal is not None and self.journal.synced_to(self.unsynced_to):
+            self.unsynced_to = 0
+        return self.unsynced_to != 0
+
+    def durable_status(self):
+        """Return what waiting for the disk has cost so far, and how often it was in vain."""
+        return {"syncs": self.durable_count, "ns": self.durable_ns, "longest_ns": self.durable_ns_max,
+                "failed": self.unsynced_count}
+
     cdef int send(self, const char *frame, size_t n, size_t token_at, bint opening) noexcept:
         """Send one order frame with the token inserted at byte `token_at`. Returns 0 when handed over, else -1.
 

@@ -530,7 +530,12 @@ int cstd_journal_open(const cstd_journal_start *start, cstd_journal **out) {
     return 0;
 }
 
-int cstd_journal_sync(cstd_journal *j) {
+int cstd_journal_sync(cstd_journal *j) { return cstd_journal_sync_within(j, INT64_MAX); }
+
+int cstd_journal_sync_within(cstd_journal *j, int64_t timeout_ns) {
+    const int64_t now = mono_ns();
+    const int64_t until_ns = timeout_ns > INT64_MAX - now ? INT64_MAX : now + timeout_ns;
+    const struct timespec until = {.tv_sec = until_ns / 1000000000, .tv_nsec = until_ns % 1000000000};
     const uint64_t wanted = __atomic_load_n(&j->ring->head, __ATOMIC_ACQUIRE);
     const uint64_t errors = __atomic_load_n(&j->error_count, __ATOMIC_ACQUIRE);
     int error = 0;
@@ -544,7 +549,10 @@ int cstd_journal_sync(cstd_journal *j) {
             error = j->writer_error ? j->writer_error : ECANCELED;
             break;
         }
-        pthread_cond_wait(&j->from_writer, &j->lock);
+        if (pthread_cond_timedwait(&j->from_writer, &j->lock, &until) == ETIMEDOUT) {
+            error = ETIMEDOUT;
+            break;
+        }
     }
     pthread_mutex_unlock(&j->lock);
     return error;

@@ -170,6 +170,8 @@ int cstd_segment_create(int directory_fd, uint64_t number, uint64_t first_index,
                         uint8_t hash_out[32], int *fd_out);
 int cstd_journal_open(const cstd_journal_start *start, cstd_journal **out);
 int cstd_journal_sync(cstd_journal *journal);
+/* The same, but gives up with ETIMEDOUT after that long; a disk that hangs does not hold the caller. */
+int cstd_journal_sync_within(cstd_journal *journal, int64_t timeout_ns);
 int cstd_journal_close(cstd_journal *journal); /* writes and syncs the rest, frees everything */
 int64_t cstd_journal_sync_lag_ns(cstd_journal *journal);
 

@@ -37,6 +37,7 @@ NOW = {
     "gc_longest_ns": ("gc_longest_seconds", "The longest collection of Python's garbage since the boot.", 1e9),
     "subscriptions_waiting": ("subscriptions_waiting", "Subscriptions that have not delivered yet, history included.", 1),
     "balances_agree": ("balances_agree", "1 while the venue's balances agree with the ledger.", 1),
+    "durable_ns": ("durable_wait_seconds", "Time that orders have waited for the disk, all together.", 1e9),
     "durable_longest_ns": ("durable_longest_seconds", "The longest that an order waited for the disk.", 1e9),
     "projector_lag_ns": ("projector_lag_seconds", "Time since all of the journal on disk was in SQLite.", 1e9),
     "projector_lag_records": ("projector_lag_records", "Records on disk that are not in SQLite yet.", 1),

@@ -1,0 +1,159 @@
+"""The projector beside a trading daemon: it may die, it catches up, and it can be made anew at any time."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sqlite3
+import time
+import urllib.request
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cstd.storage import journal_reader
+from cstd.units import from_raw
+from tests.integration.session import Row, Session, cstd, practice_session
+from tests.projector.sessions import TABLES, columns, rows
+
+
+def projector_pid(session: Session) -> int | None:
+    """The process id of the daemon's projector, None while there is none."""
+    assert session.daemon is not None
+    children = Path(f"/proc/{session.daemon.pid}/task/{session.daemon.pid}/children").read_text().split()
+    for pid in children:
+        with contextlib.suppress(FileNotFoundError):
+            if b"cstd.projector.process" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                return int(pid)
+    return None
+
+
+def ledger_rows(session: Session, query: str) -> list[tuple[Any, ...]]:
+    """What a query gives, nothing while there is no database yet."""
+    try:
+        return columns(session.run_dir / "ledger.db", query)
+    except sqlite3.OperationalError:
+        return []
+
+
+def metrics(session: Session) -> str:
+    """The metrics of the status port."""
+    session.wait((session.run_dir / "reader.json").exists, 30, "no status port")
+    page = json.loads((session.run_dir / "reader.json").read_bytes())["page"]
+    with urllib.request.urlopen(f"{page}/metrics", timeout=5) as reply:
+        return str(reply.read().decode())
+
+
+def counters(session: Session) -> dict[str, float]:
+    """What the status port says of the projector, by metric."""
+    return {line.split()[0]: float(line.split()[1]) for line in metrics(session).splitlines()
+            if line.startswith(("cstd_projector", "cstd_child_up"))}
+
+
+def agrees(session: Session) -> bool:
+    """Whether every order and fill that the daemon shows is in SQLite, exactly."""
+    orders = {row["cl_ord_id"]: row for row in session.rows("orders")}
+    fills: dict[str, Row] = {row["exec_id"]: row for row in session.rows("fills")}
+    ours = {row[0]: row[1:] for row in ledger_rows(
+        session, "SELECT cl_ord_id, qty_raw, filled_raw, qty_precision FROM orders")}
+    booked = {row[0]: row[1:] for row in ledger_rows(session, "SELECT exec_id, qty_raw, qty_precision, price FROM fills")}
+    return (ours.keys() == orders.keys() and booked.keys() == fills.keys() and all(
+        (from_raw(qty, digits), from_raw(filled, digits)) == (Decimal(orders[name]["order_qty"]), Decimal(orders[name]["filled_qty"]))
+        for name, (qty, filled, digits) in ours.items()) and all(
+        (from_raw(qty, digits), Decimal(price)) == (Decimal(fills[name]["qty"]), Decimal(fills[name]["price"]))
+        for name, (qty, digits, price) in booked.items()))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(200)
+def test_it_dies_catches_up_and_is_made_anew(tmp_path: Path) -> None:
+    """kill -9 of the projector and of the daemon, a stop, a rebuild beside the running daemon: the rows are the daemon's."""
+    env = {"CSTD__JOURNAL__SEGMENT_BYTES": "1048576"}
+    with practice_session(tmp_path, env=env) as session:
+        session.start_ready()
+        session.wait(lambda: len(ledger_rows(session, "SELECT * FROM fills")) >= 2, 40, "no fills in SQLite")
+        for _ in range(2):
+            pid = projector_pid(session)
+            assert pid is not None
+            os.kill(pid, signal.SIGKILL)
+            session.wait(lambda pid=pid: projector_pid(session) not in (None, pid), 30, "the projector is not back")
+            assert session.state() == "ready"
+        session.wait(lambda: counters(session).get("cstd_projector_restarts_total", 0) >= 2, 10, "restarts are not counted")
+        session.wait(lambda: counters(session)["cstd_projector_lag_seconds"] < 3, 40, "the lag does not end")
+        session.kill_nine()
+        session.start_ready()
+        done = cstd(session, "db", "rebuild", str(session.run_dir))
+        assert done.returncode == 0, done.stderr
+        session.request("pause")
+        session.wait(lambda: not session.request("orders"), 20, "orders stay open while paused")
+        session.wait(lambda: agrees(session), 40, "SQLite does not get to the daemon's orders and fills")
+        assert session.terminate() == 0
+        assert len(ledger_rows(session, "SELECT * FROM boots")) == 2
+        _check_files(session)
+
+
+def _check_files(session: Session) -> None:
+    """After a clean stop: everything is projected and signed, segments are compressed, and a rebuild gives the same rows."""
+    journal = session.run_dir / "journal"
+    report = journal_reader.verify(journal)
+    path = session.run_dir / "ledger.db"
+    assert columns(path, "SELECT seq FROM place") == [(report.last_seq,)]
+    assert report.signed_seq == report.last_seq
+    assert list(journal.glob("*.zst"))
+    followed = rows(path)
+    done = cstd(session, "db", "rebuild", str(session.run_dir), "--out", str(session.run_dir / "again.db"))
+    assert done.returncode == 0, done.stderr
+    again = rows(session.run_dir / "again.db")
+    for table in TABLES:
+        assert followed[table] == again[table], table
+    done = cstd(session, "replay", str(journal), "--check")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(100)
+def test_a_database_that_it_cannot_use_is_said_and_lived_without(tmp_path: Path) -> None:
+    """With a newer schema in its place the projector ends with a clear line; the daemon is ready and says that it is down."""
+    with practice_session(tmp_path) as session:
+        connection = sqlite3.connect(session.run_dir / "ledger.db")
+        connection.executescript("CREATE TABLE x (y); PRAGMA application_id = 1129534532; PRAGMA user_version = 99;")
+        connection.close()
+        session.start_ready()
+        session.wait(lambda: "schema 99 of a newer cstd" in session.log_tail(lines=400), 30, "no word about the schema")
+        session.wait(lambda: counters(session).get('cstd_child_up{child="projector"}') == 0, 15, "it does not count as down")
+        assert session.state() == "ready"
+        done = cstd(session, "db", "rebuild", str(session.run_dir))
+        assert done.returncode == 0, done.stderr
+        assert columns(session.run_dir / "ledger.db", "SELECT count(*) FROM boots") == [(1,)]
+        began_s = time.monotonic()
+        assert session.terminate() == 0
+        assert time.monotonic() - began_s < 15
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(100)
+def test_it_can_be_switched_off(tmp_path: Path) -> None:
+    """Without it there is no process, no database, and nothing counts as down."""
+    with practice_session(tmp_path, env={"CSTD__PROJECTOR__ENABLED": "false"}) as session:
+        session.start_ready()
+        assert projector_pid(session) is None
+        assert 'cstd_child_up{child="projector"}' not in counters(session)
+        assert session.terminate() == 0
+        assert not (session.run_dir / "ledger.db").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(100)
+def test_durable_intents_trade(tmp_path: Path) -> None:
+    """With `durable_intents` orders leave after a sync each, and the session trades as ever."""
+    env = {"CSTD__JOURNAL__DURABLE_INTENTS": "true", "CSTD__JOURNAL__DURABLE_WAIT_MS_MAX": "1000"}
+    with practice_session(tmp_path, env=env) as session:
+        session.start_ready()
+        session.wait(lambda: len(session.rows("fills")) >= 2, 40, "no fills")
+        syncs = next(float(line.split()[1]) for line in metrics(session).splitlines() if line.startswith("cstd_durable_syncs_total"))
+        assert syncs >= 2
+        assert session.terminate() == 0

@@ -272,10 +272,12 @@ class TradingProcess:
         if port.durable:
             port.journal = self.journal
             port.durable_wait_ns = self.cfg.journal.durable_wait_ms_max * 1_000_000
-            loop = asyncio.get_running_loop()
-            # From within a send, so the halt waits for the loop's next turn; the port lets no opening out meanwhile.
-            port.on_unsynced = lambda _errno: loop.call_soon(self._check_journal)
+            port.on_unsynced = self._on_unsynced
         self._port = port
+
+    def _on_unsynced(self, _errno: int) -> None:
+        """From within a send, so the halt waits for the loop's next turn; the port lets no opening out meanwhile."""
+        asyncio.get_running_loop().call_soon(self._check_journal)
 
     def _calibrate(self) -> None:
         """Measure the length of a cycle against the clock, for the histograms alone."""

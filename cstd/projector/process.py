@@ -213,15 +213,28 @@ class Projector:
         self._mark.close()
 
 
-def wait_for_journal(directory: Path) -> bool:
+class Stop:
+    """Whether a signal asked the process to end. A handler, not a mask: libraries have threads that a mask does not reach."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        for number in SIGNALS:
+            signal.signal(number, self._ask)
+
+    def _ask(self, _number: int, _frame: object) -> None:
+        self.asked = True
+
+
+def wait_for_journal(directory: Path, stop: Stop) -> bool:
     """Wait until the journal has a head; False when a signal came first."""
     while not (directory / HEAD_NAME).exists():
-        if signal.sigtimedwait(SIGNALS, POLL_S) is not None:
+        if stop.asked:
             return False
+        time.sleep(POLL_S)
     return True
 
 
-def work(run_dir: Path, *, compress: bool) -> None:
+def work(run_dir: Path, stop: Stop, *, compress: bool) -> None:
     """Follow the journal until a signal comes, or until a rebuilt database is there to be taken over."""
     projector = Projector(run_dir, compress=compress)
     rebuilt = run_dir / (DATABASE_FILE + REBUILT_SUFFIX)
@@ -229,11 +242,13 @@ def work(run_dir: Path, *, compress: bool) -> None:
         while True:
             level = projector.turn()
             busy = projector.compress_step() or not level
-            if signal.sigtimedwait(SIGNALS, 0 if busy else POLL_S) is not None:
+            if stop.asked:
                 projector.finish()
                 return
             if rebuilt.exists():
                 return
+            if not busy:
+                time.sleep(POLL_S)
     finally:
         projector.close()
 
@@ -245,16 +260,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--parent", type=int, metavar="PID", help="end when this parent process does")
     parser.add_argument("--no-compress", action="store_true", help="leave sealed segments as they are")
     args = parser.parse_args(argv)
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    stop = Stop()
     stand_back()
     try:
         if args.parent is not None:
             die_with_parent(args.parent)
         with take_lock(args.run_dir, LOCK_WAIT_S):
-            while wait_for_journal(args.run_dir / JOURNAL_DIR):
+            while wait_for_journal(args.run_dir / JOURNAL_DIR, stop):
                 adopt_rebuilt(args.run_dir / DATABASE_FILE)
-                work(args.run_dir, compress=not args.no_compress)
-                if not (args.run_dir / (DATABASE_FILE + REBUILT_SUFFIX)).exists():
+                work(args.run_dir, stop, compress=not args.no_compress)
+                if stop.asked:
                     break
     except CstdError as error:
         sys.stderr.write(f"cstd projector: {error.message}{'; ' if error.suggestion else ''}{error.suggestion}\n")

@@ -61,11 +61,11 @@ def agrees(session: Session) -> bool:
     ours = {row[0]: row[1:] for row in ledger_rows(
         session, "SELECT cl_ord_id, qty_raw, filled_raw, qty_precision FROM orders")}
     booked = {row[0]: row[1:] for row in ledger_rows(session, "SELECT exec_id, qty_raw, qty_precision, price FROM fills")}
-    return (ours.keys() == orders.keys() and booked.keys() == fills.keys() and all(
-        (from_raw(qty, digits), from_raw(filled, digits)) == (Decimal(orders[name]["order_qty"]), Decimal(orders[name]["filled_qty"]))
-        for name, (qty, filled, digits) in ours.items()) and all(
-        (from_raw(qty, digits), Decimal(price)) == (Decimal(fills[name]["qty"]), Decimal(fills[name]["price"]))
-        for name, (qty, digits, price) in booked.items()))
+    shown_orders = {name: (Decimal(row["order_qty"]), Decimal(row["filled_qty"])) for name, row in orders.items()}
+    shown_fills = {name: (Decimal(row["qty"]), Decimal(row["price"])) for name, row in fills.items()}
+    return (shown_orders == {name: (from_raw(qty, digits), from_raw(filled, digits))
+                             for name, (qty, filled, digits) in ours.items()}
+            and shown_fills == {name: (from_raw(qty, digits), Decimal(price)) for name, (qty, digits, price) in booked.items()})
 
 
 @pytest.mark.slow
@@ -154,6 +154,7 @@ def test_durable_intents_trade(tmp_path: Path) -> None:
     with practice_session(tmp_path, env=env) as session:
         session.start_ready()
         session.wait(lambda: len(session.rows("fills")) >= 2, 40, "no fills")
-        syncs = next(float(line.split()[1]) for line in metrics(session).splitlines() if line.startswith("cstd_durable_syncs_total"))
-        assert syncs >= 2
+        lines = dict(line.split() for line in metrics(session).splitlines() if line.startswith("cstd_durable"))
+        assert float(lines["cstd_durable_syncs_total"]) >= 2
+        assert float(lines["cstd_durable_failed_total"]) == 0
         assert session.terminate() == 0

@@ -182,7 +182,7 @@ def test_the_chain_is_proven_over_the_content(folder: Path) -> None:
     changed = bytearray(zstandard.decompress(kept))
     changed[5000] ^= 1
     first.write_bytes(zstandard.compress(changed))
-    with pytest.raises(VerificationError, match="checksum|hash"):
+    with pytest.raises(VerificationError, match="does not match its checksum"):
         journal_reader.verify(folder / "journal")
     first.write_bytes(second.read_bytes())
     with pytest.raises(VerificationError, match="number"):

@@ -31,7 +31,7 @@ def opened(folder: Path) -> Journal:
 
 
 def connect(run: Trading, world: World, journal: Journal | None, wait_ns: int = WAIT_NS) -> list[int]:
-    """Let the world's orders out by the link's port, durable where there is a journal; returns what the port tells of failures."""
+    """Let the world's orders out by the link's port, durable where there is a journal; returns what it tells of failures."""
     told: list[int] = []
     port = run.link.port
     port.journal, port.durable, port.durable_wait_ns, port.on_unsynced = journal, journal is not None, wait_ns, told.append

@@ -1,0 +1,144 @@
+"""The projector process: killed at any moment it goes on where it was, and it keeps out of another's way."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cstd.errors import OperatorError
+from cstd.projector.mark import ProjectorMark
+from cstd.projector.process import LOCK_FILE, take_lock
+from cstd.projector.rebuild import rebuild
+from cstd.storage import journal_reader
+from tests.projector.sessions import columns, rows, written
+from tests.simulation.simulated import Simulation
+
+# The process as it is, but for the agents: a simulated session has none.
+PROCESS = """
+import sys
+from cstd.projector import process
+process.load_agents = lambda: None
+process.TURN_S = 0.02
+sys.exit(process.main(sys.argv[1:]))
+"""
+
+
+@pytest.fixture(scope="module")
+def session() -> Simulation:
+    """A session with crashes."""
+    return Simulation(4).run(20)
+
+
+def start(run_dir: Path, *words: str) -> subprocess.Popen[str]:
+    """Start a projector of a run directory."""
+    return subprocess.Popen([sys.executable, "-c", PROCESS, "--run-dir", str(run_dir), *words], stderr=subprocess.PIPE, text=True)
+
+
+def place(run_dir: Path) -> int:
+    """The record that the database is at, 0 for none."""
+    if not (run_dir / "ledger.db").exists():
+        return 0
+    try:
+        return int((columns(run_dir / "ledger.db", "SELECT seq FROM place") or [(0,)])[0][0])
+    except Exception:  # noqa: BLE001 -- a file that is just being made has no tables yet
+        return 0
+
+
+def level_ns(run_dir: Path) -> int:
+    """When everything was in the database last."""
+    if not (run_dir / "projector.mark").exists():
+        return 0
+    mark = ProjectorMark(run_dir / "projector.mark")
+    found = mark.read()["level_mono_ns"]
+    mark.close()
+    return found
+
+
+def wait_for(run_dir: Path, seq: int, child: subprocess.Popen[str]) -> None:
+    """Wait until the database is at a record and this process has said that there is no more."""
+    until_s = time.monotonic() + 60
+    before_ns = level_ns(run_dir)
+    while place(run_dir) < seq or level_ns(run_dir) == before_ns:
+        assert child.poll() is None, child.stderr.read() if child.stderr else ""
+        assert time.monotonic() < until_s, f"at {place(run_dir)} of {seq} after 60 s"
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_kills_at_any_moment_leave_the_rows_of_a_rebuild(session: Simulation, tmp_path: Path) -> None:
+    """kill -9 again and again, in starting, following, signing and compressing: then it ends well, and nothing differs."""
+    run_dir = written(tmp_path, session.journal)
+    chance = random.Random(7)
+    last = len(session.journal)
+    for _ in range(8):
+        child = start(run_dir)
+        with pytest.raises(subprocess.TimeoutExpired):
+            child.wait(0.3 + chance.random() * 1.2)
+        child.kill()
+        child.communicate()
+        assert journal_reader.verify(run_dir / "journal").last_seq == last
+    child = start(run_dir)
+    wait_for(run_dir, last, child)
+    child.send_signal(signal.SIGTERM)
+    assert child.communicate(timeout=30)[1] == ""
+    assert child.returncode == 0
+    rebuild(run_dir / "journal", run_dir / "again.db", None)
+    assert rows(run_dir / "ledger.db") == rows(run_dir / "again.db")
+    report = journal_reader.verify(run_dir / "journal")
+    assert report.signed_seq == last
+    mark = ProjectorMark(run_dir / "projector.mark")
+    assert (mark.read()["seq"], mark.read()["signed_seq"]) == (last, last)
+    assert mark.read()["level_mono_ns"] > 0
+    mark.close()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_it_stands_back(session: Simulation, tmp_path: Path) -> None:
+    """It runs at idle priority and is the only one of its run directory."""
+    run_dir = written(tmp_path, session.journal[:200])
+    child = start(run_dir)
+    try:
+        wait_for(run_dir, 200, child)
+        assert os.sched_getscheduler(child.pid) == os.SCHED_IDLE
+        assert os.getpriority(os.PRIO_PROCESS, child.pid) == 19
+        with pytest.raises(OperatorError, match="another projector"):
+            take_lock(run_dir, 0.0)
+    finally:
+        child.terminate()
+        child.communicate(timeout=30)
+    take_lock(run_dir, 0.0).close()
+    assert (run_dir / LOCK_FILE).exists()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_damage_ends_it_with_the_place(session: Simulation, tmp_path: Path) -> None:
+    """A changed byte of the journal: exit code 3 and a line that names the file; the rows before it stay."""
+    run_dir = written(tmp_path, session.journal)
+    path = sorted((run_dir / "journal").glob("segment-*.cstd"))[0]
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    child = start(run_dir)
+    error = child.communicate(timeout=60)[1]
+    assert child.returncode == 3
+    assert path.name in error
+    assert "Traceback" not in error
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_a_parent_that_is_gone_ends_it(tmp_path: Path) -> None:
+    """Started for a process that is not its parent it says so and ends."""
+    child = start(tmp_path, "--parent", "1")
+    assert "parent process 1 is gone" in child.communicate(timeout=60)[1]
+    assert child.returncode == 1

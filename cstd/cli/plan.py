@@ -32,7 +32,10 @@ def memory_plan(config: Config) -> dict[str, int]:
     """Return the bytes of each part for the configured instruments and depth, in order of size."""
     count = len(config.instruments.names)
     parts = {name: count * size for name, size in slot_bytes(config.instruments.depth).items()}
-    parts |= engine_bytes() | {"journal ring": config.journal.ring_bytes, "board": BOARD_BYTES,
+    parts |= engine_bytes()
+    if config.projector.enabled:
+        parts["projector (an engine of its own)"] = sum(parts.values())
+    parts |= {"journal ring": config.journal.ring_bytes, "board": BOARD_BYTES,
                                "interpreter and libraries (of this command)": _resident_bytes()}
     return dict(sorted(parts.items(), key=lambda part: -part[1]))
 

@@ -52,6 +52,7 @@ def stand_back() -> None:
     """Run when nothing else wants to: idle scheduling, nice 19, idle I/O. What the host does not permit is left."""
     with contextlib.suppress(OSError):
         os.nice(19)
+    with contextlib.suppress(OSError):
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     number = IOPRIO_SET.get(platform.machine())
     if number is not None:
@@ -69,13 +70,18 @@ def die_with_parent(parent_pid: int) -> None:
         raise OperatorError(f"the parent process {parent_pid} is gone")
 
 
+def state_dir(run_dir: Path) -> Path:
+    """Return where a run directory's ledger and key are kept: beside the journal, which a service has on a disk."""
+    return (run_dir / JOURNAL_DIR).resolve().parent
+
+
 def take_lock(run_dir: Path, wait_s: float) -> IO[bytes]:
     """Return the held lock of a run directory's ledger; one that is ending may hold it a moment longer.
 
     Raises:
         OperatorError: another process keeps it.
     """
-    file = (run_dir / LOCK_FILE).open("ab")
+    file = (state_dir(run_dir) / LOCK_FILE).open("ab")
     until_s = time.monotonic() + wait_s
     while True:
         try:
@@ -111,10 +117,10 @@ class Projector:
         self._run_dir = run_dir
         self._compress = compress
         self._mark = ProjectorMark(run_dir / MARK_FILE, create=not (run_dir / MARK_FILE).exists())
-        self._database = LedgerDatabase(run_dir / DATABASE_FILE)
+        self._database = LedgerDatabase(state_dir(run_dir) / DATABASE_FILE)
         self._follower = JournalFollower(run_dir / JOURNAL_DIR)
         self._projection = Projection(self._database, load_agents())
-        self._signer = open_signer(run_dir / KEY_NAME, run_dir / JOURNAL_DIR)
+        self._signer = open_signer(state_dir(run_dir) / KEY_NAME, run_dir / JOURNAL_DIR)
         self._signed_ns = 0
         self._compression: Iterator[str] | None = None
         self._not_before_ns = 0
@@ -237,7 +243,7 @@ def wait_for_journal(directory: Path, stop: Stop) -> bool:
 def work(run_dir: Path, stop: Stop, *, compress: bool) -> None:
     """Follow the journal until a signal comes, or until a rebuilt database is there to be taken over."""
     projector = Projector(run_dir, compress=compress)
-    rebuilt = run_dir / (DATABASE_FILE + REBUILT_SUFFIX)
+    rebuilt = state_dir(run_dir) / (DATABASE_FILE + REBUILT_SUFFIX)
     try:
         while True:
             level = projector.turn()
@@ -267,7 +273,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             die_with_parent(args.parent)
         with take_lock(args.run_dir, LOCK_WAIT_S):
             while wait_for_journal(args.run_dir / JOURNAL_DIR, stop):
-                adopt_rebuilt(args.run_dir / DATABASE_FILE)
+                adopt_rebuilt(state_dir(args.run_dir) / DATABASE_FILE)
                 work(args.run_dir, stop, compress=not args.no_compress)
                 if stop.asked:
                     break

@@ -15,7 +15,7 @@ from typing import Any
 
 from cstd.errors import EXIT_OK, OperatorError, UsageError
 from cstd.projector.database import DATABASE_FILE, LedgerDatabase
-from cstd.projector.process import JOURNAL_DIR, REBUILT_SUFFIX, adopt_rebuilt, take_lock
+from cstd.projector.process import JOURNAL_DIR, REBUILT_SUFFIX, adopt_rebuilt, state_dir, take_lock
 from cstd.projector.projection import Projection
 from cstd.signals.agents.loader import LoadedAgents
 from cstd.signals.agents.loader import load as load_agents
@@ -67,9 +67,9 @@ def main(args: argparse.Namespace) -> int:
             raise UsageError(f"{args.out} is there already", suggestion="name a file that is not")
         found = _made(journal, args.out)
     else:
-        made = _made(journal, run_dir / (DATABASE_FILE + REBUILT_SUFFIX))
-        _put_in_place(run_dir)
-        found = {**made, "file": str(run_dir / DATABASE_FILE)}
+        path = state_dir(run_dir) / DATABASE_FILE
+        found = {**_made(journal, path.with_name(path.name + REBUILT_SUFFIX)), "file": str(path)}
+        _put_in_place(run_dir, path)
     if args.o == "json":
         sys.stdout.write(json.dumps(found) + "\n")
     else:
@@ -83,21 +83,23 @@ def _made(journal: Path, path: Path) -> dict[str, Any]:
     unfinished = path.with_name(path.name + ".new")
     remove_database(unfinished)
     try:
-        found = rebuild(journal, unfinished, load_agents())
+        found = {**rebuild(journal, unfinished, load_agents()), "file": str(path)}
         unfinished.replace(path)
+    except OSError as error:
+        raise OperatorError(f"{path} cannot be made: {error}", suggestion="check space and rights") from error
     finally:
         remove_database(unfinished)
     return found
 
 
-def _put_in_place(run_dir: Path) -> None:
+def _put_in_place(run_dir: Path, path: Path) -> None:
     """Put the rebuilt file in its place, or see the running projector do it."""
-    rebuilt = run_dir / (DATABASE_FILE + REBUILT_SUFFIX)
+    rebuilt = path.with_name(path.name + REBUILT_SUFFIX)
     until_s = time.monotonic() + HAND_OVER_S
     while rebuilt.exists():
         try:
             with take_lock(run_dir, 0.0):
-                adopt_rebuilt(run_dir / DATABASE_FILE)
+                adopt_rebuilt(path)
         except OperatorError:
             if time.monotonic() > until_s:
                 raise OperatorError(f"the projector of {run_dir} has not taken {rebuilt.name} over in {HAND_OVER_S:g} s",

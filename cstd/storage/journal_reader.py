@@ -74,7 +74,7 @@ def verify(directory: Path | str, key: Path | None = None) -> Report:
     walk = Walk(directory)
     walk.witness = signatures.on_block
     walk.prove()
-    signatures.finish()
+    signatures.finish(walk.segments[0][0] if walk.segments else 1)
     report = walk.report
     report.signed_seq, report.signed_by = signatures.signed_seq, signatures.signed_by
     report.unsigned_records = report.last_seq - report.signed_seq

@@ -19,7 +19,7 @@ def main(args: argparse.Namespace) -> int:
     Raises UsageError when there is no journal in the directory, or no public key where one is named.
     """
     try:
-        found: dict[str, object] = {"ok": True, **asdict(journal_reader.verify(args.dir, args.key))}
+        found: dict[str, object] = {"ok": True, **asdict(journal_reader.verify(args.dir, getattr(args, "key", None)))}
         code = EXIT_OK
     except VerificationError as error:
         found = {"ok": False, "directory": str(args.dir), **error.to_json()}

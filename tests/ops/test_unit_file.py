@@ -67,5 +67,7 @@ def test_the_process_options_work_under_the_unit() -> None:
     lines = UNIT.read_text().splitlines()
     assert lines.index("SystemCallFilter=sched_setaffinity") > next(
         i for i, line in enumerate(lines) if line.startswith("SystemCallFilter=~"))
+    assert lines.index("SystemCallFilter=sched_setscheduler setpriority ioprio_set") > lines.index(
+        "SystemCallFilter=sched_setaffinity")
     assert "LimitMEMLOCK=1G" in lines
     assert "AmbientCapabilities=" in lines

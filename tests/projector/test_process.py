@@ -142,3 +142,25 @@ def test_a_parent_that_is_gone_ends_it(tmp_path: Path) -> None:
     child = start(tmp_path, "--parent", "1")
     assert "parent process 1 is gone" in child.communicate(timeout=60)[1]
     assert child.returncode == 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_ledger_and_key_are_kept_beside_the_journal(session: Simulation, tmp_path: Path) -> None:
+    """A run directory on a tmpfs that links to its journal keeps nothing of it: the ledger is where the journal is."""
+    state = tmp_path / "state"
+    written(state, session.journal[:200])
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    (run_dir / "journal").symlink_to(state / "journal")
+    child = start(run_dir)
+    try:
+        until_s = time.monotonic() + 60
+        while place(state) < 200 or not (state / "journal" / "head.sig").exists():
+            assert time.monotonic() < until_s
+            time.sleep(0.05)
+    finally:
+        child.terminate()
+        child.communicate(timeout=30)
+    assert {path.name for path in state.iterdir()} >= {"ledger.db", "journal-key.pem", "journal"}
+    assert {path.name for path in run_dir.iterdir()} == {"journal", "projector.mark"}

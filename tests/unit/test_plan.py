@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cstd._fast.journal import RECORD_HEADER_BYTES
-from cstd._fast.sizes import slot_bytes
+from cstd._fast.sizes import engine_bytes, slot_bytes
 from cstd.cli.plan import journal_plan, memory_plan, memory_problems, plan_lines, record_bytes
 from cstd.config import Config, load
 
@@ -61,6 +61,8 @@ def test_parts_grow_with_instruments_and_depth(cfg: Config) -> None:
         assert plan[name] == COUNT * size > 0
     assert slot_bytes(1000)["books"] > slot_bytes(100)["books"] > slot_bytes(10)["books"]
     assert plan["journal ring"] == cfg.journal.ring_bytes
+    engine = sum(slot_bytes(DEPTH).values()) * COUNT + sum(engine_bytes().values())
+    assert plan["projector (an engine of its own)"] == engine
 
 
 def test_a_host_that_is_too_small_is_an_error(cfg: Config) -> None:

@@ -144,18 +144,21 @@ class Projector:
             self._mark.write(level_mono_ns=self._clock.mono_ns())
         if self._database.place is not None:
             self._mark.write(seq=self._database.place.last_seq)
-        self._seal()
+        self._seal(level=level)
         return level
 
-    def _seal(self) -> None:
-        """Sign the ends of segments that were passed, and now and then the newest place."""
+    def _seal(self, *, level: bool) -> None:
+        """Sign the ends of segments that were passed, and now and then the newest place.
+
+        Not while it catches up: after a start its place is an old one, and the newest signature covers more already.
+        """
         directory = self._run_dir / JOURNAL_DIR
         for place in self._follower.passed:
             if not (directory / segment_signature_name(place.segment)).exists():
                 self._sign(place, seal=True)
         self._follower.passed.clear()
         now_ns = self._clock.mono_ns()
-        if now_ns - self._signed_ns >= SIGN_NS and self._follower.place.last_seq > self._signer.signed_seq:
+        if level and now_ns - self._signed_ns >= SIGN_NS and self._follower.place.last_seq > self._signer.signed_seq:
             self._signed_ns = now_ns
             self._sign(self._follower.place, seal=False)
 
@@ -208,8 +211,7 @@ class Projector:
 
     def finish(self) -> None:
         """One more look at the journal, within its time, and the signature of where it ends."""
-        self.turn(LAST_TURN_S)
-        if self._follower.place.last_seq > self._signer.signed_seq:
+        if self.turn(LAST_TURN_S) and self._follower.place.last_seq > self._signer.signed_seq:
             self._sign(self._follower.place, seal=False)
 
     def close(self) -> None:

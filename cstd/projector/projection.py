@@ -92,7 +92,7 @@ class Projection:
 
     def commit(self) -> None:
         """Write what was projected since the last commit, with the place it brings the file to."""
-        if self.place is None or self._is_known(self.place.last_seq):
+        if self.place is None or self.place == self._database.place or self._is_known(self.place.last_seq):
             return
         self._database.write(self._rows, self.place)
         self._rows.clear()

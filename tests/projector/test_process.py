@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -13,10 +14,12 @@ from pathlib import Path
 import pytest
 
 from cstd.errors import OperatorError
+from cstd.projector import process
 from cstd.projector.mark import ProjectorMark
-from cstd.projector.process import LOCK_FILE, take_lock
+from cstd.projector.process import LOCK_FILE, Projector, take_lock
 from cstd.projector.rebuild import rebuild
 from cstd.storage import journal_reader
+from cstd.storage.journal_signature import HEAD_SIGNATURE_NAME
 from tests.projector.sessions import columns, rows, written
 from tests.simulation.simulated import Simulation
 
@@ -98,6 +101,59 @@ def test_kills_at_any_moment_leave_the_rows_of_a_rebuild(session: Simulation, tm
     assert (mark.read()["seq"], mark.read()["signed_seq"]) == (last, last)
     assert mark.read()["level_mono_ns"] > 0
     mark.close()
+
+
+def test_catching_up_signs_nothing_old_and_rest_writes_nothing(
+        session: Simulation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a start the newest signature is not replaced by an older one; with nothing new nothing is written."""
+    monkeypatch.setattr(process, "load_agents", lambda: None)
+    monkeypatch.setattr(process, "SIGN_NS", 0)
+    run_dir = written(tmp_path, session.journal)
+    first = Projector(run_dir, compress=False)
+    first.finish()
+    first.close()
+    signed = (run_dir / "journal" / HEAD_SIGNATURE_NAME).read_bytes()
+    again = Projector(run_dir, compress=False)
+    assert not again.turn(0.0)
+    assert (run_dir / "journal" / HEAD_SIGNATURE_NAME).read_bytes() == signed
+    while not again.turn(0.05):
+        assert (run_dir / "journal" / HEAD_SIGNATURE_NAME).read_bytes() == signed
+    log = run_dir / "ledger.db-wal"
+    before = (log.stat().st_size, log.stat().st_mtime_ns)
+    assert again.turn()
+    assert again.turn()
+    assert (log.stat().st_size, log.stat().st_mtime_ns) == before
+    again.close()
+    assert journal_reader.verify(run_dir / "journal").signed_seq == len(session.journal)
+
+
+def test_a_disk_that_refuses_a_compression_is_counted_and_tried_later(
+        session: Simulation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The segment stays, the failure is counted, nothing is tried again at once, and the process goes on."""
+    monkeypatch.setattr(process, "load_agents", lambda: None)
+    run_dir = written(tmp_path, session.journal)
+    projector = Projector(run_dir)
+    projector.finish()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, limits[1]))
+    try:
+        while projector.compress_step():
+            pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    mark = ProjectorMark(run_dir / "projector.mark")
+    assert mark.read()["failed_compressions"] == 1
+    assert not list((run_dir / "journal").glob("*.zst"))
+    assert not projector.compress_step()
+    monkeypatch.setattr(projector, "_not_before_ns", 0)
+    while projector.compress_step():
+        pass
+    segments = len(list((run_dir / "journal").glob("*.zst")))
+    assert mark.read()["compressed_segments"] == segments > 0
+    assert mark.read()["compressed_saved_bytes"] > 0
+    mark.close()
+    projector.close()
+    assert journal_reader.verify(run_dir / "journal").last_seq == len(session.journal)
 
 
 @pytest.mark.slow

@@ -160,4 +160,4 @@ def reader_child(board: Path, listen: list[str], log: Any, on_spawn: Callable[[i
 def projector_child(run_dir: Path, log: Any, on_spawn: Callable[[int], None], *, compress: bool) -> Child:
     """Return the projector process (the journal into SQLite, signed, compressed)."""
     arguments = ["--run-dir", str(run_dir), *([] if compress else ["--no-compress"])]
-    return Child("projector", "cstd.projector.process", arguments, log, on_spawn, restart_s=PROJECTOR_RESTART_S)
+    return Child("projector", "cstd.projector", arguments, log, on_spawn, restart_s=PROJECTOR_RESTART_S)

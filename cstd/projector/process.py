@@ -1,20 +1,18 @@
 """The projector process: started and watched by the trading process, which can live without it.
 
-    python -m cstd.projector.process --run-dir .run/current --parent PID
+    python -m cstd.projector --run-dir .run/current --parent PID
 
-It runs only when nothing else wants the processor or the disk: idle scheduling, idle I/O, nice 19. It ends when its parent
-ends, after one more look at the journal.
+It runs only when nothing else wants the processor or the disk (background.py). It ends when its parent ends, after one more
+look at the journal.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import ctypes
 import errno
 import fcntl
 import os
-import platform
 import signal
 import sys
 import time
@@ -44,19 +42,6 @@ LOCK_WAIT_S = 10.0
 SIGN_NS = 10_000_000_000
 COMPRESS_RETRY_NS = 60_000_000_000
 PR_SET_PDEATHSIG = 1
-IOPRIO_CLASS_IDLE = 3 << 13
-IOPRIO_SET = {"x86_64": 251, "aarch64": 30}
-
-
-def stand_back() -> None:
-    """Run when nothing else wants to: idle scheduling, nice 19, idle I/O. What the host does not permit is left."""
-    with contextlib.suppress(OSError):
-        os.nice(19)
-    with contextlib.suppress(OSError):
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    number = IOPRIO_SET.get(platform.machine())
-    if number is not None:
-        ctypes.CDLL(None).syscall(number, 1, 0, IOPRIO_CLASS_IDLE)
 
 
 def die_with_parent(parent_pid: int) -> None:
@@ -263,13 +248,12 @@ def work(run_dir: Path, stop: Stop, *, compress: bool) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the projector process; return its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m cstd.projector.process", description="Follow a journal into SQLite.")
+    parser = argparse.ArgumentParser(prog="python -m cstd.projector", description="Follow a journal into SQLite.")
     parser.add_argument("--run-dir", required=True, type=Path, help="the daemon's run directory")
     parser.add_argument("--parent", type=int, metavar="PID", help="end when this parent process does")
     parser.add_argument("--no-compress", action="store_true", help="leave sealed segments as they are")
     args = parser.parse_args(argv)
     stop = Stop()
-    stand_back()
     try:
         if args.parent is not None:
             die_with_parent(args.parent)
@@ -286,7 +270,3 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"cstd projector: {error}\n")
         return 1
     return EXIT_OK
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-import zstandard
-
 from cstd._fast import journal_scan
 from cstd.errors import OperatorError, VerificationError
 
@@ -135,6 +133,8 @@ def mapped(path: Path) -> mmap.mmap | bytes:
 
 def unpacked(path: Path) -> bytes:
     """Return the content of a compressed segment; raises VerificationError where its own checksum does not hold."""
+    import zstandard  # the trading process needs it only where a recovery reads compressed segments
+
     try:
         return zstandard.ZstdDecompressor().decompress(path.read_bytes())
     except (zstandard.ZstdError, MemoryError) as error:

@@ -27,7 +27,7 @@ def projector_pid(session: Session) -> int | None:
     children = Path(f"/proc/{session.daemon.pid}/task/{session.daemon.pid}/children").read_text().split()
     for pid in children:
         with contextlib.suppress(FileNotFoundError):
-            if b"cstd.projector.process" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            if b"cstd.projector\0" in Path(f"/proc/{pid}/cmdline").read_bytes():
                 return int(pid)
     return None
 

@@ -298,6 +298,8 @@ cdef int _judgement(Image image, Core core) except -1:
     image.field(b"slippage_p95_mbps", &core.slippage_p95_mbps, sizeof(core.slippage_p95_mbps))
     image.field(b"slippage_fills", &core.slippage_fills, sizeof(core.slippage_fills))
     image.field(b"clock_offset_ns", &core.clock_offset_ns, sizeof(core.clock_offset_ns))
+    image.field(b"clock_base_ns", &core.clock_base_ns, sizeof(core.clock_base_ns))
+    image.field(b"clock_known", &core.clock_known, sizeof(core.clock_known))
     image.field(b"markout_allowance_mbps", &core.markout_allowance_mbps, sizeof(core.markout_allowance_mbps))
     image.field(b"deadline_ns", &core.deadline_ns, sizeof(core.deadline_ns))
     image.field(b"positions_acct_raw", &core.positions_acct_raw, sizeof(core.positions_acct_raw))

@@ -27,13 +27,14 @@ from cstd.storage.checkpoints import Checkpoint
 NS_PER_MS = 1_000_000
 
 
-def bring_up_to_date(directory: Path, agents: LoadedAgents | None, *, keep_bytes: int = 0) -> dict[str, Any]:
+def bring_up_to_date(directory: Path, agents: LoadedAgents | None, *, keep_bytes: int = 0,
+                     needed_from_seq: int | None = None) -> dict[str, Any]:
     """Write a checkpoint of the journal's last whole block, then remove what is not needed any more.
 
     Args:
         directory: the journal; it may be written meanwhile.
         agents: those that the journal was decided with.
-        keep_bytes: see `checkpoints.trim`.
+        keep_bytes, needed_from_seq: see `checkpoints.trim`.
 
     Returns:
         seq: the last record in it; records: replayed for it; bytes: of its file; removed: names of files; took_ms.
@@ -50,11 +51,11 @@ def bring_up_to_date(directory: Path, agents: LoadedAgents | None, *, keep_bytes
         raise OperatorError(f"the journal {directory} has no whole block yet", suggestion="try again in a moment")
     try:
         path = _write(directory, found)
-        removed = [path.name for path in checkpoints.trim(directory, keep_bytes)]
+        removed = [path.name for path in checkpoints.trim(directory, keep_bytes, needed_from_seq)]
     except OSError as error:
         raise OperatorError(f"the checkpoint of {directory} cannot be written: {error}",
                             suggestion="check free space and rights of the directory") from error
-    return {"seq": found.place.seq, "records": found.replay.events + found.replay.outputs, "bytes": path.stat().st_size,
+    return {"seq": found.place.last_seq, "records": found.replay.events + found.replay.outputs, "bytes": path.stat().st_size,
             "removed": removed, "took_ms": (time.monotonic_ns() - began_ns) // NS_PER_MS}
 
 
@@ -91,13 +92,15 @@ def child(argv: list[str], step_back: Callable[[], None] = step_back) -> int:
     parser = argparse.ArgumentParser(prog="cstd.daemon.checkpointer")
     parser.add_argument("dir")
     parser.add_argument("--keep-bytes", type=int, default=0)
+    parser.add_argument("--needed-from-seq", type=int)
     parser.add_argument("--parent", type=int, required=True)
     args = parser.parse_args(argv)
     step_back()
     if os.getppid() != args.parent:
         return 1  # the daemon is gone already; its successor starts its own
     try:
-        sys.stdout.write(json.dumps(bring_up_to_date(Path(args.dir), load_agents(), keep_bytes=args.keep_bytes)) + "\n")
+        row = bring_up_to_date(Path(args.dir), load_agents(), keep_bytes=args.keep_bytes, needed_from_seq=args.needed_from_seq)
+        sys.stdout.write(json.dumps(row) + "\n")
     except CstdError as error:
         sys.stderr.write(error.message + "\n")
         return error.exit_code

@@ -98,11 +98,14 @@ class CheckpointChild:
         keep_bytes: see `checkpoints.trim`.
         log: logger of the daemon.
         on_spawn: called with the process id of each child.
+        needed_from_seq: up to which record another reader has come; None where nobody else needs the segments.
     """
 
-    def __init__(self, directory: Path, interval_s: float, keep_bytes: int, log: Any, on_spawn: Callable[[int], None]) -> None:
+    def __init__(self, directory: Path, interval_s: float, keep_bytes: int, log: Any, on_spawn: Callable[[int], None],
+                 needed_from_seq: Callable[[], int | None]) -> None:
         self._command = [sys.executable, "-m", "cstd.daemon.checkpointer", str(directory), "--keep-bytes", str(keep_bytes),
                          "--parent", str(os.getpid())]
+        self._needed_from_seq = needed_from_seq
         self._interval_s = interval_s
         self._log = log
         self._on_spawn = on_spawn
@@ -122,9 +125,10 @@ class CheckpointChild:
 
     async def make(self) -> None:
         """Let one process do its work to the end."""
+        seq = self._needed_from_seq()
         self._process = await asyncio.create_subprocess_exec(
-            *self._command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE)
+            *self._command, *([] if seq is None else ["--needed-from-seq", str(seq)]), stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
         self._on_spawn(self._process.pid)
         out, err = await self._process.communicate()
         if self._process.returncode != 0:

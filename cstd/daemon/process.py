@@ -134,7 +134,7 @@ class TradingProcess:
         self.mark = ProjectorMark(run_dir / MARK_FILE, create=True)
         self.projector = projector_child(run_dir, self.log, self.host.place_child, compress=cfg.projector.compress)
         self.checkpoints = CheckpointChild(run_dir / JOURNAL_DIR, cfg.journal.checkpoint_interval_s, cfg.journal.keep_bytes,
-                                           self.log, self.host.place_child)
+                                           self.log, self.host.place_child, self._projected_seq)
         self.board = BoardWriter(run_dir / BOARD_FILE)
         self.view = LiveView(self.engine, pid=os.getpid(), mono_ns=self.clock.mono_ns, process=self._process_status)
         self._http = HttpClient(
@@ -223,7 +223,7 @@ class TradingProcess:
             raise InvariantError(f"recovery ended at record {recorder.seq}, the journal at {self.journal.seq}")
         recorder.attach(self.journal)
         self.log.info("recovered", events=replay.events, outputs=replay.outputs, completed=len(missing),
-                      checkpoint_seq=found.checkpoint.place.seq if found.checkpoint is not None else 0,
+                      checkpoint_seq=found.checkpoint.place.last_seq if found.checkpoint is not None else 0,
                       took_ms=(self.clock.mono_ns() - began_ns) // 1_000_000, journal=self.journal.recovery)
         return found.engine
 
@@ -476,6 +476,10 @@ class TradingProcess:
         path = self.run_dir / SUMMARY_FILE
         path.with_suffix(".tmp").write_text(json.dumps(self.summary) + "\n", encoding="utf-8")
         path.with_suffix(".tmp").replace(path)
+
+    def _projected_seq(self) -> int | None:
+        """Up to which record the projector has come; None where there is none."""
+        return self.mark.read()["seq"] if self.cfg.projector.enabled else None
 
     # What only the process knows.
 

@@ -26,6 +26,7 @@ from cstd.config import Config, from_canonical_json
 from cstd.decision.limits import limits_row
 from cstd.decision.setup import exit_steps_mbps, strategy_setup
 from cstd.engine import venue_clock
+from cstd.engine.arrivals import note_frames_seen, start_tapes
 from cstd.engine.congestion import Congestion
 from cstd.engine.maintenance import Maintenance
 from cstd.engine.readiness import not_ready_reason
@@ -84,6 +85,7 @@ class Engine:
 
     Attributes:
         state: starting, reconciling, ready, paused, halted, killed, stopping.
+        tape_live: names whose trades are complete from some moment on.
         outbox: (link, frame) of control frames to send. rest_out: requests to make. close_links: (link, reason).
     """
 
@@ -112,7 +114,7 @@ class Engine:
         self._rest_rate: RestRate | None = None
         self._mono_ns = 0
         self._wall_ns = 0
-        self._tape_live: set[str] = set()
+        self.tape_live: set[str] = set()
         self.congestion = Congestion()
         self._first_boot_wall_ns = 0
         self._ready_wall_ns = 0
@@ -248,7 +250,7 @@ class Engine:
                 self.core.venue_online = False
                 for number in range(len(self.names)):
                     self.core.drop_book(number, BookFault.FAULT_LINK_DOWN)
-                self._tape_live.clear()
+                self.tape_live.clear()
         else:
             self.core.private_up = up
             self.core.private_ready = False
@@ -275,7 +277,8 @@ class Engine:
         self.core.venue_online = self._venue_online()
         self.core.private_ready = self._private_ready()
 
-    def _machines(self) -> tuple[tuple[Link, PublicMachine | PrivateMachine], ...]:
+    def machines(self) -> tuple[tuple[Link, PublicMachine | PrivateMachine], ...]:
+        """Both protocol machines of this boot with their links."""
         return (Link.LINK_PUBLIC, self.public), (Link.LINK_PRIVATE, self.private)
 
     def _venue_online(self) -> bool:
@@ -415,10 +418,10 @@ class Engine:
 
     def _venue_on_timer(self, mono_ns: int, wall_ns: int) -> None:
         """What is due of links, orders, look-ups and books."""
-        self._note_frames_seen(mono_ns)
+        note_frames_seen(self, mono_ns)
         self.public.on_timer(mono_ns)
         self.private.on_timer(mono_ns, progressing=self.core.fault is None)
-        for link, machine in self._machines():
+        for link, machine in self.machines():
             if machine.want_close is not None:
                 self.close_links.append((int(link), machine.want_close))
                 machine.want_close = None
@@ -436,30 +439,8 @@ class Engine:
         self.reconciler.on_timer(mono_ns, wall_ns, ready=self.private.ready,
                                  blind=self.rest_cancels.looking_up(mono_ns) or self.rest_exits.looking_up(mono_ns))
         self.account_reads.on_timer(mono_ns)
-        self._start_tapes(wall_ns)
+        start_tapes(self, wall_ns)
         self._audit_books(mono_ns)
-
-    def _note_frames_seen(self, mono_ns: int) -> None:
-        """Tell the machines of frames that the compiled core took without them."""
-        for link, machine in self._machines():
-            seen_ns = self.core.last_frame_ns(link)
-            if seen_ns and machine.up:
-                machine.on_frame_seen(seen_ns)
-        for name in self.public.waiting("book"):
-            if self.core.slots[self.feed.numbers[name]].book.state:
-                self.public.on_data(name, "book", mono_ns)
-        for name in self.public.waiting("ticker"):
-            if self.core.slots[self.feed.numbers[name]].tickers:
-                self.public.on_data(name, "ticker", mono_ns)
-
-    def _start_tapes(self, wall_ns: int) -> None:
-        """The tape of an instrument is complete from the moment its subscription is known to be live."""
-        if len(self._tape_live) == len(self.names):
-            return
-        for number, name in enumerate(self.names):
-            if name not in self._tape_live and self.public.live(name, "trade"):
-                self._tape_live.add(name)
-                self.core.tape_begins(number, wall_ns)
 
     def _audit_books(self, mono_ns: int) -> None:
         """Let the audit of deep levels go on; a book that it finds wrong is blocked now and resynced by this timer."""
@@ -543,7 +524,7 @@ class Engine:
         """Collect what is to be sent, and record what the ledger booked."""
         if self.cfg is None:
             return
-        for link, machine in self._machines():
+        for link, machine in self.machines():
             if machine.out:
                 self.outbox.extend((int(link), frame) for frame in machine.take_out())
         self.rest_cancels.send(self.core.take_rest_cancels())

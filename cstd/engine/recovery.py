@@ -14,7 +14,7 @@ from cstd.errors import OperatorError, VerificationError
 from cstd.signals.agents.loader import LoadedAgents
 from cstd.storage import checkpoints
 from cstd.storage.checkpoints import Checkpoint
-from cstd.storage.journal_files import Place, segment_paths
+from cstd.storage.journal_files import Head, segment_paths
 from cstd.storage.journal_reader import Walk
 
 
@@ -31,11 +31,11 @@ class Recovered:
     replay: JournalReplay
     checkpoint: Checkpoint | None = None
     times: tuple[int, int] = (0, 0)
-    place: Place | None = None
+    place: Head | None = None
     unusable: list[str] = field(default_factory=list)
 
     @property
-    def start(self) -> Place | None:
+    def start(self) -> Head | None:
         """Where reading begins, None for the journal's beginning."""
         return self.checkpoint.place if self.checkpoint is not None else None
 
@@ -56,13 +56,14 @@ def recover(directory: Path, agents: LoadedAgents | None, *, include_ring: bool 
     return found
 
 
-def begin(directory: Path, agents: LoadedAgents | None, *, whole: bool = False) -> Recovered:
+def begin(directory: Path, agents: LoadedAgents | None, *, whole: bool = False, before_seq: int | None = None) -> Recovered:
     """Return an engine from which the journal can be replayed.
 
     Args:
         directory: the journal.
         agents: those that it was decided with.
         whole: begin as early as possible, at the first record if it is still there; else as late as possible.
+        before_seq: but at a checkpoint before this record.
 
     Raises:
         OperatorError: the oldest records were removed, and no checkpoint can be used in their place.
@@ -70,7 +71,11 @@ def begin(directory: Path, agents: LoadedAgents | None, *, whole: bool = False) 
     segments = segment_paths(directory) if directory.is_dir() else []
     cut = bool(segments) and segments[0][0] > 1
     paths = checkpoints.paths(directory) if directory.is_dir() else []
-    found = _at_checkpoint([] if whole and not cut else paths if whole else paths[::-1], agents)
+    if whole:
+        paths = paths if cut else []
+    else:
+        paths = [path for path in reversed(paths) if before_seq is None or checkpoints.seq_of(path) < before_seq]
+    found = _at_checkpoint(paths, agents)
     if cut and found.checkpoint is None:
         raise OperatorError(
             f"the oldest segments of the journal {directory} were removed, and none of its checkpoints can be used:"

@@ -103,8 +103,8 @@ class Projector:
         self._compress = compress
         self._mark = ProjectorMark(run_dir / MARK_FILE, create=not (run_dir / MARK_FILE).exists())
         self._database = LedgerDatabase(state_dir(run_dir) / DATABASE_FILE)
-        self._follower = JournalFollower(run_dir / JOURNAL_DIR)
-        self._projection = Projection(self._database, load_agents())
+        self._projection = Projection(self._database, run_dir / JOURNAL_DIR, load_agents())
+        self._follower = JournalFollower(run_dir / JOURNAL_DIR, self._projection.start)
         self._signer = open_signer(state_dir(run_dir) / KEY_NAME, run_dir / JOURNAL_DIR)
         self._signed_ns = 0
         self._compression: Iterator[str] | None = None

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from cstd._fast.codes import EventKind
 from cstd._fast.journal_scan import Record
-from cstd._fast.recorder import Recorder
 from cstd._fast.rerun import first_output
 from cstd.engine import Engine
+from cstd.engine.recovery import begin
 from cstd.engine.replaying import JournalReplay
-from cstd.errors import OperatorError, VerificationError
+from cstd.errors import VerificationError
 from cstd.orders.lifecycle import FINAL
 from cstd.projector import rows
 from cstd.projector.database import LedgerDatabase, Row
@@ -45,24 +46,39 @@ class ObservedReplay(JournalReplay):
 
 
 class Projection:
-    """One way through the journal, from its first record, into one database.
+    """One way through the journal into one database: from a checkpoint before the database's place, else from the start.
 
     Rows of records that the database has already are made again and not written: the engine needs its past. `take` whole
-    blocks in order, `commit` whenever it suits.
+    blocks in order from `start` on, `commit` whenever it suits.
+
+    Raises:
+        OperatorError: the oldest records were removed, and no checkpoint can be used in their place.
     """
 
-    def __init__(self, database: LedgerDatabase, agents: LoadedAgents | None) -> None:
-        self.engine = Engine(Recorder(), agents)
+    def __init__(self, database: LedgerDatabase, journal: Path, agents: LoadedAgents | None) -> None:
+        known = database.place
+        found = begin(journal, agents, whole=known is None, before_seq=known.last_seq if known is not None else None)
+        self.start = found.start
+        self.engine = found.engine
         self._database = database
         self._known = database.place
         self._joined = False
+        captured = self.engine.recorder.captured
         self._replay = ObservedReplay(self.engine, self._observe)
+        self.engine.recorder.captured = captured
         self._rows: list[Row] = []
-        self._watched: set[str] = set()     # client order ids of orders that may still change
+        core = self.engine.core
+        # Client order ids of orders that may still change.
+        self._watched: set[str] = {core.order(index)["cl_ord_id"] for index in core.live_orders()}
         self._orders: dict[str, Row] = {}
         self._balances: dict[str, Decimal] = {}
         self._minute = -1
         self._fills_marked = 0
+        if known is not None and found.checkpoint is not None:
+            # As a way from the first record would have them here: what changes from now on makes rows.
+            self._minute = found.checkpoint.wall_ns // MARK_NS
+            self._fills_marked = len(self.engine.ledger.fills)
+            self._balances = dict(self.engine.risk.balances)
         self.place: Head | None = None
 
     @property
@@ -75,10 +91,7 @@ class Projection:
 
         Raises:
             VerificationError: the engine does not make of it what is recorded, or the database is of another journal.
-            OperatorError: the journal does not begin with its first record.
         """
-        if self.place is None and batch[0].seq != 1:
-            raise OperatorError(f"the journal begins with record {batch[0].seq}: what came before it is needed")
         for record in batch:
             if record.kind == EventKind.OUT_LEDGER:
                 self._watched.add(msgspec.json.decode(record.payload)["cl_ord_id"])

@@ -29,8 +29,8 @@ POLL_S = 0.1
 def rebuild(journal: Path, path: Path, agents: LoadedAgents | None) -> dict[str, Any]:
     """Make the database at `path`, which must not be there, from all that is on disk of a journal; returns what it holds."""
     database = LedgerDatabase(path)
-    follower = JournalFollower(journal)
-    projection = Projection(database, agents)
+    projection = Projection(database, journal, agents)
+    follower = JournalFollower(journal, projection.start)
     try:
         for batch in follower.batches():
             projection.take(batch, follower.place)

@@ -166,7 +166,7 @@ def replay_journal(path: Path, agents: LoadedAgents | None, *, check: bool) -> d
     row = _row(path, engine, engine.core.counter_values()["frames"], took_ns, precision="instrument")
     if found.start is not None:
         # Totals and digest are the session's, from its start; only what is left of it was computed again.
-        row |= {"replayed_from_seq": found.start.seq + 1,
+        row |= {"replayed_from_seq": found.start.last_seq + 1,
                 "frames_per_s": (row["frames"] - first_frame) * 1_000_000_000 // max(took_ns, 1)}
     if check:
         row["differences"] = replay.difference_count

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from cstd.errors import VerificationError
 from cstd.storage import journal_files as files
-from cstd.storage.journal_files import Place
+from cstd.storage.journal_files import Head
 
 KEPT = 2
 _NAME = re.compile(r"checkpoint-(\d{12,})\.cstd")
@@ -36,7 +36,7 @@ class Checkpoint:
     mono_ns, wall_ns: times of the last record before it.
     """
 
-    place: Place
+    place: Head
     build: str
     agents: str
     mono_ns: int
@@ -49,16 +49,22 @@ def paths(directory: Path) -> list[Path]:
     return [path for _, path in sorted(found)]
 
 
+def seq_of(path: Path) -> int:
+    """Return the last record in a checkpoint, which its name says."""
+    match = _NAME.fullmatch(path.name)
+    return int(match[1]) if match else 0
+
+
 def write(directory: Path, checkpoint: Checkpoint, state: bytes) -> Path:
     """Write a checkpoint and sync it before it has its name; a crash leaves the whole file or none.
 
     Raises OSError: it cannot be written; what was there before still is.
     """
-    place = asdict(checkpoint.place) | {"journal_id": checkpoint.place.journal_id.hex(), "prev": checkpoint.place.prev.hex()}
+    place = asdict(checkpoint.place) | {"journal_id": checkpoint.place.journal_id.hex(), "hash": checkpoint.place.hash.hex()}
     head = json.dumps(asdict(checkpoint) | {"place": place}).encode()
     body = zlib.compress(state, _COMPRESSION)
     content = _HEAD.pack(_MAGIC, _VERSION, len(head), len(body)) + head + body
-    path = directory / f"checkpoint-{checkpoint.place.seq:012d}.cstd"
+    path = directory / f"checkpoint-{checkpoint.place.last_seq:012d}.cstd"
     temporary = directory / f".{path.name}.{os.getpid()}"
     try:
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
@@ -88,11 +94,11 @@ def read(path: Path) -> tuple[Checkpoint, bytes]:
         raise files.damaged(f"not a checkpoint of format {_VERSION}", path, offset=0)
     head = json.loads(content[_HEAD.size:_HEAD.size + head_bytes])
     place = head.pop("place")
-    place = Place(**place | {"journal_id": bytes.fromhex(place["journal_id"]), "prev": bytes.fromhex(place["prev"])})
+    place = Head(**place | {"journal_id": bytes.fromhex(place["journal_id"]), "hash": bytes.fromhex(place["hash"])})
     return Checkpoint(place=place, **head), zlib.decompress(content[_HEAD.size + head_bytes:-_DIGEST_BYTES])
 
 
-def base(directory: Path) -> Place | None:
+def base(directory: Path) -> Head | None:
     """Return the place of the oldest checkpoint that can be read, None without one."""
     for path in paths(directory):
         try:
@@ -102,24 +108,34 @@ def base(directory: Path) -> Place | None:
     return None
 
 
-def trim(directory: Path, keep_bytes: int) -> list[Path]:
+def _remove_segment(directory: Path, number: int) -> list[Path]:
+    """Remove a segment in either form, its plain one last, and then its signature."""
+    plain = files.segment_path(directory, number)
+    found = [path for path in (files.packed_path(plain), plain, plain.with_suffix(".sig")) if path.exists()]
+    for path in found:
+        path.unlink(missing_ok=True)
+    return found
+
+
+def trim(directory: Path, keep_bytes: int, needed_from_seq: int | None = None) -> list[Path]:
     """Remove older checkpoints than the two newest, and the oldest segments while all of them exceed `keep_bytes`.
 
-    Never a segment that either of the two kept checkpoints still needs. Returns what was removed.
+    Never a segment that either of the two kept checkpoints still needs, and none while somebody has read only up to
+    `needed_from_seq` and that is before the older of them. Returns what was removed, signatures of segments included.
     """
     kept = paths(directory)
     removed = [*kept[:-KEPT]]
     for path in removed:
         path.unlink(missing_ok=True)
     if len(kept) >= KEPT and keep_bytes > 0:
-        first_needed = read(kept[-KEPT])[0].place.segment
+        place = read(kept[-KEPT])[0].place
+        behind = needed_from_seq is not None and needed_from_seq < place.last_seq
         segments = [(number, path, path.stat().st_size) for number, path in files.segment_paths(directory)]
         total = sum(size for *_, size in segments)
-        for number, path, size in segments:
-            if total <= keep_bytes or number >= first_needed:
+        for number, _, size in segments:
+            if behind or total <= keep_bytes or number >= place.segment:
                 break
-            path.unlink(missing_ok=True)
-            removed.append(path)
+            removed += _remove_segment(directory, number)
             total -= size
     files.sync_directory(directory)
     return removed

@@ -54,7 +54,10 @@ class SegmentHeader:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What was on disk for certain when it was last written: a block, its place and its hash."""
+    """A block of the journal: its segment, where in it the block ends, its index, its last record, its hash.
+
+    In the file `head.cstd`: the last one that was on disk for certain. In a checkpoint: the one it was made behind.
+    """
 
     segment: int
     segment_bytes: int
@@ -62,21 +65,6 @@ class Head:
     last_seq: int
     journal_id: bytes
     hash: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A place between two blocks: behind the block `index`, whose hash is `prev` and whose last record is `seq`.
-
-    segment, offset: where the next block begins, if it is in the same segment.
-    """
-
-    journal_id: bytes
-    segment: int
-    offset: int
-    index: int
-    seq: int
-    prev: bytes
 
 
 @dataclass(frozen=True, slots=True)

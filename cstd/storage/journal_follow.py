@@ -30,7 +30,8 @@ class JournalFollower:
         passed: ends of segments that were read whole and are not written to any more; the owner empties it.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, start: files.Head | None = None) -> None:
+        """Begin behind the block `start`, or at the first segment that is there."""
         if not directory.is_dir():
             raise UsageError(f"there is no journal directory {directory}")
         self.directory = directory
@@ -43,6 +44,8 @@ class JournalFollower:
         self._journal_id = b""
         self._file: IO[bytes] | None = None
         self._content = b""
+        if start is not None:
+            self._resume(start)
 
     @property
     def place(self) -> files.Head:
@@ -91,8 +94,8 @@ class JournalFollower:
     def _path(self) -> Path:
         return files.segment_path(self.directory, self._number)
 
-    def _enter(self, number: int, *, first: bool) -> None:
-        """Open a segment and prove that it joins the one before; the first one that there is says itself where it begins."""
+    def _open(self, number: int) -> Path:
+        """Open a segment in the form that it is in, and return its path."""
         self.close()
         path = files.segment_path(self.directory, number)
         self._content = b""
@@ -102,6 +105,11 @@ class JournalFollower:
             if not files.packed_path(path).exists():
                 raise files.damaged("the segment is missing", path, offset=0, seq=self._seq + 1) from None
             self._content = files.unpacked(files.packed_path(path))
+        return path
+
+    def _enter(self, number: int, *, first: bool) -> None:
+        """Open a segment and prove that it joins the one before; the first one that there is says itself where it begins."""
+        path = self._open(number)
         header = files.read_segment_header(path, self._read(0, files.SegmentHeader.BYTES))
         if first:
             self._index, self._seq = header.first_index - 1, header.first_seq - 1
@@ -110,6 +118,16 @@ class JournalFollower:
         if found != (number, self._index + 1, self._seq + 1, self._journal_id, self._prev):
             raise files.damaged("the segment does not follow the one before it", path, offset=16, seq=self._seq + 1)
         self._number, self._offset, self._prev = number, files.SegmentHeader.BYTES, header.hash
+
+    def _resume(self, start: files.Head) -> None:
+        """Open the segment of a block that is known, behind it."""
+        path = self._open(start.segment)
+        header = files.read_segment_header(path, self._read(0, files.SegmentHeader.BYTES))
+        if (header.number, header.journal_id) != (start.segment, start.journal_id):
+            raise files.damaged("the segment is not the one that the checkpoint was made of", path, offset=0, seq=start.last_seq)
+        self._number, self._offset = start.segment, start.segment_bytes
+        self._index, self._seq = start.index, start.last_seq
+        self._journal_id, self._prev = start.journal_id, start.hash
 
     def _size(self) -> int:
         return os.fstat(self._file.fileno()).st_size if self._file is not None else len(self._content)

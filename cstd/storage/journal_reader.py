@@ -18,7 +18,7 @@ from cstd.errors import UsageError, VerificationError
 from cstd.storage import checkpoints
 from cstd.storage import journal_files as files
 from cstd.storage.journal_faults import fault_error
-from cstd.storage.journal_files import Place
+from cstd.storage.journal_files import Head
 
 
 @dataclass(slots=True)
@@ -93,7 +93,7 @@ class Walk:
         UsageError: there is no journal in the directory.
     """
 
-    def __init__(self, directory: Path | str, *, include_ring: bool = True, start: Place | None = None) -> None:
+    def __init__(self, directory: Path | str, *, include_ring: bool = True, start: Head | None = None) -> None:
         directory = Path(directory)
         if not directory.is_dir():
             raise UsageError(f"there is no journal directory {directory}")
@@ -105,11 +105,12 @@ class Walk:
         if not self.segments and self.head is None:
             raise UsageError(f"there is no journal in {directory}: no segment file")
         self.start = start
-        self.number = start.segment if start is not None else self._first_segment()
+        self.first_segment = start.segment if start is not None else self._first_segment()
+        self.number = self.first_segment
         self.journal_id = start.journal_id if start is not None else b""
         self.next_index = start.index + 1 if start is not None else 1
-        self.next_seq = start.seq + 1 if start is not None else 1
-        self.prev = start.prev if start is not None else files.ZERO_HASH
+        self.next_seq = start.last_seq + 1 if start is not None else 1
+        self.prev = start.hash if start is not None else files.ZERO_HASH
         self.head_seen = self.head is None
         # Where nothing was removed the first segment proves itself; else the base must be met on the way.
         self.base = checkpoints.base(directory) if start is None and self.number > 1 else None
@@ -124,12 +125,12 @@ class Walk:
         base = checkpoints.base(self.directory) if first > 1 else None
         return first if base is not None and base.segment >= first else 1
 
-    def place(self) -> Place | None:
+    def place(self) -> Head | None:
         """Where the last block ended that was read; None before the first."""
         if self._cursor is None:
             return None
-        return Place(self.journal_id, self.number, self._cursor.offset, self._cursor.next_index - 1,
-                     self._cursor.next_seq - 1, self._cursor.prev)
+        return Head(self.number, self._cursor.offset, self._cursor.next_index - 1, self._cursor.next_seq - 1,
+                    self.journal_id, self._cursor.prev)
 
     def batches(self) -> Iterator[list[Record]]:
         """Yield the records of each block, then those of the ring."""
@@ -187,10 +188,10 @@ class Walk:
                     block=self.next_index, seq=self.next_seq)
         return self._begin(data, files.SegmentHeader.BYTES, header.hash)
 
-    def _enter_midway(self, header: files.SegmentHeader, path: Path, data: mmap.mmap | bytes, start: Place) -> BlockCursor:
-        if header.journal_id != start.journal_id or header.number != start.segment or len(data) < start.offset:
-            raise files.damaged("the segment is not the one that the checkpoint was made of", path, offset=0, seq=start.seq)
-        return self._begin(data, start.offset, start.prev)
+    def _enter_midway(self, header: files.SegmentHeader, path: Path, data: mmap.mmap | bytes, start: Head) -> BlockCursor:
+        if header.journal_id != start.journal_id or header.number != start.segment or len(data) < start.segment_bytes:
+            raise files.damaged("the segment is not the one that the checkpoint was made of", path, offset=0, seq=start.last_seq)
+        return self._begin(data, start.segment_bytes, start.hash)
 
     def _begin(self, data: mmap.mmap | bytes, offset: int, prev: bytes) -> BlockCursor:
         self.report.segments += 1
@@ -203,7 +204,7 @@ class Walk:
     def _passed(self, cursor: BlockCursor) -> None:
         self.report.blocks += 1
         if self.witness is not None:
-            self.witness(self.report.segments, cursor, self.journal_id)
+            self.witness(self.number, cursor, self.journal_id)
         if not self.head_seen:
             self._look_for_head(cursor)
         if self.base is not None:
@@ -256,8 +257,8 @@ class Walk:
         if self.base is not None:
             raise VerificationError(
                 f"{self.directory}: what is left of the journal does not lead through block {self.base.index} with seq"
-                f" {self.base.seq}, which its oldest checkpoint was made of",
-                place={"segment": self.base.segment, "block": self.base.index, "seq": self.base.seq})
+                f" {self.base.last_seq}, which its oldest checkpoint was made of",
+                place={"segment": self.base.segment, "block": self.base.index, "seq": self.base.last_seq})
         if self.head is None and self.report.blocks:
             raise files.damaged("the head is missing", self.directory / files.HEAD_NAME, offset=0)
         fresh = [record for record in self._pending() if record.seq >= self.next_seq]

@@ -32,7 +32,7 @@ def test_a_cut_journal_recovers_to_the_exchanges_truth(tmp_path: Path) -> None:
         early = {row["exec_id"] for row in session.rows("fills")}
         session.wait(lambda: segment_paths(journal)[0][0] > 1, 60, "no segment was removed")
         session.kill_nine()
-        taken = checkpoints.read(checkpoints.paths(journal)[-1])[0].place.seq
+        taken = checkpoints.read(checkpoints.paths(journal)[-1])[0].place.last_seq
         session.start_ready()
         session.wait_agreement()
         assert early <= {row["exec_id"] for row in session.rows("fills")}, "fills of removed segments are gone"

@@ -42,8 +42,8 @@ def written(run_dir: Path, entries: list[Entry]) -> Path:
 def follow(run_dir: Path, path: Path, *, blocks: int = 1 << 30, commit_every: int = 7) -> int:
     """What one life of a projector does: from the beginning through at most `blocks` blocks; returns how many there were."""
     database = LedgerDatabase(path)
-    follower = JournalFollower(run_dir / "journal")
-    projection = Projection(database, None)
+    projection = Projection(database, run_dir / "journal", None)
+    follower = JournalFollower(run_dir / "journal", projection.start)
     taken = 0
     for batch in follower.batches():
         projection.take(batch, follower.place)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import os
 import pickle
@@ -328,7 +329,7 @@ def test_what_is_left_must_lead_through_the_base(tmp_path: Path) -> None:
         recover(path, None)
     kept, taken = checkpoints.read(aside)
     place = kept.place
-    moved = checkpoints.Place(place.journal_id, place.segment, place.offset, place.index, place.seq, bytes(32))
+    moved = dataclasses.replace(place, hash=bytes(32))
     checkpoints.write(path, checkpoints.Checkpoint(moved, kept.build, kept.agents, kept.mono_ns, kept.wall_ns), taken)
     with pytest.raises(VerificationError, match="does not lead through block"):
         verify(path)
@@ -393,7 +394,7 @@ def test_a_walk_can_begin_anywhere_a_checkpoint_is(tmp_path: Path) -> None:
     for name in checkpoints.paths(path):
         place = checkpoints.read(name)[0].place
         rest = [row.seq for batch in Walk(path, start=place).batches() for row in batch]
-        assert rest == [row.seq for row in records(path) if row.seq > place.seq] and rest[0] == place.seq + 1
+        assert rest == [row.seq for row in records(path) if row.seq > place.last_seq] and rest[0] == place.last_seq + 1
 
 
 def test_a_request_of_the_gateways_is_restored_empty_and_cannot_be_sent() -> None:

@@ -11,7 +11,7 @@ AGENTS := $(shell find cstd/signals/agents -name '*.py')
 RECORDING := $(wildcard $(CSTD_DATA)/recordings/kraken-v2-btcusd-d25-20260802.jsonl.zst)
 
 .PHONY: run test bench benchmarks budget floor growth peers picture round-trip burst burst-peer scale tail soak memory measuring start recovery hostile fuzz
-.PHONY: simulate sanitize check build lock clean
+.PHONY: simulate chaos sanitize check build lock clean
 .DELETE_ON_ERROR:
 
 run: build
@@ -83,6 +83,10 @@ fuzz: build
 # Seeds of the simulation, going on from the tally of the last time; SEEDS of them.
 simulate: build $(VENV)/.test-installed
 	@$(BIN)/python -m tests.simulation.campaign --tally build/simulation.json $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)
+
+# Real faults on this host, against a session of its own; KILLS of them by kill -9, going on from the tally of the last time.
+chaos: build
+	@$(BIN)/cstd chaos --tally build/chaos-kills.json $(if $(KILLS),--kills $(KILLS)) $(ARGS)
 
 # The compiled core with the address and undefined-behaviour sanitizers, in a copy of the tree, under the tests that reach
 # into it most. Children that compile agents are started without the preloaded library, so test_agents.py stays out; so does

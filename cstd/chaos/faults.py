@@ -176,10 +176,8 @@ class DiskFull(Fault):
             self._disk.remove(keep=keep)
 
 
-class FsyncFailing(Fault):
-    """Every fsync and fdatasync of the daemon fails with EIO; later they work and the operator restarts."""
-
-    name = "fsync-failing"
+class Preloaded(Fault):
+    """A fault that a library between the daemon and the C library makes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -189,6 +187,12 @@ class FsyncFailing(Fault):
         """Build the preloaded library."""
         self._shim = Shim(run_dir)
         self.daemon_env = self._shim.env
+
+
+class FsyncFailing(Preloaded):
+    """Every fsync and fdatasync of the daemon fails with EIO; later they work and the operator restarts."""
+
+    name = "fsync-failing"
 
     def strike(self, session: Session, chance: random.Random) -> int:
         """Let syncs fail, see the halt, see that nothing opens, let them work, and restart by SIGTERM or kill -9."""
@@ -277,19 +281,10 @@ class NetCut(Fault):
             self._network.remove()
 
 
-class ClockStep(Fault):
+class ClockStep(Preloaded):
     """The daemon's wall clock jumps ahead and back; its monotonic clock, and the exchange's clocks, do not."""
 
     name = "clock-step"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._shim: Shim | None = None
-
-    def prepare(self, run_dir: Path) -> None:
-        """Build the preloaded library."""
-        self._shim = Shim(run_dir)
-        self.daemon_env = self._shim.env
 
     def strike(self, session: Session, chance: random.Random) -> int:
         """Step there and back again several times, each step at an order or a fill."""

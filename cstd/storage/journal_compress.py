@@ -45,12 +45,12 @@ def compress_segment(path: Path) -> Iterator[str]:
         yield from _write(path, unfinished, digest)
         yield from _compare(unfinished, digest.digest())
         unfinished.replace(packed)
-        sync_directory(path.parent)
+        files.sync_directory(path.parent)
         yield "named"
     elif not _same(path, packed):
         raise VerificationError(f"{packed} does not hold what {path.name} holds", place={"file": packed.name})
     path.unlink()
-    sync_directory(path.parent)
+    files.sync_directory(path.parent)
     yield "removed"
 
 
@@ -91,12 +91,3 @@ def _same(path: Path, packed: Path) -> bool:
             return all(source.read(len(data)) == data for data in _content(packed)) and not source.read(1)
         except zstandard.ZstdError:
             return False
-
-
-def sync_directory(directory: Path) -> None:
-    """Put the names in a directory on disk."""
-    number = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)

@@ -23,7 +23,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cstd._fast.journal_scan import BlockCursor, sha256
 from cstd.errors import OperatorError, UsageError, VerificationError
 from cstd.storage import journal_files as files
-from cstd.storage.journal_compress import sync_directory
 
 KEY_NAME = "journal-key.pem"
 PUBLIC_NAME = "signer.pub"
@@ -124,7 +123,7 @@ def _replace(path: Path, content: bytes, *, mode: int) -> None:
         file.flush()
         os.fsync(file.fileno())
     unfinished.replace(path)
-    sync_directory(path.parent)
+    files.sync_directory(path.parent)
 
 
 def load_public_key(path: Path) -> Ed25519PublicKey:

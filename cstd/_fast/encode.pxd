@@ -19,6 +19,7 @@ cdef extern from "encode.h" nogil:
         int64_t qty_raw
         int64_t expire_wall_ns
         int64_t deadline_wall_ns
+        int64_t clock_ahead_ns
         int64_t req_id
         const char *cl_ord_id
 

@@ -41,7 +41,6 @@ cdef enum:
     # gate 6 judges, what takes longer than that deadline to come is refused, as it is by the socket.
     REST_DEADLINE_MIN_NS = 2000000000
 
-cdef enum:
     BY_REST = 1                 # bits of DecisionRow.rest
     REST_PRICED = 2
 
@@ -373,6 +372,8 @@ cdef class Gateway(FrameSink):
         terms.price_raw = row.price_raw
         terms.qty_raw = row.qty_final_raw
         terms.deadline_wall_ns = self.wall_ns + input.deadline_ns + (0 if self.private_up else REST_DEADLINE_MIN_NS)
+        # An exit must not be refused for a clock that is wrong; an opening is stopped by its gate.
+        terms.clock_ahead_ns = input.clock_offset_ns if row.kind == EXIT else 0
         terms.expire_wall_ns = terms.deadline_wall_ns
         if input.time_in_force == GTD:
             terms.expire_wall_ns = self.wall_ns + input.lifetime_ns

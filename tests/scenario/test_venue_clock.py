@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from datetime import datetime
+
 import pytest
 from engine_world import S, World
 
-from cstd._fast.codes import OrderAction
+from cstd._fast.codes import IntentKind, OrderAction
 from cstd.engine import venue_clock
 
 MS = 1_000_000
@@ -76,3 +79,24 @@ def test_a_clock_that_was_wrong_from_the_start(ahead_s: int, opens: bool) -> Non
     trade(world, 12)
     assert (openings(world) > 0) is opens
     assert round(world.core.clock_offset_ns / S) == ahead_s
+
+
+@pytest.mark.parametrize("step_s", [-120, 0, 120])
+def test_an_exit_leaves_with_a_deadline_of_the_venues_clock(step_s: int) -> None:
+    """Whatever the host's clock says: the venue would refuse a deadline that has passed, and the exit would be trapped."""
+    world = World(strategy=None).ready()
+    order = world.first_order()
+    world.reply(order)
+    world.fill(order, order["qty_raw"], "T1")
+    world.step_wall(step_s * S)
+    for _ in range(60):
+        world.step()
+        world.tick()
+        if world.live(IntentKind.EXIT):
+            break
+    (sold,) = world.live(IntentKind.EXIT)
+    frame = json.loads(world.order_frames(OrderAction.ACTION_ADD)[-1])["params"]
+    assert frame["cl_ord_id"] == sold["cl_ord_id"]
+    told = datetime.fromisoformat(frame["deadline"]).timestamp()
+    assert told * S == pytest.approx(sold["deadline_wall_ns"] - step_s * S, abs=MS)
+    assert sold["deadline_wall_ns"] > sold["sent_wall_ns"], "our own clock counts by itself"

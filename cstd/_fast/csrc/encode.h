@@ -25,6 +25,7 @@ typedef struct {
     int64_t qty_raw;
     int64_t expire_wall_ns;   /* GTD */
     int64_t deadline_wall_ns; /* 0 = none */
+    int64_t clock_ahead_ns;   /* how far the clock that the deadline was counted by is ahead of the venue's */
     int64_t req_id;
     const char *cl_ord_id; /* 18 characters */
 } cstd_order_terms;
@@ -165,7 +166,7 @@ static inline size_t cstd_encode_add(char *buffer, const cstd_wire_instrument *i
     *to++ = '"';
     if (o->deadline_wall_ns) {
         CSTD_PUT(to, ",\"deadline\":\"");
-        to = cstd_put_time(to, o->deadline_wall_ns, 1, day);
+        to = cstd_put_time(to, o->deadline_wall_ns - o->clock_ahead_ns, 1, day);
         *to++ = '"';
     }
     return cstd_close_frame(buffer, to, o->req_id, token_at);
@@ -188,7 +189,7 @@ static inline size_t cstd_encode_exit_rest(char *buffer, const cstd_wire_instrum
     memcpy(to, o->cl_ord_id, 18);
     to += 18;
     CSTD_PUT(to, "&deadline=");
-    to = cstd_put_time(to, o->deadline_wall_ns, 1, day);
+    to = cstd_put_time(to, o->deadline_wall_ns - o->clock_ahead_ns, 1, day);
     return (size_t)(to - buffer);
 }
 

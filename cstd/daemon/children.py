@@ -41,6 +41,11 @@ class Child:
         self.restart_count = 0
 
     @property
+    def started(self) -> bool:
+        """Whether it has been started in this run."""
+        return self._process is not None
+
+    @property
     def alive(self) -> bool:
         """Whether the process runs."""
         return self._process is not None and self._process.returncode is None

@@ -52,6 +52,7 @@ DISK_LOOK_S = 5.0
 STALL_NS_MAX = 10_000_000_000
 RESUME_LOOK_S = 0.005
 STOP_WAIT_S = 8.0
+PROJECTOR_AFTER_S = 10.0
 ACCOUNT_PAGE_LOOK_S = 0.02
 NS_PER_S = 1_000_000_000
 JOURNAL_DIR = "journal"
@@ -166,11 +167,10 @@ class TradingProcess:
         self.board.publish(self.view)
         self.host.settle(loop)
         await self.reader.start()
-        if self.cfg.projector.enabled:
-            await self.projector.start()
         self._public.start()
         timers = [asyncio.create_task(self._ticks()), asyncio.create_task(self._publishes()),
-                  asyncio.create_task(self.checkpoints.keep()), asyncio.create_task(self._open_private(checking))]
+                  asyncio.create_task(self.checkpoints.keep()), asyncio.create_task(self._open_private(checking)),
+                  asyncio.create_task(self._start_projector())]
         try:
             await self._stop.wait()
             code = await self._shut_down()
@@ -204,6 +204,14 @@ class TradingProcess:
             self._stop.set()
         else:
             self._private.start()
+
+    async def _start_projector(self) -> None:
+        """Start it once the daemon is ready, or after a while: loading it is a second of work that nothing waits for."""
+        until_s = self.clock.mono_ns() / NS_PER_S + PROJECTOR_AFTER_S
+        while self.engine.state != "ready" and self.clock.mono_ns() / NS_PER_S < until_s:
+            await asyncio.sleep(TIMER_S)
+        if self.cfg.projector.enabled:
+            await self.projector.start()
 
     def _recover(self) -> Engine:
         """Replay the journal, from its newest checkpoint: the same path after a crash as after a clean stop."""
@@ -491,7 +499,7 @@ class TradingProcess:
                         "disk_free_bytes": self._disk_free_bytes, **self.checkpoints.status(),
                         "error": os.strerror(stats["writer_error"]) if stats["writer_error"] else None},
             "children": {"reader": self.reader.alive,
-                         **({"projector": self.projector.alive} if self.cfg.projector.enabled else {})},
+                         **({"projector": self.projector.alive} if self.projector.started else {})},
             "durable": self._port.durable_status(),
             "projector": self._projector_status(stats["synced_seq"]),
             "links": {name: self._links[int(code)].status()

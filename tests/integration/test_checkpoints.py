@@ -26,7 +26,7 @@ def logged(session: Session, event: str) -> list[dict[str, object]]:
 def test_a_cut_journal_recovers_to_the_exchanges_truth(tmp_path: Path) -> None:
     """Segments go while it trades; killed, it starts from a checkpoint, and orders, fills and totals are the whole session's."""
     journal = tmp_path / "journal"
-    with practice_session(tmp_path, ENV, "--rate", "600") as session:
+    with practice_session(tmp_path, ENV, "--rate", "1500") as session:
         session.start_ready()
         session.wait(lambda: session.request("fills", {"all": True, "limit": 5}), 30, "no fill came")
         early = {row["exec_id"] for row in session.rows("fills")}

@@ -157,8 +157,8 @@ def test_an_exit_waits_for_a_venue_that_matches() -> None:
     for _ in range(40):
         world.step()
         world.tick()
-    assert world.counters()["orders"] > before
-    assert world.live()[0]["side"] < 0
+    sent = world.order_frames(OrderAction.ACTION_ADD)[before:]
+    assert sent and all(b'"side":"sell"' in frame for frame in sent)
     world.sound()
 
 

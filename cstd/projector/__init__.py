@@ -12,7 +12,7 @@ ends, is started again with back-off, and goes on where it was; trading does not
 
 Why this way: the rows come from the engine itself, fed with the journal as the daemon's recovery and `cstd replay` feed it,
 and every output it makes is compared with the recorded one: a second reading of frames could differ from what was traded.
-The price is that a start replays the journal before the first new row.
+The price is that a start replays the journal from a checkpoint before its place, before the first new row.
 
 Try it: `make run FOR=30`, then `sqlite3 -readonly .run/current/ledger.db 'select * from fills'`
 """

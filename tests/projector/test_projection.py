@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from cstd.daemon.checkpointer import bring_up_to_date
 from cstd.errors import OperatorError, UsageError, VerificationError
 from cstd.orders.lifecycle import STATE_NAMES
 from cstd.projector.database import SCHEMA_VERSION, LedgerDatabase
+from cstd.projector.projection import Projection
 from cstd.projector.rebuild import rebuild
+from cstd.storage import checkpoints
 from cstd.units import from_raw
 from tests.projector.sessions import TABLES, append, columns, follow, opened, rows, written
 from tests.simulation.simulated import Simulation
@@ -213,3 +216,59 @@ def test_an_empty_journal_gives_a_usage_error(tmp_path: Path) -> None:
     opened(tmp_path).close()
     with pytest.raises(UsageError, match="no record"):
         rebuild(tmp_path / "journal", tmp_path / "ledger.db", None)
+
+
+def test_a_life_that_begins_at_a_checkpoint_writes_the_same_rows(session: Simulation, ledger: Path, tmp_path: Path) -> None:
+    """Lives that end anywhere, checkpoints made meanwhile anywhere: the rows are those of one way from the first record."""
+    seed = random.SystemRandom().randrange(1 << 32)
+    chance = random.Random(seed)
+    run_dir, begun = tmp_path / "run", []
+    run_dir.mkdir()
+    parts = sorted(chance.sample(range(1, len(session.journal)), 9))
+    with opened(run_dir) as journal:
+        for number, (first, last) in enumerate(zip([0, *parts], [*parts, len(session.journal)], strict=True)):
+            append(journal, session.journal[first:last])
+            # In the middle so that one life at least begins at a checkpoint: one made, and two ways through to the end.
+            if number == 4 or (number not in (5, 6) and chance.random() < 0.6):
+                bring_up_to_date(run_dir / "journal", None)
+            database = LedgerDatabase(run_dir / "ledger.db")
+            start = Projection(database, run_dir / "journal", None).start
+            assert start is None or start.last_seq < database.place.last_seq, f"seed {seed}"  # type: ignore[union-attr]
+            begun.append(start is not None)
+            database.close()
+            follow(run_dir, run_dir / "ledger.db", blocks=1 << 30 if number in (4, 5) else chance.randrange(1, 400))
+        follow(run_dir, run_dir / "ledger.db")
+    assert begun[6], f"seed {seed}: {begun}"
+    ours, whole = rows(run_dir / "ledger.db"), rows(ledger)
+    # Block boundaries differ from the other journal's: the present state of an order is looked at behind each block.
+    for table in set(TABLES) - {"place"}:
+        assert ours[table] == whole[table], f"seed {seed}: {table}"
+
+
+def test_a_rebuild_of_what_retention_left_begins_at_the_base(session: Simulation, tmp_path: Path) -> None:
+    """Without the oldest segments there are rows from the oldest checkpoint on, with the engine's past in them."""
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    half = len(session.journal) // 2
+    with opened(run_dir, segment_bytes=1 << 16) as journal:
+        append(journal, session.journal[:half])
+        bring_up_to_date(run_dir / "journal", None)
+        append(journal, session.journal[half:])
+        bring_up_to_date(run_dir / "journal", None)
+    rebuild(run_dir / "journal", run_dir / "all.db", None)
+    assert checkpoints.trim(run_dir / "journal", 1, needed_from_seq=1) == [], "somebody still needs them"
+    assert checkpoints.trim(run_dir / "journal", 1, needed_from_seq=len(session.journal))
+    rebuild(run_dir / "journal", run_dir / "left.db", None)
+    left, all_ = rows(run_dir / "left.db"), rows(run_dir / "all.db")
+    base = checkpoints.base(run_dir / "journal")
+    assert base is not None
+    for table in ("decisions", "fills", "states"):
+        seq = columns_of(run_dir / "left.db", table).index("seq")
+        later = [row for row in all_[table] if row[seq] > base.last_seq]
+        assert left[table] == later and len(later) < len(all_[table]), table
+    assert left["place"] == all_["place"]
+
+
+def columns_of(path: Path, table: str) -> list[str]:
+    """Names of a table's columns."""
+    return [row[0] for row in columns(path, f"SELECT name FROM pragma_table_info('{table}')")]

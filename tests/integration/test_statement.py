@@ -105,6 +105,7 @@ def test_more_entries_than_a_page(tmp_path: Path) -> None:
     """Sixty deposits are two pages of the ledger, asked of the running daemon; a span outside the session is refused."""
     with practice_session(tmp_path, SETTLED) as session:
         session.start_ready()
+        time.sleep(1.1)  # a statement begins at the session's first whole second
         for _ in range(DEPOSITS):
             session.tell_exchange("deposit", asset="USD", amount="1.25")
         settle()

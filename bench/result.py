@@ -80,10 +80,14 @@ def checked(value: Any, where: str) -> dict[str, Any]:
 
 
 def commit() -> str:
-    """What git calls this tree, -dirty when it has changes of its own; unknown outside a checkout."""
-    done = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=ROOT, capture_output=True, text=True,
-                          check=False)
-    return done.stdout.strip() if done.returncode == 0 else "unknown"
+    """What git calls this tree, -dirty when it has changes beside its results; unknown outside a checkout."""
+    def git(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)
+
+    name, changes = git("describe", "--always", "--abbrev=12"), git("status", "--porcelain", "--", ".", ":!bench/results")
+    if name.returncode or changes.returncode:
+        return "unknown"
+    return name.stdout.strip() + ("-dirty" if changes.stdout.strip() else "")
 
 
 def machine() -> dict[str, Any]:

@@ -49,6 +49,7 @@ from cstd.venue.rest.models import KeyInfo
 TIMER_S = 0.1
 TIMER_NS = 100_000_000
 DISK_LOOK_S = 5.0
+STOPPED_S = 1.0  # a tick that is later than this: the process, or its host, was stopped
 STALL_NS_MAX = 10_000_000_000
 RESUME_LOOK_S = 0.005
 STOP_WAIT_S = 8.0
@@ -146,6 +147,7 @@ class TradingProcess:
         self._stop = asyncio.Event()
         self._key_refused: ConfigError | None = None
         self._signals = 0
+        self._running_since_ns = self.clock.mono_ns()
         self._command_id = 0
         self._disk_free_bytes = self._free_bytes()
         self._deadline: asyncio.TimerHandle | None = None
@@ -354,6 +356,8 @@ class TradingProcess:
             lag_s = loop.time() - due
             if lag_s > TIMER_S:
                 due = loop.time()
+            if lag_s > STOPPED_S:
+                self._running_since_ns = self.clock.mono_ns()
             self.engine.core.timer(self.clock.mono_ns(), self.clock.wall_ns())
             self._flush()
             if loop.time() - looked_at_disk_s >= DISK_LOOK_S:
@@ -381,7 +385,8 @@ class TradingProcess:
         if self._port.not_durable():
             return f"journal: an order's records were not on disk after {limits.durable_wait_ms_max} ms"
         stats = self.journal.stats()
-        lag_ms = stats["sync_lag_ns"] // 1_000_000
+        # The disk is charged with the time in which this process ran: stopped, its writer was stopped too.
+        lag_ms = min(stats["sync_lag_ns"], self.clock.mono_ns() - self._running_since_ns) // 1_000_000
         if stats["writer_error"] or lag_ms > limits.sync_lag_ms_max:
             return f"journal: errno {stats['writer_error']}, not on disk for {lag_ms} ms"
         if self._disk_free_bytes < limits.disk_free_bytes_min:

@@ -11,6 +11,7 @@ import os
 import random
 import signal
 import time
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 from cstd.chaos.host import NotPossibleError, OwnNetwork, Shim, SmallDisk
@@ -33,8 +34,8 @@ SEGMENT_BYTES = 1 << 20
 START_SPAN_S = 2.5  # a start takes about so long: a kill within it meets recovery and reconciliation
 
 
-class Fault:
-    """One kind of fault.
+class Fault(ABC):
+    """One kind of fault; what does not say how it strikes cannot be made.
 
     Attributes:
         name: on the command line. env: configuration of the session's processes. daemon_env: environment of the daemon alone.
@@ -49,18 +50,18 @@ class Fault:
         self.prefix: list[str] = []
         self.how = ""
 
-    def prepare(self, run_dir: Path) -> None:
+    def prepare(self, run_dir: Path) -> None:  # noqa: B027 -- most faults need nothing of the host
         """Make what it needs of the host; raises NotPossibleError when that is not to be had."""
 
+    @abstractmethod
     def strike(self, session: Session, chance: random.Random) -> int:
         """Do it, and leave the session able to recover; returns how many faults that were.
 
         Raises:
             NotReachedError: what must be true while it lasts was not.
         """
-        raise NotImplementedError
 
-    def clean(self, *, keep: bool) -> None:
+    def clean(self, *, keep: bool) -> None:  # noqa: B027 -- and leave nothing there
         """Take away what `prepare` made; with `keep` what it holds of the session is kept."""
 
 

@@ -189,6 +189,11 @@ class Preloaded(Fault):
         self._shim = Shim(run_dir)
         self.daemon_env = self._shim.env
 
+    def clean(self, *, keep: bool) -> None:
+        """Let go of the control file."""
+        if self._shim is not None:
+            self._shim.remove()
+
 
 class FsyncFailing(Preloaded):
     """Every fsync and fdatasync of the daemon fails with EIO; later they work and the operator restarts."""
@@ -216,11 +221,6 @@ class FsyncFailing(Preloaded):
             session.start()
         _resume(session)
         return 1
-
-    def clean(self, *, keep: bool) -> None:
-        """Let go of the control file."""
-        if self._shim is not None:
-            self._shim.remove()
 
 
 def _restart(session: Session) -> None:
@@ -306,11 +306,6 @@ class ClockStep(Preloaded):
             _wait_fill(session, f"after the clock was {step_s} s off")
         return len(STEPS_S)
 
-    def clean(self, *, keep: bool) -> None:
-        """Let go of the control file."""
-        if self._shim is not None:
-            self._shim.remove()
-
 
 class Children(Fault):
     """Each child of the daemon is killed, one by one, while trading goes on; each comes back."""
@@ -319,7 +314,8 @@ class Children(Fault):
 
     def strike(self, session: Session, chance: random.Random) -> int:
         """Kill each child, see that the daemon is the same, that it trades on, and that there is a child again."""
-        session.wait(session.children, CHILD_BACK_S, "the daemon has no child")
+        # Not all are there at *ready*: what need not be waited for starts after it.
+        _wait_fill(session, "before a child was killed")
         pid, epoch, children = session.running_daemon().pid, session.request("status")["boot_epoch"], session.children()
         for child in children:
             _moment(session, chance)

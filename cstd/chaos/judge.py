@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 from cstd._fast.codes import BookState, EventKind, OrderAction
 from cstd._fast.recorder import Recorder
@@ -158,6 +159,14 @@ def compare_all(orders: list[Row], fills: list[Row], positions: list[Row], truth
 # The journal.
 
 
+def _terms(tag: int, payload: bytes) -> Row:
+    """Return what a recorded order says: client order id, side, symbol."""
+    if tag == OrderAction.ACTION_ADD:
+        return dict(json.loads(payload)["params"])
+    by_rest = dict(parse_qsl(payload.decode("ascii").partition("?")[2]))
+    return {"cl_ord_id": by_rest["cl_ord_id"], "side": by_rest["type"], "symbol": by_rest["pair"]}
+
+
 class Watch:
     """Looks at every order frame of a journal at the moment it was made: no id twice, no opening where none may be.
 
@@ -172,9 +181,9 @@ class Watch:
 
     def see(self, seq: int, kind: int, tag: int, payload: bytes) -> None:
         """Look at one record of the journal, before the engine is fed the next event."""
-        if kind != EventKind.OUT_ORDER_FRAME or tag != OrderAction.ACTION_ADD:
+        if kind != EventKind.OUT_ORDER_FRAME or tag not in (OrderAction.ACTION_ADD, OrderAction.ACTION_EXIT_REST):
             return
-        terms = json.loads(payload)["params"]
+        terms = _terms(tag, payload)
         name = terms["cl_ord_id"]
         if name in self.ids:
             self.findings.append(Finding("order_twice", f"record {seq}: {name} was made a second time"))

@@ -168,6 +168,17 @@ def test_watch_of_order_frames() -> None:
     assert watch.ids == {"ct1"}
 
 
+def test_watch_of_exits_by_rest() -> None:
+    """An exit by REST is an order like any other: its id may not come a second time, by either way."""
+    engine: Any = FakeEngine()
+    engine.state = "reconciling"
+    watch = Watch(engine)
+    by_rest = b"AddOrder?pair=BTC/USD&type=sell&ordertype=limit&volume=0.1&price=1.0&timeinforce=IOC&cl_ord_id=ct3"
+    assert see(watch, by_rest, OrderAction.ACTION_EXIT_REST) == []
+    assert see(watch, by_rest, OrderAction.ACTION_EXIT_REST) == ["order_twice"]
+    assert see(watch, frame("ct3", "sell")) == ["order_twice", "order_twice"]
+
+
 @pytest.mark.parametrize(("state", "book", "kinds"), [
     ("ready", BookState.BOOK_UNVERIFIED, ["opening_unverified"]), ("reconciling", BookState.BOOK_VERIFIED, ["opening_not_ready"]),
     ("paused", BookState.BOOK_EMPTY, ["opening_unverified", "opening_not_ready"])])

@@ -12,7 +12,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -26,7 +26,7 @@ from cstd.clock import NS_PER_DAY, SystemClock, utc_parse, utc_text
 from cstd.config import Config, load, load_credentials
 from cstd.daemon.view import LiveView
 from cstd.engine import Engine
-from cstd.engine.replaying import JournalReplay
+from cstd.engine.recovery import begin
 from cstd.errors import EXIT_OK, EXIT_VERIFICATION, OperatorError, UsageError, VenueRejectError, VerificationError
 from cstd.ledger.statement import (
     OwnBooks,
@@ -45,7 +45,7 @@ from cstd.orders.account_reads import RIGHTS
 from cstd.signals.agents.loader import LoadedAgents
 from cstd.signals.agents.loader import load as load_agents
 from cstd.storage.journal_files import is_being_written, lock_directory
-from cstd.storage.journal_reader import record_batches
+from cstd.storage.journal_reader import Walk
 from cstd.units import NS_PER_S, from_raw
 from cstd.units import seconds_to_ns as to_ns
 from cstd.venue.fields import decode_json
@@ -122,6 +122,11 @@ class BalanceLog:
             self._assets.add(entry.asset)
             self._rows.append((entry.timestamp_ns or wall_ns, entry.asset, balance))
 
+    def begin(self, balances: Mapping[str, Decimal], wall_ns: int) -> None:
+        """Keep what had been told by a time, where what told it is not left."""
+        self._assets.update(balances)
+        self._rows.extend((wall_ns, asset, balance) for asset, balance in balances.items())
+
     def at(self, wall_ns: int) -> dict[str, Decimal]:
         """Return the balance of each asset as told before a time."""
         return {asset: balance for at_ns, asset, balance in self._rows if at_ns < wall_ns}
@@ -141,7 +146,7 @@ class ObservedEngine(Engine):
 
 
 class Session:
-    """A run directory's journal, replayed to its end.
+    """A run directory's journal, replayed to its end from the first record that is left of it.
 
     Raises:
         VerificationError: the journal is damaged, or the engine does not make again what it holds.
@@ -151,9 +156,13 @@ class Session:
     def __init__(self, run_dir: Path) -> None:
         self.began_ns = self.ended_ns = self.records = 0
         self._balances = BalanceLog()
-        self._engine = ObservedEngine(Recorder(), load_agents(), self._balances)
-        replay = JournalReplay(self._engine)
-        for batch in record_batches(run_dir / JOURNAL_DIR):
+        found = begin(run_dir / JOURNAL_DIR, load_agents(), whole=True,
+                      make=lambda recorder, agents: ObservedEngine(recorder, agents, self._balances))
+        self._engine, replay = found.engine, found.replay
+        if found.checkpoint is not None:
+            self.began_ns = found.checkpoint.wall_ns
+            self._balances.begin(self._engine.risk.balances, self.began_ns)
+        for batch in Walk(run_dir / JOURNAL_DIR, start=found.start).batches():
             self.began_ns = self.began_ns or batch[0].wall_ns
             self.ended_ns, self.records = max(self.ended_ns, batch[-1].wall_ns), batch[-1].seq
             replay.take(batch)

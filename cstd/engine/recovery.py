@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,7 +56,8 @@ def recover(directory: Path, agents: LoadedAgents | None, *, include_ring: bool 
     return found
 
 
-def begin(directory: Path, agents: LoadedAgents | None, *, whole: bool = False, before_seq: int | None = None) -> Recovered:
+def begin(directory: Path, agents: LoadedAgents | None, *, whole: bool = False, before_seq: int | None = None,
+          make: Callable[[Recorder, LoadedAgents | None], Engine] = Engine) -> Recovered:
     """Return an engine from which the journal can be replayed.
 
     Args:
@@ -64,6 +65,7 @@ def begin(directory: Path, agents: LoadedAgents | None, *, whole: bool = False, 
         agents: those that it was decided with.
         whole: begin as early as possible, at the first record if it is still there; else as late as possible.
         before_seq: but at a checkpoint before this record.
+        make: makes the engine, one that tells more of its replay for example.
 
     Raises:
         OperatorError: the oldest records were removed, and no checkpoint can be used in their place.
@@ -75,7 +77,7 @@ def begin(directory: Path, agents: LoadedAgents | None, *, whole: bool = False, 
         paths = paths if cut else []
     else:
         paths = [path for path in reversed(paths) if before_seq is None or checkpoints.seq_of(path) < before_seq]
-    found = _at_checkpoint(paths, agents)
+    found = _at_checkpoint(paths, agents, make)
     if cut and found.checkpoint is None:
         raise OperatorError(
             f"the oldest segments of the journal {directory} were removed, and none of its checkpoints can be used:"
@@ -84,11 +86,12 @@ def begin(directory: Path, agents: LoadedAgents | None, *, whole: bool = False, 
     return found
 
 
-def _at_checkpoint(paths: Sequence[Path], agents: LoadedAgents | None) -> Recovered:
+def _at_checkpoint(paths: Sequence[Path], agents: LoadedAgents | None,
+                   make: Callable[[Recorder, LoadedAgents | None], Engine]) -> Recovered:
     """Return an engine at the first of the checkpoints that can be used, a fresh one when none can."""
     unusable: list[str] = []
     for path in paths:
-        engine = Engine(Recorder(), agents)
+        engine = make(Recorder(), agents)
         try:
             checkpoint, state = checkpoints.read(path)
             replay = JournalReplay(engine)
@@ -98,7 +101,7 @@ def _at_checkpoint(paths: Sequence[Path], agents: LoadedAgents | None) -> Recove
             unusable.append(f"{path.name}: {error}")
             continue
         return Recovered(engine, replay, checkpoint, (checkpoint.mono_ns, checkpoint.wall_ns), unusable=unusable)
-    engine = Engine(Recorder(), agents)
+    engine = make(Recorder(), agents)
     return Recovered(engine, JournalReplay(engine), unusable=unusable)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from cstd.storage.journal_files import segment_paths
 from tests.integration.session import Session, cstd, practice_session
 
 ENV = {"CSTD__JOURNAL__SEGMENT_BYTES": str(2**20), "CSTD__JOURNAL__CHECKPOINT_INTERVAL_S": "1",
-       "CSTD__JOURNAL__KEEP_BYTES": "1"}
+       "CSTD__JOURNAL__KEEP_BYTES": "1", "CSTD__VENUE__UNKNOWN_ABSENT_S": "0.5"}
 
 
 def logged(session: Session, event: str) -> list[dict[str, object]]:
@@ -39,6 +40,13 @@ def test_a_cut_journal_recovers_to_the_exchanges_truth(tmp_path: Path) -> None:
         status = session.request("status")["journal"]
         session.wait(lambda: session.request("status")["journal"]["checkpoints"] > 0, 20, "no checkpoint after the restart")
         assert status["checkpoint_failures"] == 0, session.log_tail()
+        fills = len(session.rows("fills"))
+        session.wait(lambda: len(session.rows("fills")) > fills, 30, "no fill after the restart")
+        time.sleep(1.7)  # a statement's span ends half a second ago, cut to a second
+        stated = cstd(session, "statement", "--run-dir", str(tmp_path), "-o", "json", timeout_s=90)
+        assert stated.returncode == 0, stated.stdout + stated.stderr
+        told = json.loads(stated.stdout)
+        assert told["differences"] == [] and told["fills"] and len(told["balances"]) >= 2
         assert session.terminate() == 0
 
         first, second = logged(session, "recovered")

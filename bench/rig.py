@@ -6,10 +6,8 @@ from /proc; nothing is asked of the trading thread that it does not do anyway.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -19,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from cstd._fast.hist import bucket_edges_ns, quantile_ns
+from cstd.child import end_with_parent
 from cstd.errors import OperatorError
 from cstd.ops.board import BoardReader
 from cstd.ops.client import AdminClient
@@ -35,11 +34,6 @@ LIVELY = {
 }
 QUANTILES = {"p50_ns": 0.5, "p99_ns": 0.99, "p999_ns": 0.999, "p9999_ns": 0.9999}
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-PR_SET_PDEATHSIG = 1
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 class Rig:
@@ -70,7 +64,7 @@ class Rig:
     def _spawn(self, name: str, words: list[str]) -> subprocess.Popen[bytes]:
         with (self.run_dir / f"{name}.log").open("ab") as log:
             return subprocess.Popen([sys.executable, "-m", "cstd", *words], cwd=REPOSITORY, env=self._env, stderr=log,
-                                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, preexec_fn=_die_with_parent)
+                                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, preexec_fn=end_with_parent)
 
     def start(self, timeout_s: float = 60.0, daemon_env: dict[str, str] | None = None) -> None:
         """Start both; returns when the daemon is *ready*."""

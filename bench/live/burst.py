@@ -37,6 +37,7 @@ import sockets
 
 from cstd._fast.codes import EventKind, Link, OrderAction
 from cstd._fast.recorder import Recorder
+from cstd.child import end_with_parent
 from cstd.engine import Engine
 from cstd.engine.replaying import JournalReplay
 from cstd.research.bench import open_limits
@@ -172,7 +173,7 @@ class Nautilus(Client):
         url = f"ws://127.0.0.1:{listening.getsockname()[1]}/v2"
         self.process = subprocess.Popen(
             [str(python), str(session.HERE / "nautilus_client.py"), url, rest_url, str(frames), *names],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, preexec_fn=session.die_with_parent)
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, preexec_fn=end_with_parent)
         self.peer = sockets.accept(listening)
         listening.close()
         self.peer.sock.settimeout(START_S)

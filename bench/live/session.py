@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -19,21 +17,16 @@ import numpy as np
 from venue import Recording, Venue
 
 from cstd._fast.hist import quantile_ns
+from cstd.child import end_with_parent
 from cstd.errors import OperatorError
 from cstd.ops.board import BoardReader
 from cstd.ops.client import AdminClient
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
-PR_SET_PDEATHSIG = 1
 START_S = 30.0
 READY_S = 30.0
 STOP_S = 15.0
-
-
-def die_with_parent() -> None:
-    """Runs in a child before exec: a bench that is ended from outside leaves no process behind."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def data_folder() -> Path:
@@ -48,7 +41,7 @@ def spawn(words: list[str], log: Path, env: dict[str, str] | None = None) -> sub
     """Start a program whose output goes to a log."""
     with log.open("ab") as file:
         return subprocess.Popen(words, cwd=REPOSITORY, env={**os.environ, **(env or {})}, stdin=subprocess.DEVNULL,
-                                stdout=file, stderr=file, preexec_fn=die_with_parent)
+                                stdout=file, stderr=file, preexec_fn=end_with_parent)
 
 
 def stop(process: subprocess.Popen[bytes] | None) -> int | None:

@@ -379,7 +379,7 @@ cdef class Gateway(FrameSink):
             terms.expire_wall_ns = self.wall_ns + input.lifetime_ns
             terms.expire_wall_ns -= terms.expire_wall_ns % SECOND_NS
         terms.req_id = self.req_seq
-        terms.cl_ord_id = row.cl_ord_id
+        terms.cl_ord_id = &row.cl_ord_id[0]
         if self.private_up:
             n = encode_add(self.frame, &slot.wire, terms, &self.day, token_at)
         else:

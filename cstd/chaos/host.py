@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import ctypes
 import mmap
 import os
 import shutil
-import signal
 import struct
 import subprocess
 import time
 from pathlib import Path
 
+from cstd.child import end_with_parent
 from cstd.errors import OperatorError
 
-PR_SET_PDEATHSIG = 1
 COMMAND_S_MAX = 30.0
 SHIM = Path(__file__).with_name("shim.c")
 CONTROL = struct.Struct("<qqq")  # wall offset in ns, errno of a sync, syncs that failed; as in shim.c
@@ -22,11 +20,6 @@ CONTROL = struct.Struct("<qqq")  # wall offset in ns, errno of a sync, syncs tha
 
 class NotPossibleError(Exception):
     """This host does not let the fault happen; the text says what is missing."""
-
-
-def die_with_parent() -> None:
-    """Run in a child before exec: whoever is killed leaves nothing behind."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def _needs(*names: str) -> list[str]:
@@ -103,7 +96,7 @@ class OwnNetwork:
         before = Path("/proc/self/ns/net").readlink()
         self._holder = subprocess.Popen([unshare, *own, "--net", sleep, "infinity"], stdin=subprocess.DEVNULL,
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                                        preexec_fn=die_with_parent)  # noqa: PLW1509 -- no threads run here
+                                        preexec_fn=end_with_parent)  # noqa: PLW1509 -- no threads run here
         inside = Path(f"/proc/{self._holder.pid}/ns/net")
         deadline_s = time.monotonic() + COMMAND_S_MAX
         while self._holder.poll() is None and inside.readlink() == before and time.monotonic() < deadline_s:

@@ -15,14 +15,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cstd.chaos.host import die_with_parent
 from cstd.chaos.judge import Finding, JournalView, Row, compare_all, compare_rows, read_journal, told
+from cstd.child import end_with_parent
 from cstd.config import template
-from cstd.daemon.process import JOURNAL_DIR, RING_FILE, ring_path
+from cstd.daemon.process import RING_FILE, ring_path
 from cstd.errors import OperatorError, VerificationError
 from cstd.ops.client import AdminClient
 from cstd.signals.agents.loader import load as load_agents
-from cstd.storage.journal_files import link_ring
+from cstd.storage.journal_files import JOURNAL_DIR, link_ring
 
 # Short round trips: seconds show many of them. Ports are whatever is free.
 QUICK = {
@@ -95,7 +95,7 @@ class Session:
         with (self.run_dir / f"{name}.log").open("ab") as log:
             return subprocess.Popen([*self._prefix, sys.executable, "-m", "cstd", *words], env={**self.env, **(env or {})},
                                     stdout=stdout, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
-                                    preexec_fn=die_with_parent)  # noqa: PLW1509 -- no threads run here
+                                    preexec_fn=end_with_parent)  # noqa: PLW1509 -- no threads run here
 
     def start_exchange(self, seed: int = 1, *options: str) -> None:
         """Start the exchange, with further options of its own, and wait until it says where it listens."""

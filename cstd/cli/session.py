@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import ctypes
 import json
 import os
 import signal
@@ -18,8 +17,10 @@ import sys
 import time
 from collections import deque
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
+from cstd.child import end_with_parent
 from cstd.clock import SystemClock, utc_text
 from cstd.config import Config, load
 from cstd.config.credentials import PRACTICE_FILE, read_practice_file
@@ -34,7 +35,6 @@ READY_AFTER_S = 60.0
 POLL_S = 0.05
 PAGE_WAIT_S = 5.0  # the reader process starts beside the daemon and needs a little longer
 LOG_TAIL_LINES = 20
-PR_SET_PDEATHSIG = 1
 
 
 class InterruptedSessionError(Exception):
@@ -54,7 +54,7 @@ class Child:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen([sys.executable, "-m", "cstd", *words], stdin=subprocess.DEVNULL,
                                             stdout=subprocess.DEVNULL, stderr=log, start_new_session=True, env=env,
-                                            preexec_fn=_die_with_parent)  # noqa: PLW1509 -- no threads run here
+                                            preexec_fn=partial(end_with_parent, signal.SIGTERM))  # noqa: PLW1509 -- no threads run here
 
     def ended(self) -> int | None:
         """Return the exit code, negative for a signal, or None while it runs."""
@@ -80,11 +80,6 @@ class Child:
         """Return the last lines of its log."""
         with self.log.open("r", errors="replace") as log:
             return "".join(deque(log, LOG_TAIL_LINES))
-
-
-def _die_with_parent() -> None:
-    """Runs in the child before exec: a killed session leaves no daemon behind."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
 def say(text: str) -> None:

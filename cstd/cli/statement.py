@@ -44,7 +44,7 @@ from cstd.ops.client import AdminClient
 from cstd.orders.account_reads import RIGHTS
 from cstd.signals.agents.loader import LoadedAgents
 from cstd.signals.agents.loader import load as load_agents
-from cstd.storage.journal_files import is_being_written, lock_directory
+from cstd.storage.journal_files import JOURNAL_DIR, is_being_written, lock_directory, put_in_place
 from cstd.storage.journal_reader import Walk
 from cstd.units import NS_PER_S, from_raw
 from cstd.units import seconds_to_ns as to_ns
@@ -56,7 +56,6 @@ from cstd.venue.rest.history import last_entry_before, ledger_between, trades_be
 from cstd.venue.rest.lane import Outcome, RestLane
 from cstd.venue.rest.request import RestRequest
 
-JOURNAL_DIR = "journal"
 STATEMENTS_DIR = "statements"
 PAGE_TIMEOUT_S = 130.0  # the daemon gives a page up before
 LANE_LOOK_S = 0.05
@@ -348,8 +347,8 @@ def write(run_dir: Path, span: Span, content: bytes) -> tuple[Path, str]:
         directory.mkdir(mode=0o750, exist_ok=True)
         path = directory / f"statement-{_stamp(span.from_ns)}-{_stamp(span.to_ns)}.json"
         sha256 = digest(content)
-        _replace(path, content)
-        _replace(path.with_name(f"{path.name}.sha256"), f"{sha256}  {path.name}\n".encode())
+        put_in_place(path, content, mode=0o640)
+        put_in_place(path.with_name(f"{path.name}.sha256"), f"{sha256}  {path.name}\n".encode(), mode=0o640)
     except OSError as error:
         raise OperatorError(f"the statement cannot be written: {error}") from error
     return path, sha256
@@ -357,12 +356,6 @@ def write(run_dir: Path, span: Span, content: bytes) -> tuple[Path, str]:
 
 def _stamp(wall_ns: int) -> str:
     return re.sub(r"[-:]|\.\d+", "", utc_text(wall_ns))
-
-
-def _replace(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(content)
-    temporary.replace(path)
 
 
 def _print(found: Statement, path: Path, sha256: str) -> None:

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from cstd.child import follow_parent, stand_back
 from cstd.engine.checkpoint import build_id, dump
 from cstd.engine.recovery import Recovered, recover
 from cstd.errors import CstdError, OperatorError, VerificationError
@@ -82,12 +81,7 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def step_back() -> None:
-    """Run only when nothing else wants the processor."""
-    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-
-
-def child(argv: list[str], step_back: Callable[[], None] = step_back) -> int:
+def child(argv: list[str]) -> int:
     """The daemon's child: as `main`, at the lowest priority, errors in one line. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="cstd.daemon.checkpointer")
     parser.add_argument("dir")
@@ -95,10 +89,9 @@ def child(argv: list[str], step_back: Callable[[], None] = step_back) -> int:
     parser.add_argument("--needed-from-seq", type=int)
     parser.add_argument("--parent", type=int, required=True)
     args = parser.parse_args(argv)
-    step_back()
-    if os.getppid() != args.parent:
-        return 1  # the daemon is gone already; its successor starts its own
+    stand_back()
     try:
+        follow_parent(args.parent)
         row = bring_up_to_date(Path(args.dir), load_agents(), keep_bytes=args.keep_bytes, needed_from_seq=args.needed_from_seq)
         sys.stdout.write(json.dumps(row) + "\n")
     except CstdError as error:

@@ -37,6 +37,7 @@ from cstd.ops.notify import ServiceNotifier
 from cstd.projector.mark import MARK_FILE, ProjectorMark
 from cstd.signals.agents.loader import load as load_agents
 from cstd.storage.journal import open_journal
+from cstd.storage.journal_files import JOURNAL_DIR
 from cstd.venue.backoff import AttemptLimiter, ReconnectPolicy
 from cstd.venue.connector import Connector
 from cstd.venue.http import Credentials as ApiKey
@@ -56,7 +57,6 @@ STOP_WAIT_S = 8.0
 PROJECTOR_AFTER_S = 10.0
 ACCOUNT_PAGE_LOOK_S = 0.02
 NS_PER_S = 1_000_000_000
-JOURNAL_DIR = "journal"
 RING_FILE = "journal.ring"
 BOARD_FILE = "board"
 SUMMARY_FILE = "summary.json"

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import ctypes
 import errno
 import ipaddress
 import os
@@ -28,6 +27,7 @@ from aiohttp import WSMsgType, web
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.exposition import choose_encoder
 
+from cstd.child import follow_parent
 from cstd.errors import EXIT_OK, CstdError, OperatorError, UsageError
 from cstd.ops.api import ROUTES, openapi_document
 from cstd.ops.board import PUBLISH_INTERVAL_S, BoardReader
@@ -43,7 +43,6 @@ PUSHED_RAW = ("status", "instruments", "books", "positions", "equity", "orders",
 PUSHED_DERIVED = ("latency",)
 WEBSOCKETS_MAX = 16
 WEBSOCKET_SEND_TIMEOUT_S = 5.0
-PR_SET_PDEATHSIG = 1
 
 SIGHT = web.AppKey("sight", Sight)
 REGISTRY = web.AppKey("registry", CollectorRegistry)
@@ -326,17 +325,6 @@ def write_addresses(path: Path, listeners: Sequence[socket.socket]) -> list[str]
     return urls
 
 
-def die_with_parent(parent_pid: int) -> None:
-    """Have the kernel send SIGTERM when the parent dies; end now if it is dead already.
-
-    Raises:
-        OperatorError: the parent is not the process that was meant.
-    """
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    if os.getppid() != parent_pid:
-        raise OperatorError(f"the parent process {parent_pid} is gone")
-
-
 async def serve(board_path: Path, addresses: Sequence[tuple[str, int]], stop: asyncio.Event) -> None:
     """Serve the board on every address until `stop` is set."""
     sight = Sight(BoardReader(board_path))
@@ -375,7 +363,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         addresses = [parse_address(text) for text in args.listen or ["127.0.0.1:8001"]]
         if args.parent is not None:
-            die_with_parent(args.parent)
+            follow_parent(args.parent)
         asyncio.run(_serve_until_signal(args.board, addresses))
     except CstdError as error:
         sys.stderr.write(f"cstd reader: {error.message}{'; ' if error.suggestion else ''}{error.suggestion}\n")

@@ -2,7 +2,7 @@
 
 import sys
 
-from cstd.projector.background import stand_back
+from cstd.child import stand_back
 
 if __name__ == "__main__":
     stand_back()

@@ -9,7 +9,6 @@ look at the journal.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import errno
 import fcntl
 import os
@@ -20,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
+from cstd.child import follow_parent
 from cstd.clock import SystemClock
 from cstd.errors import EXIT_OK, CstdError, OperatorError
 from cstd.projector.database import DATABASE_FILE, LedgerDatabase
@@ -27,13 +27,12 @@ from cstd.projector.mark import MARK_FILE, ProjectorMark
 from cstd.projector.projection import Projection
 from cstd.signals.agents.loader import load as load_agents
 from cstd.storage import journal_compress
-from cstd.storage.journal_files import HEAD_NAME, Head, SegmentHeader, packed_path
+from cstd.storage.journal_files import HEAD_NAME, JOURNAL_DIR, Head, SegmentHeader, packed_path
 from cstd.storage.journal_follow import JournalFollower
 from cstd.storage.journal_signature import KEY_NAME, open_signer, segment_signature_name
 
 LOCK_FILE = "projector.lock"
 REBUILT_SUFFIX = ".rebuilt"
-JOURNAL_DIR = "journal"
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 POLL_S = 0.2
 TURN_S = 0.25
@@ -41,18 +40,6 @@ LAST_TURN_S = 2.0
 LOCK_WAIT_S = 10.0
 SIGN_NS = 10_000_000_000
 COMPRESS_RETRY_NS = 60_000_000_000
-PR_SET_PDEATHSIG = 1
-
-
-def die_with_parent(parent_pid: int) -> None:
-    """Have the kernel send SIGTERM when the parent dies.
-
-    Raises:
-        OperatorError: it is dead already.
-    """
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    if os.getppid() != parent_pid:
-        raise OperatorError(f"the parent process {parent_pid} is gone")
 
 
 def state_dir(run_dir: Path) -> Path:
@@ -256,7 +243,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     stop = Stop()
     try:
         if args.parent is not None:
-            die_with_parent(args.parent)
+            follow_parent(args.parent)
         with take_lock(args.run_dir, LOCK_WAIT_S):
             while wait_for_journal(args.run_dir / JOURNAL_DIR, stop):
                 adopt_rebuilt(state_dir(args.run_dir) / DATABASE_FILE)

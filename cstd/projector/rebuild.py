@@ -15,10 +15,11 @@ from typing import Any
 
 from cstd.errors import EXIT_OK, OperatorError, UsageError
 from cstd.projector.database import DATABASE_FILE, LedgerDatabase
-from cstd.projector.process import JOURNAL_DIR, REBUILT_SUFFIX, adopt_rebuilt, state_dir, take_lock
+from cstd.projector.process import REBUILT_SUFFIX, adopt_rebuilt, state_dir, take_lock
 from cstd.projector.projection import Projection
 from cstd.signals.agents.loader import LoadedAgents
 from cstd.signals.agents.loader import load as load_agents
+from cstd.storage.journal_files import JOURNAL_DIR
 from cstd.storage.journal_follow import JournalFollower
 
 COMMIT_ROWS = 5_000

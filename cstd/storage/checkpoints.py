@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import struct
 import zlib
@@ -56,27 +55,13 @@ def seq_of(path: Path) -> int:
 
 
 def write(directory: Path, checkpoint: Checkpoint, state: bytes) -> Path:
-    """Write a checkpoint and sync it before it has its name; a crash leaves the whole file or none.
-
-    Raises OSError: it cannot be written; what was there before still is.
-    """
+    """Write a checkpoint. Raises OSError: it cannot be written; what was there before still is."""
     place = asdict(checkpoint.place) | {"journal_id": checkpoint.place.journal_id.hex(), "hash": checkpoint.place.hash.hex()}
     head = json.dumps(asdict(checkpoint) | {"place": place}).encode()
     body = zlib.compress(state, _COMPRESSION)
     content = _HEAD.pack(_MAGIC, _VERSION, len(head), len(body)) + head + body
     path = directory / f"checkpoint-{checkpoint.place.last_seq:012d}.cstd"
-    temporary = directory / f".{path.name}.{os.getpid()}"
-    try:
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
-            file.write(content)
-            file.write(hashlib.sha256(content).digest())
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    files.sync_directory(directory)
+    files.put_in_place(path, content + hashlib.sha256(content).digest(), mode=0o600)
     return path
 
 
@@ -117,6 +102,14 @@ def _remove_segment(directory: Path, number: int) -> list[Path]:
     return found
 
 
+def _remove_unfinished(directory: Path) -> list[Path]:
+    """Remove what a killed process left of a checkpoint; its number is the end of the name."""
+    found = [path for path in directory.glob(".checkpoint-*") if not Path("/proc", path.suffix[1:]).exists()]
+    for path in found:
+        path.unlink(missing_ok=True)
+    return found
+
+
 def trim(directory: Path, keep_bytes: int, needed_from_seq: int | None = None) -> list[Path]:
     """Remove older checkpoints than the two newest, and the oldest segments while all of them exceed `keep_bytes`.
 
@@ -137,5 +130,6 @@ def trim(directory: Path, keep_bytes: int, needed_from_seq: int | None = None) -
                 break
             removed += _remove_segment(directory, number)
             total -= size
+    removed += _remove_unfinished(directory)
     files.sync_directory(directory)
     return removed

@@ -20,6 +20,7 @@ from cstd._fast import journal_scan
 from cstd.errors import OperatorError, VerificationError
 
 VERSION = 2
+JOURNAL_DIR = "journal"  # of a run directory
 HASH_BYTES = 32
 ZERO_HASH = bytes(HASH_BYTES)
 HEAD_NAME = "head.cstd"
@@ -205,6 +206,22 @@ def sync_directory(directory: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def put_in_place(path: Path, content: bytes, *, mode: int) -> None:
+    """Write a file that is there whole, and on disk, or not at all. Raises OSError: what was there before still is."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished.unlink(missing_ok=True)
+    try:
+        with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
 
 
 def link_ring(directory: Path, ring_path: Path) -> None:

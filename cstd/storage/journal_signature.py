@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +72,7 @@ class Signer:
             "journal_id": place.journal_id.hex(), "hash": place.hash.hex(), "wall_ns": wall_ns,
             "signature": base64.b64encode(self._key.sign(signed_bytes(place, wall_ns))).decode(),
         }
-        _replace(self._directory / name, (json.dumps(content) + "\n").encode(), mode=0o644)
+        files.put_in_place(self._directory / name, (json.dumps(content) + "\n").encode(), mode=0o644)
         self.signed_seq = max(self.signed_seq, place.last_seq)
 
 
@@ -86,7 +85,7 @@ def open_signer(key_path: Path, directory: Path) -> Signer:
     key = _load_key(key_path) if key_path.exists() else _make_key(key_path)
     public_path = directory / PUBLIC_NAME
     if not public_path.exists():
-        _replace(public_path, key.public_key().public_bytes(
+        files.put_in_place(public_path, key.public_key().public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo), mode=0o644)
     elif fingerprint(load_public_key(public_path)) != fingerprint(key.public_key()):
         raise OperatorError(f"the journal was signed with another key than {key_path}",
@@ -108,22 +107,9 @@ def _load_key(path: Path) -> Ed25519PrivateKey:
 
 def _make_key(path: Path) -> Ed25519PrivateKey:
     key = Ed25519PrivateKey.generate()
-    _replace(path, key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+    files.put_in_place(path, key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
                                      serialization.NoEncryption()), mode=0o600)
     return key
-
-
-def _replace(path: Path, content: bytes, *, mode: int) -> None:
-    """Put a file in its place, whole and on disk."""
-    unfinished = path.with_name(f".{path.name}.new")
-    unfinished.unlink(missing_ok=True)
-    number = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    with os.fdopen(number, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
-    files.sync_directory(path.parent)
 
 
 def load_public_key(path: Path) -> Ed25519PublicKey:

@@ -26,8 +26,9 @@ from tests.simulation.simulated import Simulation
 # The process as it is, but for the agents: a simulated session has none.
 PROCESS = """
 import sys
-from cstd.projector import background, process
-background.stand_back()
+from cstd.child import stand_back
+from cstd.projector import process
+stand_back()
 process.load_agents = lambda: None
 process.TURN_S = 0.02
 sys.exit(process.main(sys.argv[1:]))

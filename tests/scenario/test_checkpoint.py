@@ -305,6 +305,11 @@ def test_segments_go_only_where_two_checkpoints_cover_them(tmp_path: Path) -> No
     base = checkpoints.base(path)
     assert base is not None and base.segment > 2 and before[0] == 1
     assert checkpoints.trim(path, 0) == [] and checkpoints.trim(path, 1 << 40) == []
+    left = path / ".checkpoint-000000000001.cstd.4194304"  # above any process number
+    for unfinished in (left, mine := left.with_suffix(f".{os.getpid()}")):
+        unfinished.touch()
+    assert checkpoints.trim(path, 0) == [left] and mine.exists()
+    mine.unlink()
     removed = checkpoints.trim(path, 1)
     assert len(removed) == base.segment - 1
     assert [number for number, _ in segment_paths(path)] == before[base.segment - 1:]
@@ -355,7 +360,7 @@ def test_a_crash_while_writing_leaves_what_was_there(own: Path, monkeypatch: pyt
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("cstd.storage.checkpoints.os.fsync", full)
+    monkeypatch.setattr("cstd.storage.journal_files.os.fsync", full)
     with pytest.raises(OperatorError, match=r"cannot be written: .*No space left"):
         bring_up_to_date(own, None)
     assert {path.name: path.read_bytes() for path in own.iterdir() if "checkpoint" in path.name} == before
@@ -364,11 +369,14 @@ def test_a_crash_while_writing_leaves_what_was_there(own: Path, monkeypatch: pyt
 def test_the_childs_errors_are_one_line(own: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Exit 0 with a row; 1 where the daemon is gone; 2 for a folder without journal, without a traceback."""
     monkeypatch.setattr(checkpointer, "load_agents", lambda: None)
+    monkeypatch.setattr(checkpointer, "stand_back", lambda: None)
+    monkeypatch.setattr("cstd.child.end_with_parent", lambda _number: None)
     parent = str(os.getppid())
-    assert checkpointer.child([str(own), "--parent", parent], lambda: None) == 0
+    assert checkpointer.child([str(own), "--parent", parent]) == 0
     assert json.loads(capsys.readouterr().out)["seq"] > 500
-    assert checkpointer.child([str(own), "--parent", "1"], lambda: None) == 1
-    assert checkpointer.child([str(own / "absent"), "--parent", parent], lambda: None) == 2
+    assert checkpointer.child([str(own), "--parent", "1"]) == 1
+    assert capsys.readouterr().err == "the parent process 1 is gone\n"
+    assert checkpointer.child([str(own / "absent"), "--parent", parent]) == 2
     assert capsys.readouterr().err.startswith("there is no journal directory")
 
 

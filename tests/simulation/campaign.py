@@ -3,8 +3,9 @@
     python -m tests.simulation.campaign --seeds 1000 [--seconds 20] [--tally build/simulation.json] [--jobs 2]
     python -m tests.simulation.campaign --seed 4711         one seed, with what happened in it
 
-Without --from, seeds go on after the last of the tally, or begin at a random one. Exit 1 when a seed failed; each failure is
-printed with its seed, and kept in the tally.
+Without --from, seeds go on after the last of the tally, or begin at a random one. The tally is written as the seeds are
+played, so a campaign that is stopped goes on where it was. Exit 1 when a seed failed; each failure is printed with its seed,
+and kept in the tally.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any
 from tests.simulation.simulated import Simulation
 
 SEED_BITS = 40
+SAVED_EVERY = 50                     # seeds
 
 
 def play(seed: int, seconds: float) -> dict[str, Any]:
@@ -44,7 +46,17 @@ def show(row: dict[str, Any]) -> None:
     print(f"seed {row['seed']}: {row['failure'] or 'ok'}", file=sys.stderr)
 
 
-def campaign(first: int, count: int, seconds: float, jobs: int, tally: dict[str, Any]) -> dict[str, Any]:
+def save(tally: dict[str, Any], path: Path | None) -> None:
+    """Write the tally, whole or not at all."""
+    if path is None:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_suffix(".new")
+    fresh.write_text(json.dumps(tally, indent=1) + "\n")
+    fresh.replace(path)
+
+
+def campaign(first: int, count: int, seconds: float, jobs: int, tally: dict[str, Any], path: Path | None) -> None:
     """Play seeds and add them to the tally."""
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(jobs, mp_context=context) as pool:
@@ -56,7 +68,9 @@ def campaign(first: int, count: int, seconds: float, jobs: int, tally: dict[str,
             if row["failure"]:
                 show(row)
                 tally.setdefault("failed", []).append(row["seed"])
-    return tally
+            if tally["seeds"] % SAVED_EVERY == 0:
+                save(tally, path)
+    save(tally, path)
 
 
 def main() -> int:
@@ -80,10 +94,7 @@ def main() -> int:
     failed_before = len(tally.get("failed", []))
     first = args.first if args.first is not None else tally.get("next", int.from_bytes(os.urandom(8), "big") >> (64 - SEED_BITS))
     began_s = time.monotonic()
-    tally = campaign(first, args.seeds, args.seconds, args.jobs, tally)
-    if args.tally is not None:
-        args.tally.parent.mkdir(parents=True, exist_ok=True)
-        args.tally.write_text(json.dumps(tally, indent=1) + "\n")
+    campaign(first, args.seeds, args.seconds, args.jobs, tally, args.tally)
     print(json.dumps({"first": first, "took_s": round(time.monotonic() - began_s, 1), **tally}))
     return 1 if len(tally.get("failed", [])) > failed_before else 0
 

@@ -39,7 +39,7 @@ Row = dict[str, Any]
 # What can be found, each counted by itself in a tally.
 KINDS = ("order_lost", "order_twice", "order_invented", "order_differs", "fill_missed", "fill_twice", "fill_invented",
          "fill_differs", "balance_differs", "own_coins_moved", "journal_broken", "replay_differs", "opening_unverified",
-         "opening_not_ready", "summary_differs")
+         "opening_not_ready", "order_while_closed", "summary_differs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +168,8 @@ def _terms(tag: int, payload: bytes) -> Row:
 
 
 class Watch:
-    """Looks at every order frame of a journal at the moment it was made: no id twice, no opening where none may be.
+    """Looks at every order frame of a journal at the moment it was made: no id twice, none for a venue that has said
+    that it does not match, no opening where none may be.
 
     Attributes:
         ids: client order ids of the orders that were made. findings: what was wrong.
@@ -188,6 +189,8 @@ class Watch:
         if name in self.ids:
             self.findings.append(Finding("order_twice", f"record {seq}: {name} was made a second time"))
         self.ids.add(name)
+        if self._engine.risk.venue_closed:
+            self.findings.append(Finding("order_while_closed", f"record {seq}: {name} was made while the venue did not match"))
         if terms["side"] != "buy":
             return
         state = BookState(self._engine.core.slots[self._engine.names.index(terms["symbol"])].book.state)

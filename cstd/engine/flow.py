@@ -299,6 +299,7 @@ class Engine:
                     self.core.count_malformed()
                 for outcome in self.private.on_message(message, mono_ns):
                     self._on_private(outcome)
+        self.maintenance.on_word(self)
         self._settle()
 
     def on_flood(self, link: int, size: int, mono_ns: int, wall_ns: int) -> None:
@@ -396,7 +397,8 @@ class Engine:
     def _on_rest_result(self, done: RestResult | None) -> None:
         if done is not None and not (self.rest_cancels.on_result(done) or self.rest_exits.on_result(done)
                                      or self.exit_prices.on_result(done, self._mono_ns)
-                                     or self.audit.on_reply(done, self._mono_ns) or self.account_reads.on_result(done)):
+                                     or self.audit.on_reply(done, self._mono_ns) or self.account_reads.on_result(done)
+                                     or self.maintenance.on_result(self, done)):
             self.reconciler.on_reply(done.method, done.result, ", ".join(done.errors), self._mono_ns, self._wall_ns)
 
     # Time.

@@ -7,6 +7,9 @@ its state is sent again once a second, not with every pass. When matching is bac
 follows from the readiness conditions.
 
 An announcement that tells no time counts from now on: the field is not documented, so what cannot be read closes.
+
+A venue in maintenance also closes its sockets. Its last word holds while none is up, and is asked for by REST, so that exits
+neither leave for a venue that can only refuse them nor wait for a socket once it matches.
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ from typing import TYPE_CHECKING
 
 from cstd.clock import utc_text
 from cstd.venue.messages import Window
+from cstd.venue.rest.lane import Outcome, RestResult
+from cstd.venue.rest.request import system_status
 
 if TYPE_CHECKING:
     from cstd.engine.flow import Engine
@@ -24,6 +29,8 @@ NS_PER_S = 1_000_000_000
 # Openings live for seconds and a cancel takes milliseconds; a minute also covers what clocks may differ.
 AHEAD_NS = 60 * NS_PER_S
 CANCEL_AGAIN_NS = NS_PER_S
+ASK_AGAIN_NS = 5 * NS_PER_S
+UNKNOWN = "unknown"
 # States in which an immediate order cannot match.
 NOT_MATCHING = ("maintenance", "cancel_only", "post_only")
 
@@ -37,23 +44,55 @@ class Maintenance:
 
     def __init__(self) -> None:
         self.reason = ""
-        self._system = ""
+        self._system = UNKNOWN
+        self._turned = False
         self._tried_again_ns = 0
+        self._asked_ns = 0
+        self._request_id: int | None = None
 
     def on_timer(self, engine: Engine, mono_ns: int, wall_ns: int) -> bool:
         """Follow the venue's words; returns whether `reason` changed."""
         before, self.reason = self.reason, _reason(engine.public.announced, wall_ns)
-        system = engine.public.system if engine.public.up else engine.private.system
-        engine.risk.venue_closed = system in NOT_MATCHING
-        turned = system != self._system
-        if turned and self._system in NOT_MATCHING and system == "online":
-            engine.tracker.want_reconcile = True
-        self._system = system
+        turned, self._turned = self._turned, False
+        self._ask(engine, mono_ns)
         self._cancel_again(engine, mono_ns, at_once=turned)
         self._keep_deadman(engine, mono_ns, resting=bool(self.reason) or engine.risk.venue_closed)
         if self.reason != before:
             engine.tracker.notes.append(("warning" if self.reason else "info", "announced maintenance", {"reason": self.reason}))
         return self.reason != before
+
+    def on_word(self, engine: Engine) -> None:
+        """Take the venue's word as soon as a socket has one; what the gates read follows at once."""
+        word = _word(engine)
+        if word != UNKNOWN:
+            self._take(engine, word)
+
+    def on_result(self, engine: Engine, done: RestResult) -> bool:
+        """Take the end of a request; False when it is not ours."""
+        if self._request_id is None or done.request_id != self._request_id:
+            return False
+        self._request_id = None
+        # A socket may have come meanwhile: its word is the fresher one.
+        word = done.result.get("status") if isinstance(done.result, dict) else None
+        if done.outcome is Outcome.DONE and isinstance(word, str) and word and _word(engine) == UNKNOWN:
+            self._take(engine, word)
+        return True
+
+    def _take(self, engine: Engine, word: str) -> None:
+        if word == self._system:
+            return
+        if self._system in NOT_MATCHING and word == "online":
+            engine.tracker.want_reconcile = True
+        self._system, self._turned = word, True
+        engine.risk.venue_closed = word in NOT_MATCHING
+        engine.risk.write()
+
+    def _ask(self, engine: Engine, mono_ns: int) -> None:
+        """Ask by REST while the last word closed the venue and no socket has another."""
+        due = self._request_id is None and mono_ns - self._asked_ns >= ASK_AGAIN_NS
+        if due and self._system in NOT_MATCHING and _word(engine) == UNKNOWN:
+            self._asked_ns = mono_ns
+            self._request_id = engine.lane.submit(system_status(), mono_ns)
 
     def _cancel_again(self, engine: Engine, mono_ns: int, *, at_once: bool) -> None:
         refused = engine.tracker.cancels_refused
@@ -76,6 +115,12 @@ class Maintenance:
             engine.private.disarm(mono_ns)
         elif not off and not wanted_s:
             engine.private.arm(engine.cfg.venue.deadman_timeout_s, mono_ns)
+
+
+def _word(engine: Engine) -> str:
+    """What a socket that is up has said of the venue."""
+    words = (machine.system for machine in (engine.public, engine.private) if machine.up and machine.system != UNKNOWN)
+    return next(words, UNKNOWN)
 
 
 def _reason(windows: Iterable[Window], wall_ns: int) -> str:

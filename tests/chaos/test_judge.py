@@ -146,6 +146,7 @@ class FakeEngine:
     def __init__(self) -> None:
         slot = type("Slot", (), {"book": Book()})()
         self.core = type("Core", (), {"slots": [slot]})()
+        self.risk = type("Desk", (), {"venue_closed": False})()
 
 
 def frame(name: str, side: str = "buy") -> bytes:
@@ -189,6 +190,16 @@ def test_watch_of_openings(state: str, book: BookState, kinds: list[str]) -> Non
     watch = Watch(engine)
     assert see(watch, frame("ct2", "sell")) == []
     assert see(watch, frame("ct1")) == kinds
+
+
+def test_watch_of_a_closed_venue() -> None:
+    """No order, exit or not, is made for a venue that has said that it does not match."""
+    engine: Any = FakeEngine()
+    watch = Watch(engine)
+    assert see(watch, frame("ct4", "sell")) == []
+    engine.risk.venue_closed = True
+    assert see(watch, b"{}", OrderAction.ACTION_CANCEL) == []
+    assert see(watch, frame("ct5", "sell")) == ["order_while_closed"]
 
 
 def test_findings_are_told_with_a_bound() -> None:

@@ -162,6 +162,45 @@ def test_an_exit_waits_for_a_venue_that_matches() -> None:
     world.sound()
 
 
+def test_the_last_word_holds_while_no_socket_is_up() -> None:
+    """Maintenance closes the sockets: no exit leaves by REST meanwhile; told by REST that it matches, the venue gets it."""
+    world = World(strategy="rehearsal").ready()
+    order = resting(world)
+    world.fill(order, order["qty_raw"], "TAAAAA-BBBBB-CCCCCC")
+    world.rest["BalanceEx"] = world._balance_ex
+    world.rest["SystemStatus"] = {"status": "maintenance"}
+    say(world, "maintenance")
+    before = world.counters()["orders"]
+    for link in (Link.LINK_PUBLIC, Link.LINK_PRIVATE):
+        world.link(link, up=False, reason="maintenance")
+    world.asked.clear()
+    world.run(30)
+    asked = [method for method, _ in world.asked]
+    assert (world.counters()["orders"], world.order_frames(OrderAction.ACTION_EXIT_REST)) == (before, [])
+    assert 5 <= asked.count("SystemStatus") <= 7
+    for silent in ("EService:Unavailable", {"status": 5}, []):
+        world.rest["SystemStatus"] = silent
+        world.run(6)
+        assert world.order_frames(OrderAction.ACTION_EXIT_REST) == []
+    world.rest |= {"SystemStatus": {"status": "online"}, "AddOrder": "EOrder:Insufficient funds", "Depth": world._depth}
+    world.run(8)
+    assert len(world.order_frames(OrderAction.ACTION_EXIT_REST)) >= 1
+    asked_before = len([method for method, _ in world.asked if method == "SystemStatus"])
+    world.run(12)
+    assert len([method for method, _ in world.asked if method == "SystemStatus"]) == asked_before
+
+
+def test_no_exit_leaves_after_the_word() -> None:
+    """From the frame that says it on, not from the next timer."""
+    world = World(strategy="rehearsal").ready()
+    order = resting(world)
+    world.fill(order, order["qty_raw"], "TAAAAA-BBBBB-CCCCCC")
+    say(world, "cancel_only")
+    assert world.core.hold_exits
+    say(world)
+    assert not world.core.hold_exits
+
+
 def test_the_account_is_looked_up_afterwards() -> None:
     """What the venue did to orders while it was away is asked for as soon as it matches again."""
     world = World(strategy="rehearsal").ready()

@@ -142,6 +142,8 @@ class Reconciler:
         params: dict[str, str] = {}
         if name in ("ClosedOrders", "TradesHistory"):
             params = {"start": str(self._start_s), "ofs": str(len(self._found[name]))}
+        if name == "TradesHistory":
+            params["consolidate_taker"] = "false"  # each execution is a row of its own, as the stream tells it
         self._ask(name, params)
 
     def on_reply(self, name: str, result: dict[str, Any] | None, error: str, mono_ns: int, wall_ns: int) -> None:

@@ -70,11 +70,15 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class HistoryShape:
-    """How the generated past moves: daily volatility as a fraction, traded base per minute, trades per minute."""
+    """How the generated past moves: daily volatility as a fraction, traded base per minute, trades per minute.
+
+    rows: bars per interval, at most the 720 of the venue.
+    """
 
     daily_vol_frac: float
     qty_raw_per_minute: int
     trades_per_minute: float
+    rows: int = ROWS_MAX
 
 
 def _older_bar(random: Random, shape: HistoryShape, *, begin_s: int, span_s: int, close_raw: int) -> Bar:
@@ -126,7 +130,7 @@ def generate(random: Random, shape: HistoryShape, *, close_raw: int, wall_s: int
             rows[0] = head
         end_raw = rows[0].open_raw if rows else close_raw
         begin_s = rows[0].begin_s - interval_s if rows else now_begin_s
-        while len(rows) + len(older) < ROWS_MAX and begin_s >= _EPOCH_S:
+        while len(rows) + len(older) < shape.rows and begin_s >= _EPOCH_S:
             span_s = max(1, min(interval_s, wall_s - begin_s))
             bar = _older_bar(random, shape, begin_s=begin_s, span_s=span_s, close_raw=end_raw)
             older.append(bar)

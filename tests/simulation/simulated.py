@@ -14,7 +14,9 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
+from functools import cache
 from random import Random
 from typing import Any
 
@@ -45,6 +47,7 @@ USER_BTC = Decimal("0.05")
 TICK_NS = 100 * MS
 SYNCED_NS = 50 * MS     # what a power cut takes of the journal at most
 SETTLE_S = 150
+HISTORY_ROWS = 120       # enough for the gates; a full snapshot of bars would be half of a seed's time
 TOKEN_PLACE = '"token":""'
 QUICK = {"CSTD__STRATEGY__REHEARSAL__FLAT_S": "1", "CSTD__STRATEGY__REHEARSAL__HOLD_S": "1",
          "CSTD__STRATEGY__REHEARSAL__LONG_FLAT_S": "1", "CSTD__STRATEGY__REHEARSAL__LIFETIME_S": "6",
@@ -53,6 +56,7 @@ QUICK = {"CSTD__STRATEGY__REHEARSAL__FLAT_S": "1", "CSTD__STRATEGY__REHEARSAL__H
 Entry = tuple[int, int, int, int, bytes]     # kind, tag, monotonic and wall time, payload
 
 
+@cache
 def configuration() -> Config:
     """The shipped practice configuration with short round trips, over one instrument."""
     return load([str(template("practice"))], QUICK)
@@ -179,6 +183,7 @@ class Wire:
             self.world.delivered.append(text)
             self.server.receive(socket, text)  # type: ignore[arg-type]
             self.world.exchange.settle()
+            self.world.check_switch()
 
     def cut(self, reason: str, *, server_sees_after_ns: int = 0, tell: bool = True) -> None:
         """The connection breaks: at once for the daemon, a little later for the venue, which may still take what is under way."""
@@ -246,7 +251,8 @@ class Simulation:
         instruments, assets = first(1)
         self.exchange = Exchange(
             instruments, assets, seed=self.seed, id_seed=self.seed, tier="pro", wall_ns=self.now_ns,
-            account=Account({"USD": Decimal(10_000), "BTC": USER_BTC}), history={i.name: history_shape(i) for i in instruments})
+            account=Account({"USD": Decimal(10_000), "BTC": USER_BTC}),
+            history={i.name: replace(history_shape(i), rows=HISTORY_ROWS) for i in instruments})
         shapes = load_shapes()
         self.flows = [Flow(self.exchange.markets[i.name], shapes[i.shape], seed=self.seed, start_ns=self.now_ns, rate_per_s=15)
                       for i in instruments]
@@ -446,6 +452,11 @@ class Simulation:
         done: list[bool] = []
         self.at(self.now_ns + self.delay_ns(), arrive)
         self.at(deadline_ns, lambda: answer(0, "", "no reply in time"))
+
+    def check_switch(self) -> None:
+        """The venue's dead man's switch is on wherever an opening of ours is open there."""
+        openings = [order.cl_ord_id for order in self.exchange.account.open.values() if order.side == Side.BUY]
+        assert not openings or self.exchange.desk.cancel_after_ns is not None, f"{openings} are open, and the switch is off"
 
     def command(self, verb: str) -> None:
         """An operator's command."""

@@ -16,6 +16,7 @@ from cstd.orders.reconcile import Reconciler
 from cstd.orders.rest_cancels import RestCancels
 from cstd.orders.rest_exits import RestExits
 from cstd.orders.tracker import OrderTracker
+from cstd.venue.deadman import DeadmanSwitch
 from tests.simulation.campaign import play
 from tests.simulation.simulated import Simulation
 
@@ -61,13 +62,14 @@ def book_again(self: Ledger, fill: Fill, qty_min_raw: int) -> bool:
     return BOOK(self, fill, qty_min_raw)
 
 
-BROKEN: dict[str, tuple[type, str, Callable[..., object]]] = {
+BROKEN: dict[str, tuple[type, str, Callable[..., object] | property]] = {
     "a fill counts as often as it is told": (Ledger, "book", book_again),
     "an order that the journal lost is not taken up": (Reconciler, "_adopt", lambda *_: -1),
     "an unanswered order is forgotten": (
         OrderTracker, "overdue", lambda self, *_: [self.absent(index) for index in self.core.live_orders()]),
     "an order without evidence is absent": (
         Reconciler, "_judge_live", lambda self, *_: [self.tracker.absent(index) for index in self.core.live_orders()]),
+    "the dead man's switch is not refreshed": (DeadmanSwitch, "refresh_ns", property(lambda _: 1 << 62)),
 }
 
 

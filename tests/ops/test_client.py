@@ -8,7 +8,6 @@ import json
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -183,18 +182,11 @@ def test_a_daemon_that_breaks_off_is_an_error(tmp_path: Path, capsys: pytest.Cap
     server.stdout.close()
 
 
-def test_json_verbs_start_quickly(daemon: FakeDaemon, tmp_path: Path) -> None:
-    """A JSON answer imports neither asyncio's servers, rich, numpy nor aiohttp, and takes well below half a second."""
-    script = ("import argparse,sys,time\nt=time.perf_counter()\nfrom cstd.ops import client\n"
+def test_json_verbs_import_little(daemon: FakeDaemon, tmp_path: Path) -> None:
+    """A JSON answer imports neither asyncio's servers, rich, numpy nor aiohttp: that is what makes a verb quick."""
+    script = ("import argparse,sys\nfrom cstd.ops import client\n"
               "code=client.main('status', argparse.Namespace(socket=sys.argv[1], output='json'))\n"
               "bad={'rich','numpy','aiohttp','asyncio','prometheus_client'}&set(sys.modules)\n"
-              "print(time.perf_counter()-t, code, sorted(bad), file=sys.stderr)")
-    best_s = 9.0
-    for _ in range(3):
-        done = subprocess.run([sys.executable, "-c", script, str(tmp_path / "s")], capture_output=True, text=True,
-                              check=True)
-        took, code, bad = done.stderr.split(maxsplit=2)
-        assert (code, bad.strip()) == ("0", "[]")
-        best_s = min(best_s, float(took))
-        time.sleep(0.01)
-    assert best_s < 0.150
+              "print(code, sorted(bad), file=sys.stderr)")
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path / "s")], capture_output=True, text=True, check=True)
+    assert done.stderr.split(maxsplit=1) == ["0", "[]\n"]

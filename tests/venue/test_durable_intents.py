@@ -135,7 +135,7 @@ def test_a_disk_that_is_slow_is_waited_for_no_longer_than_said(tmp_path: Path) -
                 wish(world)
                 began_s = time.monotonic()
                 world.tick()
-                assert time.monotonic() - began_s < 1
+                assert time.monotonic() - began_s < 5  # a wait without an end would hang
                 assert told == [errno.ETIMEDOUT]
                 assert (run.link.port.sent_count, world.counters()["send_refused"]) == (0, 1)
                 await run.until(lambda: not run.link.port.not_durable())

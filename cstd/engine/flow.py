@@ -497,7 +497,7 @@ class Engine:
         elif self.risk.killed:
             self._set_state("killed", self.risk.kill_reason)
         else:
-            missing = not_ready_reason(self)
+            missing = not_ready_reason(self, self._mono_ns)
             if missing:
                 self._set_state("reconciling", missing)
             elif self.risk.paused:

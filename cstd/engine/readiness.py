@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from cstd.engine.flow import Engine
 
 
-def not_ready_reason(engine: Engine) -> str:
+def not_ready_reason(engine: Engine, mono_ns: int) -> str:
     """What stands between here and ready, in words; "" when nothing does."""
     if not engine.public.up:
         return "public link is down"
@@ -30,4 +30,6 @@ def not_ready_reason(engine: Engine) -> str:
         return "not reconciled yet"
     if not engine.reconciler.trusted:
         return "balances do not agree yet"
+    if not engine.private.deadman.armed(mono_ns):
+        return "the dead man's switch is not armed"
     return ""

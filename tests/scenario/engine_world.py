@@ -253,8 +253,9 @@ class World:
                 if method == "subscribe" and self.snapshots:
                     self._snapshot(link, params, name)
         elif method == "cancel_all_orders_after":
+            fires = time_text(self.now_ns + params["timeout"] * S) if params["timeout"] else "0"
             self._send(link, {"method": method, "success": True, "req_id": request["req_id"],
-                              "result": {"currentTime": time_text(self.now_ns), "triggerTime": time_text(self.now_ns)},
+                              "result": {"currentTime": time_text(self.now_ns), "triggerTime": fires},
                               "time_in": time_text(self.now_ns - self.wall_step_ns + self.venue_ahead_ns),
                               "time_out": time_text(self.now_ns - self.wall_step_ns + self.venue_ahead_ns)})
         elif method == "ping":

@@ -83,6 +83,25 @@ def test_an_announced_window_is_waited_out() -> None:
     world.first_order()
 
 
+def test_nothing_opens_before_the_switch_is_on_again() -> None:
+    """The venue matches again and the strategy wishes: its order waits for the venue's word that the switch is armed."""
+    world = World(strategy="rehearsal").ready()
+    say(world, "cancel_only")
+    world.run(3)
+    assert switch_s(world) == 0
+    world.answering = False
+    say(world)
+    orders = world.counters()["orders"]
+    world.run(2)
+    assert (switch_s(world), world.engine.state, world.counters()["orders"]) == (60, "reconciling", orders)
+    assert "dead man's switch" in str(world.engine.state_reason)
+    world.answering = True
+    world.run(20)  # what was asked for in silence is asked for again after its time
+    assert world.engine.state == "ready"
+    world.tick()
+    world.first_order()
+
+
 def test_a_window_that_passes_without_a_word() -> None:
     """The venue never leaves online: with the window's end openings go on, and nobody has to do anything."""
     world = World(strategy="rehearsal").ready()

@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from cstd.child import end_with_parent
 from tests.simulation.simulated import Simulation
 
 SEED_BITS = 40
@@ -59,7 +60,7 @@ def save(tally: dict[str, Any], path: Path | None) -> None:
 def campaign(first: int, count: int, seconds: float, jobs: int, tally: dict[str, Any], path: Path | None) -> None:
     """Play seeds and add them to the tally."""
     context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(jobs, mp_context=context) as pool:
+    with concurrent.futures.ProcessPoolExecutor(jobs, mp_context=context, initializer=end_with_parent) as pool:
         for row in pool.map(play, range(first, first + count), [seconds] * count, chunksize=4):
             for key in row.keys() - {"seed", "failure", "log"}:
                 tally[key] = tally.get(key, 0) + row[key]

@@ -10,7 +10,7 @@ SOURCES := $(shell find cstd -name '*.pyx' -o -name '*.pxd' -o -path 'cstd/_fast
 AGENTS := $(shell find cstd/signals/agents -name '*.py')
 RECORDING := $(wildcard $(CSTD_DATA)/recordings/kraken-v2-btcusd-d25-20260802.jsonl.zst)
 
-.PHONY: run test bench benchmarks budget floor growth peers picture round-trip burst burst-peer scale tail soak memory measuring start recovery hostile fuzz
+.PHONY: run test bench benchmarks budget floor growth peers picture round-trip burst burst-peer scale tail soak memory measuring start journal recovery hostile fuzz
 .PHONY: simulate chaos sanitize check build lock clean
 .DELETE_ON_ERROR:
 
@@ -71,6 +71,8 @@ recovery: build
 	@PYTHONPATH=. $(BIN)/python bench/recovery.py $(ARGS)
 start: build
 	@$(BIN)/python bench/start.py $(ARGS)
+journal: build
+	@$(BIN)/python bench/journal.py $(ARGS)
 measuring: build
 	@$(BIN)/python bench/measuring.py $(ARGS)
 

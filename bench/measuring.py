@@ -4,9 +4,8 @@
 
 The compiled core is built a second time, in a copy of the tree below build/, with CSTD_NO_STAGES: no reading of the cycle
 counter, no bucket. Both builds then drive the recorded BTC depth-25 frames (CSTD_DATA) in processes that live through the whole
-run and take turns; a turn is timed as a whole by the monotonic clock. The least of each counts, because all that a shared host
-adds is added; the differences turn by turn are beside it, and say whether the host let the two be told apart. `decision`: a
-frame to the end of its pass; `order`: an order on every frame.
+run and take turns; a turn is timed as a whole by the monotonic clock. `decision`: a frame to the end of its pass; `order`: an
+order on every frame.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import paired
 import result
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -53,11 +53,7 @@ def main() -> int:
 def show(figures: dict[str, Any]) -> None:
     """Print two lines a path."""
     for path, row in figures.items():
-        print(f"{path:10} with {row['with_ns']:7.1f} ns   without {row['without_ns']:7.1f} ns   "
-              f"the histograms cost {row['cost_ns']:6.1f} ns a frame ({row['cost_frac']:.1%})")
-        low, high = row["paired_half_ns"]
-        print(f"{'':10} turn by turn: median {row['paired_ns']:.1f} ns, the middle half {low:.1f} to {high:.1f} ns"
-              + ("   (this host was too restless to tell them apart)" if low <= 0 <= high or row["cost_ns"] <= 0 else ""))
+        print(f"{path:10} {paired.told('the histograms cost', row)}")
 
 
 def build() -> None:
@@ -93,16 +89,7 @@ def measure(rounds: int) -> dict[str, Any]:
             assert process.stdin is not None
             process.stdin.close()
             process.wait()
-    rows = {}
-    for path, times in found.items():
-        least = {side: min(values) for side, values in times.items()}
-        cost = least["with"] - least["without"]
-        pairs = sorted(one - other for one, other in zip(times["with"], times["without"], strict=True))
-        quarter = len(pairs) // 4
-        rows[path] = {"with_ns": least["with"], "without_ns": least["without"], "cost_ns": cost,
-                      "cost_frac": cost / least["without"], "paired_ns": pairs[len(pairs) // 2],
-                      "paired_half_ns": [pairs[quarter], pairs[-1 - quarter]], "turns": times}
-    return rows
+    return {path: paired.compare(times["with"], times["without"]) for path, times in found.items()}
 
 
 def start(tree: Path) -> subprocess.Popen[str]:

@@ -140,6 +140,7 @@ cdef class Core(FastEngine):
         rate_e8: account currency per unit of quote currency in 10**-8.
         """
         cdef InstrumentSlot slot = self.slots[number]
+        cdef int i
         if tick_raw <= 0 or lot_raw <= 0 or qty_min_raw < 0:
             raise ValueError(f"increments of {slot.name!r} must be positive: {tick_raw}, {lot_raw}, {qty_min_raw}")
         cdef bint rescaled = (slot.wire.price_precision != price_precision
@@ -149,6 +150,9 @@ cdef class Core(FastEngine):
             # Updates were lost, or what is held has another scale: the book waits for a snapshot.
             self.drop_book(number, FAULT_NO_SNAPSHOT)
         if rescaled:
+            for i in range(TAPE_KEPT):
+                if self.tape[i].instrument == number:
+                    self.tape[i].instrument = -1  # printed in the new digits it would be another trade
             # The mark of a position keeps its value: the last bid changes its scale with its digits.
             slot.rest_bid_raw = 0
             slot.last_verified_bid_raw = (slot.last_verified_bid_raw * POW10[price_precision]
@@ -578,7 +582,7 @@ cdef class Core(FastEngine):
             first = 0
         return [(self.tape[i % TAPE_KEPT].wall_ns, self.tape[i % TAPE_KEPT].instrument, self.tape[i % TAPE_KEPT].side,
                  self.tape[i % TAPE_KEPT].price_raw, self.tape[i % TAPE_KEPT].qty_raw)
-                for i in range(first, self.tape_count)]
+                for i in range(first, self.tape_count) if self.tape[i % TAPE_KEPT].instrument >= 0]
 
     def votes(self, int number):
         """(status, direction, confidence, faults) of each agent on one instrument."""

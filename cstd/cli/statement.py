@@ -192,7 +192,7 @@ class Session:
         return tuple(OwnFill(
             exec_id=fill.exec_id, cl_ord_id=fill.cl_ord_id, order_id=fill.order_id, symbol=engine.names[fill.instrument],
             side="buy" if fill.side == Side.BUY else "sell",
-            qty=from_raw(fill.qty_raw, engine.ledger.positions[fill.instrument].qty_precision), price=fill.price,
+            qty=from_raw(fill.qty_raw, fill.qty_precision), price=fill.price,
             cost=fill.cost, fees=fill.fees, wall_ns=fill.wall_ns) for fill in engine.ledger.fills.values())
 
     def _orders(self) -> tuple[OwnOrder, ...]:

@@ -223,16 +223,16 @@ class LiveView:
 
     def _order(self, order: dict[str, Any]) -> shapes.Order:
         engine = self._engine
-        position = engine.ledger.positions[order["instrument"]]
+        price_digits, qty_digits = engine.tracker.digits(order)
         state = OrderState(order["state"])
         return {
             "cl_ord_id": order["cl_ord_id"], "order_id": order["order_id"] or None,
             "symbol": engine.names[order["instrument"]], "side": "buy" if order["side"] == Side.BUY else "sell",
             "status": VENUE_STATUS.get(state, engine.tracker.state_name(order)),
-            "order_qty": format_raw(order["qty_raw"], position.qty_precision),
-            "filled_qty": format_raw(order["filled_raw"], position.qty_precision),
+            "order_qty": format_raw(order["qty_raw"], qty_digits),
+            "filled_qty": format_raw(order["filled_raw"], qty_digits),
             "state": "UNKNOWN" if state == OrderState.ORDER_UNKNOWN else engine.tracker.state_name(order),
-            "limit_price": format_raw(order["price_raw"], position.price_precision),
+            "limit_price": format_raw(order["price_raw"], price_digits),
             "time_in_force": TimeInForce(order["time_in_force"]).name, "post_only": bool(order["post_only"]),
             "kind": "exit" if order["kind"] == IntentKind.EXIT else "opening", "intent_seq": order["intent_seq"],
             "sent_wall_ns": order["sent_wall_ns"] or None,
@@ -255,7 +255,7 @@ class LiveView:
         return {
             "exec_id": fill.exec_id, "cl_ord_id": fill.cl_ord_id, "symbol": engine.names[fill.instrument],
             "side": "buy" if fill.side == Side.BUY else "sell",
-            "qty": format_raw(fill.qty_raw, position.qty_precision), "price": format_decimal(fill.price),
+            "qty": format_raw(fill.qty_raw, fill.qty_precision), "price": format_decimal(fill.price),
             "fee": format_decimal(fee), "fee_asset": fee_asset, "wall_ns": fill.wall_ns, "liquidity": fill.liquidity,
             "slippage_bps": float(slippage) if slippage is not None else None,
         }

@@ -182,7 +182,8 @@ class Engine:
         self.tracker.numbers = {name: number for number, name in enumerate(names)}
         self.nav = Nav(cfg.account.capital)
         self.risk = RiskDesk(self.core, self.ledger, self.nav, self.tracker)
-        self.feed = PublicFeed(self.core, names, cfg.account.currency, infer_precision=self.inferring)
+        self.feed = PublicFeed(self.core, names, cfg.account.currency, infer_precision=self.inferring,
+                               digits=self.ledger.digits)
         self.audit = BookAudit(self.core, self.feed, names, self._submit, self._is_live)
 
     def _is_live(self, name: str) -> bool:
@@ -335,10 +336,7 @@ class Engine:
         match message:
             case InstrumentUpdate():
                 self.public.on_message(message, self._mono_ns)
-                for name in self.feed.on_instrument(message):
-                    self.ledger.add_instrument(
-                        self.tracker.numbers[name], self.feed.specs[name].base, self.feed.specs[name].quote,
-                        self.feed.specs[name].price_precision, self.feed.specs[name].qty_precision)
+                self._know(self.feed.on_instrument(message))
                 return
             case BookMessage():
                 self.feed.on_book(message)
@@ -360,9 +358,14 @@ class Engine:
     def _know_inferred(self, name: str) -> None:
         """In a recording, a snapshot may have made an instrument known."""
         if name in self.feed.inferred and self.tracker.numbers[name] not in self.ledger.positions:
+            self._know([name])
+
+    def _know(self, names: list[str]) -> None:
+        """Let the ledger count instruments in the digits that are in force for them."""
+        for name in names:
             spec = self.feed.specs[name]
-            self.ledger.add_instrument(self.tracker.numbers[name], spec.base, spec.quote, spec.price_precision,
-                                       spec.qty_precision)
+            number = self.tracker.numbers[name]
+            self.ledger.add_instrument(number, spec.base, spec.quote, spec.price_precision, spec.qty_precision)
 
     def _on_private(self, outcome: Any) -> None:
         match outcome:
@@ -421,6 +424,7 @@ class Engine:
     def _venue_on_timer(self, mono_ns: int, wall_ns: int) -> None:
         """What is due of links, orders, look-ups and books."""
         note_frames_seen(self, mono_ns)
+        self._know(self.feed.take_waiting(self.tracker.may_rescale))
         self.public.on_timer(mono_ns)
         self.private.on_timer(mono_ns, progressing=self.core.fault is None)
         for link, machine in self.machines():

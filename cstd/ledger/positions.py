@@ -17,7 +17,10 @@ ZERO = Decimal(0)
 
 
 class Fill(msgspec.Struct, frozen=True):
-    """One execution of one of our orders. `side` is 1 for a buy, -1 for a sell; `mid2_raw` the decision's bid + ask."""
+    """One execution of one of our orders. `side` is 1 for a buy, -1 for a sell; `mid2_raw` the decision's bid + ask.
+
+    qty_precision: the digits of `qty_raw`, which stay when the instrument's change.
+    """
 
     exec_id: str
     cl_ord_id: str
@@ -32,6 +35,7 @@ class Fill(msgspec.Struct, frozen=True):
     liquidity: str
     mid2_raw: int
     kind: int
+    qty_precision: int
 
 
 class Position:
@@ -144,6 +148,16 @@ class Ledger:
             position.forget_streak()
             self._changed.add(number)
 
+    def digits(self, number: int) -> tuple[int, int] | None:
+        """Return the (price, quantity) precision that an instrument is counted in, None where it is not known yet."""
+        position = self.positions.get(number)
+        return None if position is None else (position.price_precision, position.qty_precision)
+
+    def fits(self, number: int, qty_precision: int) -> bool:
+        """Whether what is held of an instrument can be told in so many decimals."""
+        position = self.positions[number]
+        return qty_precision >= position.qty_precision or position.qty_raw % 10 ** (position.qty_precision - qty_precision) == 0
+
     def add_instrument(self, number: int, base: str, quote: str, price_precision: int, qty_precision: int) -> None:
         """Make an instrument known; a change of precision rescales what is held, exactly or not at all."""
         self._changed.add(number)
@@ -151,11 +165,10 @@ class Ledger:
         if position is None:
             self.positions[number] = Position(base, quote, price_precision, qty_precision)
             return
+        if not self.fits(number, qty_precision):
+            raise ValueError(f"{base}: held quantity does not fit {qty_precision} decimals")
         if qty_precision < position.qty_precision:
-            factor = 10 ** (position.qty_precision - qty_precision)
-            if position.qty_raw % factor:
-                raise ValueError(f"{base}: held quantity does not fit {qty_precision} decimals")
-            position.qty_raw //= factor
+            position.qty_raw //= 10 ** (position.qty_precision - qty_precision)
         else:
             position.qty_raw *= 10 ** (qty_precision - position.qty_precision)
         position.price_precision = price_precision

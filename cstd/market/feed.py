@@ -6,6 +6,7 @@ decimals until they are raw integers; what does not fit the instrument's precisi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ INTERVALS = {1: 0, 5: 1, 60: 2}
 NS_PER_MIN = 60_000_000_000
 MONEY_PRECISION = 8
 CHECKSUM_MAX = 2**32 - 1
+PRECISION_MAX = 15   # the scanner's
 SIDES = {"buy": Side.BUY, "sell": Side.SELL}
 
 
@@ -30,6 +32,7 @@ class PublicFeed:
         core: the compiled core, with a slot for each of `names` in order.
         names: configured instruments.
         currency: the account's; an instrument quoted in another has no conversion, and the gates refuse it.
+        digits: (price, quantity) precision that an instrument's orders and inventory are counted in, None for none yet.
         infer_precision: take the precision from a snapshot's digits where no instrument message came (recordings only).
 
     Attributes:
@@ -38,7 +41,8 @@ class PublicFeed:
         history_rows: bars of history taken, by (name, interval in minutes).
     """
 
-    def __init__(self, core: Core, names: tuple[str, ...], currency: str, *, infer_precision: bool) -> None:
+    def __init__(self, core: Core, names: tuple[str, ...], currency: str, *, infer_precision: bool,
+                 digits: Callable[[int], tuple[int, int] | None]) -> None:
         self.core = core
         self.currency = currency
         self.numbers = {name: number for number, name in enumerate(names)}
@@ -48,6 +52,8 @@ class PublicFeed:
         self.history_rows: dict[tuple[str, int], int] = {}
         self.unknown_name_count = 0
         self._blocked: set[str] = set()
+        self._digits = digits
+        self._waiting: dict[str, InstrumentSpec] = {}   # rules with other digits than those in force
 
     def on_instrument(self, update: InstrumentUpdate) -> list[str]:
         """Take trading rules; returns the names of ours that changed."""
@@ -66,6 +72,31 @@ class PublicFeed:
     def _configure(self, spec: InstrumentSpec) -> bool:
         """Give the core an instrument's rules; False (and the instrument blocked) where they cannot be meant."""
         number = self.numbers[spec.name]
+        self._waiting.pop(spec.name, None)
+        digits = (spec.price_precision, spec.qty_precision)
+        if self._digits(number) not in (None, digits) and min(digits) >= 0 and max(digits) <= PRECISION_MAX:
+            self._waiting[spec.name] = spec
+            self.core.drop_book(number, BookFault.FAULT_PRECISION_UNKNOWN)
+            return False
+        return self._apply(number, spec)
+
+    def take_waiting(self, may_change: Callable[[int, InstrumentSpec], bool]) -> list[str]:
+        """Change digits where nothing is left that is counted in the old ones; returns the names that changed.
+
+        Until then openings are held back and pulled, because there is no verified book. For a timer: positions are
+        marked in the new digits before the next pass.
+        """
+        done = []
+        for name, spec in list(self._waiting.items()):
+            number = self.numbers[name]
+            if may_change(number, spec):
+                del self._waiting[name]
+                self._blocked.add(name)  # its book needs a snapshot
+                if self._apply(number, spec):
+                    done.append(name)
+        return done
+
+    def _apply(self, number: int, spec: InstrumentSpec) -> bool:
         if spec != self.specs.get(spec.name):
             try:
                 self.core.configure(

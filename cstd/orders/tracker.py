@@ -18,7 +18,7 @@ from cstd.ledger.positions import Fill, Ledger
 from cstd.orders.lifecycle import FINAL, STATE_NAMES
 from cstd.units import INT64_MAX, from_raw, to_raw
 from cstd.venue.errors_table import outcome_unknown
-from cstd.venue.messages import ExecutionReport
+from cstd.venue.messages import ExecutionReport, InstrumentSpec
 from cstd.venue.private import OrderReply
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ class OrderTracker:
     def _check_cumulative(self, index: int, report: ExecutionReport) -> None:
         order = self.core.order(index)
         if report.cum_qty is not None:
-            seen = from_raw(order["filled_raw"], self._position(order["instrument"]).qty_precision)
+            seen = from_raw(order["filled_raw"], self.digits(order)[1])
             if report.cum_qty > seen:
                 self.want_reconcile = True
 
@@ -244,22 +244,23 @@ class OrderTracker:
             exec_id=exec_id, cl_ord_id=order["cl_ord_id"], order_id=order["order_id"], instrument=number,
             side=order["side"], qty_raw=to_raw(qty, position.qty_precision), price=price, cost=cost, fees=fees,
             wall_ns=wall_ns, liquidity=liquidity, mid2_raw=order["mid2_raw"], kind=order["kind"],
+            qty_precision=position.qty_precision,
         )
         slot = self.core.slots[number]
         if not self.ledger.book(fill, slot.qty_min_raw):
             return False
         if fill.mid2_raw > 0:
-            mid = from_raw(fill.mid2_raw, position.price_precision) / 2
+            mid = from_raw(fill.mid2_raw, self.digits(order)[0]) / 2
             self.slippage_bps[exec_id] = self.slippage.add(
                 side=fill.side, price=price, mid=mid, cost=cost, wall_ns=wall_ns)
         self._after_fill(index, order, fill)
         return True
 
     def _after_fill(self, index: int, order: dict[str, Any], fill: Fill) -> None:
-        filled = order["filled_raw"] + fill.qty_raw
         if index < 0:
-            order["filled_raw"] = filled  # an order in the history: a late fill is a fact all the same
+            _fill_late(order, fill)
             return
+        filled = order["filled_raw"] + fill.qty_raw
         self.core.order_filled(index, filled)
         if filled >= order["qty_raw"]:
             self._finish(index, OrderEvent.ON_FULL, "filled")
@@ -274,8 +275,7 @@ class OrderTracker:
         A final status counts only once every executed unit has been booked from a trade.
         """
         order = self.core.order(index)
-        position = self._position(order["instrument"])
-        booked = from_raw(order["filled_raw"], position.qty_precision)
+        booked = from_raw(order["filled_raw"], self.digits(order)[1])
         if filled > booked:
             self.want_reconcile = True
             return
@@ -325,10 +325,23 @@ class OrderTracker:
             return
         order = self.core.close_order(index)
         order["reason"] = reason
+        order["price_precision"], order["qty_precision"] = self.digits(order)
         self.history[order["cl_ord_id"]] = order
         if len(self.history) > HISTORY_MAX:
             oldest = next(iter(self.history))
             self.by_order_id.pop(self.history.pop(oldest)["order_id"], None)
+
+    def digits(self, order: dict[str, Any]) -> tuple[int, int]:
+        """Return the (price, quantity) precision of an order's raw fields: those at its end, or in force while it lives."""
+        if "qty_precision" in order:
+            return order["price_precision"], order["qty_precision"]
+        position = self._position(order["instrument"])
+        return position.price_precision, position.qty_precision
+
+    def may_rescale(self, number: int, spec: InstrumentSpec) -> bool:
+        """Whether nothing is left that is counted in an instrument's old digits and could not be told in the new ones."""
+        return (all(self.core.order(index)["instrument"] != number for index in self.core.live_orders())
+                and self.ledger.fits(number, spec.qty_precision))
 
     def _position(self, number: int) -> Any:
         return self.ledger.positions[number]
@@ -336,6 +349,14 @@ class OrderTracker:
     def state_name(self, order: dict[str, Any]) -> str:
         """Return the lifecycle state in words."""
         return STATE_NAMES[OrderState(order["state"])]
+
+
+def _fill_late(order: dict[str, Any], fill: Fill) -> None:
+    """Count a fill of an order in the history, a fact all the same, in the finer digits of the two."""
+    finer = 10 ** max(0, fill.qty_precision - order["qty_precision"])
+    order["qty_precision"] = max(order["qty_precision"], fill.qty_precision)
+    order["qty_raw"] *= finer
+    order["filled_raw"] = order["filled_raw"] * finer + fill.qty_raw * 10 ** (order["qty_precision"] - fill.qty_precision)
 
 
 def _bookable(qty: Decimal, price: Decimal, cost: Decimal, qty_precision: int) -> bool:

@@ -55,12 +55,12 @@ def decision_row(record: Record, engine: Engine) -> tuple[Row, str]:
 
 def order_row(order: dict[str, Any], engine: Engine) -> Row:
     """Return an order as it is now."""
-    position = engine.ledger.positions[order["instrument"]]
+    price_digits, qty_digits = engine.tracker.digits(order)
     return Row("orders", (
         order["cl_ord_id"], order["order_id"] or None, order["intent_seq"], engine.names[order["instrument"]],
         _side(order["side"]), IntentKind(order["kind"]).name.lower(), STATE_NAMES[OrderState(order["state"])],
         order.get("reason"), TimeInForce(order["time_in_force"]).name, int(order["post_only"]), order["price_raw"],
-        position.price_precision, order["qty_raw"], order["filled_raw"], position.qty_precision,
+        price_digits, order["qty_raw"], order["filled_raw"], qty_digits,
         order["sent_wall_ns"] or None, order["expire_wall_ns"] or None))
 
 
@@ -75,7 +75,7 @@ def fill_rows(record: Record, engine: Engine) -> list[Row]:
         Row("fills", (
             fill.exec_id, record.seq, fill.cl_ord_id, fill.order_id, fill.wall_ns, booked["instrument"], _side(fill.side),
             IntentKind(fill.kind).name.lower(), fill.liquidity, fill.qty_raw,
-            engine.ledger.positions[fill.instrument].qty_precision, str(fill.price), str(fill.cost),
+            fill.qty_precision, str(fill.price), str(fill.cost),
             booked["position_qty_raw"], booked["cash_flow"], booked["realized"])),
         *(Row("fees", (fill.exec_id, asset, str(amount))) for asset, amount in fees.items()),
     ]

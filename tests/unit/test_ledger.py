@@ -21,7 +21,8 @@ def fill(n: int, side: int, qty_raw: int, price_raw: int, fees: tuple[tuple[str,
     price = Decimal(price_raw) / 10
     cost = (price * Decimal(qty_raw).scaleb(-8)).quantize(Decimal("0.00001"))
     return Fill(exec_id=f"T{n}", cl_ord_id="ct0123456789abcdef", order_id="O", instrument=0, side=side, qty_raw=qty_raw,
-                price=price, cost=cost, fees=fees, wall_ns=wall_ns, liquidity="maker", mid2_raw=0, kind=0)
+                price=price, cost=cost, fees=fees, wall_ns=wall_ns, liquidity="maker", mid2_raw=0, kind=0,
+                qty_precision=8)
 
 
 def ledger() -> Ledger:

@@ -1,0 +1,119 @@
+"""The venue changes an instrument's digits while orders rest and coins are held: what is counted in the old ones stays true."""
+
+from __future__ import annotations
+
+import json
+from math import ceil, floor
+from typing import Any
+
+import pytest
+
+from cstd._fast.codes import BookState, OrderAction
+from cstd.daemon.view import LiveView
+from cstd.units import from_raw
+from tests.scenario.engine_world import BTC, PRECISIONS, World, instrument_row
+from tests.scenario.test_bad_input import instrument_frame
+
+OLD = PRECISIONS[BTC]
+
+
+def change(world: World, monkeypatch: pytest.MonkeyPatch, price: int, qty: int) -> None:
+    """The venue counts in other digits from now on, and says so. Its levels stay where the new digits can tell them."""
+    book = world.books[BTC]
+    scales = [10.0 ** (new - old) for new, old in zip((price, qty), book.precisions, strict=True)]
+    book.bids, book.asks = ({to_tick(p * scales[0]): max(1, round(q * scales[1])) for p, q in side.items()}
+                            for side, to_tick in ((book.bids, floor), (book.asks, ceil)))
+    book.precisions = (price, qty)
+    monkeypatch.setitem(PRECISIONS, BTC, (price, qty))
+    row = instrument_row(BTC, price_precision=price, price_increment=f"{10.0 ** -price:.{price}f}", qty_precision=qty,
+                         qty_increment=f"{10.0 ** -qty:.{qty}f}")
+    world.specs[BTC] = row
+    world.public(instrument_frame(row))
+    world.sound()
+
+
+def orders_seen(world: World) -> list[dict[str, Any]]:
+    """Orders as an operator sees them."""
+    view = LiveView(world.engine, pid=0, mono_ns=lambda: world.mono_ns, process=dict)
+    return [dict(row) for row in view.orders(all_=True, limit=10)]
+
+
+@pytest.mark.parametrize("digits", [(2, 9), (1, 9), (2, 8), (0, 8)], ids=str)
+def test_a_resting_order_ends_in_the_digits_it_began_with(monkeypatch: pytest.MonkeyPatch, digits: tuple[int, int]) -> None:
+    """It is pulled, its fill on the way out is booked, it is told as it was sent; then the next order has the new digits."""
+    world = World(strategy="rehearsal").ready()
+    order = world.first_order()
+    world.reply(order)
+    world.report("new", order)
+    sent = json.loads(world.order_frames(OrderAction.ACTION_ADD)[-1])["params"]
+    change(world, monkeypatch, *digits)
+    world.run(3)
+    assert len(world.order_frames(OrderAction.ACTION_CANCEL)) == 1
+    assert world.engine.ledger.digits(0) == OLD, "an order is still counted in them"
+    with monkeypatch.context() as old:
+        old.setitem(PRECISIONS, BTC, OLD)
+        world.fill(order, order["qty_raw"] // 2, "TAAAAA-BBBBB-CCCCCC")
+    world.report("canceled", order)
+    half = from_raw(order["qty_raw"] // 2, OLD[1])
+    world.run(1)
+    world.sound()
+    assert world.engine.ledger.digits(0) == digits
+    assert world.engine.ledger.managed_qty("BTC") == half
+    (seen,) = orders_seen(world)
+    assert (seen["order_qty"], seen["limit_price"], seen["filled_qty"]) == (
+        f"{from_raw(order['qty_raw'], OLD[1])}", f"{from_raw(order['price_raw'], OLD[0])}", f"{half}")
+    assert f"{sent['order_qty']:.8f}" == seen["order_qty"]
+    world.rest["BalanceEx"] = world._balance_ex
+    before = len(world.order_frames(OrderAction.ACTION_ADD))
+    for _ in range(120):
+        world.step()
+        world.tick()
+        if len(world.order_frames(OrderAction.ACTION_ADD)) > before:
+            break
+    assert world.slot.book.state == BookState.BOOK_VERIFIED
+    following = world.order_frames(OrderAction.ACTION_ADD)[-1]
+    assert b'"side":"sell"' in following, "what is held is sold"
+    told = following.split(b'"order_qty":')[1].split(b",")[0]
+    assert len(told.partition(b".")[2]) == digits[1] and float(told) == pytest.approx(float(half), abs=1e-8)
+
+
+def test_a_fill_that_comes_late_counts_in_the_finer_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An order ended in the old digits and is executed after the change: both parts add up, whichever is finer."""
+    world = World(strategy="rehearsal").ready()
+    order = world.first_order()
+    world.reply(order)
+    world.report("new", order)
+    world.command("pause")
+    with_old = order["qty_raw"] // 2
+    world.fill(order, with_old, "TAAAAA-BBBBB-CCCCCC")
+    world.report("canceled", order)
+    change(world, monkeypatch, 1, 9)
+    world.run(1)
+    assert world.engine.ledger.digits(0) == (1, 9)
+    world.rest["BalanceEx"] = world._balance_ex
+    world.fill(order, 123, "TAAAAA-BBBBB-DDDDDD")
+    world.sound()
+    (seen,) = orders_seen(world)
+    expected = from_raw(with_old, 8) + from_raw(123, 9)
+    assert seen["filled_qty"] == f"{expected}" and world.engine.ledger.managed_qty("BTC") == expected
+
+
+def test_digits_that_cannot_tell_what_is_held_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Coins held to the eighth decimal, and the venue now knows five: nothing is rounded, nothing opens, all else goes on."""
+    world = World(strategy="rehearsal").ready()
+    order = world.first_order()
+    world.reply(order)
+    world.fill(order, order["qty_raw"] - 1, "TAAAAA-BBBBB-CCCCCC")
+    world.report("canceled", order)
+    held = world.engine.ledger.managed_qty("BTC")
+    world.rest["BalanceEx"] = world._balance_ex
+    opened = len([frame for frame in world.order_frames(OrderAction.ACTION_ADD) if b'"side":"buy"' in frame])
+    change(world, monkeypatch, 1, 5)
+    world.run(8)
+    world.sound()
+    assert (world.engine.ledger.digits(0), world.engine.ledger.managed_qty("BTC")) == (OLD, held)
+    assert len([frame for frame in world.order_frames(OrderAction.ACTION_ADD) if b'"side":"buy"' in frame]) == opened
+    change(world, monkeypatch, *OLD)
+    world.run(60)  # asked for again and again in digits that did not fit, its book comes with a pause
+    world.tick()
+    assert world.slot.book.state == BookState.BOOK_VERIFIED

@@ -126,10 +126,13 @@ def _journal_checkpoint(parser: argparse.ArgumentParser) -> None:
 def _statement(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-c", "--config", action="append", default=[], metavar="FILE", help="for its run directory and socket")
     parser.add_argument("--run-dir", metavar="DIR", help="the session (default: [run] dir)")
-    parser.add_argument("--day", metavar="YYYY-MM-DD", help="a UTC day (default: the last one that is over and that the "
-                        "session saw the whole of, or else the one under way)")
+    parser.add_argument("--day", metavar="YYYY-MM-DD", help="a UTC day, or yesterday: the last one that is over (default: the "
+                        "last one that is over and that the session saw the whole of, or else the one under way)")
     parser.add_argument("--from", dest="from_", metavar="TIME", help="instead: a span, 2026-08-02T10:00:00Z or a day")
     parser.add_argument("--to", metavar="TIME", help="its end, not included")
+    parser.add_argument("--verify", type=Path, metavar="FILE", help="instead: whether a statement is as it was signed")
+    parser.add_argument("--key", type=Path, metavar="PUB",
+                        help="with --verify: your copy of the signer's public key (default: the one beside FILE)")
     _output(parser)
 
 

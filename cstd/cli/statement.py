@@ -1,7 +1,8 @@
-"""`cstd statement`: a session's own ledger against the venue's books, for a day or any span of time.
+"""`cstd statement`: a session's own ledger against the venue's books, for a day or any span of time, signed.
 
-Our side is the journal, replayed. The venue's side is read with the session's key: through the running daemon, whose lane
-and nonces it has to share, or, while none runs, directly, holding the journal's lock so that none starts meanwhile.
+Our side is the journal, replayed (own_books.py). The venue's side is read with the session's key: through the running
+daemon, whose lane and nonces it has to share, or, while none runs, directly, holding the journal's lock so that none
+starts meanwhile.
 """
 
 from __future__ import annotations
@@ -12,53 +13,47 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 
-from cstd._fast.codes import Side
-from cstd._fast.recorder import Recorder
+from cstd.cli.own_books import Session
 from cstd.clock import NS_PER_DAY, SystemClock, utc_parse, utc_text
 from cstd.config import Config, load, load_credentials
-from cstd.daemon.view import LiveView
-from cstd.engine import Engine
-from cstd.engine.recovery import begin
 from cstd.errors import EXIT_OK, EXIT_VERIFICATION, OperatorError, UsageError, VenueRejectError, VerificationError
 from cstd.ledger.statement import (
     OwnBooks,
-    OwnFill,
-    OwnOrder,
     Span,
     Statement,
     VenueBooks,
     canonical_bytes,
     digest,
     document,
+    orders_in,
     state,
 )
 from cstd.ops.client import AdminClient
 from cstd.orders.account_reads import RIGHTS
-from cstd.signals.agents.loader import LoadedAgents
-from cstd.signals.agents.loader import load as load_agents
+from cstd.projector.process import state_dir
 from cstd.storage.journal_files import JOURNAL_DIR, is_being_written, lock_directory, put_in_place
-from cstd.storage.journal_reader import Walk
-from cstd.units import NS_PER_S, from_raw
+from cstd.storage.journal_signature import KEY_NAME, open_key, publish
+from cstd.storage.statement_signature import prove, sign
+from cstd.units import NS_PER_S
 from cstd.units import seconds_to_ns as to_ns
 from cstd.venue.fields import decode_json
 from cstd.venue.http import Credentials, HttpClient
-from cstd.venue.messages import BalancesMessage
 from cstd.venue.nonce import NonceFile
-from cstd.venue.rest.history import last_entry_before, ledger_between, trades_between
+from cstd.venue.rest.history import last_entry_before, ledger_between, orders_between, trades_between
 from cstd.venue.rest.lane import Outcome, RestLane
 from cstd.venue.rest.request import RestRequest
 
 STATEMENTS_DIR = "statements"
 PAGE_TIMEOUT_S = 130.0  # the daemon gives a page up before
 LANE_LOOK_S = 0.05
+YESTERDAY = "yesterday"
 DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 COLUMNS = ("category", "subject", "what", "ours", "theirs")
 
@@ -71,20 +66,49 @@ class Reads(Protocol):
 
 
 def main(args: argparse.Namespace) -> int:
-    """Print the statement and write it into the run directory; 0 without a difference, 3 with any."""
+    """Print the statement and write it, signed, beside the journal; 0 without a difference, 3 with any.
+
+    With `args.verify` only prove a statement that was written: 0, or 3 when it is not what was signed.
+    """
+    if args.verify is not None:
+        return _verify(args)
+    if args.key is not None:
+        raise UsageError("--key is for --verify")
     run_dir, socket = _places(args)
     wall_ns = SystemClock().wall_ns()
     session = Session(run_dir)
     span = _span(args, session, wall_ns)
     with venue_reads(session.cfg, run_dir, socket) as read:
-        found = state(session.own_books(span), venue_books(read, span, session.assets(span)), span)
+        own = session.own_books(span)
+        found = state(own, venue_books(read, own, span, session.assets(span)), span)
     content = document(found, session.head())
-    path, sha256 = write(run_dir, span, canonical_bytes(content))
+    written = write(state_dir(run_dir), span, canonical_bytes(content))
     if args.output == "json":
-        sys.stdout.write(json.dumps({"file": str(path), "sha256": sha256, **content}) + "\n")
+        sys.stdout.write(json.dumps({**msgspec.structs.asdict(written), **content}) + "\n")
     else:
-        _print(found, path, sha256)
+        _print(found, written)
     return EXIT_VERIFICATION if found.differences else EXIT_OK
+
+
+def _verify(args: argparse.Namespace) -> int:
+    """Prove a statement that was written and print what was proven, or why it is not."""
+    if any((args.run_dir, args.config, args.day, args.from_, args.to)):
+        raise UsageError("--verify takes a statement's file, --key and nothing else")
+    try:
+        proof = prove(args.verify, args.key)
+        content = json.loads(proof.content)
+        rows = {"ok": True, "file": str(args.verify), "sha256": proof.sha256, "signed_by": proof.signed_by,
+                "signed": utc_text(proof.wall_ns), "from": content["from"], "to": content["to"],
+                "differences": len(content["differences"])}
+        code = EXIT_OK
+    except VerificationError as error:
+        rows, code = {"ok": False, "file": str(args.verify), **error.to_json()}, error.exit_code
+        sys.stderr.write(f"cstd: {error.message}\n")
+    if args.output == "json":
+        sys.stdout.write(json.dumps(rows) + "\n")
+    else:
+        sys.stdout.write("\n".join(_table([[name, str(value)] for name, value in rows.items()])) + "\n")
+    return code
 
 
 def _places(args: argparse.Namespace) -> tuple[Path, Path]:
@@ -96,120 +120,13 @@ def _places(args: argparse.Namespace) -> tuple[Path, Path]:
     return run_dir, Path(socket)
 
 
-# Our side.
-
-
-class BalanceLog:
-    """What the private stream said of balances, in the order it came."""
-
-    def __init__(self) -> None:
-        self._rows: list[tuple[int, str, Decimal]] = []
-        self._assets: set[str] = set()
-
-    def take(self, message: BalancesMessage, wall_ns: int) -> None:
-        """Keep a message; an asset that a snapshot leaves out is not held."""
-        if message.snapshot:
-            for asset in self._assets - {entry.asset for entry in message.entries}:
-                self._rows.append((wall_ns, asset, Decimal(0)))
-        for entry in message.entries:
-            if message.snapshot:
-                balance = entry.spot_balance if entry.spot_balance is not None else entry.balance
-            elif entry.wallet_type in (None, "spot") and entry.wallet_id in (None, "main"):
-                balance = entry.balance
-            else:
-                continue
-            self._assets.add(entry.asset)
-            self._rows.append((entry.timestamp_ns or wall_ns, entry.asset, balance))
-
-    def begin(self, balances: Mapping[str, Decimal], wall_ns: int) -> None:
-        """Keep what had been told by a time, where what told it is not left."""
-        self._assets.update(balances)
-        self._rows.extend((wall_ns, asset, balance) for asset, balance in balances.items())
-
-    def at(self, wall_ns: int) -> dict[str, Decimal]:
-        """Return the balance of each asset as told before a time."""
-        return {asset: balance for at_ns, asset, balance in self._rows if at_ns < wall_ns}
-
-
-class ObservedEngine(Engine):
-    """An engine in a replay that keeps what it hears of balances; it decides nothing by it."""
-
-    def __init__(self, recorder: Recorder, agents: LoadedAgents | None, log: BalanceLog) -> None:
-        super().__init__(recorder, agents)
-        self._balance_log = log
-
-    def _on_private(self, outcome: Any) -> None:
-        if isinstance(outcome, BalancesMessage):
-            self._balance_log.take(outcome, self._wall_ns)
-        super()._on_private(outcome)
-
-
-class Session:
-    """A run directory's journal, replayed to its end from the first record that is left of it.
-
-    Raises:
-        VerificationError: the journal is damaged, or the engine does not make again what it holds.
-        UsageError: there is no journal.
-    """
-
-    def __init__(self, run_dir: Path) -> None:
-        self.began_ns = self.ended_ns = self.records = 0
-        self._balances = BalanceLog()
-        found = begin(run_dir / JOURNAL_DIR, load_agents(), whole=True,
-                      make=lambda recorder, agents: ObservedEngine(recorder, agents, self._balances))
-        self._engine, replay = found.engine, found.replay
-        if found.checkpoint is not None:
-            self.began_ns = found.checkpoint.wall_ns
-            self._balances.begin(self._engine.risk.balances, self.began_ns)
-        for batch in Walk(run_dir / JOURNAL_DIR, start=found.start).batches():
-            self.began_ns = self.began_ns or batch[0].wall_ns
-            self.ended_ns, self.records = max(self.ended_ns, batch[-1].wall_ns), batch[-1].seq
-            replay.take(batch)
-            if self._engine.core.fault is not None or replay.difference_count:
-                why = self._engine.core.fault or replay.differences[0]
-                raise VerificationError(f"the journal in {run_dir} cannot be replayed here: {why}",
-                                        suggestion="`cstd replay --check` tells more")
-        if self._engine.cfg is None:
-            raise UsageError(f"the journal in {run_dir} holds no start of a daemon yet")
-        self.cfg: Config = self._engine.cfg
-
-    def head(self) -> dict[str, Any]:
-        """Return what the statement is about."""
-        return {"mode": self.cfg.mode, "owner_prefix": self.cfg.account.owner_prefix, "session_began": utc_text(self.began_ns),
-                "boot_epoch": self._engine.boot_epoch, "config_hash": self._engine.config_hash}
-
-    def assets(self, span: Span) -> set[str]:
-        """Return the assets that the private stream has told of by the end of a span."""
-        return set(self._balances.at(span.to_ns))
-
-    def own_books(self, span: Span) -> OwnBooks:
-        """Return our side of a span."""
-        until_ns = min(span.to_ns, self.ended_ns + 1)
-        return OwnBooks(self._fills(), self._orders(), self._balances.at(until_ns), until_ns)
-
-    def _fills(self) -> tuple[OwnFill, ...]:
-        engine = self._engine
-        return tuple(OwnFill(
-            exec_id=fill.exec_id, cl_ord_id=fill.cl_ord_id, order_id=fill.order_id, symbol=engine.names[fill.instrument],
-            side="buy" if fill.side == Side.BUY else "sell",
-            qty=from_raw(fill.qty_raw, fill.qty_precision), price=fill.price,
-            cost=fill.cost, fees=fill.fees, wall_ns=fill.wall_ns) for fill in engine.ledger.fills.values())
-
-    def _orders(self) -> tuple[OwnOrder, ...]:
-        """Orders of the session, oldest first, as `cstd orders --all` shows them."""
-        view = LiveView(self._engine, pid=os.getpid(), mono_ns=SystemClock().mono_ns, process=dict)
-        rows = view.orders(all_=True, limit=sys.maxsize)
-        return tuple(OwnOrder(
-            cl_ord_id=row["cl_ord_id"], order_id=row["order_id"] or "", symbol=row["symbol"], side=row["side"],
-            status=row["status"], order_qty=Decimal(row["order_qty"]), filled_qty=Decimal(row["filled_qty"]),
-            sent_wall_ns=row["sent_wall_ns"] or 0) for row in reversed(rows))
-
-
 # The venue's side.
 
 
-def venue_books(read: Reads, span: Span, assets: set[str]) -> VenueBooks:
-    """Read the venue's trades and ledger of a span, and what each asset's balance was before it."""
+def venue_books(read: Reads, own: OwnBooks, span: Span, assets: set[str]) -> VenueBooks:
+    """Read the venue's orders, trades and ledger of a span, and what each asset's balance was before it."""
+    opened_from_ns = min((order.sent_wall_ns for order in orders_in(own, span) if order.sent_wall_ns), default=span.from_ns)
+    orders = orders_between(read, span.from_ns, span.to_ns, opened_from_ns=min(opened_from_ns, span.from_ns))
     trades = trades_between(read, span.from_ns, span.to_ns)
     entries = ledger_between(read, span.from_ns, span.to_ns)
     openings = {}
@@ -217,7 +134,7 @@ def venue_books(read: Reads, span: Span, assets: set[str]) -> VenueBooks:
         last = last_entry_before(read, asset, span.from_ns)
         if last is not None:
             openings[asset] = last.balance
-    return VenueBooks(trades, entries, openings)
+    return VenueBooks(trades, entries, openings, orders)
 
 
 @contextmanager
@@ -304,7 +221,8 @@ class DirectReads:
 def _span(args: argparse.Namespace, session: Session, wall_ns: int) -> Span:
     """Return the span asked for, as far as the session reaches back and the venue's lists have settled.
 
-    Without one: the last UTC day that is over and that the session saw the whole of, or else the day under way.
+    Without one: the last UTC day that is over and that the session saw the whole of, or else the day under way. `yesterday`
+    is the last one that is over, whether the session saw the whole of it or not.
     """
     settled_ns = (wall_ns - to_ns(session.cfg.venue.unknown_absent_s)) // NS_PER_S * NS_PER_S
     began_ns = -(-session.began_ns // NS_PER_S) * NS_PER_S
@@ -314,8 +232,8 @@ def _span(args: argparse.Namespace, session: Session, wall_ns: int) -> Span:
         from_ns, to_ns_ = _time(args.from_), _time(args.to)
     else:
         today = settled_ns // NS_PER_DAY
-        default = today - 1 if began_ns <= (today - 1) * NS_PER_DAY else today
-        from_ns = _time(args.day) if args.day else default * NS_PER_DAY
+        default = today - 1 if args.day == YESTERDAY or began_ns <= (today - 1) * NS_PER_DAY else today
+        from_ns = _time(args.day) if args.day not in (None, YESTERDAY) else default * NS_PER_DAY
         to_ns_ = from_ns + NS_PER_DAY
     span = Span(max(from_ns, began_ns), min(to_ns_, settled_ns))
     if span.from_ns >= span.to_ns:
@@ -340,25 +258,44 @@ def _time(text: str) -> int:
 # Out.
 
 
-def write(run_dir: Path, span: Span, content: bytes) -> tuple[Path, str]:
-    """Write a statement's bytes and, beside them, their SHA-256 as `sha256sum -c` reads it; returns path and hash."""
-    directory = run_dir / STATEMENTS_DIR
+class Written(msgspec.Struct, frozen=True):
+    """A statement on disk: its path, the SHA-256 of its bytes, and the fingerprint of the key that signed it."""
+
+    file: str
+    sha256: str
+    signed_by: str
+
+
+def write(directory: Path, span: Span, content: bytes) -> Written:
+    """Write a statement's bytes below a session's state directory, their SHA-256 as `sha256sum -c` reads it, and sign them.
+
+    Raises:
+        OperatorError: it cannot be written, or the host's key cannot be used.
+    """
+    statements, key_path = directory / STATEMENTS_DIR, directory / KEY_NAME
+    path = statements / f"statement-{_stamp(span.from_ns)}-{_stamp(span.to_ns)}.json"
+    sha256 = digest(content)
     try:
-        directory.mkdir(mode=0o750, exist_ok=True)
-        path = directory / f"statement-{_stamp(span.from_ns)}-{_stamp(span.to_ns)}.json"
-        sha256 = digest(content)
+        if not key_path.exists() and directory.stat().st_uid != os.geteuid():
+            raise OperatorError(f"there is no key {key_path} yet, and the directory is another user's",
+                                suggestion="run this as the daemon's user: the key must be its own")
+        key = open_key(key_path)
+        publish(key, directory / JOURNAL_DIR, key_path)
+        statements.mkdir(mode=0o750, exist_ok=True)
+        publish(key, statements, key_path)
         put_in_place(path, content, mode=0o640)
         put_in_place(path.with_name(f"{path.name}.sha256"), f"{sha256}  {path.name}\n".encode(), mode=0o640)
+        signed_by = sign(path, content, key, SystemClock().wall_ns())
     except OSError as error:
         raise OperatorError(f"the statement cannot be written: {error}") from error
-    return path, sha256
+    return Written(str(path), sha256, signed_by)
 
 
 def _stamp(wall_ns: int) -> str:
     return re.sub(r"[-:]|\.\d+", "", utc_text(wall_ns))
 
 
-def _print(found: Statement, path: Path, sha256: str) -> None:
+def _print(found: Statement, written: Written) -> None:
     counts = (f"{len(found.orders)} orders, {len(found.fills)} executions, {len(found.moves)} moves of the user's,"
               f" {len(found.differences)} differences")
     lines = [f"{utc_text(found.span.from_ns)} to {utc_text(found.span.to_ns)}: {counts}", ""]
@@ -370,7 +307,7 @@ def _print(found: Statement, path: Path, sha256: str) -> None:
     if found.differences:
         rows = [[str(msgspec.structs.asdict(difference)[name]) or "-" for name in COLUMNS] for difference in found.differences]
         lines += ["", *_table([COLUMNS, *rows])]
-    sys.stdout.write("\n".join([*lines, "", f"{path}", f"sha256 {sha256}"]) + "\n")
+    sys.stdout.write("\n".join([*lines, "", written.file, f"sha256 {written.sha256}", f"signed by {written.signed_by}"]) + "\n")
 
 
 def _table(rows: list[Any]) -> list[str]:

@@ -5,8 +5,12 @@ and in its ledger. Every ledger entry is explained by an execution of ours or by
 a difference. The ledger itself must add up from one entry to the next, from the last balance before the span to its end,
 and that end must be what the private stream told us.
 
-Pure: rows come in, a document goes out. Amounts are Decimals and compared exactly; only where the venue's ledger prints
-fewer decimals of an asset than its trades do may an entry differ, by less than one unit of its last decimal.
+Every order of the span is compared with the venue's: found by its txid, or by our id where the venue's never reached us. One
+that the venue does not have must be rejected here with nothing filled; one there with our prefix must be known here. What an
+order came to is compared in the statement of the span in which the venue closed it; until then it still changes.
+
+Pure: rows come in, a document goes out. Amounts are Decimals and compared exactly; only where the venue's ledger or its list
+of orders prints fewer decimals than its trades do may an amount differ, by less than one unit of its last decimal.
 """
 
 from __future__ import annotations
@@ -22,15 +26,18 @@ import msgspec
 
 from cstd.clock import utc_text
 from cstd.units import format_decimal
-from cstd.venue.rest.models import LedgerRow, TradeRow
+from cstd.venue.rest.models import LedgerRow, OrderRow, TradeRow
 
-FORMAT = 1
+FORMAT = 2
 ZERO = Decimal(0)
 # Ledger entries by which money comes and goes without an order.
 USERS_MOVES = frozenset({"deposit", "withdrawal", "transfer", "credit", "staking", "dividend", "reward", "creator_fee",
                          "adjustment"})
 # Entries are booked one after the other; of those that are this close, the times printed need not tell which came first.
 TIMES_APART_NS = 1_000_000_000
+# Our word for how an order ended, and REST's. A rejected one never was an order at the venue.
+ENDINGS = {"filled": "closed", "canceled": "canceled", "expired": "expired"}
+CL_ORD_ID_CHARS = 18  # of ours; the user's own may begin with the same letters
 MISSING_HERE = "missing_here"
 MISSING_THERE = "missing_there"
 AMOUNT_DIFFERS = "amount_differs"
@@ -60,6 +67,7 @@ class OwnOrder(msgspec.Struct, frozen=True):
     symbol: str
     side: str
     status: str
+    limit_price: Decimal
     order_qty: Decimal
     filled_qty: Decimal
     sent_wall_ns: int
@@ -69,14 +77,18 @@ class OwnBooks(msgspec.Struct, frozen=True):
     """Our side, of the whole session.
 
     Attributes:
-        balances: by asset, what the private stream had told of the account by `balances_ns`.
-        balances_ns: the end of the span, or the end of the journal where that is earlier.
+        balances: by asset, what the private stream had told of the account by `until_ns`.
+        until_ns: the end of the span, or the end of the journal where that is earlier: what came later we need not know.
+        owner_prefix: what the client order ids of our orders begin with.
+        ended: by client order id, a time by which the order had ended here, wall clock; absent while it lives.
     """
 
     fills: tuple[OwnFill, ...]
     orders: tuple[OwnOrder, ...]
     balances: Mapping[str, Decimal]
-    balances_ns: int
+    until_ns: int
+    owner_prefix: str
+    ended: Mapping[str, int]
 
 
 class VenueBooks(msgspec.Struct, frozen=True):
@@ -84,11 +96,13 @@ class VenueBooks(msgspec.Struct, frozen=True):
 
     Attributes:
         openings: by asset, the balance that the last entry before the span left; absent where there is no such entry.
+        orders: those open now, those closed in the span, and those opened from the first of `orders_in` to its end.
     """
 
     trades: tuple[TradeRow, ...]
     entries: tuple[LedgerRow, ...]
     openings: Mapping[str, Decimal]
+    orders: tuple[OrderRow, ...]
 
 
 class Span(msgspec.Struct, frozen=True):
@@ -139,6 +153,12 @@ def state(own: OwnBooks, venue: VenueBooks, span: Span) -> Statement:
     return _Comparison(own, venue, span).result()
 
 
+def orders_in(own: OwnBooks, span: Span) -> tuple[OwnOrder, ...]:
+    """Return our orders that were sent or executed in a span."""
+    executed = {fill.cl_ord_id for fill in own.fills if span.holds(fill.wall_ns)}
+    return tuple(order for order in own.orders if order.cl_ord_id in executed or span.holds(order.sent_wall_ns))
+
+
 class _Comparison:
     """One pass over both sides."""
 
@@ -151,6 +171,9 @@ class _Comparison:
         self.entries: dict[str, list[LedgerRow]] = defaultdict(list)
         for entry in venue.entries:
             self.entries[entry.ref_id].append(entry)
+        self.executions: dict[str, list[OwnFill]] = defaultdict(list)
+        for fill in own.fills:
+            self.executions[fill.cl_ord_id].append(fill)
         self.units = _units(venue.entries)
         self.differences: list[Difference] = []
 
@@ -165,7 +188,7 @@ class _Comparison:
         entries = [entry for entry in self.venue.entries if self.span.holds(entry.time_ns)]
         for entry in entries:
             self._entry(entry)
-        orders = self._orders(inside)
+        orders = self._orders()
         balances = {asset: self._balance(asset, [e for e in entries if e.name == asset])
                     for asset in sorted({e.name for e in entries} | self.own.balances.keys() | self.venue.openings.keys())}
         moves = tuple(entry for entry in entries if entry.kind in USERS_MOVES)
@@ -223,19 +246,74 @@ class _Comparison:
         self._differ(MISSING_HERE, entry.ledger_id, f"ledger entry of kind {entry.kind} in {entry.name}", "",
                      f"{_text(entry.amount)} fee {_text(entry.fee)} ref {entry.ref_id}")
 
-    def _orders(self, inside: Iterable[OwnFill]) -> tuple[OwnOrder, ...]:
-        """Return the orders sent or executed in the span; each one's filled quantity is what its executions add up to."""
-        executed = {fill.cl_ord_id for fill in inside}
-        sums: dict[str, Decimal] = defaultdict(lambda: ZERO)
-        for fill in self.own.fills:
-            sums[fill.cl_ord_id] += fill.qty
-        orders = tuple(order for order in self.own.orders
-                       if order.cl_ord_id in executed or self.span.holds(order.sent_wall_ns))
+    # Orders.
+
+    def _orders(self) -> tuple[OwnOrder, ...]:
+        """Return the orders sent or executed in the span, each compared with its executions and with the venue's."""
+        orders = orders_in(self.own, self.span)
         for order in orders:
-            if order.filled_qty != sums[order.cl_ord_id]:
+            executed = sum((fill.qty for fill in self.executions[order.cl_ord_id]), ZERO)
+            if order.filled_qty != executed:
                 self._differ(AMOUNT_DIFFERS, order.cl_ord_id, "filled quantity of the order and the sum of its executions",
-                             _text(order.filled_qty), _text(sums[order.cl_ord_id]))
+                             _text(order.filled_qty), _text(executed))
+        shown = self._venue_orders({order.cl_ord_id for order in orders})
+        for order in orders:
+            if order.cl_ord_id not in shown and (order.status != "rejected" or order.filled_qty):
+                self._differ(MISSING_THERE, order.cl_ord_id, "order", _order_words(order), "")
         return orders
+
+    def _venue_orders(self, inside: set[str]) -> set[str]:
+        """Compare the venue's orders, those of the user's own left aside; return the client order ids that it knows."""
+        by_order_id = {order.order_id: order for order in self.own.orders if order.order_id}
+        unnamed = {order.cl_ord_id: order for order in self.own.orders if not order.order_id}
+        shown: set[str] = set()
+        for row in self.venue.orders:
+            order = by_order_id.get(row.order_id) or unnamed.pop(row.cl_ord_id or "", None)
+            if order is not None:
+                shown.add(order.cl_ord_id)
+                if order.cl_ord_id in inside or self._concerns(row):
+                    self._order(order, row)
+            elif self._has_our_prefix(row) and self._concerns(row):
+                self._differ(MISSING_HERE, row.order_id, "order", "", _row_words(row))
+        return shown
+
+    def _has_our_prefix(self, row: OrderRow) -> bool:
+        name = row.cl_ord_id or ""
+        return len(name) == CL_ORD_ID_CHARS and name.startswith(self.own.owner_prefix)
+
+    def _concerns(self, row: OrderRow) -> bool:
+        """Tell whether the venue opened or closed an order in the span, or had it open at the end and still has."""
+        if row.closed_ns is None:
+            return row.opened_ns < self.span.to_ns
+        return self.span.holds(row.opened_ns) or self.span.holds(row.closed_ns)
+
+    def _order(self, order: OwnOrder, row: OrderRow) -> None:
+        ended_ns = self.own.ended.get(order.cl_ord_id)
+        words = [("client order id", order.cl_ord_id, row.cl_ord_id or ""), ("side", order.side, row.side)]
+        if row.closed_ns is not None and row.closed_ns < self.own.until_ns:
+            words.append(("status", ENDINGS.get(order.status, order.status), row.status))
+            self._order_amounts(order, row)
+        elif row.closed_ns is None and ended_ns is not None and ended_ns < self.own.until_ns:
+            words.append(("status", ENDINGS.get(order.status, order.status), row.status))
+        for what, ours, theirs in words:
+            if ours != theirs:
+                self._differ(AMOUNT_DIFFERS, order.cl_ord_id, f"order: {what}", ours, theirs)
+
+    def _order_amounts(self, order: OwnOrder, row: OrderRow) -> None:
+        """What an order asked for and came to; its cost and fee as far as the venue prints their decimals."""
+        fills = self.executions[order.cl_ord_id]
+        unit = _last_decimal(row.cost, row.fee) if row.filled_qty else ZERO
+        pairs = [("quantity", order.order_qty, row.order_qty, ZERO), ("filled quantity", order.filled_qty, row.filled_qty, ZERO),
+                 ("cost", sum((fill.cost for fill in fills), ZERO), row.cost, unit)]
+        if row.order_type == "limit":
+            pairs.append(("limit price", order.limit_price, row.limit_price, ZERO))
+        fees = [fee for fill in fills for fee in fill.fees]
+        quote = order.symbol.partition("/")[2]
+        if all(asset == quote for asset, _ in fees):  # as in the list of trades
+            pairs.append(("fee", sum((amount for _, amount in fees), ZERO), row.fee, unit))
+        for what, ours, theirs, allowed in pairs:
+            if ours != theirs and abs(ours - theirs) >= allowed:
+                self._differ(AMOUNT_DIFFERS, order.cl_ord_id, f"order: {what}", _text(ours), _text(theirs))
 
     # Balances.
 
@@ -249,7 +327,7 @@ class _Comparison:
                 self._differ(BALANCE_DIFFERS, entry.ledger_id, f"the venue's ledger of {asset} does not add up here", _text(due),
                              _text(entry.balance))
             balance = entry.balance
-            if entry.time_ns < self.own.balances_ns:
+            if entry.time_ns < self.own.until_ns:
                 told = balance
         here = self.own.balances.get(asset, ZERO)
         if here != told:
@@ -280,6 +358,11 @@ def _units(entries: Iterable[LedgerRow]) -> Mapping[str, Decimal]:
     return defaultdict(lambda: Decimal(1), {asset: Decimal(1).scaleb(-count) for asset, count in places.items()})
 
 
+def _last_decimal(*values: Decimal) -> Decimal:
+    """Return the unit of the last decimal that is printed of any of some amounts."""
+    return Decimal(1).scaleb(min(int(value.as_tuple().exponent) for value in values))
+
+
 def _text(value: Decimal) -> str:
     return format_decimal(value.normalize())
 
@@ -290,6 +373,16 @@ def _fill_words(fill: OwnFill) -> str:
 
 def _trade_words(trade: TradeRow) -> str:
     return f"{trade.side} {_text(trade.qty)} {trade.pair} at {_text(trade.price)}, order {trade.order_id}"
+
+
+def _order_words(order: OwnOrder) -> str:
+    return (f"{order.side} {_text(order.order_qty)} {order.symbol} at {_text(order.limit_price)}, {order.status}, filled"
+            f" {_text(order.filled_qty)}")
+
+
+def _row_words(row: OrderRow) -> str:
+    return (f"{row.side} {_text(row.order_qty)} {row.pair} at {_text(row.limit_price)}, {row.status}, filled"
+            f" {_text(row.filled_qty)}, {row.cl_ord_id}")
 
 
 # The document.

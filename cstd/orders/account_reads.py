@@ -16,9 +16,9 @@ from cstd.venue.rate import MICRO, rest_cost
 from cstd.venue.rest.lane import Outcome, RestLane, RestResult
 from cstd.venue.rest.request import RestRequest
 
-READS = frozenset({"Ledgers", "TradesHistory"})
-RIGHTS = "the key needs the rights Query Closed Orders & Trades and Query Ledger Entries"
-PARAMS = frozenset({"asset", "start", "end", "ofs", "consolidate_taker"})
+READS = frozenset({"ClosedOrders", "Ledgers", "OpenOrders", "TradesHistory"})
+RIGHTS = "the key needs the rights Query Open Orders & Trades, Query Closed Orders & Trades and Query Ledger Entries"
+PARAMS = frozenset({"asset", "start", "end", "ofs", "closetime", "consolidate_taker"})
 
 
 class AccountReads:

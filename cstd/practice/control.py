@@ -46,6 +46,7 @@ class Control:
             "refuse": self._refuse,
             "wrong_level": self._wrong_level,
             "wrong_trade": self._wrong_trade,
+            "wrong_order": self._wrong_order,
             "rights": self._rights,
         }
 
@@ -139,14 +140,19 @@ class Control:
 
         Only what is told: what happened, the ledger and the truth file stay.
         """
-        exec_id, fee = str(body.get("exec_id")), body.get("fee")
+        exec_id = str(body.get("exec_id"))
         if all(fill.exec_id != exec_id for fill in self.exchange.account.fills):
             raise WrongBodyError("exec_id is an execution of the account")
-        try:
-            self.exchange.wrong_trades[exec_id] = None if fee is None else Decimal(str(fee))
-        except InvalidOperation:
-            raise WrongBodyError("fee is a number") from None
-        return {"exec_id": exec_id, "fee": fee}
+        self.exchange.wrong_trades[exec_id] = _excess(body, "fee")
+        return {"exec_id": exec_id, "fee": body.get("fee")}
+
+    async def _wrong_order(self, body: Body) -> object:
+        """`{"order_id": "O…"}`: leave an order out of the lists of orders; with `"cost": "0.1"`: tell its cost so much higher."""
+        order_id = str(body.get("order_id"))
+        if order_id not in self.exchange.account.orders:
+            raise WrongBodyError("order_id is an order of the account")
+        self.exchange.wrong_orders[order_id] = _excess(body, "cost")
+        return {"order_id": order_id, "cost": body.get("cost")}
 
     async def _rights(self, body: Body) -> object:
         """`{"rights": ["query-funds", …]}`: what the key may do from now on."""
@@ -155,3 +161,12 @@ class Control:
             raise WrongBodyError(f"rights is a list of {', '.join(known)}")
         self.exchange.credentials.rights = tuple(rights)
         return {"rights": rights}
+
+
+def _excess(body: Body, name: str) -> Decimal | None:
+    """Return by how much an amount is to be told too high, None where it is not given."""
+    value = body.get(name)
+    try:
+        return None if value is None else Decimal(str(value))
+    except InvalidOperation:
+        raise WrongBodyError(f"{name} is a number") from None

@@ -85,6 +85,7 @@ class Exchange:
         self.credentials = credentials or new_credentials()
         self.rest_counter = Counter(self.tier.rest_max, self.tier.rest_decay)
         self.wrong_trades: dict[str, Decimal | None] = {}  # by exec_id: what its fee is told too high by; None: not told at all
+        self.wrong_orders: dict[str, Decimal | None] = {}  # by order id: what its cost is told too high by; None: not told at all
         self.on_private: list[Callable[[list[Event]], None]] = []
         self.on_system: list[Callable[[], None]] = []
         self.on_timers_changed: Callable[[], None] | None = None

@@ -194,6 +194,7 @@ class PrivateRest(PrivateEndpoints):
         price = raw_text(order.limit_raw, i.price_precision) if order.limit_raw is not None else "0"
         volume = raw_text(order.qty_raw, i.qty_precision)
         at = f"limit {price}" if order.limit_raw is not None else "market"
+        cost = order.cost + (self.exchange.wrong_orders.get(order.order_id) or 0)
         misc = [word for word, on in (("partial", 0 < order.filled_raw < order.qty_raw), ("amended", order.amended)) if on]
         flags = [
             word for word, on in (("fcib", order.fee_in_base), ("fciq", not order.fee_in_base), ("post", order.post_only)) if on
@@ -217,7 +218,7 @@ class PrivateRest(PrivateEndpoints):
             },
             "vol": volume,
             "vol_exec": raw_text(order.filled_raw, i.qty_precision),
-            "cost": decimal_text(order.cost, i.cost_precision),
+            "cost": decimal_text(cost, i.cost_precision),
             "fee": decimal_text(order.fee_quote if not order.fee_in_base else order.fee_base, i.cost_precision),
             "price": decimal_text(reports.average_price(order), i.price_precision),
             "stopprice": raw_text(0, i.price_precision),
@@ -235,7 +236,8 @@ class PrivateRest(PrivateEndpoints):
 
     def _matching(self, params: Params, orders: Iterable[Order]) -> list[Order]:
         userref, cl_ord_id = text_of(params, "userref"), text_of(params, "cl_ord_id")
-        found = list(orders)
+        wrong = self.exchange.wrong_orders
+        found = [o for o in orders if wrong.get(o.order_id, o) is not None]
         if userref is not None:
             found = [o for o in found if str(o.userref) == userref]
         if cl_ord_id is not None:
@@ -272,6 +274,8 @@ class PrivateRest(PrivateEndpoints):
     def _closed_orders(self, params: Params) -> object:
         start_ns, end_ns = self._span(params)
         by = text_of(params, "closetime") or "both"
+        if by not in ("open", "close", "both"):
+            raise RefusalError("EGeneral:Invalid arguments:closetime")
         rows = []
         for order in self._matching(params, self.exchange.account.orders.values()):
             times = {"open": (order.created_ns,), "close": (order.closed_ns,)}.get(by, (order.created_ns, order.closed_ns))

@@ -10,7 +10,10 @@ journal can rewrite the key beside it.
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
+import os
+import stat
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +29,7 @@ from cstd.storage import journal_files as files
 KEY_NAME = "journal-key.pem"
 PUBLIC_NAME = "signer.pub"
 HEAD_SIGNATURE_NAME = "head.sig"
+KEY_BYTES_MAX = 4096  # one in PEM has 119
 _DOMAIN = b"cstd journal head 1\0"
 _SIGNED = struct.Struct("<QQQQ16s32sq")
 
@@ -82,22 +86,44 @@ def open_signer(key_path: Path, directory: Path) -> Signer:
     Raises:
         OperatorError: the key cannot be read, others may read it, or the journal was signed with another.
     """
-    key = _load_key(key_path) if key_path.exists() else _make_key(key_path)
+    key = open_key(key_path)
+    publish(key, directory, key_path)
+    return Signer(key, directory)
+
+
+def open_key(path: Path) -> Ed25519PrivateKey:
+    """Return the host's key, made if it is not there; two that make it at once get the same.
+
+    Raises:
+        OperatorError: it cannot be read, it is no plain file, or others may read it.
+    """
+    if not path.exists() and not path.is_symlink():
+        _make_key(path)
+    return _load_key(path)
+
+
+def publish(key: Ed25519PrivateKey, directory: Path, key_path: Path) -> None:
+    """Put the public half beside what is signed; raises OperatorError where another's lies there."""
     public_path = directory / PUBLIC_NAME
     if not public_path.exists():
         files.put_in_place(public_path, key.public_key().public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo), mode=0o644)
     elif fingerprint(load_public_key(public_path)) != fingerprint(key.public_key()):
-        raise OperatorError(f"the journal was signed with another key than {key_path}",
+        raise OperatorError(f"what lies in {directory} was signed with another key than {key_path}",
                             suggestion=f"put that key back, or remove {PUBLIC_NAME} and *.sig in {directory} to sign anew")
-    return Signer(key, directory)
 
 
 def _load_key(path: Path) -> Ed25519PrivateKey:
-    if path.stat().st_mode & 0o077:
-        raise OperatorError(f"others than its owner may read {path}", suggestion=f"chmod 600 {path}, or make a new key")
+    """Read a key through one descriptor: what is judged is what is read, and a link is not followed."""
     try:
-        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise OperatorError(f"{path} is no plain file")
+            if found.st_mode & 0o077:
+                raise OperatorError(f"others than its owner may read {path}", suggestion=f"chmod 600 {path}, or make a new key")
+            content = file.read(KEY_BYTES_MAX)
+        key = serialization.load_pem_private_key(content, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm, OSError) as error:
         raise OperatorError(f"{path} is not a private key: {error}") from error
     if not isinstance(key, Ed25519PrivateKey):
@@ -105,11 +131,17 @@ def _load_key(path: Path) -> Ed25519PrivateKey:
     return key
 
 
-def _make_key(path: Path) -> Ed25519PrivateKey:
-    key = Ed25519PrivateKey.generate()
-    files.put_in_place(path, key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
-                                     serialization.NoEncryption()), mode=0o600)
-    return key
+def _make_key(path: Path) -> None:
+    content = Ed25519PrivateKey.generate().private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    made = path.with_name(f"{path.name}.{os.getpid()}")
+    files.put_in_place(made, content, mode=0o600)
+    try:
+        with contextlib.suppress(FileExistsError):  # another process was first: its key is the host's
+            os.link(made, path)
+    finally:
+        made.unlink()
+    files.sync_directory(path.parent)
 
 
 def load_public_key(path: Path) -> Ed25519PublicKey:

@@ -1,4 +1,4 @@
-"""The account's history as the venue keeps it: all trades and ledger entries of a span of time, page by page.
+"""The account's history as the venue keeps it: all orders, trades and ledger entries of a span of time, page by page.
 
 Pure: `read` makes one call, whoever does. The venue gives 50 rows a page, newest first, and tells how many there are in all;
 a span that ends in the past does not change while it is read, and where it does all the same it is read again.
@@ -13,7 +13,15 @@ from cstd.errors import ProtocolViolationError
 from cstd.units import NS_PER_S
 from cstd.venue.fields import FieldError
 from cstd.venue.rest import request as requests
-from cstd.venue.rest.models import LedgerRow, TradeRow, parse_ledgers, parse_trades_history
+from cstd.venue.rest.models import (
+    LedgerRow,
+    OrderRow,
+    TradeRow,
+    parse_closed_orders,
+    parse_ledgers,
+    parse_open_orders,
+    parse_trades_history,
+)
 from cstd.venue.rest.names import rest_asset
 from cstd.venue.rest.request import RestRequest
 
@@ -22,9 +30,11 @@ READINGS_MAX = 3
 ROWS_MAX = 1_000_000
 # Whether a bound of the venue includes itself is not relied on: a second more is asked for on both sides.
 MARGIN_NS = NS_PER_S
+# An order that was sent at a span's end may be opened a little after it; its deadline is shorter than this.
+OPENED_LATE_NS = 10 * NS_PER_S
 
 Read = Callable[[RestRequest], Any]
-Row = TypeVar("Row", TradeRow, LedgerRow)
+Row = TypeVar("Row", OrderRow, TradeRow, LedgerRow)
 Page = tuple[tuple[Row, ...], int | None]
 
 
@@ -37,7 +47,7 @@ def trades_between(read: Read, from_ns: int, to_ns: int) -> tuple[TradeRow, ...]
         return parse_trades_history(read(requests.trades_history(
             start_ns=from_ns - MARGIN_NS, end_ns=to_ns + MARGIN_NS, offset=offset, consolidate_taker=False)))
 
-    return _all_rows("TradesHistory", page, lambda row: row.exec_id)
+    return _all_rows("TradesHistory", page, lambda row: (row.time_ns, row.exec_id))
 
 
 def ledger_between(read: Read, from_ns: int, to_ns: int) -> tuple[LedgerRow, ...]:
@@ -46,7 +56,27 @@ def ledger_between(read: Read, from_ns: int, to_ns: int) -> tuple[LedgerRow, ...
         return parse_ledgers(read(requests.ledgers(
             start_ns=from_ns - MARGIN_NS, end_ns=to_ns + MARGIN_NS, offset=offset)))
 
-    return _all_rows("Ledgers", page, lambda row: row.ledger_id)
+    return _all_rows("Ledgers", page, lambda row: (row.time_ns, row.ledger_id))
+
+
+def orders_between(read: Read, from_ns: int, to_ns: int, *, opened_from_ns: int) -> tuple[OrderRow, ...]:
+    """Return the account's orders of a span: open now, closed in it, or opened from `opened_from_ns` to its end.
+
+    Oldest first, each once. Those open are read first: an order that closes meanwhile is then in the other lists.
+    """
+    rows, _ = _parsed("OpenOrders", lambda _: (parse_open_orders(read(requests.open_orders(trades=None))), None), 0)
+    found = {row.order_id: row for row in rows}
+    for closetime, start_ns, end_ns in (("close", from_ns, to_ns), ("open", opened_from_ns, to_ns + OPENED_LATE_NS)):
+        found.update((row.order_id, row) for row in _closed_orders(read, closetime, start_ns, end_ns))
+    return tuple(sorted(found.values(), key=lambda row: (row.opened_ns, row.order_id)))
+
+
+def _closed_orders(read: Read, closetime: str, from_ns: int, to_ns: int) -> tuple[OrderRow, ...]:
+    def page(offset: int) -> Page[OrderRow]:
+        return parse_closed_orders(read(requests.closed_orders(
+            start_ns=from_ns - MARGIN_NS, end_ns=to_ns + MARGIN_NS, offset=offset, closetime=closetime, trades=None)))
+
+    return _all_rows("ClosedOrders", page, lambda row: (row.opened_ns, row.order_id))
 
 
 def last_entry_before(read: Read, name: str, before_ns: int) -> LedgerRow | None:
@@ -63,7 +93,8 @@ def last_entry_before(read: Read, name: str, before_ns: int) -> LedgerRow | None
             return None
 
 
-def _all_rows(method: str, page: Callable[[int], Page[Row]], key: Callable[[Row], str]) -> tuple[Row, ...]:
+def _all_rows(method: str, page: Callable[[int], Page[Row]], key: Callable[[Row], tuple[int, str]]) -> tuple[Row, ...]:
+    """Return all rows, oldest first; `key` gives a row's time and id."""
     for _ in range(READINGS_MAX):
         found = _read_once(method, page, key)
         if found is not None:
@@ -73,7 +104,8 @@ def _all_rows(method: str, page: Callable[[int], Page[Row]], key: Callable[[Row]
         suggestion="try again later")
 
 
-def _read_once(method: str, page: Callable[[int], Page[Row]], key: Callable[[Row], str]) -> tuple[Row, ...] | None:
+def _read_once(method: str, page: Callable[[int], Page[Row]],
+               key: Callable[[Row], tuple[int, str]]) -> tuple[Row, ...] | None:
     """Return all rows, oldest first; None when the pages moved meanwhile."""
     found: dict[str, Row] = {}
     total: int | None = None
@@ -82,13 +114,13 @@ def _read_once(method: str, page: Callable[[int], Page[Row]], key: Callable[[Row
         if count is None or not 0 <= count <= ROWS_MAX:
             raise ProtocolViolationError(f"{method}: the venue does not say how many rows there are: {count}")
         before = len(found)
-        found.update((key(row), row) for row in rows)
+        found.update((key(row)[1], row) for row in rows)
         moved = len(found) != before + len(rows) or count != (count if total is None else total)
         total = count
         if moved or len(found) > total or (not rows and len(found) < total):
             return None
     oldest_first = list(found.values())[::-1]  # of two of the same moment, too
-    oldest_first.sort(key=lambda row: row.time_ns)
+    oldest_first.sort(key=lambda row: key(row)[0])
     return tuple(oldest_first)
 
 

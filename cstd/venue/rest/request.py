@@ -140,16 +140,19 @@ def ohlc(name: str, interval_min: int, since_ns: int | None = None) -> RestReque
     return _public("OHLC", pair=name, interval=interval_min, since=_seconds(since_ns))
 
 
-def open_orders(cl_ord_id: str | None = None, *, trades: bool = True) -> RestRequest:
-    """Ask for open orders, all or those of one client order id."""
+def open_orders(cl_ord_id: str | None = None, *, trades: bool | None = True) -> RestRequest:
+    """Ask for open orders, all or those of one client order id; `trades`: with the ids of their executions."""
     return _private("OpenOrders", trades=trades, cl_ord_id=cl_ord_id)
 
 
 def closed_orders(cl_ord_id: str | None = None, *, start_ns: int | None = None, end_ns: int | None = None,
-                  offset: int | None = None, trades: bool = True) -> RestRequest:
-    """Ask for closed orders, 50 a page, newest first; times in ns since the epoch."""
+                  offset: int | None = None, trades: bool | None = True, closetime: str | None = None) -> RestRequest:
+    """Ask for closed orders, 50 a page, newest first; times in ns since the epoch.
+
+    `closetime` says which time of an order the span is of: open, close, or (None) either.
+    """
     return _private("ClosedOrders", trades=trades, cl_ord_id=cl_ord_id, start=_seconds(start_ns),
-                    end=_seconds(end_ns), ofs=offset)
+                    end=_seconds(end_ns), ofs=offset, closetime=closetime)
 
 
 def query_orders(order_ids: Iterable[str], *, trades: bool = True) -> RestRequest:

@@ -302,15 +302,14 @@ class _Comparison:
     def _order_amounts(self, order: OwnOrder, row: OrderRow) -> None:
         """What an order asked for and came to; its cost and fee as far as the venue prints their decimals."""
         fills = self.executions[order.cl_ord_id]
-        unit = _last_decimal(row.cost, row.fee) if row.filled_qty else ZERO
         pairs = [("quantity", order.order_qty, row.order_qty, ZERO), ("filled quantity", order.filled_qty, row.filled_qty, ZERO),
-                 ("cost", sum((fill.cost for fill in fills), ZERO), row.cost, unit)]
+                 ("cost", sum((fill.cost for fill in fills), ZERO), row.cost, _last_decimal(row.cost))]
         if row.order_type == "limit":
             pairs.append(("limit price", order.limit_price, row.limit_price, ZERO))
         fees = [fee for fill in fills for fee in fill.fees]
         quote = order.symbol.partition("/")[2]
         if all(asset == quote for asset, _ in fees):  # as in the list of trades
-            pairs.append(("fee", sum((amount for _, amount in fees), ZERO), row.fee, unit))
+            pairs.append(("fee", sum((amount for _, amount in fees), ZERO), row.fee, _last_decimal(row.fee)))
         for what, ours, theirs, allowed in pairs:
             if ours != theirs and abs(ours - theirs) >= allowed:
                 self._differ(AMOUNT_DIFFERS, order.cl_ord_id, f"order: {what}", _text(ours), _text(theirs))
@@ -358,9 +357,10 @@ def _units(entries: Iterable[LedgerRow]) -> Mapping[str, Decimal]:
     return defaultdict(lambda: Decimal(1), {asset: Decimal(1).scaleb(-count) for asset, count in places.items()})
 
 
-def _last_decimal(*values: Decimal) -> Decimal:
-    """Return the unit of the last decimal that is printed of any of some amounts."""
-    return Decimal(1).scaleb(min(int(value.as_tuple().exponent) for value in values))
+def _last_decimal(value: Decimal) -> Decimal:
+    """Return the unit of the last decimal that is printed of an amount; a whole number allows for nothing."""
+    exponent = int(value.as_tuple().exponent)
+    return Decimal(1).scaleb(exponent) if exponent < 0 else ZERO
 
 
 def _text(value: Decimal) -> str:

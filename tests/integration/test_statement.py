@@ -56,6 +56,7 @@ def test_the_statement_of_a_session(tmp_path: Path) -> None:
         offline = statement(session)
         assert_whole(session, offline)
         assert_file(offline)
+        assert_signed(session, offline)
         table = cstd(session, "statement", "--run-dir", str(tmp_path))
         assert (table.returncode, "0 differences" in table.stdout) == (0, True), table.stdout + table.stderr
         assert_lies_are_found(session, offline)
@@ -67,7 +68,10 @@ def assert_whole(session: Session, found: dict[str, Any]) -> None:
     """Every execution of the truth is in the statement, and balances end where the truth has them."""
     truth = session.fresh_truth()
     assert {fill["exec_id"] for fill in found["fills"]} == {fill["exec_id"] for fill in truth["fills"]}
-    assert {order["cl_ord_id"] for order in found["orders"]} >= {order["cl_ord_id"] for order in truth["orders"]}
+    told = {order["cl_ord_id"]: order for order in found["orders"]}
+    assert told.keys() >= {order["cl_ord_id"] for order in truth["orders"]}
+    for order in truth["orders"]:
+        assert Decimal(told[order["cl_ord_id"]]["filled_qty"]) == Decimal(order["filled_qty"])
     for asset, row in found["balances"].items():
         amounts = {name: Decimal(value) for name, value in row.items()}
         assert amounts["closing"] == amounts["here"] == Decimal(truth["balances"][asset])
@@ -84,20 +88,45 @@ def assert_denied(session: Session) -> None:
 
 
 def assert_file(found: dict[str, Any]) -> None:
-    """The file holds the statement, and the hash beside it is of its bytes."""
+    """The file holds the statement, the hash beside it is of its bytes, and the signature is this host's."""
     path = Path(found["file"])
     assert hashlib.sha256(path.read_bytes()).hexdigest() == found["sha256"]
     subprocess.run(["sha256sum", "--check", "--quiet", f"{path.name}.sha256"], cwd=path.parent, check=True, timeout=10)
-    assert json.loads(path.read_bytes()) == {name: value for name, value in found.items() if name not in ("file", "sha256")}
+    assert json.loads(path.read_bytes()) == {
+        name: value for name, value in found.items() if name not in ("file", "sha256", "signed_by")}
+
+
+def assert_signed(session: Session, found: dict[str, Any]) -> None:
+    """`--verify` proves the file, beside its key and with a copy of the journal's; one changed digit is refused."""
+    path, copy = Path(found["file"]), session.run_dir / "kept.pub"
+    copy.write_bytes((session.run_dir / "journal" / "signer.pub").read_bytes())
+    for key in ((), ("--key", str(copy))):
+        proof = cstd(session, "statement", "--verify", str(path), *key, "-o", "json")
+        assert proof.returncode == 0, proof.stdout + proof.stderr
+        said = json.loads(proof.stdout)
+        assert (said["ok"], said["sha256"], said["signed_by"]) == (True, found["sha256"], found["signed_by"])
+        assert (said["from"], said["to"], said["differences"]) == (found["from"], found["to"], 0)
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b'"moved":"0.01"', b'"moved":"0.02"'))
+    assert path.read_bytes() != whole
+    tampered = cstd(session, "statement", "--verify", str(path), "-o", "json")
+    assert (tampered.returncode, json.loads(tampered.stdout)["ok"]) == (3, False)
+    assert "another content" in tampered.stderr
+    path.write_bytes(whole)
 
 
 def assert_lies_are_found(session: Session, told: dict[str, Any]) -> None:
-    """A fee one unit of its last decimal off, and an execution left out: each named with its category, and nothing else."""
+    """An execution's fee and an order's cost one unit of the last decimal off, an execution and an order left out: each is
+    named with its category, and nothing else."""
     first, second = told["fills"][:2]
+    dear, gone = [order for order in told["orders"] if order["status"] in ("filled", "canceled", "expired")][:2]
+    session.tell_exchange("wrong_order", order_id=dear["order_id"], cost="0.00001")
+    session.tell_exchange("wrong_order", order_id=gone["order_id"])
     session.tell_exchange("wrong_trade", exec_id=first["exec_id"], fee="0.00001")
     session.tell_exchange("wrong_trade", exec_id=second["exec_id"])
     found = {(row["category"], row["subject"], row["what"]) for row in statement(session, code=3)["differences"]}
-    assert found == {("amount_differs", first["exec_id"], "fee"), ("missing_there", second["exec_id"], "execution")}
+    assert found == {("amount_differs", first["exec_id"], "fee"), ("missing_there", second["exec_id"], "execution"),
+                     ("amount_differs", dear["cl_ord_id"], "order: cost"), ("missing_there", gone["cl_ord_id"], "order")}
 
 
 @pytest.mark.slow
@@ -121,5 +150,5 @@ def test_more_entries_than_a_page(tmp_path: Path) -> None:
         session.exchange.wait(5)
         gone = cstd(session, "statement", "--run-dir", str(tmp_path), timeout_s=60)
         assert gone.returncode == 1
-        assert "TradesHistory" in gone.stderr
+        assert "OpenOrders" in gone.stderr
         assert "Traceback" not in gone.stderr

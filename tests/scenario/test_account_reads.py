@@ -38,6 +38,21 @@ def test_a_page_comes_back(world: World) -> None:
     assert world.engine.state == "ready"
 
 
+@pytest.mark.parametrize(("method", "params"), [
+    ("ClosedOrders", {"closetime": "open", "start": "1", "end": "2", "ofs": "0"}), ("OpenOrders", {}),
+    ("TradesHistory", {"consolidate_taker": "false"}),
+])
+def test_every_read_of_a_statement_is_offered(world: World, method: str, params: dict[str, str]) -> None:
+    """Each list that a statement compares comes back as the venue gave it."""
+    world.run(20)
+    world.rest[method] = PAGE
+    world.asked.clear()
+    assert "waits_for" in world.command("account_read", method=method, params=params)
+    world.step()
+    assert (method, params) in world.asked
+    assert json.loads(world.engine.account_reads.answer[1]["result"]) == PAGE
+
+
 @pytest.mark.parametrize("args", [
     {"method": "AddOrder", "params": {}}, {"method": "CancelAll", "params": {}}, {"method": "GetWebSocketsToken", "params": {}},
     {"method": "Ledgers", "params": {"nonce": "1"}}, {"method": "Ledgers", "params": []}, {},

@@ -17,7 +17,7 @@ from cstd.practice.instruments import first
 from cstd.practice.requests import RefusalError
 from cstd.practice.rest_private import PAGE_ROWS, PrivateRest
 from cstd.venue.fields import decode_json
-from cstd.venue.rest.history import last_entry_before, ledger_between, trades_between
+from cstd.venue.rest.history import last_entry_before, ledger_between, orders_between, trades_between
 from cstd.venue.rest.names import rest_asset
 from cstd.venue.rest.request import RestRequest
 
@@ -73,6 +73,43 @@ def test_all_pages_are_read() -> None:
     assert [row.ledger_id for row in entries] == [f"L{n}{asset}" for n in range(EXECUTIONS) for asset in ("BTC", "USD")]
     assert len(venue.pages) == -(-2 * EXECUTIONS // PAGE_ROWS)
     assert (entries[1].name, entries[1].amount, entries[1].fee, entries[1].kind) == ("USD", -6, Decimal("0.015"), "trade")
+
+
+def test_orders_of_a_span_are_found_wherever_they_are() -> None:
+    """Those open now, those closed in the span and those opened in it, of all pages, each once and the oldest first."""
+    venue = Venue(EXECUTIONS)
+    for number, order in enumerate(venue.account.orders.values()):
+        order.status, order.closed_ns, order.cl_ord_id = "filled", order.created_ns + 100 * S, f"ct-{number:015}"
+    order_ids = list(venue.account.orders)
+    resting = venue.account.orders[order_ids[0]]
+    resting.status, venue.account.open[resting.order_id] = "new", resting
+    rows = orders_between(venue.read, START_NS + 110 * S, START_NS + 120 * S, opened_from_ns=START_NS + 20 * S)
+    found = [row.order_id for row in rows]
+    assert (found[0], rows[0].status, rows[0].closed_ns) == (order_ids[0], "open", None)
+    assert found[1:] == sorted(found[1:])
+    assert set(found) >= {*order_ids[10:120], order_ids[0]}  # closed from 110, opened from 20
+    assert not set(found) & {*order_ids[1:9]}
+    assert (found[-1], rows[-1].closed_ns) == (order_ids[129], START_NS + 229 * S)
+    methods = [(method, params.get("closetime"), params.get("ofs")) for method, params in venue.pages]
+    assert methods == [("OpenOrders", None, None), ("ClosedOrders", "close", "0"), ("ClosedOrders", "open", "0"),
+                       ("ClosedOrders", "open", "50"), ("ClosedOrders", "open", "100")]
+    with pytest.raises(RefusalError, match="closetime"):
+        venue.rest.endpoints["ClosedOrders"][1]({"closetime": "never"})
+
+
+def test_an_order_that_closes_while_the_lists_are_read_is_in_one_of_them() -> None:
+    """It is told open first and closed then: the later word counts."""
+    venue = Venue(1)
+    (order,) = venue.account.orders.values()
+    order.status, venue.account.open[order.order_id] = "new", order
+
+    def read(request: RestRequest) -> Any:
+        result = venue.read(request)
+        order.status, order.closed_ns = "canceled", START_NS + 5 * S
+        return result
+
+    (row,) = orders_between(read, START_NS, START_NS + 10 * S, opened_from_ns=START_NS)
+    assert (row.status, row.closed_ns) == ("canceled", START_NS + 5 * S)
 
 
 def test_a_span_takes_a_second_more_on_both_sides() -> None:

@@ -130,6 +130,7 @@ def _statement(parser: argparse.ArgumentParser) -> None:
                         "last one that is over and that the session saw the whole of, or else the one under way)")
     parser.add_argument("--from", dest="from_", metavar="TIME", help="instead: a span, 2026-08-02T10:00:00Z or a day")
     parser.add_argument("--to", metavar="TIME", help="its end, not included")
+    parser.add_argument("--running", action="store_true", help="only through a running daemon: exit 1 where none runs")
     parser.add_argument("--verify", type=Path, metavar="FILE", help="instead: whether a statement is as it was signed")
     parser.add_argument("--key", type=Path, metavar="PUB",
                         help="with --verify: your copy of the signer's public key (default: the one beside FILE)")

@@ -75,6 +75,8 @@ def main(args: argparse.Namespace) -> int:
     if args.key is not None:
         raise UsageError("--key is for --verify")
     run_dir, socket = _places(args)
+    if args.running and not is_being_written(run_dir / JOURNAL_DIR):
+        raise OperatorError(f"no daemon runs in {run_dir}", suggestion="start it, or leave out --running")
     wall_ns = SystemClock().wall_ns()
     session = Session(run_dir)
     span = _span(args, session, wall_ns)
@@ -92,7 +94,7 @@ def main(args: argparse.Namespace) -> int:
 
 def _verify(args: argparse.Namespace) -> int:
     """Prove a statement that was written and print what was proven, or why it is not."""
-    if any((args.run_dir, args.config, args.day, args.from_, args.to)):
+    if any((args.run_dir, args.config, args.day, args.from_, args.to, args.running)):
         raise UsageError("--verify takes a statement's file, --key and nothing else")
     try:
         proof = prove(args.verify, args.key)

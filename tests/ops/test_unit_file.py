@@ -8,20 +8,32 @@ from pathlib import Path
 
 import pytest
 
+from cstd.clock import utc_parse
+from cstd.config import load
+from cstd.errors import EXIT_CONFIG, EXIT_FAILURE, EXIT_USAGE, EXIT_VERIFICATION
+from cstd.units import seconds_to_ns
 from tests import needs
 
-UNIT = Path(__file__).parents[2] / "deploy" / "systemd" / "cstd.service"
+UNITS = Path(__file__).parents[2] / "deploy" / "systemd"
+UNIT, STATEMENT = UNITS / "cstd.service", UNITS / "cstd-statement.service"
+TIMER = UNITS / "cstd-statement.timer"
 EXPOSURE_MAX = 1.3
+LIVE = Path(__file__).parents[2] / "config" / "live.toml"
 
 
-@pytest.fixture
-def runnable_unit(tmp_path: Path) -> Path:
-    """The unit with an ExecStart that exists here, as `verify` asks for."""
-    text, replaced = re.subn(r"^ExecStart=\S+", "ExecStart=/bin/true", UNIT.read_text(), flags=re.MULTILINE)
+def runnable(unit: Path, directory: Path) -> Path:
+    """A unit with an ExecStart that exists here, as `verify` asks for."""
+    text, replaced = re.subn(r"^ExecStart=\S+", "ExecStart=/bin/true", unit.read_text(), flags=re.MULTILINE)
     assert replaced == 1
-    path = tmp_path / "cstd.service"
+    path = directory / unit.name
     path.write_text(text)
     return path
+
+
+@pytest.fixture(params=[UNIT, STATEMENT], ids=lambda unit: unit.stem)
+def runnable_unit(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Each service, made runnable."""
+    return runnable(request.param, tmp_path)
 
 
 def analyze(*args: str) -> subprocess.CompletedProcess[str]:
@@ -37,17 +49,15 @@ def test_systemd_takes_the_unit(runnable_unit: Path) -> None:
 
 
 def test_exposure_is_within_its_limit(runnable_unit: Path) -> None:
-    """`systemd-analyze security` rates the unit at most 1.3."""
+    """`systemd-analyze security` rates each unit at most 1.3."""
     done = analyze("security", "--offline=true", str(runnable_unit))
-    found = re.search(r"Overall exposure level for cstd.service: ([\d.]+)", done.stdout)
+    found = re.search(rf"Overall exposure level for {runnable_unit.name}: ([\d.]+)", done.stdout)
     assert found is not None
     assert float(found.group(1)) <= EXPOSURE_MAX
 
 
 def test_a_wrong_configuration_is_not_retried() -> None:
     """The exit code of a configuration error stops the restarts, and notices come from the main process."""
-    from cstd.errors import EXIT_CONFIG
-
     text = UNIT.read_text()
     assert f"RestartPreventExitStatus={EXIT_CONFIG}\n" in text
     assert "Type=notify\n" in text
@@ -71,3 +81,63 @@ def test_the_process_options_work_under_the_unit() -> None:
         "SystemCallFilter=sched_setaffinity")
     assert "LimitMEMLOCK=1G" in lines
     assert "AmbientCapabilities=" in lines
+
+
+def settings(unit: Path) -> dict[str, list[str]]:
+    """Every setting of a unit, with its values in order."""
+    found: dict[str, list[str]] = {}
+    for line in unit.read_text().splitlines():
+        if line and line[0] not in "#[":
+            name, _, value = line.partition("=")
+            found.setdefault(name, []).append(value)
+    return found
+
+
+def test_the_statement_is_as_closed_in_as_the_daemon() -> None:
+    """It has the daemon's user, directories and sandbox, but neither its credentials nor a network."""
+    daemon, statement = settings(UNIT), settings(STATEMENT)
+    own = {"ExecStart", "Type", "Description", "After", "Wants", "StartLimitIntervalSec", "StartLimitBurst", "NotifyAccess",
+           "ExecStartPre", "KillMode", "TimeoutStartSec", "TimeoutStopSec", "WatchdogSec", "Restart", "RestartSec",
+           "RestartPreventExitStatus", "RuntimeDirectoryPreserve", "LoadCredential", "LimitMEMLOCK", "OOMScoreAdjust",
+           "RestrictAddressFamilies", "SystemCallFilter", "WantedBy"}
+    assert own <= daemon.keys()
+    assert {name: statement.get(name) for name in daemon.keys() - own} == {
+        name: values for name, values in daemon.items() if name not in own}
+    assert statement["SystemCallFilter"] == daemon["SystemCallFilter"][:2]
+    assert (statement["RestrictAddressFamilies"], statement["PrivateNetwork"]) == (["AF_UNIX"], ["yes"])
+    assert "LoadCredential" not in statement
+    assert statement["RuntimeDirectoryPreserve"] == ["yes"]  # the daemon lives in it
+
+
+def test_a_difference_leaves_the_unit_failed() -> None:
+    """What a second try cannot change is not tried again, and no exit code but 0 counts as success."""
+    statement = settings(STATEMENT)
+    assert statement["RestartPreventExitStatus"] == [f"{EXIT_USAGE} {EXIT_VERIFICATION} {EXIT_CONFIG}"]
+    assert str(EXIT_FAILURE) not in statement["RestartPreventExitStatus"][0].split()
+    assert (statement["Restart"], "SuccessExitStatus" in statement) == (["on-failure"], False)
+
+
+def test_the_timer_comes_when_the_day_has_settled(tmp_path: Path) -> None:
+    """systemd takes the timer; it names its service, and comes once a day, later than the shipped configuration waits."""
+    runnable(STATEMENT, tmp_path)
+    timer = tmp_path / TIMER.name
+    timer.write_text(TIMER.read_text())
+    done = analyze("verify", str(timer))
+    assert (done.returncode, done.stderr.strip()) == (0, "")
+    (calendar,) = settings(TIMER)["OnCalendar"]
+    told = analyze("calendar", "--iterations=2", "--base-time=2026-11-20 12:00:00 UTC", calendar).stdout
+    times = {f"{day}T{time}Z" for day, time in re.findall(r" ([\d-]{10}) ([\d:]{8}) UTC", told)}
+    assert sorted(time[:10] for time in times) == ["2026-11-21", "2026-11-22"], told
+    absent_ns = seconds_to_ns(load([str(LIVE)], {}).venue.unknown_absent_s)
+    for time in times:
+        assert utc_parse(time) - utc_parse(f"{time[:10]}T00:00:00Z") > absent_ns
+
+
+def test_the_statement_of_the_unit_is_a_command(tmp_path: Path) -> None:
+    """Its words are taken by the parser, and without a daemon it is refused, before anything is read or locked."""
+    from cstd.cli.app import main
+
+    words = settings(STATEMENT)["ExecStart"][0].split()[1:]
+    words[words.index("-c") + 1] = str(LIVE)
+    assert main([*words, "--run-dir", str(tmp_path)]) == EXIT_FAILURE
+    assert list(tmp_path.iterdir()) == []

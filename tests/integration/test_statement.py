@@ -12,12 +12,14 @@ from typing import Any
 
 import pytest
 
+from cstd.chaos.moments import wait_moment
 from cstd.practice.auth import RIGHTS
 from tests.integration.session import Session, cstd, practice_session
 
 # The exchange's lists are settled at once; half a second is for what is on its way to us.
 SETTLED = {"CSTD__VENUE__UNKNOWN_ABSENT_S": "0.5"}
 DEPOSITS = 60
+KILLS = 4
 
 
 def statement(session: Session, *words: str, code: int = 0) -> dict[str, Any]:
@@ -33,6 +35,7 @@ def settle() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(280)
 def test_the_statement_of_a_session(tmp_path: Path) -> None:
     """With deposits and a withdrawal among the fills nothing differs, asked of the daemon and without it; a lie is named."""
     with practice_session(tmp_path, SETTLED) as session:
@@ -130,6 +133,7 @@ def assert_lies_are_found(session: Session, told: dict[str, Any]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(280)
 def test_more_entries_than_a_page(tmp_path: Path) -> None:
     """Sixty deposits are two pages of the ledger, asked of the running daemon; a span outside the session is refused."""
     with practice_session(tmp_path, SETTLED) as session:
@@ -152,3 +156,25 @@ def test_more_entries_than_a_page(tmp_path: Path) -> None:
         assert gone.returncode == 1
         assert "OpenOrders" in gone.stderr
         assert "Traceback" not in gone.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(280)
+def test_orders_agree_after_kills(tmp_path: Path) -> None:
+    """kill -9 with an order open, again and again: every order of the session is the venue's to the last figure."""
+    with practice_session(tmp_path, SETTLED) as session:
+        for _ in range(KILLS):
+            session.start_ready()
+            assert wait_moment(session, "order open")
+            session.kill_nine()
+        refused = cstd(session, "statement", "--run-dir", str(tmp_path), "--running")
+        assert (refused.returncode, "no daemon runs" in refused.stderr) == (1, True)
+        session.start_ready()
+        session.wait_agreement()
+        settle()
+        found = statement(session, "--running")
+        assert found["differences"] == []
+        truth = {order["cl_ord_id"] for order in session.fresh_truth()["orders"]}
+        told = {order["cl_ord_id"]: order for order in found["orders"]}
+        assert len(truth & told.keys()) > KILLS
+        assert {name for name, order in told.items() if order["status"] != "rejected"} <= truth

@@ -20,8 +20,11 @@ from cstd.signals.agents.loader import LoadedAgents
 from cstd.signals.agents.loader import load as load_agents
 from cstd.storage.journal_files import JOURNAL_DIR
 from cstd.storage.journal_reader import Walk
-from cstd.units import from_raw
+from cstd.units import NS_PER_S, from_raw, seconds_to_ns
 from cstd.venue.messages import BalancesMessage
+
+# An order that was not answered is looked up; once it can be absent, that takes a round of look-ups, or two.
+LOOKED_UP_NS = 30 * NS_PER_S
 
 
 class BalanceLog:
@@ -115,8 +118,9 @@ class Session:
         """Return our side of a span."""
         until_ns = min(span.to_ns, self.ended_ns + 1)
         ended = {cl_ord_id: wall_ns for cl_ord_id, (_, wall_ns) in self._ended_orders.items()}
+        decided_ns = self.ended_ns - seconds_to_ns(self.cfg.venue.unknown_absent_s) - LOOKED_UP_NS
         return OwnBooks(self._fills(), self._orders(), self._balances.at(until_ns), until_ns,
-                        self.cfg.account.owner_prefix, ended)
+                        self.cfg.account.owner_prefix, ended, decided_ns)
 
     def _keep_ended(self, wall_ns: int) -> None:
         """Keep the orders that ended since the last look: the engine keeps the newest alone."""

@@ -81,6 +81,7 @@ class OwnBooks(msgspec.Struct, frozen=True):
         until_ns: the end of the span, or the end of the journal where that is earlier: what came later we need not know.
         owner_prefix: what the client order ids of our orders begin with.
         ended: by client order id, a time by which the order had ended here, wall clock; absent while it lives.
+        decided_ns: what became of an order that was sent before this is known here, answered or looked up.
     """
 
     fills: tuple[OwnFill, ...]
@@ -89,6 +90,7 @@ class OwnBooks(msgspec.Struct, frozen=True):
     until_ns: int
     owner_prefix: str
     ended: Mapping[str, int]
+    decided_ns: int
 
 
 class VenueBooks(msgspec.Struct, frozen=True):
@@ -258,9 +260,14 @@ class _Comparison:
                              _text(order.filled_qty), _text(executed))
         shown = self._venue_orders({order.cl_ord_id for order in orders})
         for order in orders:
-            if order.cl_ord_id not in shown and (order.status != "rejected" or order.filled_qty):
+            if order.cl_ord_id not in shown and not self._never_was(order):
                 self._differ(MISSING_THERE, order.cl_ord_id, "order", _order_words(order), "")
         return orders
+
+    def _never_was(self, order: OwnOrder) -> bool:
+        """Tell whether the venue need not know an order: it was rejected, or when the journal ended it was still on its way."""
+        on_its_way = not order.order_id and order.cl_ord_id not in self.own.ended and order.sent_wall_ns >= self.own.decided_ns
+        return not order.filled_qty and (order.status == "rejected" or on_its_way)
 
     def _venue_orders(self, inside: set[str]) -> set[str]:
         """Compare the venue's orders, those of the user's own left aside; return the client order ids that it knows."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 import pytest
@@ -86,7 +87,7 @@ def true_books() -> Books:
             book("Q1", one.wall_ns + S, "USD", D(500), D(0), "deposit")
             book("Q2", one.wall_ns + 2 * S, "BTC", D("-0.01"), D("0.0001"), "withdrawal")
     own = OwnBooks(fills, tuple(order(one) for one in fills), dict(balances), SPAN.to_ns, PREFIX,
-                   {one.cl_ord_id: one.wall_ns for one in fills})
+                   {one.cl_ord_id: one.wall_ns for one in fills}, SPAN.to_ns)
     return own, VenueBooks(tuple(trade(one) for one in fills), tuple(entries), {"USD": D(10_000), "BTC": D("0.05")},
                            tuple(venue_order(one) for one in fills))
 
@@ -286,6 +287,20 @@ def test_what_the_venue_never_saw_must_be_rejected(status: str, filled: str, mis
     words = found(replace(own, orders=(*own.orders, lost)), venue)
     assert (("missing_there", NAMES[8], "order") in words) is missing
     assert missing or words == set()
+
+
+@pytest.mark.parametrize(("changes", "missing"), [
+    ({}, False), ({"sent_wall_ns": T0 + 599 * S}, True), ({"order_id": "O8"}, True), ({"filled_qty": D("0.001")}, True),
+])
+def test_an_order_on_its_way_when_the_journal_ended(changes: dict[str, Any], missing: bool) -> None:
+    """Sent a moment before, unanswered and not found, it is undecided; what was sent earlier or answered is not."""
+    own, venue = true_books()
+    sent = replace(own.orders[0], cl_ord_id=NAMES[8], order_id="", status="pending_new", filled_qty=D(0),
+                   sent_wall_ns=T0 + 600 * S)
+    own = replace(own, orders=(*own.orders, replace(sent, **changes)), decided_ns=T0 + 600 * S)
+    assert (("missing_there", NAMES[8], "order") in found(own, venue)) is missing
+    ended = replace(own, ended={**own.ended, NAMES[8]: T0 + 601 * S})
+    assert ("missing_there", NAMES[8], "order") in found(ended, venue)
 
 
 def test_a_rejected_order_that_the_venue_has() -> None:

@@ -134,7 +134,7 @@ class Session:
         return tuple(OwnFill(
             exec_id=fill.exec_id, cl_ord_id=fill.cl_ord_id, order_id=fill.order_id, symbol=engine.names[fill.instrument],
             side="buy" if fill.side == Side.BUY else "sell",
-            qty=from_raw(fill.qty_raw, engine.ledger.positions[fill.instrument].qty_precision), price=fill.price,
+            qty=from_raw(fill.qty_raw, fill.qty_precision), price=fill.price,
             cost=fill.cost, fees=fill.fees, wall_ns=fill.wall_ns) for fill in engine.ledger.fills.values())
 
     def _orders(self) -> tuple[OwnOrder, ...]:
@@ -146,11 +146,11 @@ class Session:
 
     def _order(self, order: Mapping[str, Any]) -> OwnOrder:
         engine = self._engine
-        position = engine.ledger.positions[order["instrument"]]
+        price_digits, qty_digits = engine.tracker.digits(dict(order))
         return OwnOrder(
             cl_ord_id=order["cl_ord_id"], order_id=order["order_id"], symbol=engine.names[order["instrument"]],
             side="buy" if order["side"] == Side.BUY else "sell",
             status=VENUE_STATUS.get(OrderState(order["state"]), engine.tracker.state_name(dict(order))),
-            limit_price=from_raw(order["price_raw"], position.price_precision),
-            order_qty=from_raw(order["qty_raw"], position.qty_precision),
-            filled_qty=from_raw(order["filled_raw"], position.qty_precision), sent_wall_ns=order["sent_wall_ns"])
+            limit_price=from_raw(order["price_raw"], price_digits),
+            order_qty=from_raw(order["qty_raw"], qty_digits),
+            filled_qty=from_raw(order["filled_raw"], qty_digits), sent_wall_ns=order["sent_wall_ns"])

@@ -93,6 +93,7 @@ cdef class Gateway(FrameSink):
     cdef public int64_t clock_offset_ns, markout_allowance_mbps, deadline_ns
     cdef public int64_t clock_base_ns   # wall less monotonic time when the offset was found: what it moved since, the wall stepped
     cdef public bint clock_known
+    cdef public int64_t openings_until_ns   # monotonic: until then what allows openings is taken to hold, or a timer looks again
     cdef int64_t positions_acct_raw
     cdef int held[INSTRUMENTS_MAX]      # numbers of the instruments with a position, in no order
     cdef int held_count

@@ -17,11 +17,9 @@ from cpython.list cimport PyList_GET_ITEM
 from cstd._fast.book cimport Book
 from cstd._fast.codes cimport (
     ACTION_ADD, ACTION_AMEND, ACTION_CANCEL, ACTION_CANCEL_ALL, ACTION_CANCEL_REST, ACTION_EXIT_REST, APPROVE, BOOK_VERIFIED, BUY, EXIT, GTD, IOC, ON_CANCEL_SENT, ON_SEND, OPENING,
-    ORDER_INTENDED, ORDER_UNKNOWN, OUT_DECISION, OUT_ORDER_FRAME, REDUCE, REFUSE, SELL, TRADING_HALTED,
+    ORDER_INTENDED, ORDER_UNKNOWN, OUT_DECISION, OUT_ORDER_FRAME, REDUCE, REFUSE, SELL, TRADING_HALTED, TRADING_NOT_READY, TRADING_READY,
 )
-from cstd._fast.encode cimport (
-    OrderTerms, client_order_id, encode_add, encode_amend, encode_cancel, encode_cancel_all, encode_exit_rest,
-)
+from cstd._fast.encode cimport OrderTerms, client_order_id, encode_add, encode_amend, encode_cancel, encode_cancel_all, encode_exit_rest
 from cstd._fast.gates cimport DecisionRow, GateInput, judge
 from cstd._fast.hist cimport STAGE_GATES, STAGE_ORDER, STAGE_SEND, STAGE_SENT, Histograms, cycles
 from cstd._fast.orders cimport OrderRow, OrderTable
@@ -286,7 +284,8 @@ cdef class Gateway(FrameSink):
         input.day_loss_acct_raw = self.day_loss_acct_raw
         input.drawdown_bps = self.drawdown_bps
         input.level = <int8_t>self.level
-        input.trading_state = <int8_t>self.trading_state
+        input.trading_state = <int8_t>(TRADING_NOT_READY if self.trading_state == TRADING_READY
+                                       and self.mono_ns >= self.openings_until_ns else self.trading_state)
         input.kill_latched = self.kill_latched
         self._fill_exposure(slot, input, skip)
 

@@ -280,6 +280,7 @@ cdef int _judgement(Image image, Core core) except -1:
     """What the gates read."""
     image.field(b"strategy_code", &core.strategy_code, sizeof(core.strategy_code))
     image.field(b"trading_state", &core.trading_state, sizeof(core.trading_state))
+    image.field(b"openings_until_ns", &core.openings_until_ns, sizeof(core.openings_until_ns))
     image.field(b"level", &core.level, sizeof(core.level))
     image.field(b"kill_latched", &core.kill_latched, sizeof(core.kill_latched))
     image.field(b"hold_exits", &core.hold_exits, sizeof(core.hold_exits))

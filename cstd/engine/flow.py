@@ -44,7 +44,7 @@ from cstd.orders.rest_cancels import RestCancels
 from cstd.orders.rest_exits import RestExits
 from cstd.orders.tracker import OrderTracker
 from cstd.signals.agents.loader import LoadedAgents
-from cstd.units import seconds_to_ns
+from cstd.units import INT64_MAX, seconds_to_ns
 from cstd.venue.messages import (
     Ack,
     BalanceEntry,
@@ -69,6 +69,7 @@ from cstd.venue.rest.request import RestRequest
 
 NS_PER_S = 1_000_000_000
 UNANSWERED_GRACE_NS = NS_PER_S
+OPENINGS_NS = NS_PER_S  # ten ticks: a loop that is later than that finds out first what holds now
 # Continuous reconciliation: a round costs six points of the slowest tier's counter, which gives one back in three seconds.
 RECONCILE_INTERVAL_NS = 60 * NS_PER_S
 
@@ -183,7 +184,7 @@ class Engine:
         self.nav = Nav(cfg.account.capital)
         self.risk = RiskDesk(self.core, self.ledger, self.nav, self.tracker)
         self.feed = PublicFeed(self.core, names, cfg.account.currency, infer_precision=self.inferring,
-                               digits=self.ledger.digits)
+                               digits=self.ledger.digits, count_in=self.ledger.add_instrument)
         self.audit = BookAudit(self.core, self.feed, names, self._submit, self._is_live)
 
     def _is_live(self, name: str) -> bool:
@@ -336,11 +337,10 @@ class Engine:
         match message:
             case InstrumentUpdate():
                 self.public.on_message(message, self._mono_ns)
-                self._know(self.feed.on_instrument(message))
+                self.feed.on_instrument(message)
                 return
             case BookMessage():
                 self.feed.on_book(message)
-                self._know_inferred(message.name)
             case TradeMessage():
                 self.feed.on_trades(message.trades)
             case TickerMessage():
@@ -354,18 +354,6 @@ class Engine:
                         self.core.book_fault(self.tracker.numbers[name], BookFault.FAULT_MALFORMED)
         self.public.on_message(message, self._mono_ns)
         self.core.venue_online = self._venue_online()
-
-    def _know_inferred(self, name: str) -> None:
-        """In a recording, a snapshot may have made an instrument known."""
-        if name in self.feed.inferred and self.tracker.numbers[name] not in self.ledger.positions:
-            self._know([name])
-
-    def _know(self, names: list[str]) -> None:
-        """Let the ledger count instruments in the digits that are in force for them."""
-        for name in names:
-            spec = self.feed.specs[name]
-            number = self.tracker.numbers[name]
-            self.ledger.add_instrument(number, spec.base, spec.quote, spec.price_precision, spec.qty_precision)
 
     def _on_private(self, outcome: Any) -> None:
         match outcome:
@@ -424,7 +412,7 @@ class Engine:
     def _venue_on_timer(self, mono_ns: int, wall_ns: int) -> None:
         """What is due of links, orders, look-ups and books."""
         note_frames_seen(self, mono_ns)
-        self._know(self.feed.take_waiting(self.tracker.may_rescale))
+        self.feed.take_waiting(self.tracker.may_rescale)
         self.public.on_timer(mono_ns)
         self.private.on_timer(mono_ns, progressing=self.core.fault is None)
         for link, machine in self.machines():
@@ -523,6 +511,8 @@ class Engine:
             "killed": TradingState.TRADING_READY,  # the latch itself refuses, with its own reason
             "halted": TradingState.TRADING_HALTED,
         }.get(state, TradingState.TRADING_NOT_READY)
+        # A process that was stopped reads on before its timers run; nothing opens on what held when it stopped.
+        self.core.openings_until_ns = min(self.private.deadman.armed_until_ns, self._mono_ns + OPENINGS_NS)
 
     # What leaves the engine.
 
@@ -579,6 +569,7 @@ class Engine:
         self.core.private_up = self.core.private_ready = True
         self.risk.write()
         self._set_state("ready", None)
+        self.core.openings_until_ns = INT64_MAX
 
     # Reading.
 

@@ -32,6 +32,7 @@ class PublicFeed:
         core: the compiled core, with a slot for each of `names` in order.
         names: configured instruments.
         currency: the account's; an instrument quoted in another has no conversion, and the gates refuse it.
+        count_in: called with number, base, quote and precisions of an instrument whose rules are in force.
         digits: (price, quantity) precision that an instrument's orders and inventory are counted in, None for none yet.
         infer_precision: take the precision from a snapshot's digits where no instrument message came (recordings only).
 
@@ -42,7 +43,8 @@ class PublicFeed:
     """
 
     def __init__(self, core: Core, names: tuple[str, ...], currency: str, *, infer_precision: bool,
-                 digits: Callable[[int], tuple[int, int] | None]) -> None:
+                 digits: Callable[[int], tuple[int, int] | None],
+                 count_in: Callable[[int, str, str, int, int], None]) -> None:
         self.core = core
         self.currency = currency
         self.numbers = {name: number for number, name in enumerate(names)}
@@ -53,14 +55,17 @@ class PublicFeed:
         self.unknown_name_count = 0
         self._blocked: set[str] = set()
         self._digits = digits
+        self._count_in = count_in
         self._waiting: dict[str, InstrumentSpec] = {}   # rules with other digits than those in force
 
-    def on_instrument(self, update: InstrumentUpdate) -> list[str]:
-        """Take trading rules; returns the names of ours that changed."""
+    def on_instrument(self, update: InstrumentUpdate) -> None:
+        """Take trading rules."""
         for name in update.skipped:
             if name in self.numbers:
                 self._block(name)
-        return [spec.name for spec in update.pairs if spec.name in self.numbers and self._configure(spec)]
+        for spec in update.pairs:
+            if spec.name in self.numbers:
+                self._configure(spec)
 
     def _block(self, name: str) -> None:
         """Rules that cannot be read or meant: what was known is no longer true, and digits mean nothing without them."""
@@ -69,34 +74,31 @@ class PublicFeed:
         self.core.slots[self.numbers[name]].configured = False
         self.core.book_fault(self.numbers[name], BookFault.FAULT_PRECISION_UNKNOWN)
 
-    def _configure(self, spec: InstrumentSpec) -> bool:
-        """Give the core an instrument's rules; False (and the instrument blocked) where they cannot be meant."""
+    def _configure(self, spec: InstrumentSpec) -> None:
+        """Give the core an instrument's rules; the instrument is blocked where they cannot be meant."""
         number = self.numbers[spec.name]
         self._waiting.pop(spec.name, None)
         digits = (spec.price_precision, spec.qty_precision)
         if self._digits(number) not in (None, digits) and min(digits) >= 0 and max(digits) <= PRECISION_MAX:
             self._waiting[spec.name] = spec
             self.core.drop_book(number, BookFault.FAULT_PRECISION_UNKNOWN)
-            return False
-        return self._apply(number, spec)
+        else:
+            self._apply(number, spec)
 
-    def take_waiting(self, may_change: Callable[[int, InstrumentSpec], bool]) -> list[str]:
-        """Change digits where nothing is left that is counted in the old ones; returns the names that changed.
+    def take_waiting(self, may_change: Callable[[int, InstrumentSpec], bool]) -> None:
+        """Change digits where nothing is left that is counted in the old ones.
 
         Until then openings are held back and pulled, because there is no verified book. For a timer: positions are
         marked in the new digits before the next pass.
         """
-        done = []
         for name, spec in list(self._waiting.items()):
             number = self.numbers[name]
             if may_change(number, spec):
                 del self._waiting[name]
                 self._blocked.add(name)  # its book needs a snapshot
-                if self._apply(number, spec):
-                    done.append(name)
-        return done
+                self._apply(number, spec)
 
-    def _apply(self, number: int, spec: InstrumentSpec) -> bool:
+    def _apply(self, number: int, spec: InstrumentSpec) -> None:
         if spec != self.specs.get(spec.name):
             try:
                 self.core.configure(
@@ -107,14 +109,14 @@ class PublicFeed:
             except (ValueError, OverflowError):
                 self.core.count_malformed()
                 self._block(spec.name)
-                return False
+                return
             if spec.name in self._blocked:
                 # Updates were lost while it was blocked: its book needs a snapshot, which this asks for.
                 self._blocked.discard(spec.name)
                 self.core.book_fault(number, BookFault.FAULT_PRECISION_UNKNOWN)
         self.core.slots[number].online = spec.status == "online"
         self.specs[spec.name] = spec
-        return True
+        self._count_in(number, spec.base, spec.quote, spec.price_precision, spec.qty_precision)
 
     def on_book(self, message: BookMessage) -> None:
         """Apply a book message; the first snapshot of a recording may tell the precision."""

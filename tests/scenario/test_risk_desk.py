@@ -265,3 +265,20 @@ def test_two_marks_of_shutdown_kill_and_one_does_not() -> None:
     assert world.engine.risk.killed and "day loss" in (world.engine.risk.kill_reason or "")
     assert world.engine.state == "killed"
     assert all(order["state"] != OrderState.ORDER_OPEN for order in world.live())
+
+
+def test_nothing_opens_on_what_held_before_a_stop() -> None:
+    """Stopped for longer than the switch's time, the process reads first: an opening waits for a timer and the venue's word."""
+    world = World(strategy="rehearsal").ready()
+    world.now_ns += 61 * S
+    before = world.counters()["orders"]
+    for _ in range(5):
+        world.tick()
+    assert (world.counters()["orders"], world.engine.state) == (before, "ready"), "no timer has looked yet"
+    world.answering = False
+    world.step()
+    assert "dead man's switch" in str(world.engine.state_reason)
+    world.answering = True
+    world.run(10)
+    world.tick()
+    assert world.first_order()["kind"] == IntentKind.OPENING

@@ -30,6 +30,7 @@ class Core(FrameSink):
     private_ready: bool
     exits_by_rest: bool
     trading_state: int
+    openings_until_ns: int
     level: int
     equity_acct_raw: int
     day_loss_bps: int

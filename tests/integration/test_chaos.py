@@ -69,6 +69,16 @@ def test_a_kill_and_a_stop_lose_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_disk_that_refuses_and_a_clock_that_steps(tmp_path: Path) -> None:
+    """The faults of the preloaded library happen and pass: it is there, and builds wherever cstd itself was built."""
+    code, out, err = finished(chaos(tmp_path, "--faults", "fsync-failing,clock-step", "--seed", "5", "-o", "json"))
+    assert code == 0, err
+    assert [(fault["result"], fault["strikes"]) for fault in json.loads(out)["faults"]] == [("passed", 1), ("passed", 1)]
+    assert left(tmp_path) == []
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
     """Ended while a session trades: exit 130 or 143, and no process, mount, file or half-counted session stays."""

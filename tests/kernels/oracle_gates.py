@@ -253,18 +253,20 @@ def venue_why(c: Case) -> Why:
 def rule_price_opening(c: Case) -> None:
     i, lim = c.i, c.lim
     why, limit, reference, price = venue_why(c), c.lim["price_band_mbps"], i["reference_price_raw"], i["price_raw"]
-    if why or c.mid is None:
-        c.rule(Gate.GATE_PRICE, why or Why.WHY_NO_BOOK, MAX64, limit)
+    if why:
+        c.rule(Gate.GATE_PRICE, why, MAX64, limit)
         return
-    away = abs(price - c.mid) / c.mid * MBPS
+    away = None if c.mid is None else abs(price - c.mid) / c.mid * MBPS
+    shown = (MAX64 if away is None else up(away), limit)
     from_reference = Fraction(abs(price - reference) * MBPS, reference) if reference > 0 else Fraction(0)
-    crosses = price >= c.asks[0][0] if i["side"] == Side.BUY else price <= c.bids[0][0]
-    found = first(
-        (crosses, Why.WHY_CROSSING, up(away), limit), (away > limit, Why.WHY_OVER_LIMIT, up(away), limit),
-        (not 0 <= reference <= price_raw_max, Why.WHY_BAD_INPUT, up(away), limit),
-        (reference == 0 and i["reference_required"], Why.WHY_NO_REFERENCE, up(away), limit),
+    crosses = away is not None and (price >= c.asks[0][0] if i["side"] == Side.BUY else price <= c.bids[0][0])
+    found = first(  # what is not of the book first: an unverified book excuses from the rest for a while
+        (not 0 <= reference <= price_raw_max, Why.WHY_BAD_INPUT, *shown),
+        (reference == 0 and i["reference_required"], Why.WHY_NO_REFERENCE, *shown),
         (from_reference > lim["reference_band_mbps"], Why.WHY_REFERENCE, up(from_reference), lim["reference_band_mbps"]),
-    ) or (Why.WHY_PASSED, up(away), limit)
+        (away is None, Why.WHY_NO_BOOK, *shown), (crosses, Why.WHY_CROSSING, *shown),
+        (away is not None and away > limit, Why.WHY_OVER_LIMIT, *shown),
+    ) or (Why.WHY_PASSED, *shown)
     c.rule(Gate.GATE_PRICE, *found)
 
 

@@ -279,6 +279,17 @@ def test_critical_and_above_open_nothing(level: int) -> None:
     assert failed(case.judge(case.opening(level=level, drawdown_bps=1000))) == {Gate.GATE_DRAWDOWN}
 
 
+@pytest.mark.parametrize("book", [case.BIDS, []], ids=["a book", "no book"])
+@pytest.mark.parametrize("change", [{"reference_price_raw": 2_000_000}, {"reference_price_raw": -1}, {"reference_required": 1}])
+def test_the_grace_for_a_book_excuses_from_no_reference(change: dict, book: list) -> None:
+    """A resting order too far from its reference price is refused during the grace too, whatever the book says of it: a
+    narrower band around mid, or a book that vanished, let it rest before."""
+    resting = case.opening(rejudge=1, book_verified=0, unverified_for_ns=S, price_raw=999_000, **change)
+    for band_mbps in (0, 100_000):
+        row = case.judge(resting, case.limits(price_band_mbps=band_mbps), bids=book)
+        assert (row["verdict"], row["first_failing"]) == (Verdict.REFUSE, Gate.GATE_PRICE)
+
+
 def test_a_profitable_day_passes() -> None:
     """A profit is a negative loss, not a loss."""
     assert case.judge(case.opening(day_loss_bps=-9_000, day_loss_acct_raw=-9_000 * USD))["verdict"] == Verdict.APPROVE

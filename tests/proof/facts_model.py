@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from cstd._fast import codes, gates
-from tests.proof.terms import INT64_MAX, INT64_MIN, both, down, either, first, least, most, no, saturated, unasked, up, when
+from tests.proof.terms import INT64_MAX, INT64_MIN, both, down, either, first, least, most, no, remainder, saturated, unasked, up, when
 
 WHY = SimpleNamespace(**{member.name.removeprefix("WHY_"): int(member) for member in gates.Why})
 GATE = SimpleNamespace(**{member.name.removeprefix("GATE_"): int(member) for member in gates.Gate})
@@ -41,7 +41,7 @@ def mbps_up(part: Any, whole: Any) -> Any:
 
 @dataclass(slots=True)
 class Facts:
-    """As cstd_facts. `qty_of` and `walk_cap` are computed where a cap is asked for; a theorem may put terms in their place."""
+    """As cstd_facts, and the functions of a quantity that the verdict asks: a theorem may put any function in their place."""
 
     bid: Any = NO_BID
     ask: Any = NO_ASK
@@ -60,6 +60,8 @@ class Facts:
     exit_cost_mbps: Any = INT64_MAX
     qty_of: Callable[[Any], Any] = field(default=lambda cap: cap)
     walk_cap: Callable[[Any], Any] = field(default=lambda budget: budget)
+    whole_lots: Callable[[Any], Any] = field(default=lambda qty: qty)
+    sendable: Callable[[Any], Any] = field(default=lambda qty: False)
 
 
 def price_sane(price: Any) -> Any:
@@ -215,9 +217,14 @@ def cost_reaches_minimum(i: dict, qty: Any, fits: Any = unasked) -> Any:
     return either(minimum <= 0, both(scale < 2**64, floor < 2**127, either(cost >= 2**127, cost >= floor)))
 
 
+def sendable(i: dict, qty: Any) -> Any:
+    """Whether the venue would take this quantity."""
+    return both(qty > 0, qty >= i["qty_min_raw"], cost_reaches_minimum(i, qty))
+
+
 def facts_of(i: dict, lim: dict, bids: list, asks: list, fits: Any = unasked) -> Facts:
     """All of it for one intent."""
-    f = Facts()
+    f = Facts(whole_lots=lambda qty: qty - remainder(qty, i["lot_raw"]), sendable=lambda qty: sendable(i, qty))
     prices(f, bids, asks, fits)
     money(f, i, fits)
     walk(f, i, lim, bids, asks, fits)

@@ -218,16 +218,16 @@ def price(c: Case) -> tuple:
     why, limit, reference = venue_refuses(c), lim["price_band_mbps"], i["reference_price_raw"]
     crosses = when(i["side"] == BUY, i["price_raw"] >= f.top_ask, i["price_raw"] <= f.top_bid)
     c.fits("twice the price", f.sane, 2 * i["price_raw"] - f.mid2, *I64)
-    value = mbps_up(apart(2 * i["price_raw"], f.mid2), f.mid2)
+    value = when(f.mid2 == 0, INT64_MAX, mbps_up(apart(2 * i["price_raw"], f.mid2), f.mid2))
     away = mbps_up(apart(i["price_raw"], reference), reference)
     return first((
         (why != WHY.PASSED, (why, INT64_MAX, limit)),
-        (f.mid2 == 0, (WHY.NO_BOOK, INT64_MAX, limit)),
-        (crosses, (WHY.CROSSING, value, limit)),
-        (value > limit, (WHY.OVER_LIMIT, value, limit)),
         (either(reference < 0, reference > PRICE_RAW_MAX), (WHY.BAD_INPUT, value, limit)),
         (both(reference == 0, on(i["reference_required"])), (WHY.NO_REFERENCE, value, limit)),
         (both(reference != 0, away > lim["reference_band_mbps"]), (WHY.REFERENCE, away, lim["reference_band_mbps"])),
+        (f.mid2 == 0, (WHY.NO_BOOK, value, limit)),
+        (crosses, (WHY.CROSSING, value, limit)),
+        (value > limit, (WHY.OVER_LIMIT, value, limit)),
     ), (WHY.PASSED, value, limit))
 
 
@@ -376,26 +376,25 @@ def sized(c: Case, gate: int, reducing: bool) -> Any:
 CAPPED_BY_MONEY = (GATE.IDEMPOTENCY, GATE.DEPTH, GATE.VOLUME, GATE.TOTAL_EXPOSURE, GATE.POSITION_SIZE, GATE.CORRELATION)
 
 
-def capped_qty(c: Case, refusing: dict) -> tuple:
-    """The smallest cap of the gates that refuse and of the level, rounded down to the lot, and the gate that set it."""
+def money_cap(c: Case, refusing: dict) -> tuple:
+    """The smallest cap, in account currency, of the gates that refuse, and the gate that set it."""
     money, money_by = NO_CAP, GATE.NONE
     for gate in CAPPED_BY_MONEY:
         smaller = both(refusing[gate], c.caps[gate] < money)
         money, money_by = when(smaller, c.caps[gate], money), when(smaller, gate, money_by)
+    return money, money_by
+
+
+def capped_qty(c: Case, refusing: dict) -> tuple:
+    """The smallest cap of the gates that refuse and of the level, not rounded yet, and the gate that set it."""
+    money, money_by = money_cap(c, refusing)
     qty, by = c.i["qty_raw"], GATE.NONE
-    for smaller_than, gate, cap in ((True, GATE.KILL_SWITCH, level_cap(c.i, c.lim)),
-                                    (refusing[GATE.SLIPPAGE], GATE.SLIPPAGE, c.caps[GATE.SLIPPAGE])):
-        smaller = both(smaller_than, cap < qty)
+    for counts, gate, cap in ((True, GATE.KILL_SWITCH, level_cap(c.i, c.lim)),
+                              (refusing[GATE.SLIPPAGE], GATE.SLIPPAGE, c.caps[GATE.SLIPPAGE])):
+        smaller = both(counts, cap < qty)
         qty, by = when(smaller, cap, qty), when(smaller, gate, by)
     affordable = c.f.qty_of(money)
-    by = when(affordable < qty, money_by, by)
-    qty = least(affordable, qty)
-    return qty - remainder(qty, c.i["lot_raw"]), by
-
-
-def sendable(i: dict, qty: Any) -> Any:
-    """Whether the venue would take this quantity."""
-    return both(qty > 0, qty >= i["qty_min_raw"], cost_reaches_minimum(i, qty))
+    return least(affordable, qty), when(affordable < qty, money_by, by)
 
 
 @dataclass(slots=True)
@@ -420,10 +419,11 @@ def verdict_opening(c: Case, refusing: dict) -> tuple:
         return APPROVE, i["qty_raw"], i["qty_raw"], GATE.NONE, WHY.PASSED, GATE.NONE
     first_gate, first_why = first([(refusing[g], (g, c.why(g))) for g in GATES], (GATE.KILL_SWITCH, c.why(GATE.KILL_SWITCH)))
     qty, by = capped_qty(c, refusing)
+    qty = c.f.whole_lots(qty)
     passable = no(either(*(both(refusing[g], no(sized(c, g, False))) for g in GATES)))
     hard = either(*(both(refusing[g], no(sized(c, g, True))) for g in GATES))
-    counterfactual = when(both(passable, sendable(i, qty)), qty, 0)
-    small = either(qty * BPS_PER_UNIT < c.lim["reduce_min_bps"] * i["qty_raw"], no(sendable(i, qty)))
+    counterfactual = when(both(passable, c.f.sendable(qty)), qty, 0)
+    small = either(qty * BPS_PER_UNIT < c.lim["reduce_min_bps"] * i["qty_raw"], no(c.f.sendable(qty)))
     c.fits("share of the request", True, c.lim["reduce_min_bps"] * i["qty_raw"], *I128)
     return first((
         (whole, (APPROVE, i["qty_raw"], i["qty_raw"], GATE.NONE, WHY.PASSED, GATE.NONE)),
@@ -437,13 +437,13 @@ def verdict_exit(c: Case, refusing: dict) -> tuple:
     i = c.i
     first_gate, first_why = first([(refusing[g], (g, c.why(g))) for g in GATES], (GATE.NONE, WHY.PASSED))
     free = most(i["managed_free_qty_raw"], 0)
-    free = free - remainder(free, i["lot_raw"])
+    free = c.f.whole_lots(free)
     return first((
         (either(*refusing.values()), (REFUSE, 0, 0, first_gate, first_why, GATE.NONE)),
         (either(i["kind"] != EXIT, i["side"] != SELL), (REFUSE, 0, 0, GATE.MANAGED_BOUND, WHY.LONG_ONLY, GATE.NONE)),
         (i["qty_raw"] <= i["managed_free_qty_raw"],
          (APPROVE, i["qty_raw"], i["qty_raw"], GATE.NONE, WHY.PASSED, GATE.NONE)),
-        (no(sendable(i, free)), (REFUSE, 0, 0, GATE.MANAGED_BOUND, WHY.ABOVE_MANAGED, GATE.NONE)),
+        (no(c.f.sendable(free)), (REFUSE, 0, 0, GATE.MANAGED_BOUND, WHY.ABOVE_MANAGED, GATE.NONE)),
     ), (REDUCE, free, free, GATE.NONE, WHY.PASSED, GATE.MANAGED_BOUND))
 
 

@@ -74,6 +74,8 @@ class World:
         affordable = z3.Function("affordable" + tag, z3.IntSort(), z3.IntSort())
         self.given += [affordable(NO_CAP) == NO_CAP]
         f.qty_of = affordable
+        f.whole_lots = z3.Function("whole_lots" + tag, z3.IntSort(), z3.IntSort())
+        f.sendable = z3.Function("sendable" + tag, z3.IntSort(), z3.BoolSort())
         f.walk_cap = z3.Function("walk_cap" + tag, z3.IntSort(), z3.IntSort())
         return f
 

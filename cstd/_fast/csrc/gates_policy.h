@@ -246,24 +246,24 @@ static inline void cstd_gate_price(const cstd_case *c) {
     int64_t mid2 = c->facts->mid2, reference = in->reference_price_raw;
     int64_t value = INT64_MAX, limit = lim->price_band_mbps;
     int why = cstd_venue_refuses(c);
-    if (!why && mid2 == 0) {
-        why = CSTD_WHY_NO_BOOK;
-    } else if (!why) {
+    if (!why) {
         int crosses = in->side == CSTD_BUY ? in->price_raw >= c->facts->top_ask : in->price_raw <= c->facts->top_bid;
-        value = cstd_distance_mbps(2 * in->price_raw, c->facts->mid);
-        if (crosses) {
-            why = CSTD_WHY_CROSSING;
-        } else if (value > limit) {
-            why = CSTD_WHY_OVER_LIMIT;
-        } else if (reference < 0 || reference > CSTD_PRICE_RAW_MAX) {
+        int64_t away = reference > 0 && reference <= CSTD_PRICE_RAW_MAX
+                           ? cstd_distance_mbps(in->price_raw, cstd_whole_of((uint64_t)reference)) : 0;
+        value = mid2 ? cstd_distance_mbps(2 * in->price_raw, c->facts->mid) : INT64_MAX;
+        /* What is not of the book comes first: the grace for an unverified book covers what follows it (gates.h). */
+        if (reference < 0 || reference > CSTD_PRICE_RAW_MAX) {
             why = CSTD_WHY_BAD_INPUT;
         } else if (reference == 0 && in->reference_required) {
             why = CSTD_WHY_NO_REFERENCE;
-        } else if (reference) {
-            int64_t away = cstd_distance_mbps(in->price_raw, cstd_whole_of((uint64_t)reference));
-            if (away > lim->reference_band_mbps) {
-                why = CSTD_WHY_REFERENCE, value = away, limit = lim->reference_band_mbps;
-            }
+        } else if (away > lim->reference_band_mbps) {
+            why = CSTD_WHY_REFERENCE, value = away, limit = lim->reference_band_mbps;
+        } else if (mid2 == 0) {
+            why = CSTD_WHY_NO_BOOK;
+        } else if (crosses) {
+            why = CSTD_WHY_CROSSING;
+        } else if (value > limit) {
+            why = CSTD_WHY_OVER_LIMIT;
         }
     }
     cstd_policy_result(c, CSTD_GATE_PRICE, why, value, limit);

@@ -18,7 +18,7 @@ def limits(**changes: object) -> dict:
     """Return the limits of the shipped live configuration, in the units of the compiled struct."""
     base: dict = {
         "dedupe_window_ns": 3600 * S, "parents_instrument_hour_max": 6, "parents_minute_max": 30,
-        "turnover_day_max_bps": 20_000, "losing_round_trips_max": 4, "spread_max_mbps": 50_000,
+        "turnover_day_max_bps": 20_000, "losing_round_trips_max": 4, "spread_max_mbps": 45_000,
         "depth_band_mbps": 25_000, "depth_min_acct_raw": 10_000 * USD, "depth_multiple_e2": 500,
         "volume_hour_min_acct_raw": 100_000 * USD, "volume_share_max_bps": 1_000, "exit_cost_max_mbps": 25_000,
         "slippage_day_max_mbps": 20_000, "slippage_p95_max_mbps": 30_000, "slippage_p95_fills_min": 20,

@@ -127,14 +127,13 @@ def test_size_limits_at_and_beyond(gate: Gate, inside: dict, outside: dict, reas
 
 
 def test_spread_at_and_beyond() -> None:
-    """A spread of exactly 50 bps of mid passes; one raw unit more fails the spread gate alone."""
-    bids = [(997_500, 10**9)]
-    limit = case.limits(exit_cost_max_mbps=10**6)
-    intent = case.opening(price_raw=997_500, qty_raw=100_000)
-    assert case.judge(intent, limit, bids=bids, asks=[(1_002_500, 10**9)])["verdict"] == Verdict.APPROVE
-    row = case.judge(intent, {**limit, "depth_band_mbps": 30_000}, bids=bids, asks=[(1_002_501, 10**9)])
+    """A spread of exactly 45 bps of mid passes; one raw unit more fails the spread gate alone, under the shipped limits."""
+    bids = [(997_750, 10**9)]
+    intent = case.opening(price_raw=997_750, qty_raw=100_000)
+    assert case.judge(intent, bids=bids, asks=[(1_002_250, 10**9)])["verdict"] == Verdict.APPROVE
+    row = case.judge(intent, bids=bids, asks=[(1_002_251, 10**9)])
     assert failed(row) == {Gate.GATE_SPREAD}
-    assert row["policy_value"][1] == 50_010
+    assert row["policy_value"][1] == 45_010
 
 
 def test_depth_floor_and_multiple() -> None:

@@ -154,7 +154,11 @@ def aim_blind(rng: random.Random, i: dict, lim: dict, f: Any) -> None:
     """An exit on an unverified book, about to price from a REST snapshot."""
     bid = i["last_verified_bid_raw"]
     i.update(book_verified=0, unverified_for_ns=lim["rest_price_after_ns"] + step(rng),
-             rest_age_ns=lim["rest_age_max_ns"] + step(rng), rest_bid_raw=word("qty_raw", bid + rng.choice((0, -3_000, 3_000))))
+             rest_age_ns=rng.choice((lim["rest_age_max_ns"] + step(rng), step(rng))),
+             rest_bid_raw=word("qty_raw", rng.choice((bid, bid, 0)) + rng.choice((0, -1, -3_000, 3_000))))
+    i["price_raw"] = max(1, rng.choice((bid, i["rest_bid_raw"], bid - bid // 100, i["price_raw"])))
+    if rng.random() < 0.2:  # a verified book without bids
+        i["book_verified"] = 1
 
 
 def aim_reduction(rng: random.Random, i: dict, lim: dict, f: Any) -> None:
@@ -171,7 +175,9 @@ def aim_overflow(rng: random.Random, i: dict, lim: dict, f: Any) -> None:
         (7, INT64_MAX // 7, 1, (1, 1)), (6, (INT64_MAX - 1) // 6, 1, (1, 1)), (8, 2**60, 1, (1, 1)),
         (2**40, 2**61, 2**26, (2**32, 2**32 - 1)), (2**40, 2**61, 2**27, (10, 10**8)), (2**40, 2**61, 2**61, (10, 10**8)),
         (2**40, 2**61, 2**27 + 1, (2**32, 2**31)), (1, 1, 2**61, (1, 1)), (1, 1, 2**61 + 1, (1, 1)),
-        (1_000_000, 100_000, 10**8, (2**32, 2**32)), (1_000_000, 100_000, 10**8, (2**63 - 1, 2**63 - 1))))
+        (1, 2**61, 1, (2**20, 2**20)), (1, 2**61 + 1, 1, (2**20, 2**20)), (2**40, 2**20, 1, (2**20, 2**20)),
+        (2**40 + 1, 2**20, 1, (2**20, 2**20)), (1_000_000, 100_000, 10**8, (2**32, 2**32)),
+        (1_000_000, 100_000, 10**8, (2**63 - 1, 2**63 - 1))))
     i.update(price_raw=price, qty_raw=qty, conversion_rate_e8=rate, price_scale=scales[0], qty_scale=scales[1])
 
 
@@ -185,7 +191,11 @@ def aim_limits(rng: random.Random, i: dict, lim: dict, bids: list, asks: list) -
     """A limit at what an intent has: spread, depth, its multiple, the walk's cost, or the band's edge at a level."""
     f = facts_of(i, lim, bids, asks)
     levels = bids if i["kind"] == OPENING else asks
-    kind = rng.randrange(6)
+    kind = rng.randrange(7)
+    if kind == 6:  # an order worth 10^-8 a piece and less, so that a cap is told from the next one
+        i.update(qty_raw=rng.choice((1, 10**6, 10**8)), price_scale=rng.choice((10**6, 10**10)), qty_min_raw=1)
+        lim["depth_min_acct_raw"], kind = 0, 2
+        f = facts_of(i, lim, bids, asks)
     if kind == 0 and f.mid2:
         lim["spread_max_mbps"] = max(0, -(-2 * (f.ask - f.bid) * MBPS_PER_UNIT // f.mid2) + step(rng))
     elif kind == 1:
@@ -196,7 +206,7 @@ def aim_limits(rng: random.Random, i: dict, lim: dict, bids: list, asks: list) -
         lim["exit_cost_max_mbps"] = max(0, min(INT64_MAX, f.exit_cost_mbps + i["markout_allowance_mbps"] + step(rng)))
     elif kind == 4 and f.mid2 and levels:
         away = abs(f.mid2 - 2 * rng.choice(levels)[0])
-        lim["depth_band_mbps"] = max(0, away * MBPS_PER_UNIT // f.mid2 + step(rng))
+        lim["depth_band_mbps"] = max(0, min(INT64_MAX, away * MBPS_PER_UNIT // f.mid2 + step(rng)))
     elif kind == 5:
         lim["reduce_min_bps"] = rng.choice((0, 1, 1_000, 7_500, 10_000))
 
@@ -244,6 +254,10 @@ def book_of(rng: random.Random) -> tuple[list, list]:
 def intent_of(rng: random.Random, lim: dict, bids: list, asks: list) -> dict:
     """One intent: an opening, an exit or a resting order, with a few things changed or aimed."""
     i = (gate_case.opening if rng.random() < 0.72 else gate_case.exit_sell)(rejudge=int(rng.random() < 0.2))
+    if rng.random() < 0.25:
+        i["lot_raw"] = rng.choice((10, 1_000, 10_000, 20_000))
+    if rng.random() < 0.1:  # worth next to nothing, and much of the book
+        i.update(price_scale=10**10, cost_min_quote_e8=0, qty_raw=rng.choice((10**6, 3 * 10**7, 10**9 + 7)), lot_raw=1)
     if bids and rng.random() < 0.8:
         i["price_raw"] = max(1, bids[0][0])
     if i["kind"] != OPENING and rng.random() < 0.4:

@@ -12,7 +12,22 @@ from types import SimpleNamespace
 from typing import Any
 
 from cstd._fast import codes, gates
-from tests.proof.terms import INT64_MAX, INT64_MIN, both, down, either, first, least, most, no, remainder, saturated, unasked, up, when
+from tests.proof.terms import (
+    INT64_MAX,
+    INT64_MIN,
+    both,
+    down,
+    either,
+    first,
+    least,
+    most,
+    no,
+    remainder,
+    saturated,
+    unasked,
+    up,
+    when,
+)
 
 WHY = SimpleNamespace(**{member.name.removeprefix("WHY_"): int(member) for member in gates.Why})
 GATE = SimpleNamespace(**{member.name.removeprefix("GATE_"): int(member) for member in gates.Gate})

@@ -159,7 +159,7 @@ def time_in_force(c: Case) -> tuple:
     shown = i["deadline_ns"], lim["deadline_max_ns"]
     return first((
         (both(opening, no(post_only)), (WHY.NOT_POST_ONLY, *shown)),
-        (both(no(gtd), either(opening, i["time_in_force"] != IOC, post_only)), (WHY.WRONG_TIF, *shown)),
+        (both(no(gtd), either(i["time_in_force"] != IOC, post_only)), (WHY.WRONG_TIF, *shown)),
         (either(i["deadline_ns"] < lim["deadline_min_ns"], i["deadline_ns"] > lim["deadline_max_ns"]), (WHY.DEADLINE, *shown)),
         (both(gtd, either(i["lifetime_ns"] <= 0, i["lifetime_ns"] > lim["lifetime_max_ns"])),
          (WHY.LIFETIME, i["lifetime_ns"], lim["lifetime_max_ns"])),
@@ -181,7 +181,7 @@ def venue_refuses(c: Case) -> Any:
 
 
 def collar_reference(c: Case) -> Any:
-    """The bid an exit's collar is measured from; 0 for none."""
+    """The bid an exit's collar is measured from; 0 or less for none."""
     i, lim, f = c.i, c.lim, c.f
     verified = on(i["book_verified"])
     rest = both(no(verified), i["unverified_for_ns"] > lim["rest_price_after_ns"], i["rest_bid_raw"] > 0,
@@ -189,7 +189,7 @@ def collar_reference(c: Case) -> Any:
     return first((
         (both(verified, f.bid != NO_BID), (f.bid,)),
         (rest, (i["rest_bid_raw"],)),
-    ), (most(i["last_verified_bid_raw"], 0),))[0]
+    ), (i["last_verified_bid_raw"],))[0]
 
 
 def price_exit(c: Case) -> tuple:
@@ -198,7 +198,7 @@ def price_exit(c: Case) -> tuple:
     collar = most(least(c.i["collar_mbps"], c.lim["collar_max_mbps"]), 0)
     why = venue_refuses(c)
     value = mbps_up(bid - price, bid)
-    below = both(bid != 0, price < bid)
+    below = price < bid
     return first((
         (why != WHY.PASSED, (why, 0, collar)),
         (bid > PRICE_RAW_MAX, (WHY.OVERFLOW, 0, collar)),

@@ -4,7 +4,6 @@ growing with their argument do."""
 from __future__ import annotations
 
 import random
-from typing import Any
 
 import pytest
 import z3
@@ -138,15 +137,8 @@ def test_the_walk_of_two_levels_is_the_induction() -> None:
         if fit.name == "distance from mid":
             shown(fit, w.given)
     walk_cap(levels[:1], True, f.mid2, w.number("budget", 0, 2**24), qty, fits)
-    found_in(Fits_of(fits.found[5:]), w.given, 2)
-
-
-class Fits_of(Fits):  # noqa: N801 - reads as a function
-    """Some of the numbers that were told."""
-
-    def __init__(self, found: list) -> None:
-        super().__init__()
-        self.found = found
+    fits.found = fits.found[5:]
+    found_in(fits, w.given, 2)
 
 
 def test_on_plain_numbers_nothing_leaves_its_word() -> None:
@@ -240,6 +232,19 @@ def test_leaving_costs_no_less_for_more() -> None:
     prove(s * (q + take) <= (s + far * take) * q, *given, step, z3.Implies(s <= far * q, s * take <= (far * q) * take))
 
 
+def test_a_product_of_128_bits_tells_its_overflow() -> None:
+    """cstd_mul_overflows, by its halves: it says so exactly where a × b is 2^127 or more, and else gives a × b."""
+    w, (high, low, b) = numbers(high=(0, 2**64 - 1), low=(0, 2**64 - 1), b=(0, 2**63 - 1))
+    upper, lower = w.number("upper", 0, 2**127), w.number("lower", 0, 2**127)  # high × b, low × b
+    w.given += [upper <= high * 2**63, z3.Implies(b == 0, both(upper == 0, lower == 0))]
+    product = upper * 2**64 + lower
+    out = (lower + (upper % 2**64) * 2**64) % 2**128
+    says = z3.Or(upper >= 2**63, out >= 2**127)
+    prove(says == (product >= 2**127), *w.given)
+    prove(out == product, *w.given, z3.Not(says))
+    prove(both(high * b < 2**127, low * b < 2**127), *w.given[:6])
+
+
 def test_unknown_is_what_overflows() -> None:
     """Where the notional is not known it is the largest int64, above every share of equity, and the reason says why."""
     w = World()
@@ -249,7 +254,3 @@ def test_unknown_is_what_overflows() -> None:
     prove((f.money_why == WHY.PASSED) == (f.notional < INT64_MAX), *w.given)
     prove(z3.Implies(f.money_why != WHY.PASSED, f.notional == INT64_MAX), *w.given)
 
-
-def term(value: Any) -> bool:
-    """Whether it is one of Z3's."""
-    return isinstance(value, z3.ExprRef)

@@ -90,7 +90,8 @@ def quotient_bounds(c: Case) -> list:
     reference, band = c.i["reference_price_raw"], c.lim["reference_band_mbps"]
     part = apart(c.i["price_raw"], reference) * MBPS_PER_UNIT
     # The largest int64 as a limit is none: what saturates there is within it.
-    return [band < INT64_MAX, c.lim["positions_max"] < INT64_MAX, z3.Implies(both(reference > 0, up(part, reference) <= band), part <= band * reference)]
+    return [band < INT64_MAX, c.lim["positions_max"] < INT64_MAX,
+            z3.Implies(both(reference > 0, up(part, reference) <= band), part <= band * reference)]
 
 
 MONEY = ("exposure_acct_raw", "asset_exposure_acct_raw", "cluster_exposure_acct_raw", "kill", "a long", "domain", "day loss",

@@ -7,7 +7,19 @@ from typing import Any
 import pytest
 import z3
 
-from tests.proof.facts_model import BPS_PER_UNIT, BUY, EXIT, GATE, NO_CAP, OPENING, SELL, WHY, Facts, cost_reaches_minimum, level_cap
+from tests.proof.facts_model import (
+    BPS_PER_UNIT,
+    BUY,
+    EXIT,
+    GATE,
+    NO_CAP,
+    OPENING,
+    SELL,
+    WHY,
+    Facts,
+    cost_reaches_minimum,
+    level_cap,
+)
 from tests.proof.gates_model import (
     APPROVE,
     CAPPED_BY_MONEY,

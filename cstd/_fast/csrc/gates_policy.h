@@ -60,7 +60,8 @@ static inline void cstd_gate_idempotency(const cstd_case *c) {
 
 /* Gate 2, spread.
  * Reads: best bid and ask of others. Passes when: (ask - bid) / mid <= spread_max_mbps.
- * Limit: policy.spread_max_bps, 50: beyond it mid is no price and every other estimate is off. On fail: refuse. */
+ * Limit: policy.spread_bps_max, 45: beyond it mid is no price and every other estimate is off. From twice the
+ * depth band, or twice what gate 5 leaves a walk, gates 3 and 5 would refuse all that this one does. On fail: refuse. */
 static inline void cstd_gate_spread(const cstd_case *c) {
     int64_t mid2 = c->facts->mid2, value = INT64_MAX;
     int why = CSTD_WHY_NO_BOOK;
@@ -169,7 +170,7 @@ static inline void cstd_gate_time_in_force(const cstd_case *c) {
     int why = CSTD_WHY_PASSED;
     if (opening && !in->post_only) {
         why = CSTD_WHY_NOT_POST_ONLY;
-    } else if (!gtd && (opening || in->time_in_force != CSTD_IOC || in->post_only)) {
+    } else if (!gtd && (in->time_in_force != CSTD_IOC || in->post_only)) { /* an opening is post-only here */
         why = CSTD_WHY_WRONG_TIF;
     } else if (in->deadline_ns < lim->deadline_min_ns || in->deadline_ns > lim->deadline_max_ns) {
         why = CSTD_WHY_DEADLINE;
@@ -201,7 +202,7 @@ static inline int cstd_venue_refuses(const cstd_case *c) {
     return CSTD_WHY_PASSED;
 }
 
-/* The bid an exit's collar is measured from; 0 = none. A verified book; for a short while the last bid it had; after
+/* The bid an exit's collar is measured from; 0 or less = none, because every price is above it. A verified book; for a short while the last bid it had; after
  * that a fresh REST snapshot, and without one the last verified bid again (systems 7.4, 8 gate 7). */
 static inline int64_t cstd_collar_reference(const cstd_case *c) {
     const cstd_gate_input *in = c->input;
@@ -212,7 +213,7 @@ static inline int64_t cstd_collar_reference(const cstd_case *c) {
     if (rest_counts && in->rest_bid_raw > 0 && in->rest_age_ns >= 0 && in->rest_age_ns <= c->limits->rest_age_max_ns) {
         return in->rest_bid_raw;
     }
-    return cstd_max64(in->last_verified_bid_raw, 0);
+    return in->last_verified_bid_raw;
 }
 
 /* An exit's half of gate 7: not further below the reference bid than its collar. No reference = pass. */
@@ -222,7 +223,7 @@ static inline void cstd_gate_price_exit(const cstd_case *c) {
     int why = cstd_venue_refuses(c);
     if (!why && bid > CSTD_PRICE_RAW_MAX) {
         why = CSTD_WHY_OVERFLOW;
-    } else if (!why && bid && price < bid) {
+    } else if (!why && price < bid) {
         value = cstd_mbps_up((cstd_u128)(bid - price), (cstd_u128)bid);
         why = value <= collar ? CSTD_WHY_PASSED : CSTD_WHY_COLLAR;
     }

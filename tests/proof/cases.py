@@ -101,7 +101,11 @@ def aim_volume(rng: random.Random, i: dict, lim: dict, f: Any) -> None:
 
 def aim_slippage(rng: random.Random, i: dict, lim: dict, f: Any) -> None:
     """What leaving costs, or what was paid today, at its budget."""
-    if rng.random() < 0.5:
+    kind = rng.random()
+    if kind < 0.3:
+        i.update(slippage_fills=lim["slippage_p95_fills_min"] + rng.choice((0, 1, 5)),
+                 slippage_p95_mbps=lim["slippage_p95_max_mbps"] + step(rng))
+    elif kind < 0.6:
         paid = lim["slippage_day_max_mbps"] * i["day_start_equity_acct_raw"] // MBPS_PER_UNIT + step(rng)
         i["slippage_day_acct_raw"] = word("slippage_day_acct_raw", paid)
     else:
@@ -152,7 +156,7 @@ def aim_grace(rng: random.Random, i: dict, lim: dict, f: Any) -> None:
 
 def aim_blind(rng: random.Random, i: dict, lim: dict, f: Any) -> None:
     """An exit on an unverified book, about to price from a REST snapshot."""
-    bid = i["last_verified_bid_raw"]
+    bid = i["last_verified_bid_raw"] = rng.choice((i["last_verified_bid_raw"],) * 4 + (2**40, 2**40 + 1))
     i.update(book_verified=0, unverified_for_ns=lim["rest_price_after_ns"] + step(rng),
              rest_age_ns=rng.choice((lim["rest_age_max_ns"] + step(rng), step(rng))),
              rest_bid_raw=word("qty_raw", rng.choice((bid, bid, 0)) + rng.choice((0, -1, -3_000, 3_000))))
@@ -202,6 +206,11 @@ def aim_limits(rng: random.Random, i: dict, lim: dict, bids: list, asks: list) -
         lim["depth_min_acct_raw"] = max(0, min(INT64_MAX, f.depth + step(rng)))
     elif kind == 2 and 0 < f.notional < INT64_MAX:
         lim["depth_multiple_e2"] = max(0, min(INT64_MAX, rng.choice((1, 4)) * f.depth * 100 // f.notional + step(rng)))
+    elif kind == 3 and levels and f.mid2 and rng.random() < 0.6:  # the budget ends inside a level that an order goes through
+        i.update(qty_raw=sum(level[1] for level in levels[:3]) + 7, price_scale=10**10, cost_min_quote_e8=0, lot_raw=1)
+        lim.update(depth_min_acct_raw=0, depth_multiple_e2=0)
+        cost = facts_of(i, lim, bids, asks).exit_cost_mbps
+        lim["exit_cost_max_mbps"] = max(0, min(INT64_MAX, i["markout_allowance_mbps"] + min(cost, 40_000) * rng.randint(3, 9) // 10))
     elif kind == 3:
         lim["exit_cost_max_mbps"] = max(0, min(INT64_MAX, f.exit_cost_mbps + i["markout_allowance_mbps"] + step(rng)))
     elif kind == 4 and f.mid2 and levels:

@@ -69,6 +69,9 @@ def pinned(w: World, gate: int, why: int) -> dict:
     i = w.input(**known)
     w.given += [i["qty_raw"] > 0, i["qty_raw"] <= 10**9, i["tick_raw"] > 0, i["tick_raw"] <= 10, i["lot_raw"] > 0,
                 i["lot_raw"] <= 10, i["now_wall_ns"] == 0]
+    if why != WHY.REFERENCE:
+        w.given += [either(i["reference_price_raw"] <= 0, i["reference_price_raw"] == 1_000_000,
+                           i["reference_price_raw"] > 2**40)]
     return i
 
 
@@ -77,9 +80,9 @@ def fails_alone(gate: int, why: int) -> tuple[dict, list, list]:
     w = World()
     i = pinned(w, gate, why)
     bids, asks = one_level_book(w)
-    if gate not in (GATE.SPREAD, GATE.DEPTH, GATE.SLIPPAGE, GATE.PRICE):
-        w.given += [bids[0][0] == 1_000_000, asks[0][0] == 1_000_001]
-    elif gate != GATE.PRICE:
+    if gate not in (GATE.SPREAD, GATE.DEPTH, GATE.SLIPPAGE):
+        bids, asks = [(1_000_000, *bids[0][1:])], [(1_000_001, *asks[0][1:])]
+    else:
         w.given += [bids[0][0] == 1_000_000] if gate == GATE.DEPTH else [asks[0][0] > 1_000_000]
     c, _ = evaluate(i, LIM, bids, asks)
     alone = [c.why(other) == WHY.PASSED for other in GATES if other != gate]

@@ -289,6 +289,15 @@ def test_the_grace_for_a_book_excuses_from_no_reference(change: dict, book: list
         assert (row["verdict"], row["first_failing"]) == (Verdict.REFUSE, Gate.GATE_PRICE)
 
 
+@pytest.mark.parametrize("price", [922_337_203_685, 922_337_203_686, 922_337_203_687, 2**40 - 1])
+def test_a_distance_past_63_bits_is_no_small_one(price: int) -> None:
+    """A price 9 × 10^11 times its reference price is too far from it: the distance saturates and does not turn negative."""
+    intent = case.opening(price_raw=price, reference_price_raw=1)
+    row = case.judge(intent, bids=[(price, 10**9)], asks=[(price + 1, 10**9)])
+    assert why(row, Gate.GATE_PRICE) == Why.WHY_REFERENCE
+    assert row["policy_value"][6] == min((price - 1) * 10**7, 2**63 - 1)
+
+
 def test_a_profitable_day_passes() -> None:
     """A profit is a negative loss, not a loss."""
     assert case.judge(case.opening(day_loss_bps=-9_000, day_loss_acct_raw=-9_000 * USD))["verdict"] == Verdict.APPROVE

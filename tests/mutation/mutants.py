@@ -371,7 +371,8 @@ def _shared() -> list[Mutant]:
     add("arithmetic: rounded down", MATH, "return quotient + (quotient * denominator != numerator);", "return quotient;")
     add("arithmetic: part of a whole rounded down", MATH, "(int64_t)(quotient + (remainder != 0))", "(int64_t)quotient")
     add("arithmetic: estimate not corrected", MATH, "while (remainder >= whole.divisor) {", "if (remainder >= 2 * whole.divisor) {")
-    add("arithmetic: large part in 64 bits", MATH, "if (__builtin_expect((part >> 40) != 0, 0)) {", "if (0) {")
+    add("arithmetic: large part in 64 bits", MATH, "if (__builtin_expect((part >> 39) != 0, 0)) {", "if (0) {")
+    add("arithmetic: a quotient of 64 bits turns negative", MATH, "(part >> 39) != 0", "(part >> 40) != 0")
     add("arithmetic: overflow of the high half let through", MATH, "return (high >> 63) != 0 || (*out >> 127) != 0;",
         "return (*out >> 127) != 0;")
     add("arithmetic: overflow at 127 bits let through", MATH, "return (high >> 63) != 0 || (*out >> 127) != 0;",

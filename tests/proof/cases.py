@@ -122,6 +122,8 @@ def aim_price(rng: random.Random, i: dict, lim: dict, f: Any) -> None:
     elif rng.random() < 0.4:
         i["reference_price_raw"] = word("qty_raw", i["price_raw"] * MBPS_PER_UNIT // max(
             1, MBPS_PER_UNIT + side * lim["reference_band_mbps"]) + step(rng))
+        if rng.random() < 0.1:  # so far apart that the distance needs more than 63 bits
+            i.update(price_raw=rng.choice((922_337_203_685, 922_337_203_687, 2**40 - 1, 2**40)), reference_price_raw=1)
         return
     elif rng.random() < 0.5:
         price = (f.mid2 + side * f.mid2 * lim["price_band_mbps"] // MBPS_PER_UNIT) // 2 + step(rng)

@@ -245,6 +245,20 @@ def test_a_product_of_128_bits_tells_its_overflow() -> None:
     prove(both(high * b < 2**127, low * b < 2**127), *w.given[:6])
 
 
+def test_the_quick_quotient_stays_in_its_word() -> None:
+    """cstd_mbps_of_whole: below 2^39 a part × 10^7 fits an int64, and so does its quotient by any whole, rounded up; the
+    estimate by the whole's inverse is never above it."""
+    w, (part, whole) = numbers(part=(0, 2**39 - 1), whole=(1, 2**63 - 1))
+    q = z3.Int("q")
+    prove(part * MBPS_PER_UNIT < 2**63, *w.given)
+    prove(q <= INT64_MAX, *w.given, (q - 1) * whole < part * MBPS_PER_UNIT, z3.Implies(q > 1, (q - 1) * whole >= q - 1))
+    w, (numerator, inverse, whole) = numbers(numerator=(0, 2**63), inverse=(1, 2**64 - 1), whole=(1, 2**63 - 1))
+    estimate, unit = z3.Ints("estimate unit")  # unit: inverse × whole, at most 2^64 - 1
+    w.given += [estimate >= 0, unit == inverse * whole, unit <= 2**64 - 1, estimate * 2**64 <= numerator * inverse]
+    prove(estimate * 2**64 * whole <= numerator * unit, *w.given,
+          (estimate * 2**64) * whole <= (numerator * inverse) * whole)
+
+
 def test_unknown_is_what_overflows() -> None:
     """Where the notional is not known it is the largest int64, above every share of equity, and the reason says why."""
     w = World()

@@ -109,7 +109,7 @@ static inline cstd_whole cstd_whole_of(uint64_t divisor) {
 
 /* `part` in thousandths of a basis point of the whole, rounded up. The estimate is at most two short. */
 static inline int64_t cstd_mbps_of_whole(uint64_t part, cstd_whole whole) {
-    if (__builtin_expect((part >> 40) != 0, 0)) { /* part × 10^7 would not fit 64 bits */
+    if (__builtin_expect((part >> 39) != 0, 0)) { /* part × 10^7, the quotient by 1, would not fit 63 bits */
         return cstd_saturate_u(cstd_div_wide((cstd_u128)part * CSTD_MBPS_PER_UNIT + whole.divisor - 1, whole.divisor));
     }
     uint64_t numerator = part * CSTD_MBPS_PER_UNIT;

@@ -212,7 +212,8 @@ def aim_limits(rng: random.Random, i: dict, lim: dict, bids: list, asks: list) -
         i.update(qty_raw=sum(level[1] for level in levels[:3]) + 7, price_scale=10**10, cost_min_quote_e8=0, lot_raw=1)
         lim.update(depth_min_acct_raw=0, depth_multiple_e2=0)
         cost = facts_of(i, lim, bids, asks).exit_cost_mbps
-        lim["exit_cost_max_mbps"] = max(0, min(INT64_MAX, i["markout_allowance_mbps"] + min(cost, 40_000) * rng.randint(3, 9) // 10))
+        budget = i["markout_allowance_mbps"] + min(cost, 40_000) * rng.randint(3, 9) // 10
+        lim["exit_cost_max_mbps"] = max(0, min(INT64_MAX, budget))
     elif kind == 3:
         lim["exit_cost_max_mbps"] = max(0, min(INT64_MAX, f.exit_cost_mbps + i["markout_allowance_mbps"] + step(rng)))
     elif kind == 4 and f.mid2 and levels:
@@ -293,4 +294,6 @@ def case_of(rng: random.Random, intents: int) -> tuple[list[dict], dict, list, l
     found = [intent_of(rng, lim, bids, asks) for _ in range(intents)]
     if rng.random() < 0.5:
         aim_limits(rng, rng.choice(found), lim, bids, asks)
+    for i in found:
+        i.update(price_raw=word("price_raw", i["price_raw"]), qty_raw=word("qty_raw", i["qty_raw"]))
     return found, lim, bids, asks

@@ -26,7 +26,7 @@ from tests.proof.rows import differences, kernel_rows, model_rows
 from tests.proof.world import LIVE
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.integers(0, 2**32), st.booleans())
 def test_drawn_cases_agree(seed: int, reduce: bool) -> None:
     """Intents near their limits and wild ones: verdict, size, reasons, values, limits and facts are equal."""

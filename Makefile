@@ -11,7 +11,7 @@ AGENTS := $(shell find cstd/signals/agents -name '*.py')
 RECORDING := $(wildcard $(CSTD_DATA)/recordings/kraken-v2-btcusd-d25-20260802.jsonl.zst)
 
 .PHONY: run test bench benchmarks budget floor growth peers picture round-trip burst burst-peer scale tail soak memory measuring start journal recovery hostile fuzz
-.PHONY: simulate chaos sanitize check build lock clean
+.PHONY: simulate prove mutants chaos sanitize check build lock clean
 .DELETE_ON_ERROR:
 
 run: build
@@ -85,6 +85,13 @@ fuzz: build
 # Seeds of the simulation, going on from the tally of the last time; SEEDS of them.
 simulate: build $(VENV)/.test-installed
 	@$(BIN)/python -m tests.simulation.campaign --tally build/simulation.json $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)
+
+# The gates: theorems over all inputs, the kernel beside their model for DECISIONS generated cases, and planted faults.
+prove: build $(VENV)/.test-installed
+	@$(BIN)/python -m pytest tests/proof $(ARGS)
+	@$(BIN)/python -m tests.proof.campaign $(if $(DECISIONS),--decisions $(DECISIONS))
+mutants: build $(VENV)/.test-installed
+	@$(BIN)/python -m tests.mutation $(ARGS)
 
 # Real faults on this host, against a session of its own; KILLS of them by kill -9, going on from the tally of the last time.
 chaos: build

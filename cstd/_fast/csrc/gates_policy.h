@@ -202,8 +202,9 @@ static inline int cstd_venue_refuses(const cstd_case *c) {
     return CSTD_WHY_PASSED;
 }
 
-/* The bid an exit's collar is measured from; 0 or less = none, because every price is above it. A verified book; for a short while the last bid it had; after
- * that a fresh REST snapshot, and without one the last verified bid again (systems 7.4, 8 gate 7). */
+/* The bid an exit's collar is measured from; 0 or less = none, because every price is above it. A verified book; for a short
+ * while the last bid it had; after that a fresh REST snapshot, and without one the last verified bid again (systems 7.4, 8
+ * gate 7). */
 static inline int64_t cstd_collar_reference(const cstd_case *c) {
     const cstd_gate_input *in = c->input;
     if (in->book_verified && c->facts->bid != CSTD_NO_BID) {

@@ -88,7 +88,7 @@ simulate: build $(VENV)/.test-installed
 
 # The gates: theorems over all inputs, the kernel beside their model for DECISIONS generated cases, and planted faults.
 prove: build $(VENV)/.test-installed
-	@$(BIN)/python -m pytest tests/proof $(ARGS)
+	@$(BIN)/python -m pytest -m proof tests/proof tests/mutation $(ARGS)
 	@$(BIN)/python -m tests.proof.campaign $(if $(DECISIONS),--decisions $(DECISIONS))
 mutants: build $(VENV)/.test-installed
 	@$(BIN)/python -m tests.mutation $(ARGS)

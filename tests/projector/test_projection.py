@@ -20,15 +20,13 @@ from cstd.units import from_raw
 from tests.projector.sessions import TABLES, append, columns, follow, opened, rows, written
 from tests.simulation.simulated import Simulation
 
-SEED = 2
+SEEDS = range(2, 50)
 
 
 @pytest.fixture(scope="module")
 def session() -> Simulation:
     """A session with crashes, cuts and lost messages, judged against the exchange already."""
-    played = Simulation(SEED).run(30)
-    assert played.crashes
-    return played
+    return next(played for seed in SEEDS if (played := Simulation(seed).run(60)).crashes > 1)
 
 
 @pytest.fixture(scope="module")

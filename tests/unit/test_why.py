@@ -74,7 +74,7 @@ def test_an_approved_opening() -> None:
     exposure = gate(decision, "total_exposure")
     assert (exposure["value"], exposure["limit"], exposure["margin"], exposure["unit"]) == ("100", "1500", "1400", "USD")
     spread = gate(decision, "spread")
-    assert (spread["value"], spread["limit"], spread["unit"]) == ("0.01", "50", "bps")
+    assert (spread["value"], spread["limit"], spread["unit"]) == ("0.01", "45", "bps")
     depth = gate(decision, "depth")
     assert (depth["bound"], depth["limit"]) == ("min", "10000")
     assert Decimal(depth["margin"]) == Decimal(depth["value"]) - 10_000

@@ -228,13 +228,17 @@ function drawDecades(draw, x, low, high, height) {
   draw.strokeStyle = css("--line");
   draw.fillStyle = css("--quiet");
   draw.lineWidth = 1;
+  let written = -Infinity; // where the last text ended: one that would touch it is left out
   for (let decade = low; decade <= high; decade += 1) {
     const at = Math.round(x(10 ** decade)) + 0.5;
     draw.beginPath();
     draw.moveTo(at, 0);
     draw.lineTo(at, height - 20);
     draw.stroke();
-    draw.fillText(duration(10 ** decade).replace(/\.0+ /, " "), at - 12, height - 9);
+    const text = duration(10 ** decade).replace(/\.0+ /, " ");
+    if (at - 12 < written + 6) continue;
+    draw.fillText(text, at - 12, height - 9);
+    written = at - 12 + draw.measureText(text).width;
   }
 }
 

@@ -133,17 +133,25 @@ def test_a_disk_that_is_slow_is_waited_for_no_longer_than_said(tmp_path: Path) -
                 world = World(journal=journal).ready()
                 told = connect(run, world, journal, wait_ns=1)
                 wish(world)
-                began_s = time.monotonic()
-                world.tick()
-                assert time.monotonic() - began_s < 5  # a wait without an end would hang
+                for _ in range(400):  # a process that is preempted just then finds the disk done, and its order leaves
+                    began_s = time.monotonic()
+                    world.tick()
+                    assert time.monotonic() - began_s < 5  # a wait without an end would hang
+                    if told:
+                        break
+                    if world.live():
+                        world.reply(world.live()[-1])
+                        world.report("canceled", world.live()[-1])
+                    world.step()
+                left = run.link.port.sent_count
                 assert told == [errno.ETIMEDOUT]
-                assert (run.link.port.sent_count, world.counters()["send_refused"]) == (0, 1)
+                assert (len(world.live()), world.counters()["send_refused"]) == (1, 1)
                 await run.until(lambda: not run.link.port.not_durable())
                 run.link.port.durable_wait_ns = WAIT_NS
                 world.reply(world.live()[-1])
                 world.report("canceled", world.live()[-1])
                 for _ in range(400):
-                    if run.link.port.sent_count:
+                    if run.link.port.sent_count > left:
                         break
                     world.step()
                     world.tick()

@@ -337,7 +337,8 @@ class Engine:
         match message:
             case InstrumentUpdate():
                 self.public.on_message(message, self._mono_ns)
-                self.feed.on_instrument(message)
+                for name in self.feed.on_instrument(message):
+                    self._note("warning", "new digits wait for what is counted in the old ones", instrument=name)
                 return
             case BookMessage():
                 self.feed.on_book(message)
@@ -412,7 +413,8 @@ class Engine:
     def _venue_on_timer(self, mono_ns: int, wall_ns: int) -> None:
         """What is due of links, orders, look-ups and books."""
         note_frames_seen(self, mono_ns)
-        self.feed.take_waiting(self.tracker.may_rescale)
+        for name in self.feed.take_waiting(self.tracker.may_rescale):
+            self._note("info", "new digits are in force", instrument=name)
         self.public.on_timer(mono_ns)
         self.private.on_timer(mono_ns, progressing=self.core.fault is None)
         for link, machine in self.machines():

@@ -58,14 +58,15 @@ class PublicFeed:
         self._count_in = count_in
         self._waiting: dict[str, InstrumentSpec] = {}   # rules with other digits than those in force
 
-    def on_instrument(self, update: InstrumentUpdate) -> None:
-        """Take trading rules."""
+    def on_instrument(self, update: InstrumentUpdate) -> list[str]:
+        """Take trading rules; returns the names whose new digits have to wait."""
         for name in update.skipped:
             if name in self.numbers:
                 self._block(name)
         for spec in update.pairs:
             if spec.name in self.numbers:
                 self._configure(spec)
+        return [spec.name for spec in update.pairs if spec.name in self._waiting]
 
     def _block(self, name: str) -> None:
         """Rules that cannot be read or meant: what was known is no longer true, and digits mean nothing without them."""
@@ -85,18 +86,18 @@ class PublicFeed:
         else:
             self._apply(number, spec)
 
-    def take_waiting(self, may_change: Callable[[int, InstrumentSpec], bool]) -> None:
-        """Change digits where nothing is left that is counted in the old ones.
+    def take_waiting(self, may_change: Callable[[int, InstrumentSpec], bool]) -> list[str]:
+        """Change digits where nothing is left that is counted in the old ones; returns the names that waited for it.
 
         Until then openings are held back and pulled, because there is no verified book. For a timer: positions are
         marked in the new digits before the next pass.
         """
-        for name, spec in list(self._waiting.items()):
-            number = self.numbers[name]
-            if may_change(number, spec):
-                del self._waiting[name]
-                self._blocked.add(name)  # its book needs a snapshot
-                self._apply(number, spec)
+        ripe = {name: spec for name, spec in self._waiting.items() if may_change(self.numbers[name], spec)}
+        for name, spec in ripe.items():
+            del self._waiting[name]
+            self._blocked.add(name)  # its book needs a snapshot
+            self._apply(self.numbers[name], spec)
+        return list(ripe)
 
     def _apply(self, number: int, spec: InstrumentSpec) -> None:
         if spec != self.specs.get(spec.name):

@@ -6,7 +6,7 @@ ordinary Python, and on terms no formula holds what it need not.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,24 +20,20 @@ type_of = type
 
 def both(*conditions: Any) -> Any:
     """Whether all of them hold."""
-    unknown = []
-    for condition in conditions:
-        if condition is False:
-            return False
-        if condition is not True:
-            unknown.append(condition)
-    return z3.And(*unknown) if unknown else True
+    return _joined(conditions, False, z3.And)
 
 
 def either(*conditions: Any) -> Any:
     """Whether one of them holds."""
-    unknown = []
-    for condition in conditions:
-        if condition is True:
-            return True
-        if condition is not False:
-            unknown.append(condition)
-    return z3.Or(*unknown) if unknown else False
+    return _joined(conditions, True, z3.Or)
+
+
+def _joined(conditions: Iterable[Any], decides: bool, join: Callable[..., Any]) -> Any:
+    """Join what is not known; one that is `decides` decides at once."""
+    unknown = [condition for condition in conditions if condition is not (not decides)]
+    if any(condition is decides for condition in unknown):
+        return decides
+    return join(*unknown) if unknown else not decides
 
 
 def no(condition: Any) -> Any:

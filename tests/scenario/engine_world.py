@@ -433,6 +433,18 @@ def replayed(journal: Path) -> JournalReplay:
     return again
 
 
+def next_order(world: World, seconds: float = 30.0) -> bytes:
+    """Let time and books go on until the engine sends another order; returns its frame, and fails where none comes."""
+    before = len(world.order_frames(OrderAction.ACTION_ADD))
+    for _ in range(int(seconds * 4)):
+        world.step()
+        world.tick()
+        frames = world.order_frames(OrderAction.ACTION_ADD)
+        if len(frames) > before:
+            return frames[-1]
+    raise AssertionError(f"no order within {seconds:g} s: {world.engine.state} ({world.engine.state_reason})")
+
+
 def eventually(world: World, holds: Callable[[], bool], seconds: float = 20.0) -> None:
     """Let time pass until something holds, and fail where it never does."""
     for _ in range(int(seconds * 4)):

@@ -11,7 +11,7 @@ import pytest
 from cstd._fast.codes import BookState, OrderAction
 from cstd.daemon.view import LiveView
 from cstd.units import from_raw
-from tests.scenario.engine_world import BTC, PRECISIONS, World, instrument_row
+from tests.scenario.engine_world import BTC, PRECISIONS, World, instrument_row, next_order
 from tests.scenario.test_bad_input import instrument_frame
 
 OLD = PRECISIONS[BTC]
@@ -50,6 +50,7 @@ def test_a_resting_order_ends_in_the_digits_it_began_with(monkeypatch: pytest.Mo
     world.run(3)
     assert len(world.order_frames(OrderAction.ACTION_CANCEL)) == 1
     assert world.engine.ledger.digits(0) == OLD, "an order is still counted in them"
+    assert ("warning", "new digits wait for what is counted in the old ones", {"instrument": BTC}) in world.engine.notes
     with monkeypatch.context() as old:
         old.setitem(PRECISIONS, BTC, OLD)
         world.fill(order, order["qty_raw"] // 2, "TAAAAA-BBBBB-CCCCCC")
@@ -58,20 +59,15 @@ def test_a_resting_order_ends_in_the_digits_it_began_with(monkeypatch: pytest.Mo
     world.run(1)
     world.sound()
     assert world.engine.ledger.digits(0) == digits
+    assert ("info", "new digits are in force", {"instrument": BTC}) in world.engine.notes
     assert world.engine.ledger.managed_qty("BTC") == half
     (seen,) = orders_seen(world)
     assert (seen["order_qty"], seen["limit_price"], seen["filled_qty"]) == (
         f"{from_raw(order['qty_raw'], OLD[1])}", f"{from_raw(order['price_raw'], OLD[0])}", f"{half}")
     assert f"{sent['order_qty']:.8f}" == seen["order_qty"]
     world.rest["BalanceEx"] = world._balance_ex
-    before = len(world.order_frames(OrderAction.ACTION_ADD))
-    for _ in range(120):
-        world.step()
-        world.tick()
-        if len(world.order_frames(OrderAction.ACTION_ADD)) > before:
-            break
+    following = next_order(world)
     assert world.slot.book.state == BookState.BOOK_VERIFIED
-    following = world.order_frames(OrderAction.ACTION_ADD)[-1]
     assert b'"side":"sell"' in following, "what is held is sold"
     told = following.split(b'"order_qty":')[1].split(b",")[0]
     assert len(told.partition(b".")[2]) == digits[1] and float(told) == pytest.approx(float(half), abs=1e-8)

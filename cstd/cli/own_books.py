@@ -83,7 +83,7 @@ class Session:
     def __init__(self, run_dir: Path) -> None:
         self.began_ns = self.ended_ns = self.records = 0
         self._balances = BalanceLog()
-        self._ended_orders: dict[str, tuple[Mapping[str, Any], int]] = {}  # with a time by which each had ended
+        self._ended_orders: dict[str, tuple[dict[str, Any], int]] = {}  # with a time by which each had ended
         found = begin(run_dir / JOURNAL_DIR, load_agents(), whole=True,
                       make=lambda recorder, agents: ObservedEngine(recorder, agents, self._balances))
         self._engine, replay = found.engine, found.replay
@@ -144,13 +144,13 @@ class Session:
         orders = [self._order(order) for order in (*(order for order, _ in self._ended_orders.values()), *live)]
         return tuple(sorted(orders, key=lambda order: (order.sent_wall_ns, order.cl_ord_id)))
 
-    def _order(self, order: Mapping[str, Any]) -> OwnOrder:
+    def _order(self, order: dict[str, Any]) -> OwnOrder:
         engine = self._engine
-        price_digits, qty_digits = engine.tracker.digits(dict(order))
+        price_digits, qty_digits = engine.tracker.digits(order)
         return OwnOrder(
             cl_ord_id=order["cl_ord_id"], order_id=order["order_id"], symbol=engine.names[order["instrument"]],
             side="buy" if order["side"] == Side.BUY else "sell",
-            status=VENUE_STATUS.get(OrderState(order["state"]), engine.tracker.state_name(dict(order))),
+            status=VENUE_STATUS.get(OrderState(order["state"]), engine.tracker.state_name(order)),
             limit_price=from_raw(order["price_raw"], price_digits),
             order_qty=from_raw(order["qty_raw"], qty_digits),
             filled_qty=from_raw(order["filled_raw"], qty_digits), sent_wall_ns=order["sent_wall_ns"])

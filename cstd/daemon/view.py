@@ -171,7 +171,7 @@ class LiveView:
         """Managed positions, dust included, empty ones left out."""
         rows: list[shapes.Position] = []
         for number, position in self._engine.ledger.positions.items():
-            if position.qty_raw == 0:
+            if position.qty == 0:
                 continue
             slot = self._engine.core.slots[number]
             bid_raw = slot.last_verified_bid_raw
@@ -179,13 +179,13 @@ class LiveView:
             value = position.value_at(bid_raw) if bid_raw > 0 else None
             rows.append({
                 "instrument": self._engine.names[number], "asset": position.base,
-                "qty": format_raw(position.qty_raw, position.qty_precision),
+                "qty": format_decimal(position.qty),
                 "entry_price": _price(entry, position.price_precision),
                 "mark_price": format_raw(bid_raw, position.price_precision) if bid_raw > 0 else None,
                 "value": _money(value), "unrealized_pnl": _money(value - position.cost) if value is not None else None,
                 "realized_pnl": _money(position.realized) or "0",
                 "user_qty": format_decimal(self._engine.reconciler.own.get(position.base, Decimal(0))),
-                "dust": 0 < position.qty_raw < slot.qty_min_raw,
+                "dust": position.qty > 0 and position.qty_raw < slot.qty_min_raw,
             })
         return rows
 

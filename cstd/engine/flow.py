@@ -414,7 +414,8 @@ class Engine:
         """What is due of links, orders, look-ups and books."""
         note_frames_seen(self, mono_ns)
         for name in self.feed.take_waiting(self.tracker.may_rescale):
-            self._note("info", "new digits are in force", instrument=name)
+            position = self.ledger.positions[self.feed.numbers[name]]
+            self._note("info", "new digits are in force", instrument=name, rest=str(position.rest))
         self.public.on_timer(mono_ns)
         self.private.on_timer(mono_ns, progressing=self.core.fault is None)
         for link, machine in self.machines():

@@ -6,7 +6,7 @@ currency for now: the configuration refuses instruments of another), quantities 
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 
 import msgspec
@@ -39,10 +39,16 @@ class Fill(msgspec.Struct, frozen=True):
 
 
 class Position:
-    """Managed inventory of one instrument. Everything here follows from its fills."""
+    """Managed inventory of one instrument. Everything here follows from its fills.
+
+    Attributes:
+        qty_raw: what can be told in the instrument's digits, and sold.
+        rest: what is held beyond it, less than one unit of the last digit: the venue's digits have become fewer. It is ours,
+            cannot be sold, and counts as worth nothing.
+    """
 
     __slots__ = ("base", "cost", "ended_trip", "fees", "losing_round_trips", "price_precision", "qty_precision", "qty_raw",
-                 "quote", "realized", "streak_before", "trip")
+                 "quote", "realized", "rest", "streak_before", "trip")
 
     def __init__(self, base: str, quote: str, price_precision: int, qty_precision: int) -> None:
         self.base = base
@@ -50,6 +56,7 @@ class Position:
         self.price_precision = price_precision
         self.qty_precision = qty_precision
         self.qty_raw = 0
+        self.rest = ZERO
         self.cost = ZERO  # what the held quantity cost, fees not included
         self.realized = ZERO
         self.fees = ZERO
@@ -58,16 +65,28 @@ class Position:
         self.ended_trip: Decimal | None = None  # cash flow of the trip that ended last, until the next buy
         self.streak_before = 0
 
-    def book(self, fill: Fill, fee_quote: Decimal, fee_base_raw: int) -> None:
+    @property
+    def qty(self) -> Decimal:
+        """Everything held, in base."""
+        return from_raw(self.qty_raw, self.qty_precision) + self.rest
+
+    def hold(self, qty: Decimal) -> None:
+        """Hold a quantity: what the digits can tell, and the rest."""
+        whole = qty.scaleb(self.qty_precision).to_integral_value(ROUND_FLOOR)
+        self.qty_raw = int(whole)
+        self.rest = qty - from_raw(self.qty_raw, self.qty_precision)
+
+    def book(self, fill: Fill, fee_quote: Decimal, fee_base: Decimal) -> None:
         """Apply one fill; a sell takes its part of the cost out at the average."""
+        held, traded = self.qty, from_raw(fill.qty_raw, fill.qty_precision)
         if fill.side > 0:
-            self.qty_raw += fill.qty_raw - fee_base_raw
+            self.hold(held + traded - fee_base)
             self.cost += fill.cost
             self.trip -= fill.cost + fee_quote
             self.ended_trip = None
         else:
-            sold = self.cost * fill.qty_raw / self.qty_raw if self.qty_raw else ZERO
-            self.qty_raw -= fill.qty_raw + fee_base_raw
+            sold = self.cost * traded / held if held else ZERO
+            self.hold(held - traded - fee_base)
             self.cost -= sold
             self.realized += fill.cost - sold
             self.trip += fill.cost - fee_quote
@@ -98,10 +117,10 @@ class Position:
         """Average entry price in quote per base, None without a position."""
         if self.qty_raw <= 0:
             return None
-        return self.cost / from_raw(self.qty_raw, self.qty_precision)
+        return self.cost / self.qty
 
     def value_at(self, bid_raw: int) -> Decimal:
-        """Value of the held quantity at a bid, in quote."""
+        """Value of the held quantity at a bid, in quote; the rest cannot be sold."""
         return from_raw(bid_raw * self.qty_raw, self.price_precision + self.qty_precision)
 
 
@@ -153,26 +172,17 @@ class Ledger:
         position = self.positions.get(number)
         return None if position is None else (position.price_precision, position.qty_precision)
 
-    def fits(self, number: int, qty_precision: int) -> bool:
-        """Whether what is held of an instrument can be told in so many decimals."""
-        position = self.positions[number]
-        return qty_precision >= position.qty_precision or position.qty_raw % 10 ** (position.qty_precision - qty_precision) == 0
-
     def add_instrument(self, number: int, base: str, quote: str, price_precision: int, qty_precision: int) -> None:
-        """Make an instrument known; a change of precision rescales what is held, exactly or not at all."""
+        """Make an instrument known; a change of precision tells what is held anew, with a rest where digits are missing."""
         self._changed.add(number)
         position = self.positions.get(number)
         if position is None:
             self.positions[number] = Position(base, quote, price_precision, qty_precision)
             return
-        if not self.fits(number, qty_precision):
-            raise ValueError(f"{base}: held quantity does not fit {qty_precision} decimals")
-        if qty_precision < position.qty_precision:
-            position.qty_raw //= 10 ** (position.qty_precision - qty_precision)
-        else:
-            position.qty_raw *= 10 ** (qty_precision - position.qty_precision)
+        held = position.qty
         position.price_precision = price_precision
         position.qty_precision = qty_precision
+        position.hold(held)
 
     def book(self, fill: Fill, qty_min_raw: int) -> bool:
         """Book one fill. Returns False when its exec_id was booked before: then nothing changes."""
@@ -180,28 +190,27 @@ class Ledger:
             self.duplicate_count += 1
             return False
         position = self.positions[fill.instrument]
-        fee_quote, fee_base_raw = self._fees(fill, position)
+        fee_quote, fee_base = self._fees(fill, position)
         self.fills[fill.exec_id] = fill
         self.unrecorded.append(fill)
         self._changed.add(fill.instrument)
-        position.book(fill, fee_quote, fee_base_raw)
+        position.book(fill, fee_quote, fee_base)
         self.cash_flow += -fill.side * fill.cost - fee_quote
         self._add_turnover(fill)
         if fill.side < 0 and position.qty_raw < qty_min_raw:
             position.close_trip()
         return True
 
-    def _fees(self, fill: Fill, position: Position) -> tuple[Decimal, int]:
-        quote = ZERO
-        base_raw = 0
+    def _fees(self, fill: Fill, position: Position) -> tuple[Decimal, Decimal]:
+        quote = base = ZERO
         for asset, amount in fill.fees:
             if asset == position.quote:
                 quote += amount
             elif asset == position.base:
-                base_raw += int(amount.scaleb(position.qty_precision).to_integral_value(rounding="ROUND_UP"))
+                base += amount
             else:
                 self.foreign_fee_count += 1
-        return quote, base_raw
+        return quote, base
 
     def _add_turnover(self, fill: Fill) -> None:
         day = fill.wall_ns // 86_400_000_000_000
@@ -216,7 +225,7 @@ class Ledger:
 
     def managed_qty(self, asset: str) -> Decimal:
         """Managed quantity of a base asset over all instruments."""
-        return sum((from_raw(p.qty_raw, p.qty_precision) for p in self.positions.values() if p.base == asset), ZERO)
+        return sum((position.qty for position in self.positions.values() if position.base == asset), ZERO)
 
     def row(self, fill: Fill, name: str) -> dict[str, Any]:
         """A booked fill as the journal keeps it, with what position, cash and profit were after the last one booked."""

@@ -86,13 +86,13 @@ class PublicFeed:
         else:
             self._apply(number, spec)
 
-    def take_waiting(self, may_change: Callable[[int, InstrumentSpec], bool]) -> list[str]:
-        """Change digits where nothing is left that is counted in the old ones; returns the names that waited for it.
+    def take_waiting(self, may_change: Callable[[int], bool]) -> list[str]:
+        """Change digits where no order is left that is counted in the old ones; returns the names that waited for it.
 
         Until then openings are held back and pulled, because there is no verified book. For a timer: positions are
         marked in the new digits before the next pass.
         """
-        ripe = {name: spec for name, spec in self._waiting.items() if may_change(self.numbers[name], spec)}
+        ripe = {name: spec for name, spec in self._waiting.items() if may_change(self.numbers[name])}
         for name, spec in ripe.items():
             del self._waiting[name]
             self._blocked.add(name)  # its book needs a snapshot

@@ -18,7 +18,7 @@ from cstd.ledger.positions import Fill, Ledger
 from cstd.orders.lifecycle import FINAL, STATE_NAMES
 from cstd.units import INT64_MAX, from_raw, to_raw
 from cstd.venue.errors_table import outcome_unknown
-from cstd.venue.messages import ExecutionReport, InstrumentSpec
+from cstd.venue.messages import ExecutionReport
 from cstd.venue.private import OrderReply
 
 if TYPE_CHECKING:
@@ -234,17 +234,17 @@ class OrderTracker:
              fees: tuple[tuple[str, Decimal], ...], wall_ns: int, liquidity: str) -> bool:
         """Book one execution of one of our orders. Returns False when it was booked before."""
         number = order["instrument"]
-        position = self._position(number)
-        if exec_id not in self.ledger.fills and not _bookable(qty, price, cost, position.qty_precision):
+        qty_digits = max(self.digits(order)[1], self._position(number).qty_precision)
+        if exec_id not in self.ledger.fills and not _bookable(qty, price, cost, qty_digits):
             # Nothing of it can be meant; what truly happened shows in the look-ups and in the balances.
             self.unbookable_count += 1
             self.notes.append(("error", "fill cannot be meant", {"exec_id": exec_id, "qty": str(qty), "price": str(price)}))
             return False
         fill = Fill(
             exec_id=exec_id, cl_ord_id=order["cl_ord_id"], order_id=order["order_id"], instrument=number,
-            side=order["side"], qty_raw=to_raw(qty, position.qty_precision), price=price, cost=cost, fees=fees,
+            side=order["side"], qty_raw=to_raw(qty, qty_digits), price=price, cost=cost, fees=fees,
             wall_ns=wall_ns, liquidity=liquidity, mid2_raw=order["mid2_raw"], kind=order["kind"],
-            qty_precision=position.qty_precision,
+            qty_precision=qty_digits,
         )
         slot = self.core.slots[number]
         if not self.ledger.book(fill, slot.qty_min_raw):
@@ -338,10 +338,9 @@ class OrderTracker:
         position = self._position(order["instrument"])
         return position.price_precision, position.qty_precision
 
-    def may_rescale(self, number: int, spec: InstrumentSpec) -> bool:
-        """Whether nothing is left that is counted in an instrument's old digits and could not be told in the new ones."""
-        return (all(self.core.order(index)["instrument"] != number for index in self.core.live_orders())
-                and self.ledger.fits(number, spec.qty_precision))
+    def may_rescale(self, number: int) -> bool:
+        """Whether no order lives that is counted in an instrument's old digits."""
+        return all(self.core.order(index)["instrument"] != number for index in self.core.live_orders())
 
     def _position(self, number: int) -> Any:
         return self.ledger.positions[number]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import ROUND_FLOOR, Decimal
 from math import ceil, floor
 from typing import Any
 
@@ -59,7 +60,7 @@ def test_a_resting_order_ends_in_the_digits_it_began_with(monkeypatch: pytest.Mo
     world.run(1)
     world.sound()
     assert world.engine.ledger.digits(0) == digits
-    assert ("info", "new digits are in force", {"instrument": BTC}) in world.engine.notes
+    assert "new digits are in force" in [text for _, text, _ in world.engine.notes]
     assert world.engine.ledger.managed_qty("BTC") == half
     (seen,) = orders_seen(world)
     assert (seen["order_qty"], seen["limit_price"], seen["filled_qty"]) == (
@@ -94,8 +95,8 @@ def test_a_fill_that_comes_late_counts_in_the_finer_digits(monkeypatch: pytest.M
     assert seen["filled_qty"] == f"{expected}" and world.engine.ledger.managed_qty("BTC") == expected
 
 
-def test_digits_that_cannot_tell_what_is_held_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Coins held to the eighth decimal, and the venue now knows five: nothing is rounded, nothing opens, all else goes on."""
+def test_what_fewer_digits_cannot_tell_is_kept_and_the_rest_is_sold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Coins held to the eighth decimal, and the venue now knows five: an exit that it would refuse is no exit."""
     world = World(strategy="rehearsal").ready()
     order = world.first_order()
     world.reply(order)
@@ -103,13 +104,42 @@ def test_digits_that_cannot_tell_what_is_held_wait(monkeypatch: pytest.MonkeyPat
     world.report("canceled", order)
     held = world.engine.ledger.managed_qty("BTC")
     world.rest["BalanceEx"] = world._balance_ex
-    opened = len([frame for frame in world.order_frames(OrderAction.ACTION_ADD) if b'"side":"buy"' in frame])
     change(world, monkeypatch, 1, 5)
-    world.run(8)
+    following = next_order(world)
+    assert b'"side":"sell"' in following
+    sold = held.quantize(Decimal("0.00001"), ROUND_FLOOR)
+    rest = held - sold
+    assert rest > 0, "the case is one that needs this"
+    assert Decimal(following.split(b'"order_qty":')[1].split(b",")[0].decode()) == sold
+    assert ("info", "new digits are in force", {"instrument": BTC, "rest": str(rest)}) in world.engine.notes
+    exit_order = world.live()[-1]
+    world.reply(exit_order)
+    world.fill(exit_order, exit_order["qty_raw"], "TAAAAA-BBBBB-DDDDDD")
+    world.run(3)
     world.sound()
-    assert (world.engine.ledger.digits(0), world.engine.ledger.managed_qty("BTC")) == (OLD, held)
-    assert len([frame for frame in world.order_frames(OrderAction.ACTION_ADD) if b'"side":"buy"' in frame]) == opened
+    assert world.engine.ledger.managed_qty("BTC") == rest, "what could not be sold is still ours, to the last digit"
+    (position,) = LiveView(world.engine, pid=0, mono_ns=lambda: world.mono_ns, process=dict).positions()
+    assert (position["qty"], position["dust"]) == (f"{rest}", True)
     change(world, monkeypatch, *OLD)
-    world.run(60)  # asked for again and again in digits that did not fit, its book comes with a pause
-    world.tick()
-    assert world.slot.book.state == BookState.BOOK_VERIFIED
+    world.run(3)
+    assert world.engine.ledger.positions[0].qty_raw == int(rest.scaleb(OLD[1])), "and is counted again where it can be told"
+
+
+def test_a_late_fill_finer_than_the_new_digits_is_booked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An order ended in eight decimals, the venue counts in five, and an execution of before is heard of only now."""
+    world = World(strategy="rehearsal").ready()
+    order = world.first_order()
+    world.reply(order)
+    world.report("new", order)
+    world.command("pause")
+    world.report("canceled", order)
+    change(world, monkeypatch, 1, 5)
+    world.run(1)
+    assert world.engine.ledger.digits(0) == (1, 5)
+    with monkeypatch.context() as old:
+        old.setitem(PRECISIONS, BTC, OLD)
+        world.fill(order, order["qty_raw"] - 1, "TAAAAA-BBBBB-CCCCCC")
+    world.sound()
+    assert world.engine.ledger.managed_qty("BTC") == from_raw(order["qty_raw"] - 1, OLD[1])
+    (seen,) = orders_seen(world)
+    assert seen["filled_qty"] == f"{from_raw(order['qty_raw'] - 1, OLD[1])}"

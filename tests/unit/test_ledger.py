@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal, localcontext
+from math import floor
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from cstd.ledger.nav import NS_PER_DAY, Nav, Slippage, to_money_raw
 from cstd.ledger.positions import Fill, Ledger
+from cstd.units import from_raw
 
 MINUTE_NS = 60_000_000_000
 DAY = 20_000  # days since the epoch
@@ -38,27 +40,26 @@ FILLS = st.lists(st.tuples(st.booleans(), st.integers(1, 10**10), st.integers(1,
 
 @given(FILLS)
 def test_cash_and_quantity_are_conserved(rows: list) -> None:
-    """Over any long-only fills: cash is what came in less what went out less fees in quote; quantity likewise, with fees
-    in base rounded up; and cash plus the cost of what is held is what was realized less fees."""
+    """Over any long-only fills: cash is what came in less what went out less fees in quote; quantity likewise with fees in
+    base; and cash plus the cost of what is held is what was realized less fees."""
     book = ledger()
-    cash, qty, fees_quote, foreign = Decimal(0), 0, Decimal(0), 0
+    cash, qty, fees_quote, foreign = Decimal(0), Decimal(0), Decimal(0), 0
     for n, (buys, wanted, price_raw, fees) in enumerate(rows):
-        side = 1 if buys or qty < 2 * 10**7 else -1
-        qty_raw = wanted if side > 0 else min(wanted, qty // 2)
+        side = 1 if buys or qty < Decimal("0.2") else -1
+        qty_raw = wanted if side > 0 else min(wanted, int(qty * 10**8) // 2)
         scaled = tuple((asset, Decimal(amount).scaleb(-9 if asset == "BTC" else -4)) for asset, amount in fees)
         one = fill(n, side, qty_raw, price_raw, scaled)
         assert book.book(one, QTY_MIN_RAW)
         quote = sum((amount for asset, amount in scaled if asset == "USD"), Decimal(0))
-        base = sum(int(amount.scaleb(8).to_integral_value(rounding="ROUND_CEILING"))
-                   for asset, amount in scaled if asset == "BTC")
+        base = sum((amount for asset, amount in scaled if asset == "BTC"), Decimal(0))
         foreign += sum(asset == "KFEE" for asset, _ in scaled)
         cash -= side * one.cost + quote
         fees_quote += quote
-        qty += side * qty_raw - base
+        qty += side * from_raw(qty_raw, 8) - base
     position = book.positions[0]
-    assert (book.cash_flow, position.qty_raw, position.fees) == (cash, qty, fees_quote)
+    assert (book.cash_flow, position.qty, position.fees) == (cash, qty, fees_quote)
+    assert position.qty_raw == floor(qty * 10**8)
     assert book.foreign_fee_count == foreign
-    assert book.managed_qty("BTC") == Decimal(qty).scaleb(-8)
     with localcontext() as context:
         context.prec = 60
         assert abs(position.realized - position.cost - fees_quote - cash) < Decimal("1e-12")
@@ -126,17 +127,20 @@ def test_turnover_is_of_the_utc_day() -> None:
     assert book.turnover(last + 1) == 100
 
 
-@pytest.mark.parametrize(("precision", "qty_raw"), [(10, 123_456_700), (6, 12_345)])
-def test_a_change_of_precision_keeps_the_quantity(precision: int, qty_raw: int) -> None:
-    """What is held keeps its amount at more or fewer digits; digits that would be lost are an error, not a loss."""
+@given(st.lists(st.integers(0, 12), min_size=1, max_size=6), st.integers(1, 10**12), st.integers(0, 10**6))
+def test_a_change_of_precision_keeps_the_quantity(precisions: list[int], bought_raw: int, fee_raw: int) -> None:
+    """Whatever the digits become, nothing is lost: what they can tell may be sold, less than one unit of the last is kept."""
     book = ledger()
-    book.book(fill(1, 1, 1_234_500 if precision == 6 else 1_234_567, 1000), QTY_MIN_RAW)
-    held = book.managed_qty("BTC")
-    book.add_instrument(0, "BTC", "USD", 1, precision)
-    assert (book.positions[0].qty_raw, book.managed_qty("BTC")) == (qty_raw, held)
-    book.positions[0].qty_raw += 1
-    with pytest.raises(ValueError, match="does not fit"):
-        book.add_instrument(0, "BTC", "USD", 1, precision - 1)
+    book.book(fill(1, 1, bought_raw, 1000, fees=(("BTC", from_raw(fee_raw, 10)),)), QTY_MIN_RAW)
+    held = from_raw(bought_raw, 8) - from_raw(fee_raw, 10)
+    position = book.positions[0]
+    for precision in precisions:
+        book.add_instrument(0, "BTC", "USD", 1, precision)
+        assert book.managed_qty("BTC") == held
+        assert 0 <= position.rest < from_raw(1, precision)
+        assert from_raw(position.qty_raw, precision) + position.rest == held
+    book.add_instrument(0, "BTC", "USD", 1, 10)
+    assert (position.rest, from_raw(position.qty_raw, 10)) == (0, held)
 
 
 # Equity and losses.

@@ -27,6 +27,7 @@ STOPPED_S = 20.0  # longer than that one, 10 s of silence that close a link, 5 s
 CUT_S = 18
 STEPS_S = (120, -120, 600)
 STEPPED_S = 6.0
+VENUE_S = 45.0
 SETTLED_S = 1.0  # from a halt until no order that was decided before it can be on its way
 CHILD_BACK_S = 60.0
 DISK_BYTES = 48 << 20  # the floor of free bytes may not be below 16 MiB
@@ -328,5 +329,25 @@ class Children(Fault):
         return len(children)
 
 
+class Venue(Fault):
+    """The venue's own faults, one every few seconds, drawn by a seed: the practice exchange's switchboard has them all."""
+
+    name = "venue"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.env = {"CSTD__VENUE__DEADMAN_TIMEOUT_S": str(DEADMAN_S)}
+
+    def strike(self, session: Session, chance: random.Random) -> int:
+        """Let the venue misbehave for a while, then be well again; says what struck, and the seed that repeats it."""
+        _moment(session, chance)
+        seed = chance.randrange(2**31)
+        session.tell_exchange("faults", seed=seed)
+        time.sleep(VENUE_S)
+        hits = session.tell_exchange("heal")["hits"]
+        self.how = f"fault seed {seed}: " + ", ".join(f"{kind} {times}" for kind, times in sorted(hits.items()))
+        return sum(hits.values())
+
+
 FAULTS: dict[str, type[Fault]] = {fault.name: fault for fault in (KillNine, Stop, DiskFull, FsyncFailing, NetCut, ClockStep,
-                                                                  Children)}
+                                                                  Children, Venue)}

@@ -12,7 +12,7 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import randbits
@@ -26,6 +26,7 @@ from cstd.practice import truth
 from cstd.practice.connections import SocketServer
 from cstd.practice.control import Control
 from cstd.practice.exchange import Exchange, Readings
+from cstd.practice.faults import AnyFault, read_script, seeded
 from cstd.practice.flow import Flow, history_shape, load_shapes
 from cstd.practice.futures_ws import FuturesServer
 from cstd.practice.instruments import Asset, Instrument, first
@@ -36,6 +37,7 @@ from cstd.practice.public_ws import PublicServer
 from cstd.practice.recording import RecordedFlow, RecordedMarket, assets_of, load
 from cstd.practice.rest import RestServer
 from cstd.practice.rest_private import PrivateRest
+from cstd.practice.switchboard import SkewedClock, Switchboard
 from cstd.practice.tls import HOST_NAME, TlsFiles, make_authority, server_context
 
 HOST = "127.0.0.1"
@@ -60,15 +62,19 @@ class Options:
     tls_files: TlsFiles | None = None  # instead of an authority of its own
     tier: str = "pro"
     readings: Readings = dataclasses.field(default_factory=Readings)
+    faults: Iterable[AnyFault] = ()
 
 
 class Driver:
-    """Wakes the order flow and the desk's timers when they are due."""
+    """Wakes the order flow, by the market's clock, and the desk's timers, by the account's, when they are due."""
 
-    def __init__(self, exchange: Exchange, flows: Sequence[Flow | RecordedFlow], clock: SystemClock) -> None:
+    def __init__(self, exchange: Exchange, flows: Sequence[Flow | RecordedFlow], clock: SystemClock,
+                 account_clock: SkewedClock) -> None:
         self._exchange = exchange
         self._flows = flows
         self._clock = clock
+        self._account_clock = account_clock
+        self._skew_ns = 0
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns = 0
@@ -76,14 +82,15 @@ class Driver:
         for flow in flows:
             self._arm_flow(flow)
 
-    def _delay_s(self, due_ns: int) -> float:
-        return max(EXPIRY_GRAIN_S, (due_ns - self._clock.wall_ns()) / 1e9)
+    @staticmethod
+    def _delay_s(due_ns: int, clock: SystemClock | SkewedClock) -> float:
+        return max(EXPIRY_GRAIN_S, (due_ns - clock.wall_ns()) / 1e9)
 
     def _arm_flow(self, flow: Flow | RecordedFlow) -> None:
         if flow.due_ns is None:
             sys.stderr.write(f"practice: the recording of {flow.market.instrument.name} has ended; its book stands still\n")
             return
-        self._loop.call_later(self._delay_s(flow.due_ns), self._run_flow, flow)
+        self._loop.call_later(self._delay_s(flow.due_ns, self._clock), self._run_flow, flow)
 
     def _run_flow(self, flow: Flow | RecordedFlow) -> None:
         if self._exchange.system == "online":
@@ -94,19 +101,20 @@ class Driver:
         self._arm_flow(flow)
 
     def _arm_timer(self) -> None:
-        due_ns = self._exchange.desk.next_timer_ns()
-        if due_ns == self._timer_ns and self._timer is not None:
+        due_ns, skew_ns = self._exchange.desk.next_timer_ns(), self._account_clock.skew_ns
+        if due_ns == self._timer_ns and self._timer is not None and skew_ns == self._skew_ns:
             return
+        self._skew_ns = skew_ns
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         if due_ns is not None:
             self._timer_ns = due_ns
-            self._timer = self._loop.call_later(self._delay_s(due_ns), self._run_timer)
+            self._timer = self._loop.call_later(self._delay_s(due_ns, self._account_clock), self._run_timer)
 
     def _run_timer(self) -> None:
         self._timer = None
-        self._exchange.desk.on_timer(self._clock.wall_ns())
+        self._exchange.desk.on_timer(self._account_clock.wall_ns())
         self._exchange.settle()
 
 
@@ -116,16 +124,17 @@ class Practice:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.clock = SystemClock()
+        self.account_clock = SkewedClock()
         self.addresses: dict[str, str] = {}
         self._runners: list[web.AppRunner] = []
         self._tls: ssl.SSLContext | None = None
         self._ca: Path | None = None
         self._truth, self._truth_version = b"", -1
         self.exchange, self._flows = self._built()
-        wall_ns = self.clock.wall_ns
-        self.public = PublicServer(self.exchange, wall_ns)
+        self.public = PublicServer(self.exchange, self.clock.wall_ns)
+        wall_ns = self.account_clock.wall_ns
         self.private = PrivateServer(self.exchange, wall_ns)
-        self.futures = FuturesServer(self.exchange, wall_ns)
+        self.futures = FuturesServer(self.exchange, self.clock.wall_ns)
         self.rest = RestServer(self.exchange, wall_ns, PrivateRest(self.exchange, wall_ns))
 
     def _built(self) -> tuple[Exchange, list[Flow] | list[RecordedFlow]]:
@@ -184,11 +193,13 @@ class Practice:
         self._prepare_tls()
         http, ws = ("https", "wss") if self._tls else ("http", "ws")
         rest_port, public_port, private_port, futures_port = self.options.ports
-        rest = web.Application()
+        self.switchboard = Switchboard(self.exchange, self.account_clock, {"ws_public": self.public, "ws_private": self.private},
+                                       self.options.run_dir / "faults.jsonl")
+        rest = web.Application(middlewares=[self.switchboard.rest])
         rest.router.add_route("GET", "/0/public/{method}", self.rest.handle_public)
         rest.router.add_route("POST", "/0/public/{method}", self.rest.handle_public)
         rest.router.add_route("POST", "/0/private/{method}", self.rest.handle_private)
-        control = Control(self.exchange, self.clock.wall_ns, self.public, self.private)
+        control = Control(self.exchange, self.clock.wall_ns, self.public, self.private, self.switchboard)
         rest.router.add_route("POST", "/practice/{verb}", control.handle)
         self.addresses["rest"] = f"{http}://{await self._bind(rest, 'rest', rest_port)}"
         for name, server, port in (("ws_public", self.public, public_port), ("ws_private", self.private, private_port)):
@@ -196,7 +207,8 @@ class Practice:
         futures = web.Application()
         futures.router.add_get("/ws/v1", self.futures.serve)
         self.addresses["ws_futures"] = f"{ws}://{await self._bind(futures, 'ws_futures', futures_port)}/ws/v1"
-        self.driver = Driver(self.exchange, self._flows, self.clock)
+        self.driver = Driver(self.exchange, self._flows, self.clock, self.account_clock)
+        self.switchboard.play(self.options.faults)
 
     def _prepare_tls(self) -> None:
         if not self.options.tls:
@@ -313,8 +325,10 @@ def _parser() -> argparse.ArgumentParser:
         help="replay v2 recordings instead of order flow",
     )
     parser.add_argument("--loop", action="store_true", help="start a recording again at its end")
-    parser.add_argument("--faults", metavar="FILE", help="fault script")
-    parser.add_argument("--fault-seed", type=int, metavar="N", help="seed of random faults")
+    faults = parser.add_mutually_exclusive_group()
+    faults.add_argument("--faults", type=Path, metavar="FILE",
+                        help="a script of faults, JSON lines; RUN_DIR/faults.jsonl keeps what was done, as one")
+    faults.add_argument("--fault-seed", type=int, metavar="N", help="faults drawn by a seed, one every six seconds or so")
     parser.add_argument("--truth", type=Path, metavar="FILE", help="truth file (default RUN_DIR/truth.json)")
     parser.add_argument("--run-dir", type=Path, default=Path(".run/current"), metavar="DIR", help="where practice.json goes")
     parser.add_argument(
@@ -332,8 +346,6 @@ def _parser() -> argparse.ArgumentParser:
 
 def _options(argv: list[str]) -> Options:
     args = _parser().parse_args(argv)
-    if args.faults is not None or args.fault_seed is not None:
-        raise UsageError("faults are not built yet", suggestion="run without --faults and --fault-seed")
     if not 1 <= args.instruments <= INSTRUMENTS_MAX:
         raise UsageError(f"--instruments {args.instruments}: 1 to {INSTRUMENTS_MAX} are possible")
     if args.rate is not None and not 0.1 <= args.rate <= 5000:
@@ -356,7 +368,14 @@ def _options(argv: list[str]) -> Options:
         ports=args.ports,
         tier=args.tier,
         readings=Readings(**dict(args.reading)),
+        faults=_faults(args.faults, args.fault_seed),
     )
+
+
+def _faults(script: Path | None, seed: int | None) -> Iterable[AnyFault]:
+    if script is not None:
+        return read_script(script)
+    return seeded(seed) if seed is not None else ()
 
 
 async def _until_signal(options: Options) -> None:

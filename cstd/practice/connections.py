@@ -12,6 +12,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 
 from cstd.practice.exchange import Exchange
 from cstd.practice.limits import MessageRate
+from cstd.practice.line import Line
 from cstd.practice.wire import NS_PER_S, dumps, loads, raw_number, rfc3339_us
 
 IDLE_MAX_NS = 60 * NS_PER_S  # a socket without subscriptions that says nothing for a minute is closed
@@ -21,10 +22,12 @@ WallClock = Callable[[], int]
 
 
 class Connection:
-    """One client. `send` never blocks; a writer task empties the queue in order."""
+    """One client. `send` never blocks; a writer task empties the queue in order. `line` is what its frames pass."""
 
-    def __init__(self, ws: web.WebSocketResponse, number: int, transport: asyncio.Transport | None = None) -> None:
+    def __init__(self, ws: web.WebSocketResponse, number: int, transport: asyncio.Transport | None = None,
+                 line: Line | None = None) -> None:
         self.number = number
+        self.line = line
         self.heard_ns = 0
         self._transport = transport
         self.rate = MessageRate()
@@ -33,16 +36,26 @@ class Connection:
         self.closed = False
         self._ws = ws
         self._close_code = WSCloseCode.GOING_AWAY
-        self._queue: deque[str] = deque()
+        self._queue: deque[tuple[float, str]] = deque()  # with the time of the loop before which a frame may not leave
         self._wake = asyncio.Event()
-        self.writer = asyncio.get_running_loop().create_task(self._write())
+        self._frozen = False
+        self._loop = asyncio.get_running_loop()
+        self.writer = self._loop.create_task(self._write())
 
     def send(self, text: str) -> None:
+        """Send one text frame, by the line's faults where there are any."""
+        self.quiet = False
+        if self.line is None or self.line.quiet:
+            self.queue(text)
+        else:
+            self.line.pass_on(self, text)
+
+    def queue(self, text: str) -> None:
         """Queue one text frame; a queue that is full closes the connection."""
         if self.closed:
             return
-        self.quiet = False
-        self._queue.append(text)
+        delay_s = self.line.delay_s if self.line is not None else 0.0
+        self._queue.append((self._loop.time() + delay_s if delay_s else 0.0, text))
         if len(self._queue) > QUEUE_MAX:
             sys.stderr.write(f"practice: connection {self.number} reads too slowly: closed\n")
             self.closed = True
@@ -55,11 +68,31 @@ class Connection:
             while not self.closed:
                 await self._wake.wait()
                 self._wake.clear()
-                while self._queue:
-                    await self._ws.send_str(self._queue.popleft())
+                while self._queue and not self._frozen:
+                    due_s, text = self._queue.popleft()
+                    if due_s:
+                        await asyncio.sleep(due_s - self._loop.time())
+                    await self._put(text)
             await self._ws.close(code=self._close_code)
         except (ConnectionError, asyncio.CancelledError):
             self.closed = True
+
+    async def _put(self, text: str) -> None:
+        """Give one message to the transport, in one frame or in the line's number of pieces."""
+        if self.line is None or self.line.pieces == 1 or self._transport is None:
+            await self._ws.send_str(text)
+        elif not self._frozen:
+            self._transport.write(in_pieces(text.encode(), self.line.pieces))
+
+    def freeze(self) -> None:
+        """Let nothing pass either way from now on, as a path does that broke without a word."""
+        self._frozen = True
+        self.read(False)
+
+    def read(self, wanted: bool) -> None:
+        """Read what the client sends, or leave it in the transport."""
+        if self._transport is not None and not self._transport.is_closing():
+            (self._transport.resume_reading if wanted else self._transport.pause_reading)()
 
     def finish(self) -> None:
         """Close with a handshake once the queue is empty."""
@@ -118,6 +151,7 @@ class SocketServer(ABC):
         self.connections: dict[int, Connection] = {}
         self._opened = 0
         self._refused_until_ns = 0
+        self.line: Line | None = None
         exchange.on_system.append(self._announce)
 
     @abstractmethod
@@ -163,7 +197,7 @@ class SocketServer(ABC):
         ws = web.WebSocketResponse(compress=False, max_msg_size=MESSAGE_BYTES_MAX, autoping=True, timeout=1.0)
         await ws.prepare(request)
         self._opened += 1
-        connection = Connection(ws, self._opened, request.transport)
+        connection = Connection(ws, self._opened, request.transport, self.line)
         connection.heard_ns = self.clock()
         self.connections[connection.number] = connection
         connection.send(self._status_text())
@@ -175,6 +209,8 @@ class SocketServer(ABC):
         finally:
             del self.connections[connection.number]
             self.forget(connection)
+            if self.line is not None:
+                self.line.forget(connection)
             await connection.stop()
         return ws
 
@@ -201,6 +237,8 @@ class SocketServer(ABC):
             envelope.pong()
         elif not isinstance(params, dict):
             envelope.error("Malformed request")
+        elif self.line is not None and (refusal := self.line.refusal(method)) is not None:
+            envelope.error(refusal)
         else:
             self.handle(envelope, params)
 
@@ -216,10 +254,31 @@ class SocketServer(ABC):
         self._refused_until_ns = self.clock() + span_ns
         return self.cut()
 
+    def accept(self) -> None:
+        """Accept connections again."""
+        self._refused_until_ns = 0
+
     async def close_all(self) -> None:
         """Close every connection; used at exit."""
         for connection in list(self.connections.values()):
             await connection.stop()
+
+
+def in_pieces(payload: bytes, count: int) -> bytes:
+    """Return one text message as up to `count` websocket frames of a server (RFC 6455, 5.4): a first one and continuations."""
+    size = max(1, -(-len(payload) // count))
+    pieces = [payload[at:at + size] for at in range(0, len(payload), size)] or [b""]
+    out = bytearray()
+    for number, piece in enumerate(pieces):
+        out.append((0x80 if number == len(pieces) - 1 else 0) | (1 if number == 0 else 0))
+        if len(piece) < 126:
+            out.append(len(piece))
+        elif len(piece) < 1 << 16:
+            out += b"\x7e" + len(piece).to_bytes(2, "big")
+        else:
+            out += b"\x7f" + len(piece).to_bytes(8, "big")
+        out += piece
+    return bytes(out)
 
 
 def names(params: dict[str, object]) -> list[str] | None:

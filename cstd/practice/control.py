@@ -6,6 +6,7 @@ body and the API key in the header `API-Key`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable
 from decimal import Decimal, InvalidOperation
 
@@ -14,9 +15,11 @@ from aiohttp import web
 from cstd.practice.auth import OTHER_RIGHTS, RIGHTS
 from cstd.practice.connections import SocketServer, WallClock
 from cstd.practice.exchange import SYSTEM_STATES, Exchange
+from cstd.practice.faults import parse, seeded
 from cstd.practice.market import STATUSES
 from cstd.practice.matching import BUY, SELL
 from cstd.practice.public_ws import PublicServer
+from cstd.practice.switchboard import Switchboard
 from cstd.practice.wire import NS_PER_S, dumps, loads
 
 Body = dict[str, object]
@@ -31,10 +34,12 @@ class WrongBodyError(Exception):
 class Control:
     """Verbs: the keys of `_verbs`, each with what it takes at its method."""
 
-    def __init__(self, exchange: Exchange, clock: WallClock, public: PublicServer, private: SocketServer) -> None:
+    def __init__(self, exchange: Exchange, clock: WallClock, public: PublicServer, private: SocketServer,
+                 switchboard: Switchboard) -> None:
         self.exchange = exchange
         self.clock = clock
         self._public = public
+        self._switchboard = switchboard
         self._servers: dict[str, SocketServer] = {"ws_public": public, "ws_private": private}
         self._verbs: dict[str, Callable[[Body], Awaitable[object]]] = {
             "system": self._system,
@@ -48,6 +53,9 @@ class Control:
             "wrong_trade": self._wrong_trade,
             "wrong_order": self._wrong_order,
             "rights": self._rights,
+            "fault": self._fault,
+            "faults": self._faults,
+            "heal": self._heal,
         }
 
     async def handle(self, request: web.Request) -> web.Response:
@@ -161,6 +169,26 @@ class Control:
             raise WrongBodyError(f"rights is a list of {', '.join(known)}")
         self.exchange.credentials.rights = tuple(rights)
         return {"rights": rights}
+
+
+    async def _fault(self, body: Body) -> object:
+        """`{"kind": "lost-ack", "count": 2}`: a fault that begins now, as a script has it."""
+        self._switchboard.apply(parse(json.dumps(body, default=float).encode()))
+        return {}
+
+    async def _faults(self, body: Body) -> object:
+        """`{"seed": 7}`: the faults of a seed from now on; `{}`: how often each kind has struck."""
+        seed = body.get("seed")
+        if seed is not None:
+            if isinstance(seed, bool) or not isinstance(seed, int):
+                raise WrongBodyError("seed is a whole number")
+            self._switchboard.play(seeded(seed))
+        return {"hits": dict(self._switchboard.hits)}
+
+    async def _heal(self, body: Body) -> object:
+        """End every fault and every script of faults."""
+        self._switchboard.heal()
+        return {"hits": dict(self._switchboard.hits)}
 
 
 def _excess(body: Body, name: str) -> Decimal | None:

@@ -299,7 +299,17 @@ class PrivateServer(SocketServer):
                         continue
                     if params.get("ratecounter", False) is True:
                         body = {**body, self.exchange.readings.rate_count_field: round(event.rate_count, 4)}
-                self._send(connection, event.channel, "update", [body])
+                self._report(connection, event.channel, body)
+
+    def _report(self, connection: Connection, channel: str, body: reports.EventBody) -> None:
+        if self.line is None:
+            self._send(connection, channel, "update", [body])
+        else:
+            self.line.report(body.get("exec_type"), lambda: self._send_if_there(connection, channel, body))
+
+    def _send_if_there(self, connection: Connection, channel: str, body: reports.EventBody) -> None:
+        if connection in self._subscribers[channel]:
+            self._send(connection, channel, "update", [body])
 
     # --- trading ------------------------------------------------------------------------------------------------------
 

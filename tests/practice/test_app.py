@@ -83,7 +83,8 @@ def test_a_port_in_use_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["--faults", "x.toml"], ["--fault-seed", "3"], ["--instruments", "0"], ["--instruments", "9999"], ["--rate", "0"],
+        ["--faults", "none.jsonl"], ["--fault-seed", "x"], ["--faults", "x", "--fault-seed", "3"], ["--instruments", "0"],
+        ["--instruments", "9999"], ["--rate", "0"],
         ["--ports", "1,2,3"], ["--loop"], ["--nonsense"], ["--tier", "gold"],
     ],
 )  # fmt: skip

@@ -84,6 +84,7 @@ def session(journal: Any) -> World:
     world.tick()
     world.command("pause")
     world.command("resume")
+    world.public(world.books[BTC].frame("update", [(999_000, 1)], [], world.now_ns, checksum=1))
     world.public(b"not json", b'{"channel":"book","type":"update","data":[{"symbol":"BTC/USD","bids":1}]}')
     world.link(Link.LINK_PRIVATE, up=False, reason="test")
     world.step()
@@ -132,6 +133,7 @@ def test_a_journal_replays_without_a_difference(journaled: tuple[World, Path], c
     assert {key: row[key] for key in ("frames", "intents", "orders", "resyncs")} == {
         key: counters[key] for key in ("frames", "intents", "orders", "resyncs")}
     assert row["fills"] == 2
+    assert row["checksums_bad"] == 1, "the venue's, which the session refused and the replay does: no difference"
 
 
 def test_the_journal_holds_every_output_before_it_took_effect(journaled: tuple[World, Path]) -> None:

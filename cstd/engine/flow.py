@@ -483,7 +483,7 @@ class Engine:
             self._set_state("halted", reason)
         elif self.stopping:
             self._set_state("stopping", "asked to stop")
-            if not self.core.live_orders():
+            if not self.core.live_orders() and self.reconciler.done_count:
                 self.private.disarm(self._mono_ns)
         elif self.risk.halt_reason is not None:
             self._set_state("halted", self.risk.halt_reason)
@@ -587,7 +587,7 @@ class Engine:
 
     def at_rest(self) -> bool:
         """After a stop was asked for: no order of ours can be open, and the dead man's switch is off."""
-        return self.stopping and not self.core.live_orders() and self.private.deadman.armed_until_ns == 0
+        return self.stopping and not self.core.live_orders() and not self.private.deadman.may_be_on
 
     def unknown_count(self) -> int:
         """Number of live orders whose fate is unknown."""

@@ -106,11 +106,15 @@ class Maintenance:
         refused.clear()
 
     def _keep_deadman(self, engine: Engine, mono_ns: int, *, resting: bool) -> None:
-        """Switch it off with nothing of ours open or held, and on again with the first that is, or when all is over."""
+        """Switch it off with nothing of ours open or held, and on again with the first that is, or when all is over.
+
+        What the account shows has to be known first: an order that the journal's lost tail had sent rests unknown to us.
+        """
         wanted_s = engine.private.deadman.timeout_s
         if wanted_s is None or engine.stopping or engine.cfg is None:
             return
-        off = resting and not engine.core.live_orders() and not engine.ledger.held()
+        known = engine.reconciler.done_count > 0
+        off = resting and known and not engine.core.live_orders() and not engine.ledger.held()
         if off and wanted_s:
             engine.private.disarm(mono_ns)
         elif not off and not wanted_s:

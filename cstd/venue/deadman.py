@@ -2,7 +2,7 @@
 
 The venue runs the timer, so it fires when this process, its host or the road is gone. `armed_until_ns` counts from the
 time a request was sent: the venue counts from its receipt, so orders may live a little longer than this says, never
-less. An alarm rises when the newest success is older than half the timeout.
+less. From the moment a request to switch it off leaves, it protects nothing until a later one has armed it again. An alarm rises when the newest success is older than half the timeout.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ class DeadmanSwitch:
 
     Attributes:
         timeout_s: what is wanted; 0 = off, None = never asked for, so nothing is sent.
-        armed_until_ns: earliest monotonic time at which the venue's timer can fire; 0 = off.
+        armed_until_ns: earliest monotonic time at which the venue's timer can fire; 0 = it may be off.
+        may_be_on: whether a request has left that arms it, and none since was confirmed that switches it off.
         success_ns: send time of the newest request that succeeded, monotonic; None = none yet.
         error: text of the newest refusal, "" after a success.
     """
@@ -40,6 +41,7 @@ class DeadmanSwitch:
         self._ids = ids
         self.timeout_s: int | None = None
         self.armed_until_ns = 0
+        self.may_be_on = False
         self.clock_bounds_ns: tuple[int, int] | None = None
         self.success_ns: int | None = None
         self.error = ""
@@ -47,6 +49,7 @@ class DeadmanSwitch:
         self._wanted_ns = 0
         self._settled_timeout_s: int | None = None
         self._in_flight: dict[int, tuple[int, int]] = {}
+        self._newest_off_id = self._newest_on_id = -1  # of requests that left; ids only grow
         self._next_send_ns: int | None = None
 
     def want(self, timeout_s: int, now_ns: int) -> None:
@@ -82,6 +85,10 @@ class DeadmanSwitch:
             # Requests that were never answered; the oldest cannot be answered any more in practice.
             del self._in_flight[min(self._in_flight)]
         self._in_flight[req_id] = (now_ns, timeout_s)
+        if timeout_s:
+            self._newest_on_id, self.may_be_on = req_id, True
+        else:
+            self._newest_off_id, self.armed_until_ns = req_id, 0
         wait_ns = min(REPLY_WAIT_NS, self.refresh_ns) if self.refresh_ns else REPLY_WAIT_NS
         self._next_send_ns = now_ns + wait_ns
         return msgspec.json.encode(
@@ -89,7 +96,8 @@ class DeadmanSwitch:
 
     def on_reply(self, ack: Ack, now_ns: int) -> bool:
         """Apply a reply; False when no request of ours is waiting for it."""
-        sent = self._in_flight.pop(ack.req_id, None) if ack.req_id is not None else None
+        req_id = ack.req_id if ack.req_id is not None else -1
+        sent = self._in_flight.pop(req_id, None)
         if sent is None:
             return False
         sent_ns, timeout_s = sent
@@ -105,7 +113,10 @@ class DeadmanSwitch:
             return True
         self.error = ""
         self.success_ns = sent_ns
-        self.armed_until_ns = sent_ns + timeout_s * NS_PER_S if timeout_s else 0
+        if timeout_s and req_id > self._newest_off_id:
+            self.armed_until_ns = sent_ns + timeout_s * NS_PER_S
+        elif not timeout_s and req_id > self._newest_on_id:
+            self.may_be_on = False
         if timeout_s == self.timeout_s:
             self._settled_timeout_s = timeout_s
             self._next_send_ns = sent_ns + self.refresh_ns

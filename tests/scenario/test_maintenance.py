@@ -102,6 +102,38 @@ def test_nothing_opens_before_the_switch_is_on_again() -> None:
     world.first_order()
 
 
+def test_a_switch_that_was_asked_to_be_off_protects_nothing() -> None:
+    """The venue matches again before it has answered the request to switch off: what was armed before is not armed now."""
+    world = World(strategy="rehearsal").ready()
+    world.answering = False
+    say(world, "maintenance")
+    world.run(1)
+    assert switch_s(world) == 0
+    say(world)
+    orders = world.counters()["orders"]
+    for _ in range(8):
+        world.step()
+        world.tick()
+    assert (switch_s(world), world.counters()["orders"]) == (60, orders)
+    assert "dead man's switch" in str(world.engine.state_reason)
+
+
+def test_the_switch_stays_on_until_the_account_is_known() -> None:
+    """A start in a venue that does not match: an order that the journal's tail had sent may rest, and only the look-ups show it."""
+    world = World(strategy="rehearsal").ready()
+    world.boot(epoch=2)
+    world.answering = False
+    world.link(Link.LINK_PRIVATE, up=True)
+    world.link(Link.LINK_PUBLIC, up=True)
+    say(world, "post_only")
+    world.run(4)
+    assert switch_s(world) == 60
+    world.answering = True
+    world.run(30)
+    assert world.engine.reconciler.done_count > 0
+    assert switch_s(world) == 0, "nothing of ours is open or held"
+
+
 def test_a_window_that_passes_without_a_word() -> None:
     """The venue never leaves online: with the window's end openings go on, and nobody has to do anything."""
     world = World(strategy="rehearsal").ready()

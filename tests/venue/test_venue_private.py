@@ -241,18 +241,35 @@ def test_deadman_off_is_sent_once_confirmed() -> None:
     machine.disarm(S)
     [off] = frames(machine)
     assert off["params"]["timeout"] == 0
-    assert machine.deadman.armed(S)
+    assert (machine.deadman.armed(S), machine.deadman.may_be_on) == (False, True), "it may be off, and it may be on"
     machine.on_frame_seen(5 * S)
     machine.on_timer(6 * S)
     [off] = frames(machine)
     confirmed = Ack(off["req_id"], "cancel_all_orders_after", True, {"currentTime": "x", "triggerTime": "0"})
     machine.on_message(confirmed, 7 * S)
-    assert not machine.deadman.armed(7 * S)
+    assert (machine.deadman.armed(7 * S), machine.deadman.may_be_on) == (False, False)
     machine.on_frame_seen(20 * S)
     machine.on_timer(20 * S)
     assert frames(machine) == []
     with pytest.raises(InvariantError, match="86400"):
         machine.arm(86_400, 0)
+
+
+def test_deadman_is_off_from_the_moment_it_is_asked_to_be() -> None:
+    """Armed, off, armed again: what arrives late of the first arms nothing, only the reply to the last does."""
+    machine = started()
+    machine.arm(60, 0)
+    [first] = frames(machine)
+    machine.disarm(S)
+    [off] = frames(machine)
+    machine.arm(60, 2 * S)
+    [second] = frames(machine)
+    machine.on_message(reply(first), 3 * S)
+    assert not machine.deadman.armed(3 * S)
+    machine.on_message(reply(off, triggerTime="0"), 4 * S)
+    assert (machine.deadman.armed(4 * S), machine.deadman.may_be_on) == (False, True)
+    [outcome] = machine.on_message(reply(second), 5 * S)
+    assert outcome == Deadman(62 * S) and machine.deadman.armed(5 * S)
 
 
 def test_late_reply_of_an_old_connection_arms_nothing() -> None:

@@ -29,6 +29,7 @@ from cstd.engine import venue_clock
 from cstd.engine.arrivals import note_frames_seen, start_tapes
 from cstd.engine.congestion import Congestion
 from cstd.engine.maintenance import Maintenance
+from cstd.engine.own_silence import OwnSilence
 from cstd.engine.readiness import not_ready_reason
 from cstd.errors import InvariantError
 from cstd.ledger.nav import Nav
@@ -163,6 +164,7 @@ class Engine:
             raise InvariantError(f"instruments changed within a session: {self.names} became {names}")
         self._configure_core(cfg)
         self._start_machines(cfg)
+        self.own_silence = OwnSilence()
         self.risk.write()
         self.tracker.lose_sight()
         for number in range(len(names)):
@@ -214,6 +216,7 @@ class Engine:
         self.private = PrivateMachine()
         self.lane = RestLane(cfg.venue.tier)
         self.maintenance = Maintenance()
+        self.own_silence = OwnSilence()
         if self._rest_rate is not None and self._rest_rate.tier == self.lane.rate.tier:
             self.lane.rate = self._rest_rate  # a restart does not empty the venue's counter of the key
         self._rest_rate = self.lane.rate
@@ -413,6 +416,7 @@ class Engine:
     def _venue_on_timer(self, mono_ns: int, wall_ns: int) -> None:
         """What is due of links, orders, look-ups and books."""
         note_frames_seen(self, mono_ns)
+        self.own_silence.on_timer(self, mono_ns)
         for name in self.feed.take_waiting(self.tracker.may_rescale):
             position = self.ledger.positions[self.feed.numbers[name]]
             self._note("info", "new digits are in force", instrument=name, rest=str(position.rest))

@@ -2,7 +2,8 @@
 
 The venue runs the timer, so it fires when this process, its host or the road is gone. `armed_until_ns` counts from the
 time a request was sent: the venue counts from its receipt, so orders may live a little longer than this says, never
-less. From the moment a request to switch it off leaves, it protects nothing until a later one has armed it again. An alarm rises when the newest success is older than half the timeout.
+less. From the moment a request to switch it off leaves, it protects nothing until a later one has armed it again.
+An alarm rises when the newest success is older than half the timeout.
 """
 
 from __future__ import annotations

@@ -119,7 +119,7 @@ def test_a_switch_that_was_asked_to_be_off_protects_nothing() -> None:
 
 
 def test_the_switch_stays_on_until_the_account_is_known() -> None:
-    """A start in a venue that does not match: an order that the journal's tail had sent may rest, and only the look-ups show it."""
+    """A start in a venue that does not match: an order of the journal's lost tail may rest, and only look-ups show it."""
     world = World(strategy="rehearsal").ready()
     world.boot(epoch=2)
     world.answering = False

@@ -267,6 +267,29 @@ def test_two_marks_of_shutdown_kill_and_one_does_not() -> None:
     assert all(order["state"] != OrderState.ORDER_OPEN for order in world.live())
 
 
+@pytest.mark.parametrize(("silent_s", "unknown"), [(59, False), (61, True)])
+def test_own_silence_beyond_the_switch_makes_orders_unknown(silent_s: int, unknown: bool) -> None:
+    """The venue can have canceled everything meanwhile: what rests is unknown until the look-ups have shown it."""
+    world = World(strategy="rehearsal").ready()
+    order = world.first_order()
+    world.reply(order)
+    world.report("new", order)
+    world.answering = False
+    world.now_ns += (silent_s - 1) * S
+    world.step(1.0)
+    (seen,) = world.live()
+    assert (seen["state"] == OrderState.ORDER_UNKNOWN) is unknown
+    notes = [text for _, text, _ in world.engine.notes]
+    assert ("own silence longer than the dead man's switch" in notes) is unknown
+    world.answering = True
+    for link in (Link.LINK_PRIVATE, Link.LINK_PUBLIC):
+        world.link(link, up=False, reason="silent")
+        world.link(link, up=True)
+    world.run(20)
+    assert world.engine.reconciler.done_count >= 1 and not world.live()
+    world.sound()
+
+
 def test_nothing_opens_on_what_held_before_a_stop() -> None:
     """Stopped for longer than the switch's time, the process reads first: an opening waits for a timer and the venue's word."""
     world = World(strategy="rehearsal").ready()

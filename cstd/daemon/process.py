@@ -218,6 +218,8 @@ class TradingProcess:
     def _recover(self) -> Engine:
         """Replay the journal, from its newest checkpoint: the same path after a crash as after a clean stop."""
         began_ns = self.clock.mono_ns()
+        self.notify.status("recovering")
+        self.log.info("recovering", records=self.journal.seq)
         self.journal.sync()
         found = recover(self.run_dir / JOURNAL_DIR, self.agents)
         replay, recorder = found.replay, found.engine.recorder
@@ -440,6 +442,8 @@ class TradingProcess:
         if engine.notes:
             notes, engine.notes = engine.notes, []
             for level, event, fields in notes:
+                if event == "state":
+                    self.notify.status(fields["state"] + (f": {fields['reason']}" if fields["reason"] else ""))
                 getattr(self.log, level)(event, **fields)
 
     def _start_call(self, call: RestCall) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -68,6 +71,24 @@ def test_python_has_one_thread(session: Session) -> None:
                           cwd=REPOSITORY, env=session.env, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stderr.splitlines()[-1]) == ["MainThread"]
+
+
+def test_the_service_manager_sees_each_state(session: Session, tmp_path: Path) -> None:
+    """First start and restart alike: recovering, READY with the admin socket, reconciling, ready, stopping, in this order."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(0.2)
+        session.daemon_env = {"NOTIFY_SOCKET": str(tmp_path / "notify")}
+        for _ in range(2):
+            session.start_ready()
+            assert session.terminate() == 0
+            told = []
+            with contextlib.suppress(TimeoutError):
+                while True:
+                    told += [line for line in manager.recv(4096).decode().splitlines() if line != "WATCHDOG=1"]
+            states = [line.removeprefix("STATUS=").split(":")[0] for line in told if line.startswith("STATUS=")]
+            assert [state for state, _ in itertools.groupby(states)] == ["recovering", "reconciling", "ready", "stopping"]
+            assert told.index("READY=1") < told.index("STATUS=ready")
 
 
 def test_native_threads_are_the_known_ones(session: Session) -> None:

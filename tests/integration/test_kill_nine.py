@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from pathlib import Path
 
 import pytest
 
+from cstd.chaos.judge import OPEN_STATUSES
 from cstd.chaos.moments import MOMENTS, wait_moment
 from cstd.errors import VerificationError
 from tests.integration.session import USER_BTC, Session, cstd, practice_session
 
+DEADMAN_S = 15
 KILLS = 20
 SEED = 20
 
@@ -65,3 +68,30 @@ def _check_end(session: Session) -> None:
         assert replayed[key] == summary[key], key
     assert summary["checksums_bad"] == 0
     assert summary["fills"] == len(session.truth()["fills"]) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(200)
+def test_the_switch_clears_the_venue_of_a_daemon_that_is_gone(tmp_path: Path) -> None:
+    """kill -9 with an opening at rest, and nothing is started: in the switch's time the venue has none of ours, by itself."""
+    # Openings that would rest for a minute: nothing but the switch cancels one sooner.
+    env = {"CSTD__STRATEGY__REHEARSAL__LIFETIME_S": "60", "CSTD__VENUE__DEADMAN_TIMEOUT_S": str(DEADMAN_S)}
+    with practice_session(tmp_path, env) as session:
+        for _ in range(5):
+            session.start_ready()
+            session.wait(lambda: any(row["kind"] == "opening" and row["state"] == "new" for row in session.rows("orders")), 60,
+                         "no opening at rest", poll_s=0.005)
+            session.kill_nine()
+            killed_s = time.monotonic()
+            session.tell_exchange("system", state="post_only")  # nobody trades with it any more
+            resting = [row["order_id"] for row in session.fresh_truth()["orders"] if row["status"] in OPEN_STATUSES]
+            session.wait(lambda: not any(row["status"] in OPEN_STATUSES for row in session.truth()["orders"]), DEADMAN_S + 3,
+                         "orders are open although nobody refreshes the switch")
+            session.tell_exchange("system", state="online")
+            if resting:
+                break
+        ended = {row["order_id"]: row["status"] for row in session.truth()["orders"]}
+        assert resting and all(ended[order_id] == "canceled" for order_id in resting), ended
+        assert time.monotonic() - killed_s > DEADMAN_S / 2, "the last refresh was at most a quarter of its time ago"
+        session.start_ready()
+        session.wait_agreement()

@@ -26,6 +26,11 @@ FEE_TIERS = tuple(
 )
 
 
+def fee_rows(column: int) -> list[list[int | float]]:
+    """Return [volume, percent] of each tier as AssetPairs prints them; column 1 is the taker's, 2 the maker's."""
+    return [[int(tier[0]), float(tier[column] * 100)] for tier in FEE_TIERS]
+
+
 @dataclass(slots=True, eq=False)
 class Order:
     """One order of the account, open or closed. Status words are Kraken's of the executions channel."""

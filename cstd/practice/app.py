@@ -25,7 +25,7 @@ from cstd.errors import CstdError, OperatorError, UsageError
 from cstd.practice import truth
 from cstd.practice.connections import SocketServer
 from cstd.practice.control import Control
-from cstd.practice.exchange import Exchange, Readings
+from cstd.practice.exchange import Exchange
 from cstd.practice.faults import AnyFault, read_script, seeded
 from cstd.practice.flow import Flow, history_shape, load_shapes
 from cstd.practice.futures_ws import FuturesServer
@@ -34,6 +34,7 @@ from cstd.practice.limits import TIERS
 from cstd.practice.market import Market
 from cstd.practice.private_ws import PrivateServer
 from cstd.practice.public_ws import PublicServer
+from cstd.practice.readings import LISTED, Readings, Value, parse_reading
 from cstd.practice.recording import RecordedFlow, RecordedMarket, assets_of, load
 from cstd.practice.rest import RestServer
 from cstd.practice.rest_private import PrivateRest
@@ -296,17 +297,12 @@ def _ports(text: str) -> tuple[int, int, int, int]:
     return parts[0], parts[1], parts[2], parts[3]
 
 
-def _reading(text: str) -> tuple[str, bool | str]:
+def _reading(text: str) -> tuple[str, Value]:
     """Return (name, value) of one `--reading NAME=VALUE`."""
-    name, _, value = text.partition("=")
-    known = {field.name: field.default for field in dataclasses.fields(Readings)}
-    if name not in known:
-        raise argparse.ArgumentTypeError(f"known readings are {', '.join(known)}")
-    if not isinstance(known[name], bool):
-        return name, value
-    if value not in ("true", "false"):
-        raise argparse.ArgumentTypeError(f"{name} is true or false")
-    return name, value == "true"
+    try:
+        return parse_reading(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -339,7 +335,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--tls-key", type=Path, metavar="FILE", help="the key of --tls-cert (PEM)")
     parser.add_argument("--tier", choices=sorted(TIERS), default="pro", help="rate limits of this verification tier")
     parser.add_argument(
-        "--reading", type=_reading, action="append", default=[], metavar="NAME=VALUE", help="where sources on Kraken disagree"
+        "--reading", type=_reading, action="append", default=[], metavar="NAME=VALUE",
+        help=f"where sources on Kraken disagree, the default first: {LISTED}",
     )
     return parser
 

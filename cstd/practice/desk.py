@@ -16,6 +16,7 @@ from cstd.practice.account import Account, Fill, Order
 from cstd.practice.limits import AMEND_AGE_COST, CANCEL_AGE_COST, EDIT_AGE_COST, Counter, Tier, age_cost
 from cstd.practice.market import Market, Trade
 from cstd.practice.matching import BUY, Match, Resting
+from cstd.practice.readings import Readings
 from cstd.practice.requests import AddRequest, AmendRequest, RefusalError
 from cstd.practice.wire import NS_PER_S, Ids
 
@@ -38,10 +39,11 @@ class Desk:
     open orders; what an order fills is booked in the same action that prints its trade.
     """
 
-    def __init__(self, account: Account, markets: dict[str, Market], *, tier: Tier, ids: Ids) -> None:
+    def __init__(self, account: Account, markets: dict[str, Market], *, tier: Tier, ids: Ids, readings: Readings) -> None:
         self.account = account
         self.markets = markets
         self.tier = tier
+        self.readings = readings
         self.outbox: list[Event] = []
         self.system = "online"
         self.cancel_after_ns: int | None = None
@@ -155,7 +157,7 @@ class Desk:
             return
         if request.userref is not None:
             raise RefusalError("EGeneral:Invalid arguments:cl_ord_id and order_userref are mutually exclusive")
-        rq.check_cl_ord_id(request.cl_ord_id)
+        rq.check_cl_ord_id(request.cl_ord_id, self.readings)
         if request.cl_ord_id in self._open_by_client_id:
             raise RefusalError("EGeneral:Invalid arguments:cl_ord_id not unique")
 
@@ -330,16 +332,17 @@ class Desk:
 
     def find_open(self, *, order_id: object = None, cl_ord_id: object = None) -> Order:
         """Return the open order with one of the ids; refuses as Kraken does for ids gone or never made."""
+        gone = "EOrder:Invalid order" if self.readings.gone_order_is_invalid else "EOrder:Unknown order"
         if cl_ord_id is not None:
             order = self._open_by_client_id.get(cl_ord_id) if isinstance(cl_ord_id, str) else None
             if order is None:
-                raise RefusalError("EOrder:Unknown order")
+                raise RefusalError(gone)
             return order
         if not isinstance(order_id, str) or not rq.looks_like_order_id(order_id):
             raise RefusalError("EOrder:Invalid order")
         order = self.account.open.get(order_id)
         if order is None:
-            raise RefusalError("EOrder:Unknown order" if order_id in self.account.orders else "EOrder:Invalid order")
+            raise RefusalError(gone if order_id in self.account.orders else "EOrder:Invalid order")
         return order
 
     # --- changing -----------------------------------------------------------------------------------------------------

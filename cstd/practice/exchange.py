@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Callable
-from dataclasses import dataclass
 from decimal import Decimal
 from random import Random
 from secrets import token_bytes
@@ -14,28 +13,14 @@ from cstd.practice.auth import Credentials
 from cstd.practice.desk import Desk, Event
 from cstd.practice.history import HistoryShape, generate
 from cstd.practice.instruments import Asset, Instrument
-from cstd.practice.limits import TIERS, Counter
+from cstd.practice.limits import PUBLIC_REST, TIERS, Counter
 from cstd.practice.market import Market
+from cstd.practice.readings import Readings
 from cstd.practice.wire import NS_PER_S, Ids
 
 SYSTEM_STATES = ("online", "maintenance", "cancel_only", "post_only")
 START_BALANCES = {"USD": Decimal(10_000), "BTC": Decimal("0.05")}
 OPENED_BEFORE_NS = 86_400 * NS_PER_S  # a day before the exchange starts: what the account has came from somewhere
-
-
-@dataclass(frozen=True, slots=True)
-class Readings:
-    """Points where the sources about Kraken disagree. Each default is the reading with the better evidence."""
-
-    heartbeat_always: bool = True  # captures: 1 Hz whatever the traffic; docs: only in the absence of other messages
-    status_repeats: bool = False  # SDK guide: about once a second; captures: once per connection
-    rate_count_field: str = "ratecount"  # v1 name, seen on a v2 event by one client; `ratecounter` is the other candidate
-    gone_order_is_invalid: bool = False  # SDK: EOrder:Invalid order; captures: EOrder:Unknown order
-    events_before_reply: bool = False  # both orders were seen; a client must take either
-    sell_fee_in_base: bool = False  # docs name base as a sell's default; accounts see quote
-    duplicate_subscribe_refused: bool = True  # v1: "Already subscribed"
-    rights_by_name: bool = False  # the rights of a key: a list of those it has, or each with yes or no
-    depth_volume_exact: bool = False  # REST Depth prints three decimals of a volume in all samples; nothing says it must
 
 
 class Exchange:
@@ -81,9 +66,10 @@ class Exchange:
             self.markets[instrument.name] = market_type(instrument, bars, first_trade_id=first_id)
             self.markets[instrument.name].last_raw = close_raw
         self.account = account or self._opened_account(wall_ns - OPENED_BEFORE_NS)
-        self.desk = Desk(self.account, self.markets, tier=self.tier, ids=self.ids)
+        self.desk = Desk(self.account, self.markets, tier=self.tier, ids=self.ids, readings=self.readings)
         self.credentials = credentials or new_credentials()
         self.rest_counter = Counter(self.tier.rest_max, self.tier.rest_decay)
+        self.public_rest_counter = Counter(*PUBLIC_REST) if self.readings.public_rest_limited else None
         self.wrong_trades: dict[str, Decimal | None] = {}  # by exec_id: what its fee is told too high by; None: not told at all
         self.wrong_orders: dict[str, Decimal | None] = {}  # by order id: what its cost is told too high by; None: not told at all
         self.on_private: list[Callable[[list[Event]], None]] = []

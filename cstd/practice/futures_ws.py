@@ -77,6 +77,7 @@ class FuturesServer:
     def _ticker_text(self, product: str) -> str:
         market = self.products[product]
         i, time_ms = market.instrument, self.clock() // 1_000_000
+        next_ms = (time_ms // HOUR_MS + 1) * HOUR_MS
         scale = raw_decimal(1, i.price_precision)
         bid_raw, ask_raw = market.published.bids.best_raw() or 0, market.published.asks.best_raw() or 0
         bid_qty_raw, ask_qty_raw = market.published.bids.totals.get(bid_raw, 0), market.published.asks.totals.get(ask_raw, 0)
@@ -91,7 +92,7 @@ class FuturesServer:
                 "funding_rate_prediction": float(_RATE_PER_HOUR) * mark,
                 "relative_funding_rate": float(_RATE_PER_HOUR),
                 "relative_funding_rate_prediction": float(_RATE_PER_HOUR),
-                "next_funding_rate_time": (time_ms // HOUR_MS + 1) * HOUR_MS,
+                "next_funding_rate_time": next_ms - time_ms if self.exchange.readings.funding_time_relative else next_ms,
                 "leverage": "50x",
                 "premium": 0.0,
                 "feed": "ticker",

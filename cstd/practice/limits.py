@@ -34,6 +34,9 @@ CANCEL_AGE_COST = ((5, 8), (10, 6), (15, 5), (45, 4), (90, 2), (300, 1))
 MESSAGES_BURST = 200
 MESSAGES_PER_S = 100.0
 
+# (calls at once, calls per second) of public REST where it is limited: no official number, what careful clients keep to.
+PUBLIC_REST = (2.0, 1.0)
+
 
 def age_cost(table: tuple[tuple[int, int], ...], age_ns: int) -> int:
     """Return the points `table` gives an order of age `age_ns`; 0 beyond its last row."""

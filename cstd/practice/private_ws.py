@@ -127,6 +127,13 @@ def _choice(params: dict[str, object], name: str, default: str, choices: tuple[s
     return value.lower()
 
 
+def _time_in_force(exchange: Exchange, params: dict[str, object]) -> str:
+    value = _choice(params, "time_in_force", "gtc", ("gtc", "gtd", "ioc", "fok"))
+    if not exchange.readings.time_in_force_any_case and params.get("time_in_force", value) != value:
+        raise RefusalError("EGeneral:Invalid arguments:time_in_force")
+    return value
+
+
 def check_fields(method: str, params: dict[str, object], allowed: set[str]) -> None:
     """Refuse a key that Kraken does not know for this request."""
     for name in params:
@@ -161,11 +168,11 @@ def parse_add(exchange: Exchange, params: dict[str, object]) -> AddRequest:
         qty=_number(params, "order_qty"),
         limit_price=_number(params, "limit_price"),
         cash_qty=_number(params, "cash_order_qty"),
-        time_in_force=_choice(params, "time_in_force", "gtc", ("gtc", "gtd", "ioc", "fok")),
+        time_in_force=_time_in_force(exchange, params),
         expire_ns=_time_ns(params, "expire_time"),
         post_only=_flag(params, "post_only"),
         display_qty=_number(params, "display_qty"),
-        cl_ord_id=None if cl_ord_id is None else check_cl_ord_id(cl_ord_id),
+        cl_ord_id=None if cl_ord_id is None else check_cl_ord_id(cl_ord_id, exchange.readings),
         userref=userref,
         stp=_choice(params, "stp_type", "cancel_newest", ("cancel_newest", "cancel_oldest", "cancel_both")),
         fee_in_base=_choice(params, "fee_preference", fee_default, ("base", "quote")) == "base",
@@ -329,20 +336,14 @@ class PrivateServer(SocketServer):
         order_id, cl_ord_id = params.get("order_id"), params.get("cl_ord_id")
         if (order_id is None) == (cl_ord_id is None):
             raise RefusalError("EGeneral:Invalid arguments")
-        return self._found(order_id=order_id, cl_ord_id=cl_ord_id)
-
-    def _found(self, *, order_id: object = None, cl_ord_id: object = None) -> Order:
-        try:
-            return self.exchange.desk.find_open(order_id=order_id, cl_ord_id=cl_ord_id)
-        except RefusalError as refusal:
-            if self.exchange.readings.gone_order_is_invalid:
-                raise RefusalError("EOrder:Invalid order") from refusal
-            raise
+        return self.exchange.desk.find_open(order_id=order_id, cl_ord_id=cl_ord_id)
 
     def _amend_order(self, envelope: Envelope, params: dict[str, object]) -> None:
         order = self._find(params)
         if params.get("trigger_price") is not None:
             raise RefusalError("EGeneral:Invalid arguments:trigger_price")
+        if self.exchange.readings.amend_qty_required and params.get("order_qty") is None:
+            raise RefusalError("EGeneral:Invalid arguments:order_qty")
         request = AmendRequest(
             qty=_number(params, "order_qty"),
             limit_price=_number(params, "limit_price"),
@@ -355,7 +356,7 @@ class PrivateServer(SocketServer):
         self._reply(envelope, {"amend_id": amend_id, used: params[used]})
 
     def _edit_order(self, envelope: Envelope, params: dict[str, object]) -> None:
-        order = self._found(order_id=params.get("order_id"))
+        order = self.exchange.desk.find_open(order_id=params.get("order_id"))
         if order.instrument.name != params.get("symbol"):
             raise RefusalError("EQuery:Unknown asset pair")
         if order.filled_raw:
@@ -385,7 +386,7 @@ class PrivateServer(SocketServer):
             raise RefusalError("EGeneral:Invalid arguments")
         for name, value in wanted:
             try:
-                orders = self._by_userref(value) if name == "order_userref" else [self._found(**{name: value})]
+                orders = self._by_userref(value) if name == "order_userref" else [self.exchange.desk.find_open(**{name: value})]
                 for order in orders:
                     self.exchange.desk.cancel(order, self.clock())
                     self._reply(envelope, {name: value})
@@ -431,7 +432,13 @@ class PrivateServer(SocketServer):
                 results.append(self._result(order))
             except RefusalError as refusal:
                 results.append({"error": refusal.text})
-        self._reply(envelope, results)
+        self._reply(envelope, self._batch_result(results))
+
+    def _batch_result(self, rows: list[dict[str, object]]) -> object:
+        """Return the result of a batch; where a row failed it may have another shape."""
+        if self.exchange.readings.batch_failure_in_orders and any("error" in row for row in rows):
+            return {"orders": [{**row, "success": "error" not in row} for row in rows]}
+        return rows
 
     def _batch_cancel(self, envelope: Envelope, params: dict[str, object]) -> None:
         by_id = self._list(params, "orders")
@@ -443,7 +450,7 @@ class PrivateServer(SocketServer):
         for lookup in lookups:
             try:
                 value = lookup.get("order_id")
-                orders = self._by_userref(value) if isinstance(value, int) else [self._found(**lookup)]
+                orders = self._by_userref(value) if isinstance(value, int) else [self.exchange.desk.find_open(**lookup)]
             except RefusalError:
                 continue  # what is gone is not counted, and does not stop the rest
             for order in orders:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -12,7 +13,8 @@ from cstd.practice.history import INTERVALS_MIN, Bar
 from cstd.practice.instruments import Instrument
 from cstd.practice.market import Market, Trade
 from cstd.practice.matching import BUY, BookSide
-from cstd.practice.wire import NS_PER_S, dumps, raw_number, raw_text, rfc3339_ns, rfc3339_us
+from cstd.practice.readings import Readings
+from cstd.practice.wire import NS_PER_S, dumps, float_text, raw_number, raw_text, rfc3339_ns, rfc3339_us
 
 DEPTHS = (10, 25, 100, 500, 1000)
 CHECKSUM_LEVELS = 10
@@ -31,23 +33,39 @@ TRADING_METHODS = (
 )
 CHANNELS = ("instrument", "book", "trade", "ticker", "ohlc")
 Channel = tuple[object, ...]
+DEFAULTS = Readings()
 
 
-def _levels_text(levels: list[tuple[int, int]], instrument: Instrument) -> str:
+NumberText = Callable[[int, int], str]
+
+
+def _number_text(readings: Readings) -> NumberText:
+    """Return what prints the numbers of book and trade frames."""
+    return float_text if readings.small_numbers_as_exponents else raw_text
+
+
+def _levels_text(levels: list[tuple[int, int]], instrument: Instrument, text: NumberText) -> str:
     price_places, qty_places = instrument.price_precision, instrument.qty_precision
     return ",".join(
-        f'{{"price":{raw_text(price_raw, price_places)},"qty":{raw_text(qty_raw, qty_places)}}}'
+        f'{{"price":{text(price_raw, price_places)},"qty":{text(qty_raw, qty_places)}}}'
         for price_raw, qty_raw in levels
     )
 
 
 class BookWindow:
-    """What every subscriber of one (instrument, depth) holds: the top `depth` levels after the last message."""
+    """What every subscriber of one (instrument, depth) holds: the top `depth` levels after the last message.
 
-    def __init__(self, market: Market, depth: int) -> None:
+    With paired updates every other one is held back until the next or until `flush`; what subscribers hold is then the
+    state before it.
+    """
+
+    def __init__(self, market: Market, depth: int, readings: Readings = DEFAULTS) -> None:
         self.market = market
         self.depth = depth
         self.connections: set[Connection] = set()
+        self._number_text = _number_text(readings)
+        self._paired = readings.book_updates_paired
+        self._held = ""
         self._views: dict[int, dict[int, int]] = {
             side.sign: self._top(side) for side in (market.published.bids, market.published.asks)
         }
@@ -71,21 +89,25 @@ class BookWindow:
         qty_raw = side.totals[price_raw]
         wrong = [(price_raw, qty_raw + 10**self.market.instrument.qty_precision)]
         bids, asks = (wrong, []) if side is self.market.published.bids else ([], wrong)
-        return price_raw, qty_raw, self._message("update", bids, asks, wall_ns)
+        return price_raw, qty_raw, self._message("update", self._entry(bids, asks, wall_ns))
 
-    def _message(self, kind: str, bids: list[tuple[int, int]], asks: list[tuple[int, int]], wall_ns: int) -> str:
-        instrument = self.market.instrument
+    @staticmethod
+    def _message(kind: str, *entries: str) -> str:
+        return f'{{"channel":"book","type":"{kind}","data":[{",".join(entries)}]}}'
+
+    def _entry(self, bids: list[tuple[int, int]], asks: list[tuple[int, int]], wall_ns: int) -> str:
+        instrument, text = self.market.instrument, self._number_text
         return (
-            f'{{"channel":"book","type":"{kind}","data":[{{"symbol":"{instrument.name}",'
-            f'"bids":[{_levels_text(bids, instrument)}],"asks":[{_levels_text(asks, instrument)}],'
-            f'"checksum":{self.market.published.checksum()},"timestamp":"{rfc3339_us(wall_ns)}"}}]}}'
+            f'{{"symbol":"{instrument.name}",'
+            f'"bids":[{_levels_text(bids, instrument, text)}],"asks":[{_levels_text(asks, instrument, text)}],'
+            f'"checksum":{self.market.published.checksum()},"timestamp":"{rfc3339_us(wall_ns)}"}}'
         )
 
     def snapshot(self, wall_ns: int) -> str:
         """Return the snapshot of what subscribers hold."""
         book = self.market.published
         bids, asks = (list(self._views[side.sign].items()) for side in (book.bids, book.asks))
-        return self._message("snapshot", bids, asks, wall_ns)
+        return self._message("snapshot", self._entry(bids, asks, wall_ns))
 
     def _changes(self, side: BookSide) -> list[tuple[int, int]]:
         """Return what subscribers must be told, and take it as told.
@@ -100,9 +122,20 @@ class BookWindow:
         return gone + changed
 
     def update(self, wall_ns: int) -> str | None:
-        """Return the update that brings subscribers to the present book, or None if they see no difference."""
+        """Return the update that brings subscribers to the present book, or None if they see no difference yet."""
         bids, asks = self._changes(self.market.published.bids), self._changes(self.market.published.asks)
-        return self._message("update", bids, asks, wall_ns) if bids or asks else None
+        if not bids and not asks:
+            return None
+        entry = self._entry(bids, asks, wall_ns)
+        if self._paired:
+            held, self._held = self._held, "" if self._held else entry
+            return self._message("update", held, entry) if held else None
+        return self._message("update", entry)
+
+    def flush(self) -> str | None:
+        """Return the update that was held back, or None if there is none."""
+        held, self._held = self._held, ""
+        return self._message("update", held) if held else None
 
 
 class RawWindow(BookWindow):
@@ -112,7 +145,7 @@ class RawWindow(BookWindow):
         """Return the snapshot of the recorded book as it stands after the last frame."""
         book = self.market.published
         bids, asks = (list(self._top(side).items()) for side in (book.bids, book.asks))
-        return self._message("snapshot", bids, asks, wall_ns)
+        return self._message("snapshot", self._entry(bids, asks, wall_ns))
 
     def update(self, wall_ns: int) -> str | None:
         """Return the recorded frame that is being published, if there is one."""
@@ -138,6 +171,7 @@ class PublicServer(SocketServer):
         super().__init__(exchange, clock)
         self._feeds = {name: _MarketFeeds() for name in exchange.markets}
         self._instrument: set[Connection] = set()
+        self._number_text = _number_text(exchange.readings)
         for market in exchange.markets.values():
             market.on_publish.append(self._publish)
 
@@ -256,9 +290,11 @@ class PublicServer(SocketServer):
             assert isinstance(variant, int), "depth was checked"
             if variant not in feeds.windows:
                 window_type = RawWindow if variant == market.raw_depth else BookWindow
-                feeds.windows[variant] = window_type(market, variant)
-            feeds.windows[variant].connections.add(connection)
-            return feeds.windows[variant].snapshot(now_ns)
+                feeds.windows[variant] = window_type(market, variant, self.exchange.readings)
+            window = feeds.windows[variant]
+            self._send_book(window, window.flush())
+            window.connections.add(connection)
+            return window.snapshot(now_ns)
         if channel == "trade":
             feeds.trade.add(connection)
             return self._trades_text(market, list(market.tape)[-TRADE_SNAPSHOT_ROWS:], "snapshot")
@@ -299,10 +335,7 @@ class PublicServer(SocketServer):
     def _publish(self, market: Market, trades: list[Trade], wall_ns: int) -> None:
         feeds = self._feeds[market.instrument.name]
         for window in feeds.windows.values():
-            text = window.update(wall_ns)
-            if text is not None:
-                for connection in window.connections:
-                    connection.send(text)
+            self._send_book(window, window.update(wall_ns))
         if trades and feeds.trade:
             text = self._trades_text(market, trades, "update")
             for connection in feeds.trade:
@@ -318,6 +351,19 @@ class PublicServer(SocketServer):
             text = self.ticker_text(market, wall_ns, "update")
             for connection in listeners:
                 connection.send(text)
+
+    @staticmethod
+    def _send_book(window: BookWindow, text: str | None) -> None:
+        if text is not None:
+            for connection in window.connections:
+                connection.send(text)
+
+    def beat(self) -> None:
+        """Send heartbeats, and what a quiet market has left held back; called once a second."""
+        for feeds in self._feeds.values():
+            for window in feeds.windows.values():
+                self._send_book(window, window.flush())
+        super().beat()
 
     def _publish_candles(self, market: Market, feeds: _MarketFeeds, wall_ns: int) -> None:
         for minutes, connections in feeds.ohlc.items():
@@ -336,13 +382,12 @@ class PublicServer(SocketServer):
 
     # --- texts --------------------------------------------------------------------------------------------------------
 
-    @staticmethod
-    def _trades_text(market: Market, trades: list[Trade], kind: str) -> str:
-        instrument = market.instrument
+    def _trades_text(self, market: Market, trades: list[Trade], kind: str) -> str:
+        instrument, text = market.instrument, self._number_text
         places, qty_places = instrument.price_precision, instrument.qty_precision
         rows = ",".join(
             f'{{"symbol":"{instrument.name}","side":"{"buy" if t.side == BUY else "sell"}",'
-            f'"price":{raw_text(t.price_raw, places)},"qty":{raw_text(t.qty_raw, qty_places)},'
+            f'"price":{text(t.price_raw, places)},"qty":{text(t.qty_raw, qty_places)},'
             f'"ord_type":"{t.ord_type}","trade_id":{t.trade_id},"timestamp":"{rfc3339_us(t.wall_ns)}"}}'
             for t in trades
         )
@@ -441,8 +486,8 @@ class PublicServer(SocketServer):
             if depth < rank:
                 continue
             price_raw, qty_raw, text = window.wrong_level(market.published.side(side), rank, now_ns)
-            for connection in window.connections:
-                connection.send(text)
+            self._send_book(window, window.flush())
+            self._send_book(window, text)
             told.append({"depth": str(depth), "price": raw_text(price_raw, market.instrument.price_precision),
                          "true_qty": raw_text(qty_raw, market.instrument.qty_precision)})
         if not told:

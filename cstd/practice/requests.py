@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from cstd.practice.instruments import Instrument
+from cstd.practice.readings import Readings
 from cstd.practice.wire import NS_PER_S, decimal_raw
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _UUID_HEX = re.compile(r"[0-9a-f]{32}")
-# Sources differ on the alphabet of free text; upper case was refused to one client, so it is refused here.
 _FREE_TEXT = re.compile(r"[a-z0-9_-]{1,18}")
+_FREE_TEXT_PLAIN = re.compile(r"[a-z0-9]{1,18}")
 _ORDER_ID = re.compile(r"O[A-Z0-9]{5}-[A-Z0-9]{5}-[A-Z0-9]{6}")
 
 DEADLINE_MIN_NS = 500_000_000
@@ -64,10 +65,13 @@ class AmendRequest:
     deadline_min_ns: int = DEADLINE_MIN_NS
 
 
-def check_cl_ord_id(text: object) -> str:
+def check_cl_ord_id(text: object, readings: Readings) -> str:
     """Return `text` if Kraken would take it as cl_ord_id: a UUID with or without dashes, or up to 18 characters."""
-    if isinstance(text, str) and any(p.fullmatch(text) for p in (_UUID, _UUID_HEX, _FREE_TEXT)):
-        return text
+    free_text = _FREE_TEXT_PLAIN if readings.cl_ord_id_marks_refused else _FREE_TEXT
+    if isinstance(text, str) and text.isascii():
+        judged = text if readings.cl_ord_id_upper_refused else text.lower()
+        if any(p.fullmatch(judged) for p in (_UUID, _UUID_HEX, free_text)):
+            return text
     raise RefusalError("EGeneral:Invalid arguments:cl_ord_id")
 
 

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
+from cstd.practice.account import fee_rows
 from cstd.practice.connections import WallClock
 from cstd.practice.exchange import Exchange
 from cstd.practice.history import INTERVALS_MIN
@@ -184,8 +185,8 @@ class PublicRest:
             "lot_multiplier": 1,
             "leverage_buy": [],
             "leverage_sell": [],
-            "fees": [],
-            "fees_maker": [],
+            "fees": fee_rows(1) if self.exchange.readings.asset_pairs_fees else [],
+            "fees_maker": fee_rows(2) if self.exchange.readings.asset_pairs_fees else [],
             "fee_volume_currency": "ZUSD",
             "margin_call": 80,
             "margin_stop": 40,
@@ -332,6 +333,8 @@ class RestServer:
         endpoint = self.public.endpoints.get(request.match_info["method"])
         if endpoint is None:
             return self._answer(["EGeneral:Unknown method"])
+        if (counter := self.exchange.public_rest_counter) is not None and not counter.charge(1, self.clock()):
+            return self._answer(["EGeneral:Too many requests"])
         try:
             params: Params = dict(request.query)
             if request.method == "POST":

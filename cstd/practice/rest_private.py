@@ -19,12 +19,13 @@ from cstd.practice.rest import Names, Params, PrivateEndpoints, flag_of, int_of,
 from cstd.practice.wire import NS_PER_S, decimal_text, parse_rfc3339_ns, raw_decimal, raw_text, rfc3339_s, seconds_text
 
 PAGE_ROWS = 50
-QUERY_ORDERS_MAX = 50
 QUERY_TRADES_MAX = 20
 BATCH_ADD = (2, 15)
 BATCH_CANCEL_MAX = 50
 DEADLINE_MIN_NS = 2 * NS_PER_S  # by REST a deadline starts at two seconds
 _Row = TypeVar("_Row", Order, Fill, LedgerEntry)
+_UNDERSCORED = {"minfee": "min_fee", "maxfee": "max_fee", "nextfee": "next_fee", "nextvolume": "next_volume",
+                "tiervolume": "tier_volume"}
 _STATUS = {"pending_new": "pending", "new": "open", "partially_filled": "open", "filled": "closed"}
 
 
@@ -65,7 +66,7 @@ class PrivateRest(PrivateEndpoints):
             "BalanceEx": (1, self._balance_ex),
             "TradeBalance": (1, self._trade_balance),
             "OpenOrders": (1, self._open_orders),
-            "ClosedOrders": (1, self._closed_orders),
+            "ClosedOrders": (exchange.readings.closed_orders_cost, self._closed_orders),
             "QueryOrders": (1, self._query_orders),
             "TradesHistory": (2, self._trades_history),
             "QueryTrades": (1, self._query_trades),
@@ -181,6 +182,8 @@ class PrivateRest(PrivateEndpoints):
                     "nextfee": decimal_text(rates[following] * 100, 4),
                     "nextvolume": decimal_text(following, 4),
                 }
+            if self.exchange.readings.trade_volume_underscores:
+                row = {_UNDERSCORED.get(name, name): value for name, value in row.items()}
             result[field] = {self.names.pair(name).rest_id: row for name in asked.split(",")}
         return result
 
@@ -293,7 +296,7 @@ class PrivateRest(PrivateEndpoints):
         orders = list(self.exchange.account.orders.values())
         if asked is not None:
             wanted = asked.split(",")
-            if len(wanted) > QUERY_ORDERS_MAX or not all(looks_like_order_id(w) for w in wanted):
+            if len(wanted) > self.exchange.readings.query_orders_max or not all(looks_like_order_id(w) for w in wanted):
                 raise RefusalError("EOrder:Invalid order")
             orders = [self.exchange.account.orders[w] for w in wanted if w in self.exchange.account.orders]
         elif text_of(params, "cl_ord_id") is None and text_of(params, "userref") is None:
@@ -398,6 +401,12 @@ class PrivateRest(PrivateEndpoints):
             raise RefusalError("EGeneral:Invalid arguments:expiretm")
         return expire_ns
 
+    def _time_in_force(self, params: Params) -> str:
+        word = text_of(params, "timeinforce") or "GTC"
+        if not self.exchange.readings.time_in_force_any_case and word != word.upper():
+            raise RefusalError("EGeneral:Invalid arguments:timeinforce")
+        return word.lower()
+
     def _add_request(self, params: Params) -> AddRequest:
         instrument = self.names.pair(text_of(params, "pair"))
         side = {"buy": BUY, "sell": SELL}.get(text_of(params, "type") or "")
@@ -425,7 +434,7 @@ class PrivateRest(PrivateEndpoints):
             qty=None if in_quote else volume,
             limit_price=_price(params, "price"),
             cash_qty=volume if in_quote else None,
-            time_in_force=(text_of(params, "timeinforce") or "GTC").lower(),
+            time_in_force=self._time_in_force(params),
             expire_ns=self._expire_ns(params),
             post_only="post" in flags,
             display_qty=_decimal(params, "displayvol"),

@@ -27,6 +27,16 @@ def raw_text(raw: int, precision: int) -> str:
     return f"{sign}{whole}.{part:0{precision}d}"
 
 
+def float_text(raw: int, precision: int) -> str:
+    """Return the same value as a client's float library prints small ones: 5.1e-05 below 0.0001, else as `raw_text`."""
+    digits = str(abs(raw))
+    exponent = len(digits) - 1 - precision
+    if not raw or exponent >= -4:
+        return raw_text(raw, precision)
+    part = digits[1:].rstrip("0")
+    return f"{'-' if raw < 0 else ''}{digits[0]}{'.' if part else ''}{part}e-{-exponent:02d}"
+
+
 def raw_number(raw: int, precision: int) -> orjson.Fragment:
     """Return a bare JSON number of `raw` * 10**-precision, trailing zeros kept."""
     return orjson.Fragment(raw_text(raw, precision))

@@ -10,16 +10,18 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from practice_client import Client, run
-from practice_world import build_exchange, start_practice, stop_practice
+from practice_client import Client, Message, TextBook, dumps, run
+from practice_world import START_NS, build_exchange, start_practice, stop_practice
 
-from cstd.practice.exchange import Readings
+from cstd.practice.app import main
+from cstd.practice.matching import BUY, SELL, Resting
 from cstd.practice.private_ws import parse_add
+from cstd.practice.public_ws import BookWindow
+from cstd.practice.readings import VALUES, Readings, value_text
 
-OTHER_SIDE = (
-    "heartbeat_always=false", "status_repeats=true", "rate_count_field=ratecounter", "gone_order_is_invalid=true",
-    "events_before_reply=true", "duplicate_subscribe_refused=false", "depth_volume_exact=true",
-)  # fmt: skip
+# A limit on public REST would be met by the tests of what public REST says; it has a test of its own.
+OTHER_SIDE = tuple(f"{name}={value_text(values[1])}" for name, values in VALUES.items() if name != "public_rest_limited")
+GONE = "OAAAAA-AAAAA-AAAAAA"
 
 
 @pytest.fixture(scope="module", params=["default", "other"])
@@ -101,6 +103,264 @@ def test_fee_currency_of_a_sell(in_base: bool) -> None:
     assert parse_add(exchange, {**params, "side": "sell"}).fee_in_base is in_base
     assert parse_add(exchange, {**params, "side": "buy"}).fee_in_base is False
     assert parse_add(exchange, {**params, "side": "sell", "fee_preference": "quote"}).fee_in_base is False
+
+
+def test_small_numbers_of_a_book_are_fixed_or_exponents() -> None:
+    """A quantity below 0.0001 is printed with all its zeros or as 7e-08: the same value, and the same checksum."""
+    frames = []
+    for readings in (Readings(), Readings(small_numbers_as_exponents=True)):
+        market = build_exchange(1, readings=readings).markets["BTC/USD"]
+        levels = ((BUY, 633_900, 7), (BUY, 633_899, 5_100), (SELL, 633_950, 9_999), (SELL, 633_951, 10_000))
+        for side, price_raw, qty_raw in levels:
+            market.rest(Resting(side, price_raw, qty_raw))
+        frames.append(BookWindow(market, 10, readings).snapshot(START_NS))
+    fixed, exponents = frames
+    assert [fixed.count(text) for text in ("0.00000007", "0.00005100", "0.00009999", "0.00010000")] == [1] * 4
+    assert [exponents.count(text) for text in ("7e-08", "5.1e-05", "9.999e-05", "0.00010000")] == [1] * 4
+    assert "e-" not in fixed
+    assert json.loads(fixed, parse_float=Decimal) == json.loads(exponents, parse_float=Decimal)
+
+
+def with_all_digits(raw: str) -> str:
+    """A book frame of BTC/USD with its numbers printed in full, as a text book needs them."""
+    message = json.loads(raw, parse_float=Decimal)
+    for entry in message["data"]:
+        for level in entry["bids"] + entry["asks"]:
+            level["price"], level["qty"] = level["price"].quantize(Decimal("0.1")), level["qty"].quantize(Decimal("1e-8"))
+    return dumps(message)
+
+
+def test_book_updates_come_alone_or_in_pairs(reading: tuple[bool, dict[str, str]]) -> None:
+    """One entry in `data` or two of the same instrument; each has its own checksum, right at its place; someone who joins
+    in between gets a snapshot that goes on."""
+    other, addresses = reading
+
+    async def scenario(client: Client) -> None:
+        for _ in range(3):
+            socket, book, entries = await client.socket("ws_public"), TextBook(25), []
+            await socket.send("subscribe", 1, channel="book", symbol=["BTC/USD"], depth=25)
+            while book.checked < 40:
+                raw = await socket.ws.receive_str(timeout=5)
+                if raw.startswith('{"channel":"book"'):
+                    book.apply(with_all_digits(raw))
+                    entries.append(len(json.loads(raw)["data"]))
+            assert entries[0] == 1
+            assert set(entries[1:]) <= ({1, 2} if other else {1})
+            assert (entries.count(2) > len(entries) // 2) is other
+
+    with_client(addresses, scenario)
+
+
+def test_a_held_update_leaves_when_the_market_is_quiet(tmp_path: Path) -> None:
+    """With paired updates a single change reaches the client within a second or so, alone."""
+    process, addresses = start_practice(tmp_path, "--reading", "book_updates_paired=true", "--rate", "0.1")
+
+    async def scenario(client: Client) -> None:
+        token = await client.token()
+        public, private = await client.socket("ws_public"), await client.socket("ws_private")
+        await public.send("subscribe", 1, channel="book", symbol=["BTC/USD"], depth=10)
+        bids = (await public.until(lambda m: m.get("channel") == "book"))["data"][0]["bids"]
+        await private.ask("add_order", 2, order_type="limit", side="buy", symbol="BTC/USD", order_qty=Decimal("0.0004"),
+                          limit_price=bids[0]["price"] - Decimal("0.1"), token=token)
+        update = await public.until(lambda m: m.get("channel") == "book" and m["type"] == "update", 4)
+        assert len(update["data"]) == 1
+
+    try:
+        with_client(addresses, scenario)
+    finally:
+        assert stop_practice(process) == 0
+
+
+def limit_order(token: str, **more: object) -> Message:
+    """Params of a buy far below the market."""
+    return {"order_type": "limit", "side": "buy", "symbol": "BTC/USD", "order_qty": Decimal("0.0004"),
+            "limit_price": Decimal("30000.0"), "token": token, **more}
+
+
+def test_trades_print_small_quantities_either_way(reading: tuple[bool, dict[str, str]]) -> None:
+    """The smallest order that the venue takes is a trade of 0.00005000 or of 5e-05."""
+    other, addresses = reading
+
+    async def scenario(client: Client) -> None:
+        token = await client.token()
+        public, private = await client.socket("ws_public"), await client.socket("ws_private")
+        await public.send("subscribe", 1, channel="trade", symbol=["BTC/USD"])
+        await public.until(lambda m: m.get("req_id") == 1)
+        reply = await private.ask("add_order", 2, order_type="market", side="buy", symbol="BTC/USD",
+                                  order_qty=Decimal("0.00005"), token=token)
+        assert reply["success"]
+        async with asyncio.timeout(10):
+            while '"qty":5' not in (raw := await public.ws.receive_str()) and '"qty":0.00005000,' not in raw:
+                pass
+        assert ('"qty":5e-05,' in raw) is other
+
+    with_client(addresses, scenario)
+
+
+def test_alphabet_of_client_ids(reading: tuple[bool, dict[str, str]]) -> None:
+    """Upper case is refused or taken, marks are taken or refused; letters, digits and UUIDs are always taken, the rest never."""
+    other, addresses = reading
+    taken = {"abc1": True, "ABC1": other, "a_1": not other, "a-1": not other, "a.1": False, "a" * 19: False, "": False,
+             "6d1b345e-2821-40e2-ad83-4ecb18a06876": True, "6D1B345E-2821-40E2-AD83-4ECB18A06876": other}
+
+    async def scenario(client: Client) -> None:
+        token = await client.token()
+        private = await client.socket("ws_private")
+        for number, (text, expected) in enumerate(taken.items()):
+            reply = await private.ask("add_order", number, **limit_order(token, cl_ord_id=text, validate=True))
+            assert reply["success"] is expected, text
+            assert expected or reply["error"] == "EGeneral:Invalid arguments:cl_ord_id"
+            if text:
+                by_rest = await client.private("AddOrder", pair="XBTUSD", type="buy", ordertype="limit", volume="0.0004",
+                                               price="30000", cl_ord_id=text, validate="true")
+                assert (not by_rest["error"]) is expected, text
+
+    with_client(addresses, scenario)
+
+
+def test_letter_case_of_time_in_force(reading: tuple[bool, dict[str, str]]) -> None:
+    """Both cases are taken, or only lower by websocket and upper by REST."""
+    other, addresses = reading
+
+    async def scenario(client: Client) -> None:
+        token = await client.token()
+        private = await client.socket("ws_private")
+        for word in ("ioc", "IOC", "Ioc"):
+            reply = await private.ask("add_order", 1, **limit_order(token, time_in_force=word, validate=True))
+            assert reply["success"] is (not other or word == "ioc"), word
+            by_rest = await client.private("AddOrder", pair="XBTUSD", type="buy", ordertype="limit", volume="0.0004",
+                                           price="30000", timeinforce=word, validate="true")
+            assert (not by_rest["error"]) is (not other or word == "IOC"), word
+
+    with_client(addresses, scenario)
+
+
+def test_amend_without_quantity(reading: tuple[bool, dict[str, str]]) -> None:
+    """order_qty of an amend may be left out, or the request is refused and the order stays as it was."""
+    other, addresses = reading
+
+    async def scenario(client: Client) -> None:
+        token = await client.token()
+        private = await client.socket("ws_private")
+        order_id = (await private.ask("add_order", 1, **limit_order(token)))["result"]["order_id"]
+        amend = {"order_id": order_id, "limit_price": Decimal("29999.0"), "token": token}
+        bare = await private.ask("amend_order", 2, **amend)
+        assert bare["success"] is not other
+        assert not other or bare["error"] == "EGeneral:Invalid arguments:order_qty"
+        row = (await client.private("OpenOrders"))["result"]["open"][order_id]
+        assert row["descr"]["price"] == ("30000.0" if other else "29999.0")
+        assert (await private.ask("amend_order", 3, order_qty=Decimal("0.0003"), **amend))["success"]
+        assert (await private.ask("cancel_order", 4, order_id=[order_id], token=token))["success"]
+
+    with_client(addresses, scenario)
+
+
+def test_shape_of_a_batch_that_fails_in_part(reading: tuple[bool, dict[str, str]]) -> None:
+    """Where one order of a batch is refused the rows come as an array, or in `orders` with a success each."""
+    other, addresses = reading
+
+    async def scenario(client: Client) -> None:
+        token = await client.token()
+        private = await client.socket("ws_private")
+        rows = [{k: v for k, v in limit_order(token, order_qty=Decimal(qty)).items() if k not in ("symbol", "token")}
+                for qty in ("0.0004", "100")]
+        result = (await private.ask("batch_add", 1, symbol="BTC/USD", token=token, orders=rows))["result"]
+        good, bad = result["orders"] if other else result
+        assert good["order_id"]
+        assert bad["error"] == "EOrder:Insufficient funds"
+        assert [row.get("success") for row in (good, bad)] == ([True, False] if other else [None, None])
+        whole = (await private.ask("batch_add", 2, symbol="BTC/USD", token=token, orders=[rows[0]] * 2))["result"]
+        ids = [good["order_id"], *(row["order_id"] for row in whole)]
+        assert (await private.ask("batch_cancel", 3, orders=ids, token=token))["result"] == {"count": 3}
+
+    with_client(addresses, scenario)
+
+
+def test_what_rest_says_of_orders_fees_and_rights(reading: tuple[bool, dict[str, str]]) -> None:
+    """How many orders may be asked for at once, what is said of one that is gone, names of fee fields, tables of fees, rights."""
+    other, addresses = reading
+
+    async def scenario(client: Client) -> None:
+        for count, refused in ((20, False), (21, other), (50, other), (51, True)):
+            reply = await client.private("QueryOrders", txid=",".join([GONE] * count))
+            assert reply["error"] == ["EOrder:Invalid order" if refused else "EOrder:Unknown order"], count
+        placed = await client.private("AddOrder", pair="XBTUSD", type="buy", ordertype="limit", volume="0.0004", price="30000")
+        (txid,) = placed["result"]["txid"]
+        cancels = [(await client.private("CancelOrder", txid=txid))["error"] for _ in range(2)]
+        assert cancels == [[], ["EOrder:Invalid order" if other else "EOrder:Unknown order"]]
+        fees = (await client.private("TradeVolume", pair="XBTUSD"))["result"]["fees_maker"]["XXBTZUSD"]
+        names = {"min_fee", "max_fee", "next_fee", "next_volume", "tier_volume"}
+        assert set(fees) == {"fee"} | (names if other else {name.replace("_", "") for name in names})
+        pair = (await client.public("AssetPairs", pair="XBTUSD"))["result"]["XXBTZUSD"]
+        assert (pair["fees"][:2], pair["fees_maker"][:2]) == (
+            ([[0, 0.4], [10000, 0.35]], [[0, 0.25], [10000, 0.2]]) if other else ([], []))
+        rights = (await client.private("GetApiKeyInfo"))["result"]["permissions"]
+        assert isinstance(rights, dict if other else list)
+        assert (rights["query-funds"] is True) if other else ("query-funds" in rights)
+
+    with_client(addresses, scenario)
+
+
+def test_time_of_the_next_funding(reading: tuple[bool, dict[str, str]]) -> None:
+    """Milliseconds since the epoch, on the hour, or milliseconds from now."""
+    other, addresses = reading
+
+    async def scenario(client: Client) -> None:
+        socket = await client.socket("ws_futures")
+        await socket.ws.send_str('{"event":"subscribe","feed":"ticker","product_ids":["PF_XBTUSD"]}')
+        ticker = await socket.until(lambda m: m.get("feed") == "ticker" and "time" in m)
+        due_ms = ticker["next_funding_rate_time"] + (ticker["time"] if other else 0)
+        assert due_ms % 3_600_000 == 0
+        assert 0 < due_ms - ticker["time"] <= 3_600_000
+
+    with_client(addresses, scenario)
+
+
+@pytest.mark.parametrize("other", [False, True])
+def test_limits_of_rest(tmp_path: Path, *, other: bool) -> None:
+    """ClosedOrders costs one point of the starter's fifteen or two; public calls are free or one a second after two at once."""
+    words = ("closed_orders_cost=2", "public_rest_limited=true") if other else ()
+    process, addresses = start_practice(tmp_path, "--tier", "starter", *(w for text in words for w in ("--reading", text)))
+
+    async def scenario(client: Client) -> None:
+        answered = 0
+        while not (reply := await client.private("ClosedOrders"))["error"]:
+            answered += 1
+        assert reply["error"] == ["EAPI:Rate limit exceeded"]
+        assert (answered in (7, 8)) is other  # a point or so decays meanwhile
+        assert (answered in (15, 16)) is not other
+        errors = [(await client.public("Time"))["error"] for _ in range(6)]
+        assert errors[:2] == [[], []]
+        assert (errors[-1] == ["EGeneral:Too many requests"]) is other
+        await asyncio.sleep(1.1)
+        assert (await client.public("Time"))["error"] == []
+
+    try:
+        with_client(addresses, scenario)
+    finally:
+        assert stop_practice(process) == 0
+
+
+@pytest.mark.parametrize("text", ["nonsense=1", "", "query_orders_max", "query_orders_max=30", "heartbeat_always=1",
+                                  "rate_count_field=count", "sell_fee_in_base=True"])
+def test_a_wrong_reading_is_refused_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
+    """What is no reading, and what a reading cannot be, ends with exit code 2 and what there is instead."""
+    assert main(["--run-dir", str(tmp_path), "--reading", text]) == 2
+    told = capsys.readouterr().err
+    name = text.partition("=")[0]
+    wanted = [value_text(value) for value in VALUES[name]] if name in VALUES else list(VALUES)
+    assert "--reading" in told and all(word in told for word in wanted)
+    assert "Traceback" not in told
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_lists_every_reading(capsys: pytest.CaptureFixture[str]) -> None:
+    """--help names each reading with its values, the default first; the default is what the exchange takes."""
+    assert main(["--help"]) == 0
+    told = "".join(capsys.readouterr().out.split())
+    for name, values in VALUES.items():
+        assert f"{name}={'|'.join(map(value_text, values))}" in told
+        assert getattr(Readings(), name) == values[0]
 
 
 def test_control_moves_states_money_tokens_and_connections(tmp_path: Path) -> None:

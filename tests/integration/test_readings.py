@@ -90,10 +90,13 @@ def test_the_daemon_trades_the_same_with_every_reading_the_other_way(tmp_path: P
         session.tell_exchange("system", state="online")
         session.wait_state("ready", 40)
         trade_on(session, 2)
+        session.request("pause")
+        session.wait(lambda: not session.request("orders"), 60, "orders stay open while paused")
+        session.wait_agreement()
         assert session.terminate() == 0
         view, seen = session.journal_view(), signs_seen(session)
         found = session.judge_view(view, session.fresh_truth()) + session.judge_replay()
-        assert not found, told(found)
+        assert not found, f"{told(found)}\n{session.log_tail(lines=40)}"
         counters = view.engine.core.counter_values()
         assert {name: counters[name] for name in NEVER if counters[name]} == {}
         assert counters["checksums_ok"] == counters["book_updates"] > 0

@@ -17,8 +17,9 @@ RECORDING := $(wildcard $(CSTD_DATA)/recordings/kraken-v2-btcusd-d25-20260802.js
 run: build
 	@exec $(BIN)/cstd session $(if $(FOR),--for $(FOR)) $(if $(TLS),--tls)
 
+# Two at once: half of the tests' time is waiting for daemons, which one process does while the other computes.
 test: build $(VENV)/.test-installed
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 bench: build
 	@$(BIN)/cstd bench $(if $(RECORDING),--recording $(RECORDING)) $(ARGS)

@@ -40,7 +40,7 @@ from cstd.orders.account_reads import AccountReads
 from cstd.orders.desk import RiskDesk
 from cstd.orders.exit_prices import ExitPrices
 from cstd.orders.lifecycle import TABLE
-from cstd.orders.reconcile import MISMATCH_ROUNDS_MAX, Reconciler
+from cstd.orders.reconcile import Reconciler
 from cstd.orders.rest_cancels import RestCancels
 from cstd.orders.rest_exits import RestExits
 from cstd.orders.tracker import OrderTracker
@@ -226,7 +226,7 @@ class Engine:
         self.audit.restart(seconds_to_ns(cfg.instruments.audit_interval_s))
         known = getattr(self, "reconciler", None)
         self.reconciler = Reconciler(
-            self.tracker, self._ask, absent_ns=seconds_to_ns(cfg.venue.unknown_absent_s),
+            self.tracker, self._ask, self.private.renew_executions, absent_ns=seconds_to_ns(cfg.venue.unknown_absent_s),
             interval_ns=RECONCILE_INTERVAL_NS)
         self.rest_cancels = RestCancels(self.tracker, self._submit, down_since_ns=self._mono_ns)
         self.rest_exits = RestExits(self.tracker, self._submit, boot_mono_ns=self._mono_ns)
@@ -366,8 +366,7 @@ class Engine:
             case ExecutionsMessage():
                 for report in outcome.reports:
                     self.tracker.on_report(report, snapshot=outcome.snapshot)
-                if outcome.snapshot:
-                    self.tracker.want_reconcile = True
+                self.reconciler.on_executions(outcome, self._wall_ns)
             case BalancesMessage():
                 self.risk.on_balances(outcome)
                 self.reconciler.on_balances(outcome)
@@ -408,7 +407,7 @@ class Engine:
             self._venue_on_timer(mono_ns, wall_ns)
         finally:
             try:
-                self.risk.on_timer(mono_ns, wall_ns)
+                self.risk.on_timer(mono_ns, wall_ns, self.reconciler.no_opening_ns)
             finally:
                 self._update_state()
                 self._settle()
@@ -438,7 +437,8 @@ class Engine:
         self.rest_exits.on_timer(mono_ns, known=self.reconciler.known)
         self.exit_prices.on_timer(mono_ns)
         self.reconciler.on_timer(mono_ns, wall_ns, ready=self.private.ready,
-                                 blind=self.rest_cancels.looking_up(mono_ns) or self.rest_exits.looking_up(mono_ns))
+                                 blind=self.rest_cancels.looking_up(mono_ns) or self.rest_exits.looking_up(mono_ns)
+                                 or self.risk.kill_unproven)
         self.account_reads.on_timer(mono_ns)
         start_tapes(self, wall_ns)
         self._audit_books(mono_ns)
@@ -491,8 +491,8 @@ class Engine:
                 self.private.disarm(self._mono_ns)
         elif self.risk.halt_reason is not None:
             self._set_state("halted", self.risk.halt_reason)
-        elif self.reconciler.mismatch_rounds >= MISMATCH_ROUNDS_MAX:
-            self._set_state("halted", f"{self.reconciler.differences[-1]}: another account, or coins moved by hand")
+        elif self.reconciler.halt_reason:
+            self._set_state("halted", self.reconciler.halt_reason)
         elif self.risk.killed:
             self._set_state("killed", self.risk.kill_reason)
         else:

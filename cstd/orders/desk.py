@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from cstd._fast.core import Core
 
 NS_PER_S = 1_000_000_000
+# The rhythm of look-ups that are to prove a kill: a round costs six points of the counter.
+PROVE_AGAIN_NS = 5 * NS_PER_S
 
 
 class RiskDesk:
@@ -31,7 +33,8 @@ class RiskDesk:
     Attributes:
         kill: the kill switch. levels: the latched level. paused: openings are held by an operator.
         halt_reason: why the process itself stopped openings (a journal that cannot keep up), until an operator resumes.
-        kill_shown_empty_ns: how long the venue took to show no order of ours after the kill, None until then.
+        kill_shown_empty_ns: how long the venue took to show no opening of ours after the kill, or after the boot since then;
+            None until a whole round of look-ups has shown it.
     """
 
     def __init__(self, core: Core, ledger: Ledger, nav: Nav, tracker: OrderTracker) -> None:
@@ -46,7 +49,8 @@ class RiskDesk:
         self.exclusive = False
         self.venue_closed = False  # the venue does not match: an exit could only be refused
         self.kill_shown_empty_ns: int | None = None
-        self._kill_began_ns = 0
+        self._kill_began_ns: int | None = None
+        self._prove_again_ns = 0
         self.kill: KillSwitch
         self.levels: LevelLatch
 
@@ -60,6 +64,8 @@ class RiskDesk:
         else:
             self.kill.configure(cfg)
             self.levels.configure(cfg)
+        # What was proven before a boot was proven of the table of then, on the clock of then.
+        self._kill_began_ns = self.kill_shown_empty_ns = None
         self.write()
 
     @property
@@ -72,6 +78,11 @@ class RiskDesk:
         """Why it was latched, None while it is not."""
         return self.kill.reason if self.kill.latched else None
 
+    @property
+    def kill_unproven(self) -> bool:
+        """Whether the switch is latched and no look-up has shown yet that the venue has no opening of ours."""
+        return self.kill.latched and self.kill_shown_empty_ns is None
+
     # Figures.
 
     def on_balances(self, message: BalancesMessage) -> None:
@@ -82,11 +93,16 @@ class RiskDesk:
             elif entry.wallet_type in (None, "spot") and entry.wallet_id in (None, "main"):
                 self.balances[entry.asset] = entry.balance
 
-    def on_timer(self, mono_ns: int, wall_ns: int) -> None:
-        """Follow a kill to its end, mark, move the levels."""
+    def on_timer(self, mono_ns: int, wall_ns: int, no_opening_ns: int) -> None:
+        """Follow a kill to its end, mark, move the levels.
+
+        Args:
+            mono_ns: monotonic time. wall_ns: wall time.
+            no_opening_ns: when the last round of look-ups began that found no opening of ours at the venue, -1 for none.
+        """
         self.kill.on_timer(mono_ns)
-        if self.kill.latched:
-            self._follow_kill(mono_ns)
+        if self.kill_unproven:
+            self._follow_kill(mono_ns, no_opening_ns)
         self.mark(wall_ns)
         self.levels.update(self.nav.day_loss_bps, self.nav.drawdown_bps, self.nav.day_loss)
         if self.kill.on_mark(self.nav.day_loss_bps, self.nav.drawdown_bps, mono_ns, self._books_agree(),
@@ -168,6 +184,7 @@ class RiskDesk:
 
     def _begin_kill(self, mono_ns: int, *, hold: bool) -> int:
         self._kill_began_ns = mono_ns
+        self._prove_again_ns = mono_ns + PROVE_AGAIN_NS
         self.kill_shown_empty_ns = None
         pulled = self._pull(lambda order: hold or order["kind"] == IntentKind.OPENING)
         if self.exclusive and pulled:
@@ -178,18 +195,24 @@ class RiskDesk:
         self.write()
         return pulled
 
-    def _follow_kill(self, mono_ns: int) -> None:
-        """Ask the venue until it shows none of ours, and report how long that took."""
-        if self.kill_shown_empty_ns is not None:
-            return
-        openings = [i for i in self.core.live_orders() if self.core.order(i)["kind"] == IntentKind.OPENING]
+    def _follow_kill(self, mono_ns: int, no_opening_ns: int) -> None:
+        """Ask the venue until it shows none of ours, and report how long that took.
+
+        Our own table is no proof: an order that was lost with the journal's tail is in the venue's books alone.
+        """
+        if self._kill_began_ns is None:
+            self._kill_began_ns = mono_ns
+        openings = any(self.core.order(i)["kind"] == IntentKind.OPENING for i in self.core.live_orders())
         if openings:
             self.pull_openings()
             self.tracker.want_reconcile = True
-        else:
+        elif no_opening_ns > self._kill_began_ns:
             self.kill_shown_empty_ns = mono_ns - self._kill_began_ns
             self.tracker.notes.append(("info", "kill: the venue shows no opening of ours",
                                        {"after_ms": self.kill_shown_empty_ns // 1_000_000}))
+        elif mono_ns >= self._prove_again_ns:
+            self._prove_again_ns = mono_ns + PROVE_AGAIN_NS
+            self.tracker.want_reconcile = True
 
     def _flatten(self) -> list[int]:
         numbers = self.ledger.held()

@@ -7,17 +7,19 @@ UNKNOWN order that no look-up shows is absent once systems 10.2 is met. Pure: re
 
 from __future__ import annotations
 
-from collections import ChainMap
+from collections import ChainMap, Counter
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from enum import Enum
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from cstd._fast.codes import IntentKind, OrderState, Side, TimeInForce
+from cstd._fast.codes import IntentKind, OrderEvent, OrderState, Side, TimeInForce
 from cstd.ledger.statement import USERS_MOVES
-from cstd.orders.tracker import OrderTracker
-from cstd.units import to_raw
-from cstd.venue.messages import BalancesMessage
+from cstd.orders.tracker import FINAL_EVENTS, OrderTracker
+from cstd.units import from_raw, to_raw
+from cstd.venue.messages import BalancesMessage, ExecutionsMessage
+from cstd.venue.rest.names import asset_name, pair_spellings
 
 if TYPE_CHECKING:
     from cstd._fast.core import Core
@@ -38,10 +40,25 @@ OVER_AFTER_NS = NS_PER_S
 EXIT_AGAIN_NS = 5 * NS_PER_S
 # What a lost tail of the journal sent has arrived by then, or is refused for its deadline.
 TAIL_OVER_NS = 6 * NS_PER_S
+# A snapshot that was asked for has come by then, or is asked for again.
+SNAPSHOT_AGAIN_NS = 30 * NS_PER_S
+UNANSWERED = (OrderState.ORDER_INTENDED, OrderState.ORDER_SENT)  # they have a deadline of their own
+STATUSES = FINAL_EVENTS.keys() | {"open", "pending"}
 PLAN = ("OpenOrders", "ClosedOrders", "TradesHistory", "BalanceEx")
 _LISTS = {"OpenOrders": "open", "ClosedOrders": "closed", "TradesHistory": "trades"}
 
 Ask = Callable[[str, dict[str, str]], None]
+Row = dict[str, Any]
+
+
+class Finding(Enum):
+    """What a round finds and nothing explains. It is counted and said, and no state is guessed from it."""
+
+    VANISHED = "vanished"              # live by the stream's word, and in no list of the venue
+    AMBIGUOUS = "ambiguous"            # several orders of the venue have one client order id of ours
+    STATUS_UNKNOWN = "status_unknown"  # a status word that is in no table
+    REOPENED = "reopened"              # among the open orders, though it had ended
+    FILL_DIFFERS = "fill_differs"      # one exec_id with two quantities
 
 
 class Reconciler:
@@ -50,6 +67,7 @@ class Reconciler:
     Args:
         tracker: orders and ledger to compare with.
         ask: puts one private read into the REST lane; its reply comes back through `on_reply`.
+        renew: asks the private socket for a fresh snapshot of the executions, at a monotonic time.
         absent_ns: how long an UNKNOWN order must have been out before it can be absent.
         interval_ns: pause between rounds when nothing asks for one.
 
@@ -60,12 +78,17 @@ class Reconciler:
         settled: a round's balances matched since the private link came up: only then is what we hold known to be ours.
         known: the venue held what we manage when it was compared last in this boot, by look-ups alone where there is no
             private link: what an exit by REST needs.
+        findings: how often each was found; once for as long as round after round finds it.
+        no_opening_ns: monotonic begin of the last finished round that found no opening of ours among the open orders, -1
+            when the last one found any, and while a lost tail of the journal could still arrive there.
     """
 
-    def __init__(self, tracker: OrderTracker, ask: Ask, *, absent_ns: int, interval_ns: int) -> None:
+    def __init__(self, tracker: OrderTracker, ask: Ask, renew: Callable[[int], None], *, absent_ns: int,
+                 interval_ns: int) -> None:
         self.tracker = tracker
         self.core: Core = tracker.core
         self._ask = ask
+        self._renew = renew
         self._absent_ns = absent_ns
         self._interval_ns = interval_ns
         self.done_count = 0
@@ -78,14 +101,24 @@ class Reconciler:
         self.boot_wall_ns = 0
         self.agreed = True
         self.mismatch_rounds = 0
+        self.findings: Counter[Finding] = Counter()
+        self.no_opening_ns = -1
         self.running = False
         self.session_start_wall_ns = 0
         self._since_wall_ns = 0
         self._next_ns = 0
         self._step = 0
         self._found: dict[str, dict[str, Any]] = {}
-        self._began_wall_ns = 0
+        self._began_mono_ns = self._began_wall_ns = 0
         self._fills_at_start = 0
+        self._mismatch = ""
+        self._finding: dict[tuple[Finding, str], str] = {}       # of the round that is ending
+        self._found_last: dict[tuple[Finding, str], str] = {}    # of the one before it
+        self._heard: dict[str, None] = {}                        # orders that the stream told of since the round began
+        self._doubted: dict[str, int] = {}                       # since when no look-up shows an UNKNOWN order
+        self._not_in_snapshot: dict[str, None] = {}
+        self._renewed_ns: int | None = None
+        self._reopened: dict[str, int] = {}                      # since when the look-ups show one that had ended
         self._blind = False
         self._moves_seen: dict[str, None] = {}
 
@@ -97,24 +130,34 @@ class Reconciler:
         self.done_count = 0
         self.settled = False
         self._next_ns = 0
+        self._not_in_snapshot.clear()
+        self._renewed_ns = None
 
     def take_over(self, before: Reconciler) -> None:
         """Go on from the reconciler of the boot before this one: what it has agreed with the venue stays agreed."""
         self.own = before.own
         self._moves_seen = before._moves_seen
         self._since_wall_ns = before._since_wall_ns
+        self._doubted = before._doubted
 
     @property
     def trusted(self) -> bool:
         """Whether the account is known: balances agreed on this link, and no quiet round since found a difference."""
         return self.settled and self.mismatch_rounds == 0
 
+    @property
+    def halt_reason(self) -> str:
+        """Why openings stop until the cause is gone, "" while nothing of the look-ups asks for it."""
+        if self.mismatch_rounds >= MISMATCH_ROUNDS_MAX:
+            return f"{self._mismatch}: another account, or coins moved by hand"
+        return next((text for (finding, _), text in self._found_last.items() if finding is Finding.AMBIGUOUS), "")
+
     def on_timer(self, mono_ns: int, wall_ns: int, *, ready: bool, blind: bool = False) -> None:
         """Begin a round when one is due.
 
         Args:
             ready: both private snapshots are in.
-            blind: there is no private socket and orders are live. The look-ups then book fills and end orders, but conclude
+            blind: there is no private socket, and orders are live or a kill is not proven. The look-ups then book fills and end orders, but conclude
                 nothing from what they do not show: that takes a fresh snapshot of the socket as well (systems 10.2).
         """
         if self.running or not (ready or blind):
@@ -128,7 +171,8 @@ class Reconciler:
         self.tracker.want_reconcile = False
         self._step = 0
         self._found = {name: {} for name in PLAN}
-        self._began_wall_ns = wall_ns
+        self._began_mono_ns, self._began_wall_ns = mono_ns, wall_ns
+        self._heard.clear()
         self._fills_at_start = len(self.tracker.ledger.fills)
         live = [self.core.order(i)["sent_wall_ns"] for i in self.core.live_orders()]
         oldest = min(live, default=wall_ns)
@@ -196,9 +240,12 @@ class Reconciler:
     def _finish_round(self, mono_ns: int, wall_ns: int) -> None:
         self.running = False
         self._next_ns = mono_ns + self._interval_ns
-        known_ids = self._learn_orders(wall_ns)
+        self._finding = {}
+        rows = self._match()
+        known_ids = self._learn_orders(rows, wall_ns)
         self._book_trades(known_ids)
-        self._judge_live(mono_ns, wall_ns)
+        self._judge_live({cl_ord_id: row for cl_ord_id, (_, row) in rows.items()}, mono_ns, wall_ns)
+        self._look_for_openings()
         if self._blind:
             self._compare_blind()
             if not self.known:
@@ -206,9 +253,50 @@ class Reconciler:
         else:
             self._compare_balances()
             self.known = self.trusted
+        self._found_last = self._finding
         self.done_count += 1
         if not self.tracker.want_reconcile:
             self._since_wall_ns = self._began_wall_ns
+
+    def _find(self, finding: Finding, key: str, text: str) -> None:
+        """Take note of what nothing explains; it is said and counted where the round before did not find it as well."""
+        if (finding, key) not in self._found_last and (finding, key) not in self._finding:
+            self.findings[finding] += 1
+            self.differences.append(text)
+            self.tracker.notes.append(("error", "reconciliation finding", {"finding": finding.value, "difference": text}))
+        self._finding[finding, key] = text
+
+    def _match(self) -> dict[str, tuple[str, Row]]:
+        """The venue's id and row of each order of ours that is shown, by client order id.
+
+        The venue keeps a client order id unique among open orders only: rows opened before ours was sent are of another
+        order, and where several are left none of them is believed.
+        """
+        shown: dict[str, dict[str, Row]] = {}
+        for name in ("ClosedOrders", "OpenOrders"):
+            for txid, row in self._found[name].items():
+                cl_ord_id = self._ours(row)
+                if cl_ord_id and not _opened_before(row, self._known_order(cl_ord_id)):
+                    shown.setdefault(cl_ord_id, {})[txid] = row
+        for cl_ord_id, rows in shown.items():
+            known = self._known_order(cl_ord_id)
+            txids = rows.keys() | ({known["order_id"]} if known and known["order_id"] else set())
+            if len(txids) > 1:
+                self._find(Finding.AMBIGUOUS, cl_ord_id,
+                           f"client order id {cl_ord_id} is of several orders at the venue: {', '.join(sorted(txids))}")
+        return {cl_ord_id: next(iter(rows.items())) for cl_ord_id, rows in shown.items()
+                if (Finding.AMBIGUOUS, cl_ord_id) not in self._finding}
+
+    def _known_order(self, cl_ord_id: str) -> dict[str, Any] | None:
+        index = self.core.find_order(cl_ord_id.encode())
+        return self.core.order(index) if index >= 0 else self.tracker.history.get(cl_ord_id)
+
+    def _look_for_openings(self) -> None:
+        """Whether the venue's list of open orders has an opening of ours, whatever our table holds."""
+        if any(self._ours(row) and row["descr"]["type"] != "sell" for row in self._found["OpenOrders"].values()):
+            self.no_opening_ns = -1
+        elif self._began_wall_ns - self.boot_wall_ns >= TAIL_OVER_NS:
+            self.no_opening_ns = self._began_mono_ns
 
     def _ours(self, order: dict[str, Any]) -> str:
         """Client order id of a looked-up order if it is ours, else ""."""
@@ -217,25 +305,34 @@ class Reconciler:
             return cl_ord_id
         return ""
 
-    def _learn_orders(self, wall_ns: int) -> Mapping[str, str]:
+    def _learn_orders(self, rows: Mapping[str, tuple[str, Row]], wall_ns: int) -> Mapping[str, str]:
         """Learn venue ids; take up orders of ours that the journal lost. Returns client order id by venue id."""
         ids = ChainMap({}, self.tracker.by_order_id)  # no copy: it has an entry for every order of the session
-        for name in ("OpenOrders", "ClosedOrders"):
-            for txid, order in self._found[name].items():
-                cl_ord_id = self._ours(order)
-                if not cl_ord_id:
-                    continue
-                ids[txid] = cl_ord_id
-                index = self.core.find_order(cl_ord_id.encode())
-                if index < 0 and cl_ord_id not in self.tracker.history:
-                    index = self._adopt(cl_ord_id, order, wall_ns)
-                if index >= 0 and txid not in self.tracker.by_order_id:
-                    self.tracker.learn_id(index, txid)
+        reopened: dict[str, int] = {}
+        for cl_ord_id, (txid, row) in rows.items():
+            ids[txid] = cl_ord_id
+            index = self.core.find_order(cl_ord_id.encode())
+            if index < 0 and cl_ord_id not in self.tracker.history:
+                self._differ(f"order {cl_ord_id} is ours by its prefix and unknown to the journal")
+                index = self._adopt(cl_ord_id, row, wall_ns)
+            elif index < 0 and txid in self._found["OpenOrders"] and cl_ord_id not in self._heard:
+                reopened[cl_ord_id] = self._reopened.get(cl_ord_id, self._began_wall_ns)
+                index = self._on_reopened(cl_ord_id, row, reopened[cl_ord_id], wall_ns)
+            if index >= 0 and txid not in self.tracker.by_order_id:
+                self.tracker.learn_id(index, txid)
+        self._reopened = reopened
         return ids
 
-    def _adopt(self, cl_ord_id: str, order: dict[str, Any], wall_ns: int) -> int:
-        """Take up an order of ours that we do not know: only a power loss of the journal's tail explains it."""
-        number = self.tracker.numbers.get(_pair_name(order.get("descr", {}).get("pair", "")))
+    def _on_reopened(self, cl_ord_id: str, row: Row, since_wall_ns: int, wall_ns: int) -> int:
+        """An order that had ended is among the open ones. What outlasts the lists' lag is taken up again, and canceled."""
+        self._find(Finding.REOPENED, cl_ord_id, f"order {cl_ord_id} is open at the venue and had ended before")
+        lasting = self._began_wall_ns - since_wall_ns >= self._absent_ns
+        return self._adopt(cl_ord_id, row, wall_ns) if lasting else -1
+
+    def _adopt(self, cl_ord_id: str, order: Row, wall_ns: int) -> int:
+        """Take up an order of ours that our table does not have, as UNKNOWN; -1 where that cannot be."""
+        pair = order.get("descr", {}).get("pair", "")
+        number = next((n for name, n in self.tracker.numbers.items() if pair in pair_spellings(name)), None)
         if number is None:
             self._differ(f"order {cl_ord_id} of ours is on a pair that is not configured")
             return -1
@@ -243,13 +340,14 @@ class Reconciler:
         if position is None:
             self.tracker.want_reconcile = True  # the public link has not told the instrument's digits yet
             return -1
-        opened_wall_ns = int(Decimal(str(order.get("opentm", 0))) * NS_PER_S) or wall_ns
-        self._differ(f"order {cl_ord_id} is ours by its prefix and unknown to the journal")
+        opened_wall_ns = _opened_wall_ns(order) or wall_ns
+        booked = sum((from_raw(fill.qty_raw, fill.qty_precision) for fill in self.tracker.ledger.fills.values()
+                      if fill.cl_ord_id == cl_ord_id), Decimal(0))
         return int(self.core.adopt_order(number, {
             "side": Side.BUY if order["descr"]["type"] == "buy" else Side.SELL,
             "price_raw": to_raw(str(order["descr"]["price"]), position.price_precision),
             "qty_raw": to_raw(str(order["vol"]), position.qty_precision),
-            "filled_raw": 0,
+            "filled_raw": to_raw(booked, position.qty_precision),
             "opened_wall_ns": opened_wall_ns,
             "cl_ord_id": cl_ord_id.encode(),
         }))
@@ -257,7 +355,15 @@ class Reconciler:
     def _book_trades(self, ids: Mapping[str, str]) -> None:
         for exec_id, trade in self._found["TradesHistory"].items():
             cl_ord_id = ids.get(trade.get("ordertxid", ""), "")
-            if not cl_ord_id or exec_id in self.tracker.ledger.fills:
+            if not cl_ord_id:
+                continue
+            fill = self.tracker.ledger.fills.get(exec_id)
+            if fill is not None:
+                booked_qty = from_raw(fill.qty_raw, fill.qty_precision)
+                if booked_qty != Decimal(trade["vol"]):
+                    # What was booked stays; which of the two is true the balances tell.
+                    self._find(Finding.FILL_DIFFERS, exec_id,
+                               f"fill {exec_id} is booked with {booked_qty:f} and shown with {trade['vol']}")
                 continue
             index = self.core.find_order(cl_ord_id.encode())
             order = self.core.order(index) if index >= 0 else self.tracker.history.get(cl_ord_id)
@@ -273,31 +379,85 @@ class Reconciler:
             if booked:
                 self._differ(f"fill {exec_id} of {cl_ord_id} was found by look-up")
 
-    def _judge_live(self, mono_ns: int, wall_ns: int) -> None:
+    def _judge_live(self, rows: Mapping[str, Row], mono_ns: int, wall_ns: int) -> None:
         """Move each live order by what the look-ups show of it. What was sent since they began is too young for a conclusion."""
-        shown = {self._ours(order): order for name in ("ClosedOrders", "OpenOrders")
-                 for order in self._found[name].values()}
         retry_ns = 0
         for index in self.core.live_orders():
             order = self.core.order(index)
-            seen = shown.get(order["cl_ord_id"])
-            if seen is not None:
-                self.tracker.on_looked_up(index, seen["status"], Decimal(str(seen["vol_exec"])), seen.get("reason") or "")
-                continue
-            if order["state"] != OrderState.ORDER_UNKNOWN:
-                continue
-            age_ns = self._began_wall_ns - order["sent_wall_ns"]
-            moved = self._filled_since(order["instrument"])
-            absent = age_ns >= self._absent_ns and not self._blind
-            if (absent or self._is_over(order)) and not moved and self._balance_unmoved(order):
-                self._differ(f"order {order['cl_ord_id']} is absent at the venue")
-                self.tracker.absent(index)
-            else:
-                wait_ns = max(min(self._absent_ns - age_ns, self._over_in_ns(order, wall_ns)), NS_PER_S)
+            row = rows.get(order["cl_ord_id"])
+            if row is not None:
+                self._on_shown(index, order["cl_ord_id"], row)
+            elif self._in_doubt(index, order):
+                wait_ns = self._judge_unseen(index, order, mono_ns, wall_ns)
                 retry_ns = min(retry_ns or wait_ns, wait_ns)
         if retry_ns:
             self._next_ns = min(self._next_ns, mono_ns + retry_ns)
+        live = {self.core.order(index)["cl_ord_id"] for index in self.core.live_orders()}
+        self._doubted = {cl_ord_id: since for cl_ord_id, since in self._doubted.items() if cl_ord_id in live}
         self._cancel_adopted()
+
+    def _on_shown(self, index: int, cl_ord_id: str, row: Row) -> None:
+        self._doubted.pop(cl_ord_id, None)
+        if row["status"] in STATUSES:
+            self.tracker.on_looked_up(index, row["status"], Decimal(str(row["vol_exec"])), row.get("reason") or "")
+            return
+        self._find(Finding.STATUS_UNKNOWN, cl_ord_id, f"order {cl_ord_id} has a status that is in no table: {row['status']!r}")
+        self.core.move_order(index, OrderEvent.ON_SILENT)
+
+    def _in_doubt(self, index: int, order: dict[str, Any]) -> bool:
+        """Whether nobody knows what became of an order that the look-ups do not show, or show twice.
+
+        Live by the stream's word it is so from here on, unless that word, or the order itself, is younger than the round.
+        """
+        cl_ord_id = order["cl_ord_id"]
+        ambiguous = (Finding.AMBIGUOUS, cl_ord_id) in self._finding
+        if order["state"] == OrderState.ORDER_UNKNOWN or ambiguous:
+            self.core.move_order(index, OrderEvent.ON_SILENT)
+            return not ambiguous
+        young = (order["state"] in UNANSWERED or order["sent_wall_ns"] >= self._began_wall_ns
+                 or order["changed_mono_ns"] >= self._began_mono_ns or cl_ord_id in self._heard)
+        if young or self._filled_since(order["instrument"]):
+            return False
+        self._find(Finding.VANISHED, cl_ord_id, f"order {cl_ord_id} is live by the stream and in no list of the venue")
+        self.core.move_order(index, OrderEvent.ON_SILENT)
+        self.core.retry_cancel(index)
+        return True
+
+    def _judge_unseen(self, index: int, order: dict[str, Any], mono_ns: int, wall_ns: int) -> int:
+        """End an UNKNOWN order where all evidence says that it is not there; else return in how many ns to look again."""
+        cl_ord_id = order["cl_ord_id"]
+        # Not since it was sent: one that rested for long has ended just now, and the lists' lag counts from there.
+        since_wall_ns = self._doubted.setdefault(cl_ord_id, self._began_wall_ns)
+        age_ns = self._began_wall_ns - max(since_wall_ns, order["sent_wall_ns"])
+        old = age_ns >= self._absent_ns and not self._blind
+        if not self._filled_since(order["instrument"]) and self._balance_unmoved(order):
+            if (old and cl_ord_id in self._not_in_snapshot) or self._is_over(order):
+                self._differ(f"order {cl_ord_id} is absent at the venue")
+                self.tracker.absent(index)
+                return self._interval_ns
+            if old and (self._renewed_ns is None or mono_ns - self._renewed_ns >= SNAPSHOT_AGAIN_NS):
+                self._renewed_ns = mono_ns
+                self._renew(mono_ns)
+        left_ns = self._absent_ns - age_ns if age_ns < self._absent_ns else EXIT_AGAIN_NS
+        return max(min(left_ns, self._over_in_ns(order, wall_ns)), NS_PER_S)
+
+    def on_executions(self, message: ExecutionsMessage, wall_ns: int) -> None:
+        """Take what the stream told, after the tracker did: who was heard of, and which UNKNOWN orders a snapshot lacks.
+
+        A snapshot speaks of an order only where it comes after the order's deadline: before it, the order may be on its way.
+        """
+        for report in message.reports:
+            cl_ord_id = report.cl_ord_id or self.tracker.by_order_id.get(report.order_id or "", "")
+            self._not_in_snapshot.pop(cl_ord_id, None)
+            self._doubted.pop(cl_ord_id, None)
+            if self.running:
+                self._heard[cl_ord_id] = None
+        if message.snapshot:
+            self.tracker.want_reconcile = True
+            live = [self.core.order(index) for index in self.core.live_orders()]
+            self._not_in_snapshot = {
+                order["cl_ord_id"]: None for order in live if order["state"] == OrderState.ORDER_UNKNOWN
+                and wall_ns >= order["deadline_wall_ns"] + OVER_AFTER_NS}
 
     def _is_over(self, order: dict[str, Any]) -> bool:
         """Whether an exit could not match any more when this round began, and the balance of its asset tells of it alone.
@@ -366,14 +526,14 @@ class Reconciler:
 
     def _venue_balance(self, asset: str) -> Decimal:
         for code, entry in self._found["BalanceEx"].items():
-            if _asset_name(code) == asset:
+            if asset_name(code) == asset:
                 return Decimal(str(entry["balance"]))
         return Decimal(0)
 
     def _compare_balances(self) -> None:
         """Compare base assets. The first round fixes what is the user's own: the balance less what we manage."""
         assets = {position.base for position in self.tracker.ledger.positions.values()}
-        self.balances = {_asset_name(code): Decimal(str(entry["balance"]))
+        self.balances = {asset_name(code): Decimal(str(entry["balance"]))
                          for code, entry in self._found["BalanceEx"].items()}
         for asset in sorted(assets):
             if asset not in self.own:
@@ -390,7 +550,8 @@ class Reconciler:
         # A fill between two of the reads explains a difference; without any it is one.
         if quiet:
             self.mismatch_rounds += 1
-            self._differ("balances: " + ", ".join(f"{asset} {value:+f}" for asset, value in off.items()))
+            self._mismatch = "balances: " + ", ".join(f"{asset} {value:+f}" for asset, value in off.items())
+            self._differ(self._mismatch)
 
     def _compare_blind(self) -> None:
         """Without a private link: whether the venue holds at least what we manage and what is the user's own."""
@@ -408,24 +569,12 @@ def _goes_at_once(order: dict[str, Any]) -> bool:
     return bool(order["kind"] == IntentKind.EXIT and order["time_in_force"] == TimeInForce.IOC)
 
 
-def _asset_name(code: str) -> str:
-    """Modern asset name of a REST code: XXBT and XBT are BTC, XDG is DOGE; ZUSD is USD. Others stand as they are."""
-    known = {"XXBT": "BTC", "XBT": "BTC", "XXDG": "DOGE", "XDG": "DOGE", "XETH": "ETH", "XXRP": "XRP", "XLTC": "LTC",
-             "XXMR": "XMR", "XXLM": "XLM", "XZEC": "ZEC", "XETC": "ETC", "XREP": "REP", "XMLN": "MLN"}
-    if code in known:
-        return known[code]
-    if len(code) == 4 and code[0] == "Z" and code[1:] in ("USD", "EUR", "GBP", "CAD", "JPY", "AUD", "CHF"):
-        return code[1:]
-    return code
+def _opened_wall_ns(row: Row) -> int:
+    """When the venue opened an order, 0 where the row does not tell."""
+    return int(Decimal(str(row.get("opentm") or 0)) * NS_PER_S)
 
 
-def _pair_name(pair: str) -> str:
-    """v2 name of a REST pair name or alternative name such as XBTUSD or XXBTZUSD."""
-    if "/" in pair:
-        base, _, quote = pair.partition("/")
-        return f"{_asset_name(base)}/{_asset_name(quote)}"
-    for size in (4, 3):
-        base, quote = pair[:-size], pair[-size:]
-        if _asset_name(quote) in ("USD", "EUR", "GBP", "CAD", "JPY", "AUD", "CHF", "USDT", "USDC", "BTC"):
-            return f"{_asset_name(base)}/{_asset_name(quote)}"
-    return pair
+def _opened_before(row: Row, order: dict[str, Any] | None) -> bool:
+    """Whether a row was opened before an order of ours was sent, by more than clocks differ: then it is another's."""
+    opened_wall_ns = _opened_wall_ns(row)
+    return order is not None and 0 < opened_wall_ns < order["sent_wall_ns"] - LOOK_BACK_MARGIN_S * NS_PER_S

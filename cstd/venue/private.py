@@ -237,6 +237,13 @@ class PrivateMachine:
         """Switch it off; call only when the venue shows no order of ours and none is UNKNOWN."""
         self.arm(0, now_ns)
 
+    def renew_executions(self, now_ns: int) -> None:
+        """Ask for a fresh snapshot of the executions, where one is in: the channel does not count until the next one."""
+        if self.live("executions"):
+            self._sequences["executions"] = None
+            self._table.leave(self._channels["executions"], now_ns)
+            self._table.send_due(now_ns)
+
     def alive(self, now_ns: int) -> bool:
         """Tell whether any frame came in the last 3 s."""
         return self._liveness.alive(now_ns)

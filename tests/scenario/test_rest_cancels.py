@@ -87,7 +87,7 @@ def test_kill_without_a_private_socket() -> None:
     assert world.command("kill", reason="test")["pulled"] == 1
     assert cancels(world) == [{"cl_ord_id": order["cl_ord_id"]}], "not a tick later"
     world.rest["ClosedOrders"] = {"closed": closed_row(order, world, "canceled"), "count": 1}
-    pass_without_private(world, 3)
+    pass_without_private(world, 12)
     assert not world.live()
     assert world.engine.risk.kill_shown_empty_ns is not None
     assert world.engine.state == "killed"

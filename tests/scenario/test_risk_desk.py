@@ -80,7 +80,7 @@ def test_kill_latches_pulls_and_is_shown_at_the_venue(world: World) -> None:
     assert (world.engine.state, world.engine.state_reason) == ("killed", "drill")
     assert world.engine.risk.kill_shown_empty_ns is None
     world.report("canceled", order, reason="User requested")
-    moves(world, 2)
+    moves(world, 12)
     assert world.engine.risk.kill_shown_empty_ns is not None
     world.command("resume")
     moves(world, 8)

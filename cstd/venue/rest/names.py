@@ -31,6 +31,17 @@ def rest_asset(name: str) -> str:
     return _ALTNAMES.get(base, base) + dot + suffix
 
 
+def pair_spellings(name: str) -> frozenset[str]:
+    """Return every spelling that REST may use for a pair of a v2 name: BTC/USD, XBT/USD, XBTUSD, XXBTZUSD and so on."""
+    bases, quotes = (_asset_spellings(asset) for asset in name.split("/", 1))
+    return frozenset(f"{base}{mark}{quote}" for base in bases for quote in quotes for mark in ("", "/"))
+
+
+def _asset_spellings(name: str) -> set[str]:
+    altname = rest_asset(name)
+    return {name, altname} | (_PREFIXED & {f"X{altname}", f"Z{altname}"})
+
+
 class PairNames:
     """Every spelling of a pair that REST uses, mapped to the v2 name.
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from decimal import Decimal
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
-from engine_world import S, World, eventually
+from engine_world import PRECISIONS, S, VenueBook, World, eventually, practice_config
 
 from cstd._fast.codes import IntentKind, Link, OrderAction, OrderState
+from cstd.orders.reconcile import Finding
 
 OID = "OAAAAA-BBBBB-CCCCCC"
 
@@ -268,4 +269,338 @@ def test_a_refused_exit_waits_longer_each_time(world: World) -> None:
     assert len(sent) >= 3
     assert all(gap >= 2 * S for gap in gaps)
     assert gaps[1] > gaps[0]
+    world.sound()
+
+
+def opened(world: World) -> dict[str, Any]:
+    """The first opening, accepted and resting, no round of look-ups under way."""
+    order = world.first_order()
+    world.reply(order)
+    world.report("new", order)
+    assert state_of(world, order) == OrderState.ORDER_OPEN
+    assert not world.engine.reconciler.running
+    return order
+
+
+def state_of(world: World, order: dict[str, Any]) -> int | None:
+    """The state of an order that is live, None of one that has ended."""
+    return next((live["state"] for live in world.live() if live["cl_ord_id"] == order["cl_ord_id"]), None)
+
+
+def round_of(world: World) -> None:
+    """One whole round of look-ups, asked for now."""
+    done = world.engine.reconciler.done_count
+    world.engine.tracker.want_reconcile = True
+    eventually(world, lambda: world.engine.reconciler.done_count > done)
+
+
+def found(world: World, finding: Finding) -> int:
+    """How often something was found."""
+    return world.engine.reconciler.findings[finding]
+
+
+# What vanished.
+
+
+@pytest.mark.parametrize("part_raw", [0, 10_000])
+def test_an_order_that_is_in_no_list_becomes_unknown(world: World, part_raw: int) -> None:
+    """Open by the stream, or filled in part, and in neither list of the venue: UNKNOWN in full, then absent by evidence."""
+    order = opened(world)
+    if part_raw:
+        world.fill(order, part_raw, "T1")
+    leaves = order["qty_raw"] - part_raw
+    round_of(world)
+    assert state_of(world, order) == OrderState.ORDER_UNKNOWN
+    assert [live["leaves_raw"] for live in world.live() if live["cl_ord_id"] == order["cl_ord_id"]] == [leaves]
+    assert found(world, Finding.VANISHED) == 1
+    began_ns = world.now_ns
+    eventually(world, lambda: state_of(world, order) is None, 40)
+    assert world.now_ns - began_ns >= int(world.cfg.venue.unknown_absent_s * S)
+    ended = world.engine.tracker.history[order["cl_ord_id"]]
+    assert (ended["reason"], ended["filled_raw"]) == ("absent at the venue", part_raw)
+    world.sound()
+
+
+def test_what_the_round_came_too_early_for_is_left_alone(world: World) -> None:
+    """An order that was sent while a round ran, and one that the stream told of meanwhile, are not called vanished."""
+    sent: list[dict[str, Any]] = []
+    balance_of = world.rest["BalanceEx"]
+
+    def opens_meanwhile(params: dict[str, str]) -> Any:
+        world.rest["BalanceEx"] = balance_of
+        sent.append(world.first_order())
+        world.reply(sent[0])
+        world.report("new", sent[0])
+        return balance_of(params)
+
+    world.rest["BalanceEx"] = opens_meanwhile
+    round_of(world)
+    assert sent and state_of(world, sent[0]) == OrderState.ORDER_OPEN
+
+    def tells_meanwhile(params: dict[str, str]) -> Any:
+        world.rest["BalanceEx"] = balance_of
+        world.report("status", sent[0])
+        return balance_of(params)
+
+    world.rest["BalanceEx"] = tells_meanwhile
+    round_of(world)
+    assert state_of(world, sent[0]) == OrderState.ORDER_OPEN
+    assert found(world, Finding.VANISHED) == 0
+    round_of(world)
+    assert (state_of(world, sent[0]), found(world, Finding.VANISHED)) == (OrderState.ORDER_UNKNOWN, 1)
+
+
+def test_a_vanished_order_that_shows_again_is_open_again(world: World) -> None:
+    """A list that came late is no loss: the order is open again as soon as it is shown, and nothing is ended."""
+    order = opened(world)
+    round_of(world)
+    assert state_of(world, order) == OrderState.ORDER_UNKNOWN
+    world.rest["OpenOrders"] = {"open": {OID: rest_order(order, "open")}}
+    eventually(world, lambda: state_of(world, order) == OrderState.ORDER_OPEN)
+    world.run(30)
+    assert order["cl_ord_id"] not in world.engine.tracker.history
+    assert not [text for text in world.engine.reconciler.differences if "absent" in text]
+
+
+# Absence.
+
+
+@pytest.mark.parametrize("withheld", ["OpenOrders", "ClosedOrders", "TradesHistory", "BalanceEx", "executions"])
+def test_absence_needs_every_source(world: World, withheld: str) -> None:
+    """One of the five sources withheld, the others showing nothing: UNKNOWN for as long as it is; with it, absent."""
+    order = world.first_order()
+    whole = world.rest.get(withheld)
+    if withheld == "executions":
+        world.snapshots = False
+    else:
+        world.rest[withheld] = "EGeneral:Permission denied"
+    while world.now_ns - order["sent_wall_ns"] < 12 * int(world.cfg.venue.unknown_absent_s * S):
+        world.step()
+        assert state_of(world, order) is not None
+    assert state_of(world, order) == OrderState.ORDER_UNKNOWN
+    world.snapshots = True
+    if whole is not None:
+        world.rest[withheld] = whole
+    eventually(world, lambda: state_of(world, order) is None, 60)
+    assert world.engine.tracker.history[order["cl_ord_id"]]["reason"] == "absent at the venue"
+    assert world.engine.private.gap_count == 0
+    world.sound()
+
+
+def test_a_snapshot_that_shows_the_order_is_no_evidence_of_absence(world: World) -> None:
+    """The look-ups show nothing, the fresh snapshot shows it open: it is open, and stays so."""
+    order = world.first_order()
+    world.open_orders = [{"exec_type": "new", "order_status": "new", "cl_ord_id": order["cl_ord_id"], "order_id": OID,
+                          "symbol": "BTC/USD", "cum_qty": "0.00000000", "timestamp": "2026-09-21T10:13:20.000000Z"}]
+    world.run(40)
+    assert state_of(world, order) is not None
+    assert not [text for text in world.engine.reconciler.differences if "absent" in text]
+
+
+def history_of(world: World, order: dict[str, Any]) -> None:
+    """The venue's history and balances show the order as filled from now on."""
+    world.rest["OpenOrders"] = {"open": {}}
+    world.rest["ClosedOrders"] = {"count": 1, "closed": {OID: rest_order(order, "closed", order["qty_raw"])}}
+    world.rest["TradesHistory"] = {"count": 1, "trades": {"T1": rest_trade(world, order["qty_raw"])}}
+
+
+def test_a_history_that_lags_a_minute_loses_no_fill() -> None:
+    """Absent from every list for 60 s, then shown as filled: booked once and never called absent, with the live setting."""
+    world = World(practice_config(venue={"unknown_absent_s": Decimal(75)}), strategy="rehearsal").ready()
+    order = world.first_order()
+    while world.now_ns - order["sent_wall_ns"] < 60 * S:
+        world.step()
+    assert state_of(world, order) == OrderState.ORDER_UNKNOWN
+    history_of(world, order)
+    eventually(world, lambda: state_of(world, order) is None, 30)
+    world.run(30)
+    assert world.engine.ledger.positions[0].qty_raw == order["qty_raw"]
+    assert list(world.engine.ledger.fills) == ["T1"]
+    assert world.engine.tracker.history[order["cl_ord_id"]]["state"] == OrderState.ORDER_FILLED
+    assert f"order {order['cl_ord_id']} is absent at the venue" not in world.engine.reconciler.differences
+
+
+def test_the_lag_counts_from_when_an_order_vanished() -> None:
+    """It rested for minutes, was filled while the stream was away, and the lists lag 60 s: how long ago it was sent is nothing."""
+    world = World(practice_config(venue={"unknown_absent_s": Decimal(75)}), strategy="rehearsal").ready()
+    order = world.first_order()
+    world.reply(order)
+    world.rest["OpenOrders"] = {"open": {OID: rest_order(order, "open")}}
+    world.run(100)
+    assert state_of(world, order) is not None
+    world.link(Link.LINK_PRIVATE, up=False, reason="cut")
+    world.rest["OpenOrders"] = {"open": {}}
+    world.run(1)
+    world.link(Link.LINK_PRIVATE, up=True)
+    world.run(59)
+    assert state_of(world, order) == OrderState.ORDER_UNKNOWN
+    history_of(world, order)
+    eventually(world, lambda: state_of(world, order) is None, 40)
+    assert world.engine.tracker.history[order["cl_ord_id"]]["state"] == OrderState.ORDER_FILLED
+    assert list(world.engine.ledger.fills) == ["T1"]
+
+
+# More than one match, and words that contradict.
+
+
+def test_two_orders_with_one_client_order_id_are_not_chosen_from(world: World) -> None:
+    """One id on two orders of the venue: neither row is believed, the order stays UNKNOWN, openings stop until it is one."""
+    order = opened(world)
+    other = "OZZZZZ-BBBBB-CCCCCC"
+    rows = {OID: rest_order(order, "canceled"), other: rest_order(order, "closed", order["qty_raw"])}
+    world.rest["ClosedOrders"] = {"count": 2, "closed": rows}
+    world.rest["TradesHistory"] = {"count": 1, "trades": {"T9": rest_trade(world, order["qty_raw"], other)}}
+    world.move_balance("BTC", -Decimal(order["qty_raw"]).scaleb(-8))
+    round_of(world)
+    world.step()
+    assert state_of(world, order) == OrderState.ORDER_UNKNOWN
+    assert not world.engine.ledger.fills
+    assert found(world, Finding.AMBIGUOUS) == 1
+    assert world.engine.state == "halted"
+    assert order["cl_ord_id"] in (world.engine.state_reason or "") and other in (world.engine.state_reason or "")
+    world.run(40)
+    assert state_of(world, order) == OrderState.ORDER_UNKNOWN and found(world, Finding.AMBIGUOUS) == 1
+    del rows[other]
+    world.rest["TradesHistory"] = {"count": 0, "trades": {}}
+    round_of(world)
+    world.step()
+    assert world.engine.tracker.history[order["cl_ord_id"]]["state"] == OrderState.ORDER_CANCELED
+    assert world.engine.state == "ready"
+
+
+def test_an_order_under_another_id_of_the_venue_is_not_ours(world: World) -> None:
+    """The venue gave our order an id; one row with another id under our client order id concludes nothing."""
+    order = opened(world)
+    world.rest["ClosedOrders"] = {"count": 1, "closed": {"OZZZZZ-BBBBB-CCCCCC": rest_order(order, "canceled")}}
+    round_of(world)
+    assert (state_of(world, order), found(world, Finding.AMBIGUOUS)) == (OrderState.ORDER_UNKNOWN, 1)
+
+
+def test_an_older_order_with_the_same_id_is_no_match(world: World) -> None:
+    """The venue lets an id be used again: a row that was opened long before ours was sent is not of ours."""
+    order = opened(world)
+    old = {**rest_order(order, "canceled"), "opentm": order["sent_wall_ns"] / S - 3600}
+    world.rest["ClosedOrders"] = {"count": 1, "closed": {"OOLDER-BBBBB-CCCCCC": old}}
+    world.rest["OpenOrders"] = {"open": {OID: rest_order(order, "open")}}
+    round_of(world)
+    assert (state_of(world, order), found(world, Finding.AMBIGUOUS)) == (OrderState.ORDER_OPEN, 0)
+
+
+@pytest.mark.parametrize("word", ["frozen", "", "Closed", "untriggered"])
+def test_a_status_word_in_no_table_concludes_nothing(world: World, word: str) -> None:
+    """A status that nobody documented: UNKNOWN, counted, neither ended nor open, until a word comes that is known."""
+    order = opened(world)
+    world.rest["ClosedOrders"] = {"count": 1, "closed": {OID: rest_order(order, word)}}
+    round_of(world)
+    world.run(40)
+    assert (state_of(world, order), found(world, Finding.STATUS_UNKNOWN)) == (OrderState.ORDER_UNKNOWN, 1)
+    world.rest["ClosedOrders"] = {"count": 1, "closed": {OID: rest_order(order, "canceled")}}
+    round_of(world)
+    assert world.engine.tracker.history[order["cl_ord_id"]]["state"] == OrderState.ORDER_CANCELED
+
+
+def test_an_open_order_that_the_stream_called_canceled_is_taken_up_again(world: World) -> None:
+    """Open by REST, canceled by the stream: said at once; what outlasts the lists' lag counts again and is canceled."""
+    order = opened(world)
+    world.fill(order, 10_000, "T1")
+    world.engine.risk.paused = True
+    world.report("canceled", order, cum_qty="0.00010000")
+    world.rest["OpenOrders"] = {"open": {OID: rest_order(order, "open", 10_000)}}
+    round_of(world)
+    assert (state_of(world, order), found(world, Finding.REOPENED)) == (None, 1)
+    began_ns = world.now_ns
+    before = len(world.order_frames(OrderAction.ACTION_CANCEL))
+    while world.now_ns - began_ns < int(world.cfg.venue.unknown_absent_s * S) - S:
+        round_of(world)
+        assert state_of(world, order) is None, "the list may lag"
+    world.run(1)
+    round_of(world)
+    (again,) = [live for live in world.live() if live["cl_ord_id"] == order["cl_ord_id"]]
+    assert again["filled_raw"] == 10_000
+    assert len(world.order_frames(OrderAction.ACTION_CANCEL)) == before + 1
+    assert found(world, Finding.REOPENED) == 1
+    world.rest["OpenOrders"] = {"open": {}}
+    world.rest["ClosedOrders"] = {"count": 1, "closed": {OID: rest_order(order, "canceled", 10_000)}}
+    round_of(world)
+    assert world.engine.tracker.history[order["cl_ord_id"]]["filled_raw"] == 10_000
+    world.sound()
+
+
+def test_one_fill_with_two_quantities_is_booked_as_it_was(world: World) -> None:
+    """REST shows another quantity for an exec_id that is booked: counted and said, once, and the ledger stays."""
+    order = opened(world)
+    world.fill(order, 10_000, "T1")
+    held = dict(world.balances)
+    world.rest["TradesHistory"] = {"count": 1, "trades": {"T1": rest_trade(world, 20_000)}}
+    world.balances.update(held)
+    round_of(world)
+    round_of(world)
+    assert world.engine.ledger.positions[0].qty_raw == 10_000
+    assert found(world, Finding.FILL_DIFFERS) == 1
+    assert [text for text in world.engine.reconciler.differences if "T1" in text] == [
+        "fill T1 is booked with 0.00010000 and shown with 0.00020000"]
+
+
+# Names.
+
+
+@pytest.mark.parametrize(("name", "code", "pair"), [
+    ("BTC/USD", "XXBT", "XXBTZUSD"), ("BTC/USD", "XBT", "XBTUSD"), ("BTC/USD", "BTC", "BTC/USD"), ("BTC/USD", "XXBT", "XBT/USD"),
+    ("DOGE/USD", "XXDG", "XDGUSD"), ("DOGE/USD", "XDG", "XDG/USD"), ("DOGE/USD", "DOGE", "DOGEUSD")])
+def test_every_spelling_of_assets_and_pairs_is_read(monkeypatch: pytest.MonkeyPatch, name: str, code: str, pair: str) -> None:
+    """Balances and orders under the venue's older names: the balance is the user's, a lost order of ours is taken up."""
+    monkeypatch.setitem(PRECISIONS, "DOGE/USD", (7, 8))
+    world = World(practice_config(("BTC/USD", "DOGE/USD")))
+    world.books["DOGE/USD"] = VenueBook("DOGE/USD", 3_000_000, 3_000_001, 500_000_000_000)
+    world.balances["DOGE"] = "7.00000000"
+    base = name.partition("/")[0]
+    world.rest["BalanceEx"] = lambda params: {
+        {base: code, "USD": "ZUSD"}.get(asset, asset): row for asset, row in world._balance_ex(params).items()}
+    world.ready()
+    assert world.engine.reconciler.own[base] == Decimal(world.balances[base]) > 0
+    lost = {"cl_ord_id": "ct0123456789abcdef", "qty_raw": 40_000, "sent_wall_ns": world.now_ns - S}
+    row = rest_order(lost, "open", descr={"pair": pair, "type": "buy", "price": "0.1"})
+    world.rest["OpenOrders"] = {"open": {OID: row}}
+    round_of(world)
+    assert [world.names[live["instrument"]] for live in world.live()] == [name]
+    world.sound()
+
+
+# The rhythm.
+
+
+class VenueCounter(list[tuple[str, dict[str, str]]]):
+    """What is asked of the venue, counted as the slowest tier does: 15 points, of which a third falls off each second."""
+
+    COSTS: ClassVar[dict[str, int]] = {"OpenOrders": 1, "ClosedOrders": 2, "TradesHistory": 2, "BalanceEx": 1}
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self._world = world
+        self._last_ns = world.mono_ns
+        self.highest = self._points = Decimal(2)     # the key's rights and a token
+
+    def append(self, call: tuple[str, dict[str, str]]) -> None:
+        """One call arrives at the venue."""
+        passed_ns = self._world.mono_ns - self._last_ns
+        self._last_ns += passed_ns
+        self._points = max(Decimal(0), self._points - Decimal(passed_ns) / S * Decimal("0.33")) + self.COSTS.get(call[0], 0)
+        self.highest = max(self.highest, self._points)
+
+
+@pytest.mark.parametrize("demanded", [False, True])
+def test_an_hour_of_rounds_stays_inside_the_counter(demanded: bool) -> None:
+    """The interval alone starts round after round; nor do rounds that are always wanted pass the slowest tier's counter."""
+    world = World(practice_config(venue={"tier": "starter"}))
+    counter = world.asked = VenueCounter(world)
+    world.ready()
+    eventually(world, lambda: not world.engine.reconciler.running)
+    done = world.engine.reconciler.done_count
+    for _ in range(3600):
+        world.engine.tracker.want_reconcile = demanded
+        world.step(1.0)
+        assert demanded or not world.engine.tracker.want_reconcile
+    rounds = world.engine.reconciler.done_count - done
+    assert 6 < counter.highest <= 15
+    assert rounds >= 180 if demanded else 58 <= rounds <= 60
     world.sound()

@@ -36,8 +36,9 @@ UNREADABLE = (ArithmeticError, AttributeError, KeyError, TypeError, ValueError)
 MOVES_KEPT = 1024
 # Once its deadline has passed by this, an order that does not rest cannot match any more (systems 10.2).
 OVER_AFTER_NS = NS_PER_S
-# The rhythm of look-ups for exits: what the balance shows and the history does not yet, and whether a position may be sold.
-EXIT_AGAIN_NS = 5 * NS_PER_S
+# The rhythm of look-ups that cannot wait for the next round: what the balance shows and the history does not yet, whether a
+# position may be sold, whether an order that vanished shows again.
+LOOK_AGAIN_NS = 5 * NS_PER_S
 # What a lost tail of the journal sent has arrived by then, or is refused for its deadline.
 TAIL_OVER_NS = 6 * NS_PER_S
 # A snapshot that was asked for has come by then, or is asked for again.
@@ -157,8 +158,9 @@ class Reconciler:
 
         Args:
             ready: both private snapshots are in.
-            blind: there is no private socket, and orders are live or a kill is not proven. The look-ups then book fills and end orders, but conclude
-                nothing from what they do not show: that takes a fresh snapshot of the socket as well (systems 10.2).
+            blind: there is no private socket, and orders are live or a kill is not proven. The look-ups then book fills and
+                end orders, but conclude nothing from what they do not show: that takes a fresh snapshot of the socket as
+                well (systems 10.2).
         """
         if self.running or not (ready or blind):
             return
@@ -249,7 +251,7 @@ class Reconciler:
         if self._blind:
             self._compare_blind()
             if not self.known:
-                self._next_ns = mono_ns + EXIT_AGAIN_NS
+                self._next_ns = mono_ns + LOOK_AGAIN_NS
         else:
             self._compare_balances()
             self.known = self.trusted
@@ -438,7 +440,8 @@ class Reconciler:
             if old and (self._renewed_ns is None or mono_ns - self._renewed_ns >= SNAPSHOT_AGAIN_NS):
                 self._renewed_ns = mono_ns
                 self._renew(mono_ns)
-        left_ns = self._absent_ns - age_ns if age_ns < self._absent_ns else EXIT_AGAIN_NS
+        soon = age_ns >= self._absent_ns or (Finding.VANISHED, cl_ord_id) in self._finding
+        left_ns = LOOK_AGAIN_NS if soon else self._absent_ns - age_ns
         return max(min(left_ns, self._over_in_ns(order, wall_ns)), NS_PER_S)
 
     def on_executions(self, message: ExecutionsMessage, wall_ns: int) -> None:
@@ -447,6 +450,8 @@ class Reconciler:
         A snapshot speaks of an order only where it comes after the order's deadline: before it, the order may be on its way.
         """
         for report in message.reports:
+            if message.snapshot and report.exec_type == "trade":
+                continue  # of any age, and of orders that have ended
             cl_ord_id = report.cl_ord_id or self.tracker.by_order_id.get(report.order_id or "", "")
             self._not_in_snapshot.pop(cl_ord_id, None)
             self._doubted.pop(cl_ord_id, None)
@@ -475,7 +480,7 @@ class Reconciler:
         if not _goes_at_once(order):
             return self._absent_ns
         left_ns = int(order["deadline_wall_ns"]) + OVER_AFTER_NS - wall_ns
-        return left_ns if left_ns > 0 else EXIT_AGAIN_NS
+        return left_ns if left_ns > 0 else LOOK_AGAIN_NS
 
     def _cancel_adopted(self) -> None:
         for index in self.core.live_orders():

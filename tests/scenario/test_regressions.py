@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 from engine_world import BTC, REST_NAMES, S, World, eventually, next_order, practice_config, time_text
 
 from cstd._fast.codes import IntentKind, Link, OrderAction, OrderState
+from cstd._fast.journal import Journal
+from cstd.daemon.checkpointer import bring_up_to_date
+from cstd.engine.recovery import Recovered, recover
+from cstd.storage.journal import open_journal
 
 OID = "OAAAAA-BBBBB-CCCCCC"
 
@@ -65,7 +70,8 @@ def test_an_error_comes_back_and_the_order_went_through(world: World) -> None:
     order = world.first_order()
     world.refuse(order["req_id"], "EGeneral:Internal error")
     assert [live["state"] for live in world.live()] == [OrderState.ORDER_UNKNOWN]
-    assert world.core.exposure() > 0
+    # Price with one decimal, quantity with eight: the whole notional in 10**-8 account currency.
+    assert world.core.exposure() == order["price_raw"] * order["qty_raw"] // 10 > 0
     world.rest["ClosedOrders"] = {"count": 1, "closed": {OID: closed(order, "closed", order["qty_raw"])}}
     world.rest["TradesHistory"] = {"count": 1, "trades": {"T1": trade(order, world)}}
     world.move_balance("BTC", Decimal(order["qty_raw"]).scaleb(-8))
@@ -153,18 +159,54 @@ def test_a_kill_while_the_profit_cannot_be_computed(world: World, monkeypatch: p
     assert len(world.order_frames(OrderAction.ACTION_ADD)) == 1
 
 
-def test_a_crash_loop_does_not_reset_the_day_loss() -> None:
-    """Boot after boot: the loss of the day, the peak and the latched level are those from before."""
-    world = World(practice_config((BTC,)), strategy="none").ready()
-    world.engine.ledger.cash_flow -= 400
-    world.step()
-    before = (world.engine.nav.day_loss_bps, world.engine.nav.drawdown_bps, world.core.level)
-    assert before[0] >= 390
+def crashed(world: World, directory: Path, journal: Journal) -> tuple[World, Recovered]:
+    """The process is gone; another one has what its journal brings back, and goes on writing there."""
+    found = recover(directory, None)
+    assert found.replay.differences == []
+    again = World(world.cfg, strategy=None)
+    again.engine, again.core, again.recorder = found.engine, found.engine.core, found.engine.recorder
+    missing = list(found.replay.missing)
+    again.recorder.captured = []
+    for kind, tag, payload in missing:
+        journal.append_py(kind, tag, *found.times, payload)
+    again.recorder.attach(journal)
+    again.now_ns, again.balances, again.rest["ClosedOrders"] = world.now_ns + S, world.balances, world.rest["ClosedOrders"]
+    return again, found
+
+
+def test_a_crash_loop_does_not_reset_the_day_loss(tmp_path: Path) -> None:
+    """Crash after crash, by the journal alone and by a checkpoint: loss of the day, drawdown, level and kill are as before."""
+    def figures(world: World) -> tuple[Any, ...]:
+        nav, risk = world.engine.nav, world.engine.risk
+        return (nav.day_loss_bps, nav.drawdown_bps, nav.day_start,
+                risk.levels.name, world.core.level, risk.killed, risk.kill.hold)
+
+    directory = tmp_path / "journal"
+    sizes: dict[str, Any] = {"ring_bytes": 1 << 24, "segment_bytes": 1 << 24, "sync_interval_ms": 20}
+    with open_journal(directory, tmp_path / "journal.ring", **sizes) as journal:
+        world = World(practice_config((BTC,)), strategy=None, journal=journal).ready()
+        order = world.first_order()
+        world.reply(order)
+        world.fill(order, order["qty_raw"], "T1", fee="400")
+        world.rest["ClosedOrders"] = {"count": 1, "closed": {OID: closed(order, "closed", order["qty_raw"])}}
+        world.command("kill", reason="drill", hold=True)
+        world.run(3)
+        world.sound()
+        before = figures(world)
+        journal.sync()
+    assert before[0] >= 390 and before[3:] == ("warning", 1, True, True)
     for epoch in range(2, 6):
-        world.link(Link.LINK_PRIVATE, up=False)
-        world.link(Link.LINK_PUBLIC, up=False)
-        world.boot(epoch)
-        assert (world.engine.nav.day_loss_bps, world.engine.nav.drawdown_bps, world.core.level) == before
+        if epoch == 4:
+            bring_up_to_date(directory, None)
+        with open_journal(directory, tmp_path / "journal.ring", **sizes) as journal:
+            world, found = crashed(world, directory, journal)
+            assert (found.checkpoint is not None) == (epoch >= 4)
+            assert figures(world) == before
+            world.boot(epoch)
+            world.run(3)
+            assert figures(world) == before
+            assert world.engine.state == "killed"
+            journal.sync()
 
 
 def test_a_deposit_and_a_withdrawal_during_the_day(world: World) -> None:

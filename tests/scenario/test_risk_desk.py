@@ -87,6 +87,122 @@ def test_kill_latches_pulls_and_is_shown_at_the_venue(world: World) -> None:
     assert openings(world) == 1 and world.engine.risk.killed
 
 
+LOST = "ct0123456789abcdef"
+
+
+def lost_opening(world: World, status: str = "open") -> dict[str, Any]:
+    """An opening of ours, as REST shows it, that our journal lost with its tail."""
+    return {"OLOST1-BBBBB-CCCCCC": {
+        "status": status, "cl_ord_id": LOST, "vol": "0.00040000", "vol_exec": "0.00000000", "opentm": world.now_ns / S - 5,
+        "descr": {"pair": "XBTUSD", "type": "buy", "price": "100000.0"}}}
+
+
+def kill_cancels(world: World) -> int:
+    """Cancels of the lost opening that went out, by either way."""
+    return sum(LOST.encode() in frame for action in (OrderAction.ACTION_CANCEL, OrderAction.ACTION_CANCEL_REST)
+               for frame in world.order_frames(action))
+
+
+def test_a_kill_is_not_proven_by_our_own_table(world: World) -> None:
+    """An opening was lost with the journal's tail: not until a round that began after the kill shows none is it said so."""
+    world.command("pause")
+    moves(world, 10)
+    world.engine.tracker.want_reconcile = True
+    moves(world, 2)
+    assert not world.live() and world.engine.reconciler.no_opening_ns > 0, "a round before the kill showed none"
+    read = world.rest["BalanceEx"]
+    world.rest["BalanceEx"] = "EGeneral:Permission denied"
+    world.rest["OpenOrders"] = {"open": lost_opening(world)}
+    world.command("kill", reason="drill")
+    moves(world, 20)
+    assert world.engine.reconciler.failed_count > 0
+    assert world.engine.risk.kill_shown_empty_ns is None, "no round has ended since"
+    world.rest["BalanceEx"] = read
+    eventually(world, lambda: kill_cancels(world) == 1)
+    moves(world, 8)
+    assert world.engine.risk.kill_shown_empty_ns is None
+    world.rest["OpenOrders"] = {"open": {}}
+    world.rest["ClosedOrders"] = {"count": 1, "closed": lost_opening(world, "canceled")}
+    eventually(world, lambda: world.engine.risk.kill_shown_empty_ns is not None)
+    assert world.engine.risk.kill_shown_empty_ns >= 28 * S
+    assert not world.live()
+    world.sound()
+
+
+def test_a_round_that_began_before_the_kill_proves_nothing(world: World) -> None:
+    """It may have read the open orders before: another one follows it."""
+    world.command("pause")
+    moves(world, 10)
+    balance_of = world.rest["BalanceEx"]
+    killed: list[bool] = []
+
+    def kills_meanwhile(params: dict[str, str]) -> Any:
+        if not killed:
+            killed.append(True)
+            world.now_ns += S
+            world.command("kill", reason="drill")
+            world.rest["OpenOrders"] = {"open": lost_opening(world)}
+        return balance_of(params)
+
+    world.rest["BalanceEx"] = kills_meanwhile
+    world.engine.tracker.want_reconcile = True
+    moves(world, 1)
+    assert killed and world.engine.risk.kill_shown_empty_ns is None
+    eventually(world, lambda: kill_cancels(world) == 1)
+    assert world.engine.risk.kill_shown_empty_ns is None
+
+
+def test_a_kill_is_proven_by_rest_without_a_private_socket(world: World) -> None:
+    """No order in our table, no private socket: the venue is asked all the same, and the lost opening canceled by REST."""
+    world.command("pause")
+    moves(world, 10)
+    world.rest["CancelOrder"] = {"count": 1}
+    world.link(Link.LINK_PRIVATE, up=False, reason="cut")
+    world.rest["OpenOrders"] = {"open": lost_opening(world)}
+    world.command("kill", reason="drill")
+    for _ in range(80):
+        world.now_ns += S // 4
+        world.core.frame(Link.LINK_PUBLIC, b'{"channel":"heartbeat"}', world.mono_ns, world.now_ns)
+        world.core.timer(world.mono_ns, world.now_ns)
+        world.pump()
+        if kill_cancels(world):
+            world.rest["OpenOrders"] = {"open": {}}
+            world.rest["ClosedOrders"] = {"count": 1, "closed": lost_opening(world, "canceled")}
+    assert kill_cancels(world) == 1 and not world.live()
+    assert world.engine.risk.kill_shown_empty_ns is not None
+    asked = len(world.asked)
+    for _ in range(160):
+        world.now_ns += S // 4
+        world.core.frame(Link.LINK_PUBLIC, b'{"channel":"heartbeat"}', world.mono_ns, world.now_ns)
+        world.core.timer(world.mono_ns, world.now_ns)
+        world.pump()
+    assert not [method for method, _ in world.asked[asked:] if method == "OpenOrders"], "proven: nothing more is asked"
+    world.sound()
+
+
+def test_an_unproven_kill_delays_no_exit(world: World) -> None:
+    """Look-ups fail for as long as they like: what is held is sold meanwhile."""
+    held = holding(world)
+    world.rest["OpenOrders"] = "EGeneral:Permission denied"
+    world.command("kill", reason="drill")
+    moves(world, 8)
+    assert world.engine.risk.kill_shown_empty_ns is None
+    assert exits(world)[0]["order_qty"] == held / 1e8
+
+
+def test_a_kill_is_proven_again_after_a_boot(world: World) -> None:
+    """What the table of before was shown says nothing of what the crash lost."""
+    world.command("kill", reason="drill")
+    eventually(world, lambda: world.engine.risk.kill_shown_empty_ns is not None)
+    world.rest["OpenOrders"] = {"open": lost_opening(world)}
+    world.boot(epoch=2)
+    moves(world, 12)
+    assert world.engine.risk.kill_shown_empty_ns is None and kill_cancels(world) >= 1
+    world.rest["OpenOrders"] = {"open": {}}
+    world.rest["ClosedOrders"] = {"count": 1, "closed": lost_opening(world, "canceled")}
+    eventually(world, lambda: world.engine.risk.kill_shown_empty_ns is not None)
+
+
 def test_a_kill_keeps_exits_and_a_hold_stops_them(world: World) -> None:
     """A plain kill still leaves positions; with hold nothing is sent at all."""
     holding(world)

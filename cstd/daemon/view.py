@@ -23,6 +23,7 @@ from cstd.ledger.positions import Fill
 from cstd.market.audit import INCONCLUSIVE
 from cstd.ops import view as shapes
 from cstd.orders.exit_prices import FAILURES
+from cstd.orders.reconcile import Finding
 from cstd.units import format_decimal, format_raw, from_raw
 
 NS_PER_S = 1_000_000_000
@@ -327,6 +328,8 @@ class LiveView:
         values["names_unknown"] = engine.feed.unknown_name_count
         values["balances_agree"] = int(engine.reconciler.agreed)
         values["reconcile_failed"] = engine.reconciler.failed_count
+        for finding in Finding:
+            values[f"reconcile_found_{finding.value}"] = engine.reconciler.findings[finding]
         values["book_audits"] = engine.audit.done_count
         values["book_audit_differences"] = engine.audit.difference_count
         values["rest_exits_unconfirmed"] = engine.rest_exits.unconfirmed_count

@@ -180,6 +180,33 @@ def test_a_kill_is_proven_by_rest_without_a_private_socket(world: World) -> None
     world.sound()
 
 
+def test_a_kill_right_after_a_boot_waits_for_what_a_lost_tail_sent(world: World) -> None:
+    """What left before a crash may arrive at the venue within six seconds: no round that began before that proves anything."""
+    boot_ns = world.engine.reconciler.boot_wall_ns
+    world.command("kill", reason="drill")
+    while world.now_ns < boot_ns + 6 * S:
+        assert world.engine.risk.kill_shown_empty_ns is None
+        world.engine.tracker.want_reconcile = True
+        world.step()
+    eventually(world, lambda: world.engine.risk.kill_shown_empty_ns is not None)
+
+
+def test_an_order_that_had_ended_and_is_listed_open_leaves_a_kill_unproven(world: World) -> None:
+    """Our table has it canceled, the venue's list of open orders has it still: the list decides."""
+    order = open_order(world)
+    world.report("canceled", order, reason="User requested")
+    world.command("kill", reason="drill")
+    row = {**lost_opening(world)["OLOST1-BBBBB-CCCCCC"], "cl_ord_id": order["cl_ord_id"], "opentm": order["sent_wall_ns"] / S}
+    world.rest["OpenOrders"] = {"open": {"OAAAAA-BBBBB-CCCCCC": row}}
+    moves(world, 4)
+    assert not world.live()
+    moves(world, 16)
+    assert world.engine.risk.kill_shown_empty_ns is None
+    world.rest["OpenOrders"] = {"open": {}}
+    world.rest["ClosedOrders"] = {"count": 1, "closed": {"OAAAAA-BBBBB-CCCCCC": {**row, "status": "canceled"}}}
+    eventually(world, lambda: world.engine.risk.kill_shown_empty_ns is not None)
+
+
 def test_an_unproven_kill_delays_no_exit(world: World) -> None:
     """Look-ups fail for as long as they like: what is held is sold meanwhile."""
     held = holding(world)

@@ -534,6 +534,23 @@ def test_an_open_order_that_the_stream_called_canceled_is_taken_up_again(world: 
     world.sound()
 
 
+def test_a_cancel_between_two_reads_is_no_contradiction(world: World) -> None:
+    """The list of open orders was read before the stream's word came: the order has ended and nothing is found."""
+    order = opened(world)
+    balance_of = world.rest["BalanceEx"]
+
+    def canceled_meanwhile(params: dict[str, str]) -> Any:
+        world.rest["BalanceEx"] = balance_of
+        world.report("canceled", order)
+        return balance_of(params)
+
+    world.rest["OpenOrders"] = {"open": {OID: rest_order(order, "open")}}
+    world.rest["BalanceEx"] = canceled_meanwhile
+    round_of(world)
+    assert order["cl_ord_id"] in world.engine.tracker.history
+    assert found(world, Finding.REOPENED) == 0
+
+
 def test_one_fill_with_two_quantities_is_booked_as_it_was(world: World) -> None:
     """REST shows another quantity for an exec_id that is booked: counted and said, once, and the ledger stays."""
     order = opened(world)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -191,8 +192,9 @@ def test_a_kill_right_after_a_boot_waits_for_what_a_lost_tail_sent(world: World)
     eventually(world, lambda: world.engine.risk.kill_shown_empty_ns is not None)
 
 
-def test_an_order_that_had_ended_and_is_listed_open_leaves_a_kill_unproven(world: World) -> None:
+def test_an_order_that_had_ended_and_is_listed_open_leaves_a_kill_unproven() -> None:
     """Our table has it canceled, the venue's list of open orders has it still: the list decides."""
+    world = World(practice_config(venue={"unknown_absent_s": Decimal(75)}), strategy="rehearsal").ready()
     order = open_order(world)
     world.report("canceled", order, reason="User requested")
     world.command("kill", reason="drill")

@@ -323,6 +323,8 @@ class LiveView:
         values["orders_rejected"] = engine.tracker.rejected_count
         values["orders_unknown"] = engine.unknown_count()
         values["order_steps_illegal"] = engine.core.orders.illegal_count
+        values["order_contradictions"] = engine.tracker.contradiction_count
+        values["reports_unknown_type"] = engine.tracker.unknown_type_count
         values["reports_foreign"] = engine.tracker.foreign_count
         values["fees_in_other_assets"] = engine.ledger.foreign_fee_count
         values["names_unknown"] = engine.feed.unknown_name_count

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from cstd._fast.codes import IntentKind, OrderEvent
-from cstd.orders.tracker import GONE_ERRORS, OrderTracker
+from cstd.orders.tracker import OrderTracker
+from cstd.venue.errors_table import GONE
 from cstd.venue.rest.lane import Outcome, RestResult
 from cstd.venue.rest.request import RestRequest
 
@@ -97,6 +98,6 @@ class RestCancels:
             return True
         error = ", ".join(done.errors)
         self._tracker.notes.append(("warning", "cancel by REST not confirmed", {"cl_ord_id": cl_ord_id, "error": error}))
-        if index >= 0 and error.startswith(GONE_ERRORS):
+        if index >= 0 and error.startswith(GONE):
             self._core.move_order(index, OrderEvent.ON_GONE)
         return True

@@ -17,7 +17,7 @@ from cstd.ledger.nav import Slippage
 from cstd.ledger.positions import Fill, Ledger
 from cstd.orders.lifecycle import FINAL, STATE_NAMES
 from cstd.units import INT64_MAX, from_raw, to_raw
-from cstd.venue.errors_table import outcome_unknown
+from cstd.venue.errors_table import GONE, outcome_unknown
 from cstd.venue.messages import ExecutionReport
 from cstd.venue.private import OrderReply
 
@@ -26,15 +26,16 @@ if TYPE_CHECKING:
 
 HISTORY_MAX = 100_000
 ORDER_ID_MAX = 23  # bytes kept of the venue's id; Kraken's have 19
-GONE_ERRORS = ("EOrder:Unknown order", "EOrder:Invalid order")
 REPORT_EVENTS = {
     "pending_new": OrderEvent.ON_PENDING,
     "new": OrderEvent.ON_NEW,
     "canceled": OrderEvent.ON_CANCELED,
     "expired": OrderEvent.ON_EXPIRED,
 }
-# Reports that change nothing in the lifecycle.
-QUIET_REPORTS = frozenset({"restated", "status", "iceberg_refill"})
+# Reports that bring other terms, and reports that change nothing in the lifecycle.
+CHANGE_REPORTS = frozenset({"amended", "restated"})
+QUIET_REPORTS = frozenset({"status", "iceberg_refill"})
+ENDED_STATUS = frozenset({"filled", "canceled", "expired"})
 FINAL_EVENTS = {
     "closed": OrderEvent.ON_FULL,
     "canceled": OrderEvent.ON_CANCELED,
@@ -48,6 +49,8 @@ class OrderTracker:
     Attributes:
         history: finished orders by client order id, oldest first, bounded by HISTORY_MAX.
         want_reconcile: set when a message left a question that only look-ups answer.
+        unknown_type_count: reports of a type that the venue has added since.
+        contradiction_count: what the venue said of an order that cannot be true together with what it had said before.
         notes: (level, event, fields) to be logged by whoever drains them.
     """
 
@@ -59,11 +62,13 @@ class OrderTracker:
         self.history: dict[str, dict[str, Any]] = {}
         self.by_order_id: dict[str, str] = {}
         self.want_reconcile = False
-        self.cancels_refused: dict[str, None] = {}  # by the venue's state: they go again after a while
+        self.cancels_refused: dict[str, None] = {}  # they go again after a while
         self.foreign_count = 0
         self.stray_reply_count = 0
         self.rejected_count = 0
         self.unbookable_count = 0
+        self.unknown_type_count = 0
+        self.contradiction_count = 0
         self.numbers: dict[str, int] = {}
         self.slippage_bps: dict[str, Decimal] = {}
         self.notes: list[tuple[str, str, dict[str, Any]]] = []
@@ -93,11 +98,15 @@ class OrderTracker:
                 self.learn_id(index, reply.order_id)
             self.core.move_order(index, OrderEvent.ON_ACK)
             return
-        if outcome_unknown(reply.error):
+        order = self.core.order(index)
+        seen = bool(order["order_id"]) or order["filled_raw"] > 0
+        if seen or outcome_unknown(reply.error):
             # Orders were executed behind server errors: nothing is known until it is looked up.
             self.core.move_order(index, OrderEvent.ON_SILENT)
             self.want_reconcile = True
             self._note_refusal(index, reply.error)
+            if seen:
+                self._contradict(order["cl_ord_id"], "refused after it had been taken")
             return
         self.refuse(index, reply.error)
 
@@ -114,41 +123,53 @@ class OrderTracker:
     def _on_cancel_reply(self, index: int, reply: OrderReply) -> None:
         if reply.success:
             return  # accepted; the execution report says what became of the order
-        if reply.error.startswith(GONE_ERRORS):
+        self.notes.append(("warning", "cancel refused", {"index": index, "error": reply.error}))
+        if reply.error.startswith(GONE):
             # Filled and canceled cannot be told apart here.
             self.core.move_order(index, OrderEvent.ON_GONE)
             self.want_reconcile = True
             return
+        # Whether it was done behind the error or not, the same cancel finds out; what refuses once may refuse for long.
         self.core.move_order(index, OrderEvent.ON_CANCEL_REFUSED)
-        if reply.error.startswith("EService:"):
-            self.cancels_refused[self.core.order(index)["cl_ord_id"]] = None
-        else:
-            self.core.retry_cancel(index)
-        self.notes.append(("warning", "cancel refused", {"index": index, "error": reply.error}))
+        self.cancels_refused[self.core.order(index)["cl_ord_id"]] = None
 
     def _on_amend_reply(self, index: int, reply: OrderReply) -> None:
         """A success waits for its report. A refused amend leaves more resting than its gates let pass: it is canceled."""
         if reply.success:
             return
         self.notes.append(("warning", "amend refused", {"index": index, "error": reply.error}))
-        if reply.error.startswith(GONE_ERRORS):
+        if reply.error.startswith(GONE):
             self.core.move_order(index, OrderEvent.ON_GONE)
             self.want_reconcile = True
             return
         self.core.amend_settled(index, 0)
         self.core.cancel_order(index, 0)
 
-    def _on_amended(self, index: int, report: ExecutionReport) -> None:
-        """The venue's new total quantity, where it fits our table; else the account is looked up."""
-        position = self._position(self.core.order(index)["instrument"])
+    def _on_changed(self, index: int, report: ExecutionReport) -> None:
+        """Take the venue's new total quantity, where it fits our table; else the account is looked up.
+
+        Terms of an order that its gates did not judge do not stay: one with another price, or with terms that the venue
+        changed without saying to what, is canceled. A quantity is judged again as it is.
+        """
+        order = self.core.order(index)
+        position = self._position(order["instrument"])
         try:
             qty_raw = to_raw(report.order_qty, position.qty_precision) if report.order_qty is not None else 0
         except ValueError:
             qty_raw = 0
-        if not 0 < qty_raw <= INT64_MAX:
+        told = 0 < qty_raw <= INT64_MAX
+        if told:
+            self.core.amend_settled(index, qty_raw)
+        if not told or order["filled_raw"] >= qty_raw:
             self.want_reconcile = True
-            return
-        self.core.amend_settled(index, qty_raw)
+        price = from_raw(order["price_raw"], position.price_precision)
+        repriced = report.limit_price is not None and order["price_raw"] > 0 and report.limit_price != price
+        if report.exec_type == "restated" or repriced:
+            self.notes.append(("warning", "the venue changed an order", {
+                "cl_ord_id": order["cl_ord_id"], "reason": report.reason or "", "qty": str(report.order_qty),
+                "price": str(report.limit_price)}))
+        if repriced or (report.exec_type == "restated" and not told):
+            self.core.cancel_order(index, 0)
 
     # Execution reports.
 
@@ -163,32 +184,72 @@ class OrderTracker:
             self.learn_id(index, report.order_id)
         if report.exec_type == "trade":
             self._on_trade_report(report, cl_ord_id, index)
-            return
-        if index < 0:
-            if cl_ord_id not in self.history:
-                self.want_reconcile = True  # ours by its prefix, but the journal lost it
-            return
-        if snapshot:
+        elif index < 0:
+            self._on_report_of_ended(report, cl_ord_id, snapshot=snapshot)
+        elif snapshot:
             self._on_shown_open(index, report)
+        else:
+            self._on_live_report(index, report)
+
+    def _on_live_report(self, index: int, report: ExecutionReport) -> None:
+        event = REPORT_EVENTS.get(report.exec_type)
+        if event in (OrderEvent.ON_CANCELED, OrderEvent.ON_EXPIRED):
+            if self._check_cumulative(index, report):
+                # It has ended, but what was filled of it is not known: it counts until its trades are found.
+                self.core.move_order(index, OrderEvent.ON_SILENT)
+            else:
+                self._finish(index, event, report.reason or report.exec_type)
+        elif event is not None:
+            self.core.move_order(index, event)
         elif report.exec_type == "filled":
             self._on_filled(index)
-        elif report.exec_type in REPORT_EVENTS:
-            event = REPORT_EVENTS[report.exec_type]
-            if event in (OrderEvent.ON_CANCELED, OrderEvent.ON_EXPIRED):
-                self._check_cumulative(index, report)
-                self._finish(index, event, report.reason or report.exec_type)
-            else:
-                self.core.move_order(index, event)
-        elif report.exec_type == "amended":
-            self._on_amended(index, report)
-        elif report.exec_type not in QUIET_REPORTS:
+        elif report.exec_type in CHANGE_REPORTS:
+            self._check_cumulative(index, report)
+            self._on_changed(index, report)
+        else:
+            self._check_cumulative(index, report)
+            if report.exec_type not in QUIET_REPORTS:
+                self.unknown_type_count += 1
+                self.want_reconcile = True
+                self.notes.append(("warning", "unknown exec_type", {"exec_type": report.exec_type}))
+
+    def _on_report_of_ended(self, report: ExecutionReport, cl_ord_id: str, *, snapshot: bool) -> None:
+        """A report of an order that is not in the table: ours by its prefix and lost by the journal, or one that has ended."""
+        ended = self.history.get(cl_ord_id)
+        if ended is None:
             self.want_reconcile = True
-            self.notes.append(("warning", "unknown exec_type", {"exec_type": report.exec_type}))
+            return
+        over = report.exec_type in ENDED_STATUS or report.order_status in ENDED_STATUS
+        # What comes after an end is late, except of an order that never was; a snapshot shows what is open now.
+        if over or not (snapshot or ended["state"] == OrderState.ORDER_REJECTED):
+            return
+        self._contradict(cl_ord_id, f"open at the venue after it had ended {self.state_name(ended)}")
+        if ended["state"] != OrderState.ORDER_FILLED:
+            self._take_up_again(ended, report)
+
+    def _take_up_again(self, ended: dict[str, Any], report: ExecutionReport) -> None:
+        """An order that was thought to have ended rests at the venue: it is live again, and it is canceled."""
+        position = self._position(ended["instrument"])
+        price_digits, qty_digits = self.digits(ended)
+        try:
+            index = self.core.adopt_order(ended["instrument"], {
+                "side": ended["side"], "price_raw": to_raw(from_raw(ended["price_raw"], price_digits), position.price_precision),
+                "qty_raw": to_raw(from_raw(ended["qty_raw"], qty_digits), position.qty_precision),
+                "filled_raw": to_raw(from_raw(ended["filled_raw"], qty_digits), position.qty_precision),
+                "opened_wall_ns": ended["sent_wall_ns"], "cl_ord_id": ended["cl_ord_id"].encode()})
+        except ValueError:
+            return  # its digits are no longer in force, or the table is full: the look-ups go on asking
+        del self.history[ended["cl_ord_id"]]
+        order_id = report.order_id or ended["order_id"]
+        self.by_order_id.pop(order_id, None)
+        self.learn_id(index, order_id)
+        self._on_shown_open(index, report)
+        self.core.cancel_order(index, 0)
 
     def _on_shown_open(self, index: int, report: ExecutionReport) -> None:
         self._check_cumulative(index, report)
-        if self.core.order(index)["amend_qty_raw"]:
-            self._on_amended(index, report)
+        if self.core.order(index)["amend_qty_raw"] or report.order_qty is not None:
+            self._on_changed(index, report)
         part = report.cum_qty is not None and report.cum_qty > 0
         self.core.move_order(index, OrderEvent.ON_FOUND_PART if part else OrderEvent.ON_FOUND_OPEN)
 
@@ -201,15 +262,28 @@ class OrderTracker:
             self.core.move_order(index, OrderEvent.ON_SILENT)
             self.want_reconcile = True
 
-    def _check_cumulative(self, index: int, report: ExecutionReport) -> None:
+    def _check_cumulative(self, index: int, report: ExecutionReport) -> bool:
+        """Compare the venue's executed quantity with what is booked; True when executions are missing here."""
+        if report.cum_qty is None:
+            return False
         order = self.core.order(index)
-        if report.cum_qty is not None:
-            seen = from_raw(order["filled_raw"], self.digits(order)[1])
-            if report.cum_qty > seen:
-                self.want_reconcile = True
+        seen = from_raw(order["filled_raw"], self.digits(order)[1])
+        if report.cum_qty > seen:
+            self.want_reconcile = True
+        elif report.cum_qty < seen:
+            self._contradict(order["cl_ord_id"], f"{report.cum_qty:f} executed of which {seen:f} had been told")
+        return report.cum_qty > seen
+
+    def _contradict(self, cl_ord_id: str, what: str) -> None:
+        """Count and tell what cannot be; the look-ups and the balances decide, and halt where they disagree."""
+        self.contradiction_count += 1
+        self.want_reconcile = True
+        self.notes.append(("error", "the venue contradicts itself", {"cl_ord_id": cl_ord_id, "what": what}))
 
     def _on_trade_report(self, report: ExecutionReport, cl_ord_id: str, index: int) -> None:
         order = self.core.order(index) if index >= 0 else self.history.get(cl_ord_id)
+        if order is None and report.exec_id in self.ledger.fills:
+            return  # so old that its order has left the history
         if order is None or report.exec_id is None or report.last_qty is None or report.last_price is None:
             self.want_reconcile = True
             return
@@ -233,6 +307,8 @@ class OrderTracker:
     def book(self, *, order: dict[str, Any], index: int, exec_id: str, qty: Decimal, price: Decimal, cost: Decimal,
              fees: tuple[tuple[str, Decimal], ...], wall_ns: int, liquidity: str) -> bool:
         """Book one execution of one of our orders. Returns False when it was booked before."""
+        if exec_id in self.ledger.fills:
+            self._check_repeated(order, self.ledger.fills[exec_id], qty, price)
         number = order["instrument"]
         qty_digits = max(self.digits(order)[1], self._position(number).qty_precision)
         if exec_id not in self.ledger.fills and not _bookable(qty, price, cost, qty_digits):
@@ -256,16 +332,31 @@ class OrderTracker:
         self._after_fill(index, order, fill)
         return True
 
+    def _check_repeated(self, order: dict[str, Any], booked: Fill, qty: Decimal, price: Decimal) -> None:
+        """An execution that comes again must be the one that was booked."""
+        same = booked.price == price and from_raw(booked.qty_raw, booked.qty_precision) == qty
+        if not same or booked.cl_ord_id != order["cl_ord_id"]:
+            self._contradict(order["cl_ord_id"], f"execution {booked.exec_id} came again as {qty:f} at {price:f}")
+
     def _after_fill(self, index: int, order: dict[str, Any], fill: Fill) -> None:
         if index < 0:
             _fill_late(order, fill)
+            if order["state"] == OrderState.ORDER_REJECTED:
+                self._contradict(order["cl_ord_id"], "executed after it had been refused")
+            self._check_overfill(order, order["filled_raw"])
             return
         filled = order["filled_raw"] + fill.qty_raw
         self.core.order_filled(index, filled)
+        self._check_overfill(order, filled)
         if filled >= order["qty_raw"]:
             self._finish(index, OrderEvent.ON_FULL, "filled")
         else:
             self.core.move_order(index, OrderEvent.ON_PART)
+
+    def _check_overfill(self, order: dict[str, Any], filled_raw: int) -> None:
+        """More than was ordered: it is booked, for the venue has done it, and the balances are asked whether it did."""
+        if filled_raw > max(order["qty_raw"], order["amend_qty_raw"]):
+            self._contradict(order["cl_ord_id"], f"{filled_raw} executed of {order['qty_raw']} ordered")
 
     # Look-ups.
 
@@ -279,6 +370,8 @@ class OrderTracker:
         if filled > booked:
             self.want_reconcile = True
             return
+        if status in FINAL_EVENTS and filled < booked:
+            self._contradict(order["cl_ord_id"], f"{status} with {filled:f} executed of which {booked:f} had been told")
         if status in FINAL_EVENTS:
             self._finish(index, FINAL_EVENTS[status], reason or status)
         elif status in ("open", "pending") and order["state"] == OrderState.ORDER_UNKNOWN:
@@ -299,21 +392,26 @@ class OrderTracker:
         for index in self.core.live_orders():
             order = self.core.order(index)
             silent_add = order["state"] == OrderState.ORDER_SENT and wall_ns > order["deadline_wall_ns"] + grace_ns
-            silent_cancel = (order["state"] == OrderState.ORDER_CANCEL_PENDING
-                             and mono_ns - order["cancel_mono_ns"] > 5 * grace_ns)
             if order["amend_qty_raw"] and mono_ns - order["amended_mono_ns"] > 5 * grace_ns and not order["cancel_sent"]:
                 self.core.cancel_order(index, 0)
-            if silent_add or silent_cancel:
+            if silent_add or self._cancel_is_silent(order, mono_ns, 5 * grace_ns):
                 self.core.move_order(index, OrderEvent.ON_SILENT)
                 self.core.retry_cancel(index)
                 self.want_reconcile = True
                 self.notes.append(("warning", "order unanswered", {"cl_ord_id": order["cl_ord_id"]}))
 
+    def _cancel_is_silent(self, order: dict[str, Any], mono_ns: int, wait_ns: int) -> bool:
+        """Whether a cancel was sent and the order lives on without a word, whatever else was said of it meanwhile."""
+        if not order["cancel_sent"] or mono_ns - order["cancel_mono_ns"] <= wait_ns or order["cl_ord_id"] in self.cancels_refused:
+            return False
+        # Without the private socket, cancels of what cannot be seen are repeated by those that go by REST.
+        return bool(self.core.private_up or order["state"] != OrderState.ORDER_UNKNOWN)
+
     # Helpers of the above.
 
     def learn_id(self, index: int, order_id: str) -> None:
         """Remember the venue's id of a live order, so that a report without ours is still placed."""
-        if not order_id.isascii() or len(order_id) > ORDER_ID_MAX:
+        if not order_id.isascii() or not 0 < len(order_id) <= ORDER_ID_MAX:
             return  # no id of the venue; the order is found by ours
         if order_id not in self.by_order_id:
             self.core.set_order_id(index, order_id.encode())

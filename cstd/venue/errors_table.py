@@ -1,7 +1,8 @@
 """What to do about each of Kraken's error texts, by exact prefix, the longest first.
 
 Websocket and REST share the texts. Details are appended after another colon, hence prefixes. The class says what a
-*read* may do; `outcome_unknown` adds that an order behind a server-side failure may have been executed all the same.
+*read* may do; `outcome_unknown` tells of an order request whether it may have been executed all the same: behind a failure
+of the venue, behind a refusal that a repetition of the request on its way would explain, and behind a text not listed here.
 """
 
 from __future__ import annotations
@@ -80,9 +81,11 @@ ERRORS: dict[str, RetryClass] = {
 }
 # Service failures behind which an order may have been taken: measured, orders stood behind 502, 504 and 520.
 _SERVER_SIDE = ("EService:Unavailable", "EService:Busy", "EService:Timeout", "EGeneral:Internal error")
+# What the second of two copies of one request is told: nonces and ids are used once, so the first one may have been taken.
+_REPEATED = ("EAPI:Invalid nonce", "EGeneral:Invalid arguments:cl_ord_id not unique")
 GONE = ("EOrder:Unknown order", "EOrder:Invalid order")
-RATE_LIMITED = ("EOrder:Rate limit exceeded", "EOrder:Domain rate limit exceeded")
 
+_LISTED = tuple(ERRORS)
 _BY_LENGTH = sorted(ERRORS, key=len, reverse=True)
 # The domain of an error the venue has added since: a text of these is a plain no, whatever the details.
 _REFUSING_DOMAINS = ("EOrder:", "EQuery:", "ETrade:", "EAccount:", "EBM:", "EFunding:")
@@ -97,8 +100,8 @@ def classify(error: str) -> RetryClass:
 
 
 def outcome_unknown(error: str) -> bool:
-    """Tell whether an order request that got this error may have been executed."""
-    return error.startswith(_SERVER_SIDE) or classify(error) is Q
+    """Tell whether an order request that got this error may have been executed. Of a text not listed nothing is concluded."""
+    return error.startswith(_SERVER_SIDE + _REPEATED) or not error.startswith(_LISTED) or classify(error) is Q
 
 
 def throttled_until_s(error: str) -> int | None:

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -40,6 +40,14 @@ def time_text(wall_ns: int) -> str:
     """RFC 3339 with microseconds, as the venue prints times."""
     moment = dt.datetime.fromtimestamp(wall_ns // S, dt.UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{wall_ns % S // 1000:06d}Z"
+
+
+class Answer(NamedTuple):
+    """What a REST call brings that is no result of the venue: an HTTP status (0 for none), a body, an error below HTTP."""
+
+    status: int = 0
+    body: str = ""
+    error: str = ""
 
 
 class VenueBook:
@@ -109,7 +117,8 @@ class World:
     Attributes:
         now_ns: wall time; the monotonic clock runs START_NS behind it. wall_step_ns: how much of it came by `step_wall`.
         venue_ahead_ns: how far the venue's clock, in its replies, is ahead of ours.
-        rest: REST results by method, looked up when the engine asks; a callable is given the parameters.
+        rest: REST results by method, looked up when the engine asks; a callable is given the parameters. A text is an error of
+            the venue, an `Answer` what came instead of one, None no answer at all.
         asked: (method, parameters) of every REST call, in order.
     """
 
@@ -332,11 +341,13 @@ class World:
         self.asked.append((call.request.method, params))
         result = self.rest[call.request.method]
         result = result(params) if callable(result) else result
+        if result is None:
+            return
         if isinstance(result, str):
-            body: dict[str, Any] = {"error": [result]}
-        else:
-            body = {"error": [], "result": result}
-        payload = {"id": call.call_id, "status": 200, "body": json.dumps(body), "error": ""}
+            result = Answer(200, json.dumps({"error": [result]}))
+        elif not isinstance(result, Answer):
+            result = Answer(200, json.dumps({"error": [], "result": result}))
+        payload = {"id": call.call_id, "status": result.status, "body": result.body, "error": result.error}
         self.core.event(EventKind.EVENT_REST_REPLY, 0, self.mono_ns, self.now_ns, json.dumps(payload).encode())
 
     # Looking at the engine.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from itertools import permutations
 from typing import Any
@@ -141,16 +142,27 @@ def rest_order(order: dict[str, Any], status: str, filled: Decimal, **fields: An
             "descr": {"pair": "XBTUSD", "type": "buy", "price": f"{Decimal(order['price_raw']).scaleb(-1):f}"}, **fields}
 
 
-def test_a_refused_cancel_may_be_tried_again(world: World, order: dict[str, Any]) -> None:
-    """A cancel that the venue refuses leaves the order open, and the next reason to cancel sends another one."""
+def test_a_refused_cancel_goes_again(world: World, order: dict[str, Any]) -> None:
+    """A cancel that the venue refuses leaves the order open and goes again once a second, however often books move."""
     world.reply(order)
     world.report("new", order)
     world.command("pause")
     assert state(world, order) == OrderState.ORDER_CANCEL_PENDING
-    world.refuse(order["req_id"] + 1, "EOrder:Rate limit exceeded", "cancel_order")
-    assert state(world, order) == OrderState.ORDER_OPEN
-    world.command("pause")
-    assert len(world.order_frames(OrderAction.ACTION_CANCEL)) == 2
+    refused = 0
+    for _ in range(60):
+        sent = world.order_frames(OrderAction.ACTION_CANCEL)
+        for frame in sent[refused:]:
+            world.refuse(json.loads(frame)["req_id"], "EOrder:Rate limit exceeded", "cancel_order")
+            assert state(world, order) == OrderState.ORDER_OPEN
+        refused = len(sent)
+        world.step(0.05)
+        world.tick()
+    assert 3 <= refused <= 4
+    world.run(1.25)
+    world.tick()
+    assert state(world, order) == OrderState.ORDER_CANCEL_PENDING
+    world.report("canceled", order, reason="User requested", cum_qty="0")
+    assert ended(world, order)["state"] == OrderState.ORDER_CANCELED
 
 
 def test_a_post_only_order_that_would_take_ends_canceled(world: World, order: dict[str, Any]) -> None:

@@ -128,7 +128,7 @@ def test_a_read_behind_a_failure_is_repeated_four_times(status: int, body: bytes
 @pytest.mark.parametrize(("error", "outcome"), [
     ("EOrder:Insufficient funds", Outcome.REFUSED),
     ("EOrder:Unknown order", Outcome.REFUSED),
-    ("EAPI:Invalid nonce", Outcome.REFUSED),
+    ("EAPI:Invalid nonce", Outcome.UNKNOWN),
     ("EService:Busy", Outcome.UNKNOWN),
     ("EService:Unavailable", Outcome.UNKNOWN),
     ("EService:Timeout", Outcome.UNKNOWN),

@@ -215,7 +215,8 @@ class RestLane:
         retry_class = classify(first)
         self._hold_back(first, now_ns)
         if pending.request.is_order:
-            outcome = Outcome.UNKNOWN if outcome_unknown(first) else Outcome.REFUSED
+            # One text of several that leaves it open is enough.
+            outcome = Outcome.UNKNOWN if any(map(outcome_unknown, errors)) else Outcome.REFUSED
             return self._finish(pending, outcome, errors, warnings, retry_class)
         if first.startswith("EAPI:Invalid nonce") and not pending.nonce_retried:
             pending.nonce_retried = True

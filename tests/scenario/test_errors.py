@@ -1,0 +1,254 @@
+"""What each of the venue's error texts does to an order, by every way on which it can come; and what no answer at all does.
+
+The table is a copy, by hand, of the error strings in the venue's documentation, with what each must lead to here. Nothing
+is taken from the classifier: a text that it forgot, or reads as harmless, fails a line of this table.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from cstd._fast.codes import Link, OrderAction, OrderState
+from cstd.storage.journal import open_journal
+from tests.scenario.engine_world import S, Answer, World, eventually, practice_config, replayed
+from tests.scenario.test_amend import tighten
+from tests.scenario.test_rest_cancels import cancels, down, pass_without_private, resting
+from tests.scenario.test_rest_exits import eventually_public, holding, pass_public, private_down
+
+
+class Meant(NamedTuple):
+    """What an error text leads to. On a socket whose token is refused, a new one is asked for by a reconnect as well.
+
+    Attributes:
+        add: "rejected": the order never was; "unknown": it may be, and is looked up.
+        other: of a cancel or an amend. "open": the order rests on, and is (again) canceled. "gone": it does not, and nothing
+            says how it ended.
+        rest_add: as `add`.
+    """
+
+    add: str = "rejected"
+    other: str = "open"
+    rest_add: str = "rejected"
+    token: bool = False
+
+
+REFUSED = Meant()
+DOUBTED = Meant("unknown", "open", "unknown")
+GONE = Meant("rejected", "gone", "rejected")
+TOKEN = Meant(token=True)
+
+MEANT = {
+    "EGeneral:Invalid arguments": REFUSED,
+    "EGeneral:Invalid arguments:volume": REFUSED,
+    "EGeneral:Invalid arguments:price": REFUSED,
+    "EGeneral:Invalid arguments:cl_ord_id": REFUSED,
+    "EGeneral:Invalid arguments:cl_ord_id not unique": DOUBTED,  # one of that id is open, and no other order has it
+    "EGeneral:Invalid arguments:volume minimum not met": REFUSED,
+    "EGeneral:Invalid arguments:Index unavailable": REFUSED,
+    "EGeneral:Permission denied": REFUSED,
+    "EGeneral:Temporary lockout": REFUSED,
+    "EGeneral:Internal error": DOUBTED,
+    "EGeneral:Internal error:17": DOUBTED,
+    "EGeneral:Too many requests": REFUSED,
+    "EGeneral:Unknown method": REFUSED,
+    "EAPI:Invalid key": REFUSED,
+    "EAPI:Invalid signature": REFUSED,
+    "EAPI:Invalid nonce": DOUBTED,  # what the second of two copies of one request gets
+    "EAPI:Rate limit exceeded": REFUSED,
+    "EAPI:Invalid token": TOKEN,
+    "EAPI:Feature disabled": REFUSED,
+    "EAPI:Bad request": REFUSED,
+    "EAuth:Account temporary disabled": REFUSED,
+    "EAuth:Account unconfirmed": REFUSED,
+    "EAuth:Rate limit exceeded": REFUSED,
+    "EAuth:Too many requests": REFUSED,
+    "EAccount:Invalid permissions": REFUSED,
+    "ESession:Invalid session": TOKEN,
+    "EService:Unavailable": DOUBTED,
+    "EService:Busy": DOUBTED,
+    "EService:Timeout": DOUBTED,
+    "EService:Deadline elapsed": REFUSED,
+    "EService:Market in cancel_only mode": REFUSED,
+    "EService:Market in post_only mode": REFUSED,
+    "EService:Market in limit_only mode": REFUSED,
+    "EService:Throttled: 1790359841": REFUSED,
+    "EOrder:Rate limit exceeded": REFUSED,
+    "EOrder:Domain rate limit exceeded": REFUSED,
+    "EOrder:Orders limit exceeded": REFUSED,
+    "EOrder:Insufficient funds": REFUSED,
+    "EOrder:Order minimum not met": REFUSED,
+    "EOrder:Cost minimum not met": REFUSED,
+    "EOrder:Tick size check failed": REFUSED,
+    "EOrder:Invalid price": REFUSED,
+    "EOrder:Post only order": REFUSED,
+    "EOrder:Unknown order": GONE,
+    "EOrder:Invalid order": GONE,
+    "EOrder:Unknown position": REFUSED,
+    "EOrder:Cannot open position": REFUSED,
+    "EOrder:Cannot open opposing position": REFUSED,
+    "EOrder:Margin allowance exceeded": REFUSED,
+    "EOrder:Margin level too low": REFUSED,
+    "EOrder:Margin position size exceeded": REFUSED,
+    "EOrder:Insufficient margin": REFUSED,
+    "EOrder:Positions limit exceeded": REFUSED,
+    "EOrder:Reduce only:No position exists": REFUSED,
+    "EOrder:Reduce only:Position is closed": REFUSED,
+    "EOrder:Reduce only:Non-PC": REFUSED,
+    "EOrder:Scheduled orders limit exceeded": REFUSED,
+    "EQuery:Unknown asset pair": REFUSED,
+    "EQuery:Invalid asset pair": REFUSED,
+    "EQuery:Unknown asset": REFUSED,
+    "ETrade:Invalid request": REFUSED,
+    "ETrade:Locked": REFUSED,
+    "ETrade:User Locked": REFUSED,
+    "EBM:limit exceeded:CAL": REFUSED,
+    "EFunding:Unknown withdraw key": REFUSED,
+    # Texts without a category, and texts that nobody has seen yet: of an order nothing is concluded from them.
+    "Unsupported field: 'price' for the given msg type: add order": DOUBTED,
+    "EOrder:Something new": DOUBTED,
+    "EService:Market in maintenance mode": DOUBTED,
+    "EWhat:Never heard": DOUBTED,
+    "nonsense": DOUBTED,
+}
+LOCKED_OUT = "EGeneral:Temporary lockout"
+
+
+def opened(**fields: Any) -> tuple[World, dict[str, Any]]:
+    """A ready engine whose first opening has been sent and is not answered."""
+    world = World(strategy="rehearsal", **fields).ready()
+    return world, world.first_order()
+
+
+def taken(world: World, order: dict[str, Any]) -> None:
+    """The venue takes the order."""
+    world.reply(order)
+    world.report("new", order)
+
+
+def told(world: World, text: str) -> bool:
+    """Whether an error text was put into the log."""
+    return any(fields.get("error") == text for _, _, fields in world.engine.notes)
+
+
+def reconnects(world: World) -> bool:
+    """Whether the private socket is asked to be closed for its token, so that the next one has a new one."""
+    world.step()
+    return any(link == Link.LINK_PRIVATE and "token" in reason for link, reason in world.engine.close_links)
+
+
+@pytest.mark.parametrize("text", MEANT)
+def test_an_opening_that_the_venue_answers_with_an_error(text: str) -> None:
+    """Rejected, it ends with the text; in doubt it counts in full and is looked up. It is never sent a second time."""
+    world, order = opened()
+    world.answering = False
+    world.refuse(order["req_id"], text)
+    assert told(world, text)
+    if MEANT[text].add == "unknown":
+        (live,) = world.live()
+        assert live["state"] == OrderState.ORDER_UNKNOWN and world.core.exposure() > 0
+        assert world.engine.tracker.want_reconcile and world.engine.tracker.rejected_count == 0
+    else:
+        assert not world.live() and world.core.exposure() == 0 and world.engine.tracker.rejected_count == 1
+        ended = world.engine.tracker.history[order["cl_ord_id"]]
+        assert (ended["state"], ended["reason"]) == (OrderState.ORDER_REJECTED, text)
+    assert reconnects(world) is MEANT[text].token
+    ids = [json.loads(frame)["params"]["cl_ord_id"] for frame in world.order_frames(OrderAction.ACTION_ADD)]
+    assert ids.count(order["cl_ord_id"]) == 1
+    world.sound()
+
+
+@pytest.mark.parametrize("text", MEANT)
+def test_an_amend_that_the_venue_answers_with_an_error(text: str) -> None:
+    """The order counts in its larger quantity and is canceled; one that is gone is unknown and looked up."""
+    world, order = opened()
+    taken(world, order)
+    request = tighten(world)
+    world.answering = False
+    world.refuse(request["req_id"], text, "amend_order")
+    (live,) = world.live()
+    assert told(world, text) and live["leaves_raw"] == order["qty_raw"]
+    if MEANT[text].other == "gone":
+        assert live["state"] == OrderState.ORDER_UNKNOWN and world.engine.tracker.want_reconcile
+        assert not world.order_frames(OrderAction.ACTION_CANCEL)
+    else:
+        assert live["state"] == OrderState.ORDER_CANCEL_PENDING and live["amend_qty_raw"] == 0
+        (frame,) = world.order_frames(OrderAction.ACTION_CANCEL)
+        assert json.loads(frame)["params"]["cl_ord_id"] == [order["cl_ord_id"]]
+    assert reconnects(world) is MEANT[text].token
+    world.sound()
+
+
+@pytest.mark.parametrize("text", MEANT)
+def test_a_cancel_that_the_venue_answers_with_an_error(text: str) -> None:
+    """The order stays open and the cancel goes again within seconds; one that is gone is unknown and looked up."""
+    world, order = opened()
+    taken(world, order)
+    world.answering = False
+    world.command("pause")
+    (frame,) = world.order_frames(OrderAction.ACTION_CANCEL)
+    world.refuse(json.loads(frame)["req_id"], text, "cancel_order")
+    (live,) = world.live()
+    assert told(world, text) and live["leaves_raw"] == order["qty_raw"]
+    gone = MEANT[text].other == "gone"
+    assert live["state"] == (OrderState.ORDER_UNKNOWN if gone else OrderState.ORDER_OPEN)
+    assert world.engine.tracker.want_reconcile is gone
+    assert reconnects(world) is MEANT[text].token
+    for _ in range(8):
+        world.step()
+        world.tick()
+    assert len(world.order_frames(OrderAction.ACTION_CANCEL)) == (1 if gone else 2)
+    world.sound()
+
+
+@pytest.mark.parametrize("text", MEANT)
+def test_an_exit_by_rest_that_the_venue_answers_with_an_error(text: str) -> None:
+    """Rejected, it ends with the text; in doubt it keeps reserved what it would sell, and is looked up. Its id goes out once."""
+    world, venue = holding()
+    sent: list[str] = []
+
+    def refuse(params: dict[str, str]) -> str:
+        sent.append(params["cl_ord_id"])
+        return text
+
+    world.rest["AddOrder"] = refuse
+    private_down(world)
+    eventually_public(world, lambda: bool(sent))
+    tracker, exits = world.engine.tracker, world.engine.rest_exits
+    if MEANT[text].rest_add == "unknown":
+        (live,) = world.live()
+        assert (live["cl_ord_id"], live["state"]) == (sent[0], OrderState.ORDER_UNKNOWN)
+        assert exits.unconfirmed_count == 1 and tracker.rejected_count == 0 and told(world, text)
+        assert live["leaves_raw"] == world.engine.ledger.positions[0].qty_raw
+    else:
+        ended = tracker.history[sent[0]]
+        assert (ended["state"], ended["reason"]) == (OrderState.ORDER_REJECTED, text)
+        assert exits.unconfirmed_count == 0 and tracker.rejected_count == 1
+    pass_public(world, 8)
+    assert len(set(sent)) == len(sent), "an exit was sent again under its id"
+    assert not venue.orders and len(sent) < 5
+    if MEANT[text].rest_add == "unknown":
+        methods = [method for method, _ in world.asked]
+        assert "OpenOrders" in methods[methods.index("AddOrder"):], "looked up"
+
+
+@pytest.mark.parametrize("text", MEANT)
+def test_a_cancel_by_rest_that_the_venue_answers_with_an_error(text: str) -> None:
+    """Whatever the text, the order counts and is looked up, and the cancel goes again; a locked-out key waits its time."""
+    world, order = resting()
+    world.rest["CancelOrder"] = text
+    down(world)
+    pass_without_private(world, 4)
+    (live,) = world.live()
+    assert told(world, text) and live["state"] == OrderState.ORDER_UNKNOWN
+    assert live["leaves_raw"] == order["qty_raw"]
+    assert len(cancels(world)) == 1
+    pass_without_private(world, 20)
+    assert (len(cancels(world)) == 1) is (text == LOCKED_OUT)
+    assert len(cancels(world)) <= 5
+    assert ("OpenOrders", {}) in world.asked or text == LOCKED_OUT
+    assert [live["cl_ord_id"] for live in world.live()] == [order["cl_ord_id"]]
+    world.sound()

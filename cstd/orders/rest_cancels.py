@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 NS_PER_S = 1_000_000_000
 # A reconnect takes less, and finds the orders again; openings that nobody can watch are not left for longer.
 PULL_AFTER_NS = 3 * NS_PER_S
-# As long as the lane waits for the reply to an order request: then the same cancel goes again.
-AGAIN_AFTER_NS = 5 * NS_PER_S
+# The same cancel goes again. Later than the lane stops waiting for its reply: orders go before reads there, and cancels that
+# nobody answers would leave no turn to the look-ups that find out what became of the order.
+AGAIN_AFTER_NS = 8 * NS_PER_S
 
 
 class RestCancels:

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 import pytest
 
 from cstd._fast.codes import Link, OrderAction, OrderState
+from cstd.decision.limits import limits_row
 from cstd.storage.journal import open_journal
-from tests.scenario.engine_world import S, Answer, World, eventually, practice_config, replayed
-from tests.scenario.test_amend import tighten
+from tests.scenario.engine_world import Answer, S, World, eventually, practice_config, replayed
+from tests.scenario.test_amend import TIGHT_BPS, tighten
 from tests.scenario.test_rest_cancels import cancels, down, pass_without_private, resting
 from tests.scenario.test_rest_exits import eventually_public, holding, pass_public, private_down
 
@@ -252,3 +253,181 @@ def test_a_cancel_by_rest_that_the_venue_answers_with_an_error(text: str) -> Non
     assert ("OpenOrders", {}) in world.asked or text == LOCKED_OUT
     assert [live["cl_ord_id"] for live in world.live()] == [order["cl_ord_id"]]
     world.sound()
+
+
+# What comes instead of an answer.
+
+NO_ANSWER = {
+    "bad gateway": Answer(502, "<html>502 Bad Gateway</html>"),
+    "cloudflare": Answer(520, "error code: 520"),
+    "empty body": Answer(200, ""),
+    "no JSON": Answer(200, "<html>"),
+    "a list": Answer(200, "[]"),
+    "not the venue's": Answer(429, '{"error":[],"result":{"count":1,"txid":["OXXXXX-XXXXX-XXXXXX"]}}'),
+    "timeout": Answer(0, "", "TimeoutError"),
+    "reset": Answer(0, "", "ConnectionResetError: [Errno 104]"),
+    "status 0": Answer(),
+    "two errors": Answer(200, '{"error":["EOrder:Insufficient funds","EService:Timeout"]}'),
+    "no order named": Answer(200, '{"error":[],"result":{}}'),
+    "no word": None,
+}
+
+
+@pytest.mark.parametrize("answer", NO_ANSWER.values(), ids=NO_ANSWER)
+@pytest.mark.parametrize("executed", [True, False], ids=["executed", "lost"])
+def test_an_exit_by_rest_without_an_answer(answer: Answer | None, *, executed: bool) -> None:
+    """Unknown, never sent again under its id. What was executed is found and booked; of what was lost the balance decides."""
+    world, venue = holding()
+    quantity = world.engine.ledger.positions[0].qty_raw
+    sent: list[str] = []
+    take = venue.add
+    venue.shows = False
+
+    def lose(params: dict[str, str]) -> Any:
+        sent.append(params["cl_ord_id"])
+        if executed:
+            take(params)
+        world.rest["AddOrder"] = take
+        return answer
+
+    world.rest["AddOrder"] = lose
+    private_down(world)
+    eventually_public(world, lambda: bool(sent))
+    (live,) = world.live()
+    assert (live["cl_ord_id"], live["leaves_raw"]) == (sent[0], quantity)
+    pass_public(world, 6)  # as long as a reply is waited for
+    assert world.engine.rest_exits.unconfirmed_count == 1 and world.engine.tracker.rejected_count == 0
+    venue.shows = True
+    pass_public(world, 30)
+    ids = [params["cl_ord_id"] for params in venue.orders]
+    assert len(ids) == 1 and (ids == sent) is executed, "sold once"
+    assert world.engine.ledger.positions[0].qty_raw == 0 and len(world.engine.ledger.fills) == 2
+    assert world.engine.tracker.contradiction_count == 0
+
+
+@pytest.mark.parametrize("answer", NO_ANSWER.values(), ids=NO_ANSWER)
+def test_a_cancel_by_rest_without_an_answer(answer: Answer | None) -> None:
+    """The order counts until the look-ups show its end; the same cancel goes again, and nothing is concluded from silence."""
+    world, order = resting()
+    world.rest["CancelOrder"] = answer
+    down(world)
+    pass_without_private(world, 12)
+    (live,) = world.live()
+    assert (live["state"], live["leaves_raw"]) == (OrderState.ORDER_UNKNOWN, order["qty_raw"])
+    assert len(cancels(world)) == 2
+    world.rest["ClosedOrders"] = {"count": 1, "closed": {"OAAAAA-BBBBB-CCCCCC": {
+        "cl_ord_id": order["cl_ord_id"], "status": "canceled", "vol_exec": "0.00000000", "reason": "User requested",
+        "opentm": order["sent_wall_ns"] / S, "vol": "1", "descr": {"pair": "XBTUSD", "type": "buy", "price": "1"}}}}
+    pass_without_private(world, 12)
+    assert not world.live()
+    assert world.engine.tracker.history[order["cl_ord_id"]]["state"] == OrderState.ORDER_CANCELED
+    world.sound()
+
+
+@pytest.mark.parametrize("shown", [True, False], ids=["still open", "gone meanwhile"])
+def test_a_refused_token_ends_with_the_order_gone(*, shown: bool) -> None:
+    """The cancel met a refused token: on the next socket the order is canceled again, or its end is looked up."""
+    world, order = opened()
+    taken(world, order)
+    world.command("pause")
+    (frame,) = world.order_frames(OrderAction.ACTION_CANCEL)
+    world.refuse(json.loads(frame)["req_id"], "ESession:Invalid session", "cancel_order")
+    assert reconnects(world)
+    row = {"cl_ord_id": order["cl_ord_id"], "vol_exec": "0.00000000", "opentm": order["sent_wall_ns"] / S, "vol": "1",
+           "reason": "User requested", "descr": {"pair": "XBTUSD", "type": "buy", "price": "1"}}
+    if shown:
+        world.open_orders = [{"exec_type": "status", "order_id": "OAAAAA-BBBBB-CCCCCC", "cl_ord_id": order["cl_ord_id"],
+                              "order_status": "new", "cum_qty": 0}]
+        world.rest["OpenOrders"] = {"open": {"OAAAAA-BBBBB-CCCCCC": row | {"status": "open"}}}
+    else:
+        world.rest["ClosedOrders"] = {"count": 1, "closed": {"OAAAAA-BBBBB-CCCCCC": row | {"status": "canceled"}}}
+    world.link(Link.LINK_PRIVATE, up=False, reason="token refused")
+    before = len(world.order_frames(OrderAction.ACTION_CANCEL))
+    world.link(Link.LINK_PRIVATE, up=True)
+    for _ in range(4):
+        world.step()
+        world.tick()
+    if shown:
+        assert len(world.order_frames(OrderAction.ACTION_CANCEL)) == before + 1
+        world.report("canceled", order, cum_qty="0")
+    eventually(world, lambda: not world.live())
+    assert world.engine.tracker.history[order["cl_ord_id"]]["state"] == OrderState.ORDER_CANCELED
+
+
+@pytest.mark.parametrize(("text", "way"), [
+    ("EOrder:Insufficient funds", "add_order"), ("EService:Timeout", "add_order"), ("EWhat:Never heard", "add_order"),
+    ("EOrder:Unknown order", "cancel_order"), ("EOrder:Rate limit exceeded", "cancel_order"),
+    ("EAPI:Invalid token", "cancel_order")])
+def test_the_journal_tells_the_same(tmp_path: Path, text: str, way: str) -> None:
+    """What an error made of an order is what a replay of the journal makes of it."""
+    with open_journal(tmp_path / "journal", tmp_path / "journal.ring", ring_bytes=1 << 26, segment_bytes=1 << 26,
+                      sync_interval_ms=20) as journal:
+        world = World(practice_config(), strategy=None, journal=journal).ready()
+        order = world.first_order()
+        if way == "add_order":
+            world.refuse(order["req_id"], text)
+        else:
+            taken(world, order)
+            world.command("pause")
+            world.refuse(order["req_id"] + 1, text, way)
+        for _ in range(12):
+            world.step()
+            world.tick()
+        journal.sync()
+        again = replayed(tmp_path / "journal").engine
+    assert not again.core.fault
+    assert [again.core.order(index) for index in again.core.live_orders()] == world.live()
+    assert again.tracker.history == world.engine.tracker.history
+    assert again.tracker.notes == world.engine.tracker.notes
+    assert again.recorder.hexdigest() == world.recorder.hexdigest()
+
+
+# What is not on record does not happen.
+
+
+def fill_ring(journal: Any) -> None:
+    """Leave no room for any record: the writer frees none before its interval is over."""
+    journal.sync()
+    for size in (60_000, 1_000, 0):
+        with pytest.raises(BufferError, match="no room"):
+            while True:
+                journal.append_py(2, 0, 0, 0, bytes(size))
+
+
+def handed_over(world: World) -> int:
+    """Order frames that the gateway handed to its port. The port of a test refuses each, and each refusal is counted."""
+    return world.counters()["send_refused"]
+
+
+@pytest.mark.parametrize("action", ["add", "amend", "cancel", "cancel_all"])
+@pytest.mark.parametrize("how", ["full", "closed"])
+def test_without_a_record_nothing_leaves_by_the_socket(tmp_path: Path, how: str, action: str) -> None:
+    """A journal that takes no record: no frame reaches the port, the fault is counted, and the engine halts and says why."""
+    with open_journal(tmp_path / "journal", tmp_path / "journal.ring", ring_bytes=1 << 24, segment_bytes=1 << 26,
+                      sync_interval_ms=60_000) as journal:
+        world = World(practice_config(), strategy=None, journal=journal).ready()
+        if action != "add":
+            taken(world, world.first_order())
+            assert handed_over(world) == 1
+        if how == "full":
+            fill_ring(journal)
+        else:
+            journal.close()
+        left, tried = handed_over(world), len(world.order_frames())
+        if action == "cancel":
+            assert world.core.cancel_order(world.core.live_orders()[0], 0)
+        elif action == "cancel_all":
+            world.core.cancel_all()
+        if action.startswith("cancel"):
+            assert len(world.order_frames()) == tried + 1 and world.counters()["journal_faults"] == 1
+        if action == "amend":
+            limits = limits_row(world.cfg, world.names[0]).copy()
+            limits["position_max_bps"] = TIGHT_BPS
+            world.core.set_limits(0, limits)
+        for _ in range(40 if action == "add" else 12):
+            world.step()
+            world.tick()
+        assert handed_over(world) == left, "a frame was handed to the port"
+        assert world.counters()["journal_faults"] > 0 and world.recorder.failed
+        assert (world.engine.state, world.engine.state_reason) == ("halted", "journal failed")
+        assert len(world.live()) == (action != "add")

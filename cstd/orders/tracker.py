@@ -224,8 +224,7 @@ class OrderTracker:
         if over or not (snapshot or ended["state"] == OrderState.ORDER_REJECTED):
             return
         self._contradict(cl_ord_id, f"open at the venue after it had ended {self.state_name(ended)}")
-        if ended["state"] != OrderState.ORDER_FILLED:
-            self._take_up_again(ended, report)
+        self._take_up_again(ended, report)
 
     def _take_up_again(self, ended: dict[str, Any], report: ExecutionReport) -> None:
         """An order that was thought to have ended rests at the venue: it is live again, and it is canceled."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from typing import Any
 
@@ -347,6 +348,25 @@ def test_an_order_that_ended_here_and_rests_there_is_canceled(world: World, orde
     assert order["cl_ord_id"].encode() in frame
     world.report("canceled", order, cum_qty="0")
     assert ended(world, order)["state"] == OrderState.ORDER_CANCELED
+
+
+def test_a_filled_order_that_a_snapshot_shows_open_is_canceled(world: World, order: dict[str, Any]) -> None:
+    """More of it rests than we know of, or the snapshot is old: a cancel and a look-up find out, and no fill is counted twice."""
+    world.reply(order)
+    world.fill(order, order["qty_raw"], "T1")
+    world.answering = False
+    world.executions({"exec_type": "status", "order_id": OID, "cl_ord_id": order["cl_ord_id"], "order_status": "new",
+                      "cum_qty": text(order["qty_raw"]), "order_qty": text(2 * order["qty_raw"])}, snapshot=True)
+    (live,) = [found for found in world.live() if found["cl_ord_id"] == order["cl_ord_id"]]
+    assert (live["state"], live["leaves_raw"]) == (OrderState.ORDER_CANCEL_PENDING, order["qty_raw"])
+    assert contradictions(world) == 1
+    (frame,) = world.order_frames(OrderAction.ACTION_CANCEL)
+    world.answering = True
+    world.rest["ClosedOrders"] = {"count": 1, "closed": {OID: rest_order(order, "closed", Decimal(text(order["qty_raw"])))}}
+    world.refuse(json.loads(frame)["req_id"], "EOrder:Unknown order", "cancel_order")
+    eventually(world, lambda: order["cl_ord_id"] in world.engine.tracker.history)
+    assert ended(world, order)["state"] == OrderState.ORDER_FILLED
+    assert world.engine.ledger.positions[0].qty_raw == order["qty_raw"] and list(world.engine.ledger.fills) == ["T1"]
 
 
 # Bounds.

@@ -268,6 +268,8 @@ cdef class BarSeries:
 
     cdef bint hour_ready(self, int64_t now_ns) noexcept nogil:
         cdef int64_t first_ns = floor_to(now_ns, MINUTE_NS) - HOUR_NS + MINUTE_NS
+        if self.covered_from_ns == INT64_MAX:
+            return False  # the tape is lost: what is traded now goes uncounted
         if self.history_from_ns <= first_ns:
             return True
         # INT64_MIN is "nobody said that the tape began", not "it has always run".

@@ -6,7 +6,7 @@ Python, and what is here reaches them only through wishes, `cancel_order` and th
 """
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.list cimport PyList_GET_ITEM
-from libc.stdint cimport int64_t
+from libc.stdint cimport INT64_MAX, int64_t
 from libc.string cimport memcpy, memset
 
 from cstd._fast.bars cimport BarSeries
@@ -301,7 +301,8 @@ cdef class Core(FastEngine):
         slot.data_mono_ns = self.mono_ns
         self._trades(slot, cycles())
 
-    def apply_ticker(self, int number, int64_t bid_raw, int64_t bid_qty_raw, int64_t ask_raw, int64_t ask_qty_raw):
+    def apply_ticker(self, int number, int64_t bid_raw, int64_t bid_qty_raw, int64_t ask_raw, int64_t ask_qty_raw,
+                     int64_t last_raw=0):
         """Apply a ticker's top of book from the tolerant path."""
         cdef InstrumentSlot slot = self.slots[number]
         self.scanner.out.bid.price_raw = bid_raw
@@ -309,6 +310,7 @@ cdef class Core(FastEngine):
         self.scanner.out.ask.price_raw = ask_raw
         self.scanner.out.ask.qty_raw = ask_qty_raw
         self.scanner.out.excess_digits = 0
+        self.scanner.out.last_raw = last_raw
         slot.data_mono_ns = self.mono_ns
         self._ticker(slot)
 
@@ -365,10 +367,11 @@ cdef class Core(FastEngine):
         self.counters[COUNT_RESYNCS] += 1
 
     def tape_begins(self, int number, int64_t from_wall_ns):
-        """The trade stream of an instrument is complete from here on."""
+        """The trade stream of an instrument is complete from here on; INT64_MAX: it is lost until it begins again."""
         cdef InstrumentSlot slot = self.slots[number]
         slot.bars.begin_tape(from_wall_ns)
         on_tape_begin(&slot.features, self.mono_ns)
+        slot.features.has_tape = from_wall_ns != INT64_MAX
 
     def load_bar(self, int number, int interval, bint forming, int64_t start_ns, int64_t open_raw, int64_t high_raw,
                  int64_t low_raw, int64_t close_raw, int64_t qty_raw, int64_t value_acct_raw, int64_t trades,

@@ -303,6 +303,7 @@ cdef class FastEngine(Gateway):
         cdef Book book = slot.book
         self.counters[COUNT_TICKERS] += 1
         slot.tickers += 1
+        slot.ticker_last_raw = self.scanner.out.last_raw
         if book.state != BOOK_VERIFIED or self.scanner.out.excess_digits:
             return
         if (self.scanner.out.bid.price_raw == book.best_bid() and self.scanner.out.ask.price_raw == book.best_ask()

@@ -186,6 +186,7 @@ cdef int _evidence(Image image, InstrumentSlot slot) except -1:
     image.field(b"trade_gaps", &slot.trade_gaps, sizeof(slot.trade_gaps))
     image.field(b"frames", &slot.frames, sizeof(slot.frames))
     image.field(b"tickers", &slot.tickers, sizeof(slot.tickers))
+    image.field(b"ticker_last_raw", &slot.ticker_last_raw, sizeof(slot.ticker_last_raw))
     image.field(b"resync_wanted", &slot.resync_wanted, sizeof(slot.resync_wanted))
     image.field(b"rest_bid_raw", &slot.rest_bid_raw, sizeof(slot.rest_bid_raw))
     image.field(b"rest_ask_raw", &slot.rest_ask_raw, sizeof(slot.rest_ask_raw))

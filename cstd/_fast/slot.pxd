@@ -44,7 +44,8 @@ cdef class InstrumentSlot:
     # Top of the book as REST showed it, for exits alone while the book cannot be used; written by orders.exit_prices.
     cdef public int64_t rest_bid_raw, rest_ask_raw, rest_read_mono_ns
     cdef public bint exit_price_wanted  # an exit is due and has no price
-    cdef public int64_t last_trade_id, trade_gaps, frames, tickers
+    cdef public int64_t last_trade_id, trade_gaps, frames
+    cdef public int64_t tickers, ticker_last_raw    # since both were set to 0; price of the last trade, 0 for not told
     cdef public bint resync_wanted
     # Position and what the ledger says about it; written through FastEngine.set_position only.
     cdef readonly int64_t position_qty_raw, position_acct_raw, losing_round_trips

@@ -36,6 +36,7 @@ class InstrumentSlot:
     trade_gaps: int
     frames: int
     tickers: int
+    ticker_last_raw: int
     position_qty_raw: int
     position_acct_raw: int
     losing_round_trips: int

@@ -32,6 +32,7 @@ cdef struct Scan:
     int64_t exch_ns
     WireLevel bid           # ticker: top of book
     WireLevel ask
+    int64_t last_raw        # ticker: price of the last trade, 0 where it cannot be told
     int excess_digits       # a number had more fractional digits than the instrument's precision
 
 cdef struct NameSlot:

@@ -309,7 +309,9 @@ cdef class Scanner:
         """Step over the day's figures and the time: known names, each once, plain numbers of at most eighteen digits."""
         cdef int seen = 0
         cdef int bit
+        cdef int excess = 0
         cdef const char *after
+        self.out.last_raw = 0
         while p != NULL and p < end and p[0] == c',':
             after = literal(p, end, b',"timestamp":"', 14)
             bit = 256
@@ -318,7 +320,11 @@ cdef class Scanner:
                     return NULL
                 p = literal(p, end, b'"', 1)
             else:
-                p = any_number(figure(p, end, &bit), end)
+                after = figure(p, end, &bit)
+                p = any_number(after, end)
+                if bit == 1 and p != NULL and number(after, end, self.price_precision[self.out.instrument],
+                                                     &self.out.last_raw, &excess) != p:
+                    self.out.last_raw = 0
             if seen & bit:
                 return NULL
             seen |= bit
@@ -396,6 +402,7 @@ cdef class Scanner:
             "checksum": self.out.checksum if self.out.has_checksum else None,
             "exch_ns": self.out.exch_ns,
             "excess_digits": self.out.excess_digits,
+            "last": self.out.last_raw,
             "top": (self.out.bid.price_raw, self.out.bid.qty_raw, self.out.ask.price_raw, self.out.ask.qty_raw),
             "trades": [
                 (self.trades[i].side, self.trades[i].price_raw, self.trades[i].qty_raw, self.trades[i].trade_id,

@@ -21,6 +21,7 @@ from cstd.engine import Engine
 from cstd.ledger.nav import MONEY_PRECISION
 from cstd.ledger.positions import Fill
 from cstd.market.audit import INCONCLUSIVE
+from cstd.market.evidence import ENDS
 from cstd.ops import view as shapes
 from cstd.orders.exit_prices import FAILURES
 from cstd.orders.reconcile import Finding
@@ -186,9 +187,17 @@ class LiveView:
                 "value": _money(value), "unrealized_pnl": _money(value - position.cost) if value is not None else None,
                 "realized_pnl": _money(position.realized) or "0",
                 "user_qty": format_decimal(self._engine.reconciler.own.get(position.base, Decimal(0))),
-                "dust": position.qty > 0 and position.qty_raw < slot.qty_min_raw,
+                "dust": position.qty > 0 and self._is_dust(number, position.qty_raw),
             })
         return rows
+
+    def _is_dust(self, number: int, qty_raw: int) -> bool:
+        """Whether the venue would take no order for all of it: by its minimum, its lots, or its smallest cost at the mark."""
+        slot = self._engine.core.slots[number]
+        if qty_raw < max(slot.qty_min_raw, slot.lot_raw):
+            return True
+        cost = slot.last_verified_bid_raw * (qty_raw - qty_raw % slot.lot_raw) * 10**MONEY_PRECISION
+        return slot.last_verified_bid_raw > 0 and cost < slot.cost_min_e8 * slot.price_scale * slot.qty_scale
 
     def equity(self) -> shapes.Equity:
         """Equity, loss and exposure."""
@@ -328,6 +337,10 @@ class LiveView:
         values["reports_foreign"] = engine.tracker.foreign_count
         values["fees_in_other_assets"] = engine.ledger.foreign_fee_count
         values["names_unknown"] = engine.feed.unknown_name_count
+        values["instruments_unlisted"] = engine.feed.unlisted_count
+        values["tapes_silent"] = engine.tapes.silent_count
+        for end in ENDS:
+            values[f"evidence_fetches_{end}"] = engine.evidence.ended[end]
         values["balances_agree"] = int(engine.reconciler.agreed)
         values["reconcile_failed"] = engine.reconciler.failed_count
         for finding in Finding:

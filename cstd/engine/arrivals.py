@@ -1,4 +1,4 @@
-"""What the compiled core took without the engine's Python part, told to the machines and the tapes at each timer."""
+"""What the compiled core took without the engine's Python part, told to those that watch the feeds at each timer."""
 
 from __future__ import annotations
 
@@ -22,11 +22,7 @@ def note_frames_seen(engine: Engine, mono_ns: int) -> None:
             engine.public.on_data(name, "ticker", mono_ns)
 
 
-def start_tapes(engine: Engine, wall_ns: int) -> None:
-    """The tape of an instrument is complete from the moment its subscription is known to be live."""
-    if len(engine.tape_live) == len(engine.names):
-        return
-    for number, name in enumerate(engine.names):
-        if name not in engine.tape_live and engine.public.live(name, "trade"):
-            engine.tape_live.add(name)
-            engine.core.tape_begins(number, wall_ns)
+def watch_feeds(engine: Engine, mono_ns: int, wall_ns: int) -> None:
+    """Begin tapes and find dead ones, and fetch evidence for books that are quiet."""
+    engine.tapes.on_timer(engine.public, mono_ns, wall_ns)
+    engine.evidence.on_timer(engine.public, mono_ns)

@@ -26,7 +26,7 @@ from cstd.config import Config, from_canonical_json
 from cstd.decision.limits import limits_row
 from cstd.decision.setup import exit_steps_mbps, strategy_setup
 from cstd.engine import venue_clock
-from cstd.engine.arrivals import note_frames_seen, start_tapes
+from cstd.engine.arrivals import note_frames_seen, watch_feeds
 from cstd.engine.congestion import Congestion
 from cstd.engine.maintenance import Maintenance
 from cstd.engine.own_silence import OwnSilence
@@ -35,7 +35,9 @@ from cstd.errors import InvariantError
 from cstd.ledger.nav import Nav
 from cstd.ledger.positions import Ledger
 from cstd.market.audit import BookAudit
+from cstd.market.evidence import EvidenceFetch
 from cstd.market.feed import PublicFeed
+from cstd.market.tapes import TapeWatch
 from cstd.orders.account_reads import AccountReads
 from cstd.orders.desk import RiskDesk
 from cstd.orders.exit_prices import ExitPrices
@@ -87,7 +89,6 @@ class Engine:
 
     Attributes:
         state: starting, reconciling, ready, paused, halted, killed, stopping.
-        tape_live: names whose trades are complete from some moment on.
         outbox: (link, frame) of control frames to send. rest_out: requests to make. close_links: (link, reason).
     """
 
@@ -116,7 +117,6 @@ class Engine:
         self._rest_rate: RestRate | None = None
         self._mono_ns = 0
         self._wall_ns = 0
-        self.tape_live: set[str] = set()
         self.congestion = Congestion()
         self._first_boot_wall_ns = 0
         self._ready_wall_ns = 0
@@ -187,6 +187,8 @@ class Engine:
         self.risk = RiskDesk(self.core, self.ledger, self.nav, self.tracker)
         self.feed = PublicFeed(self.core, names, cfg.account.currency, infer_precision=self.inferring,
                                digits=self.ledger.digits, count_in=self.ledger.add_instrument)
+        self.tapes = TapeWatch(self.core, self.feed, names)
+        self.evidence = EvidenceFetch(self.core, self.feed, names)
         self.audit = BookAudit(self.core, self.feed, names, self._submit, self._is_live)
 
     def _is_live(self, name: str) -> bool:
@@ -224,6 +226,7 @@ class Engine:
         self.account_reads = AccountReads(self.lane)
         self.core.private_up = self.core.private_ready = self.core.venue_online = self.core.batch_open = False
         self.audit.restart(seconds_to_ns(cfg.instruments.audit_interval_s))
+        self.evidence.restart(seconds_to_ns(cfg.risk.evidence_s))
         known = getattr(self, "reconciler", None)
         self.reconciler = Reconciler(
             self.tracker, self._ask, self.private.renew_executions, absent_ns=seconds_to_ns(cfg.venue.unknown_absent_s),
@@ -255,7 +258,7 @@ class Engine:
                 self.core.venue_online = False
                 for number in range(len(self.names)):
                     self.core.drop_book(number, BookFault.FAULT_LINK_DOWN)
-                self.tape_live.clear()
+                self.tapes.clear()
         else:
             self.core.private_up = up
             self.core.private_ready = False
@@ -340,8 +343,7 @@ class Engine:
         match message:
             case InstrumentUpdate():
                 self.public.on_message(message, self._mono_ns)
-                for name in self.feed.on_instrument(message):
-                    self._note("warning", "new digits wait for what is counted in the old ones", instrument=name)
+                self.feed.on_instrument(message)
                 return
             case BookMessage():
                 self.feed.on_book(message)
@@ -440,7 +442,7 @@ class Engine:
                                  blind=self.rest_cancels.looking_up(mono_ns) or self.rest_exits.looking_up(mono_ns)
                                  or self.risk.kill_unproven)
         self.account_reads.on_timer(mono_ns)
-        start_tapes(self, wall_ns)
+        watch_feeds(self, mono_ns, wall_ns)
         self._audit_books(mono_ns)
 
     def _audit_books(self, mono_ns: int) -> None:
@@ -537,9 +539,9 @@ class Engine:
             self.rest_out.append(call)
         if self.ledger.unrecorded:
             self._record_fills()
-        if self.tracker.notes:
-            self.notes.extend(self.tracker.notes)
-            self.tracker.notes.clear()
+        for notes in (self.tracker.notes, self.feed.notes):
+            self.notes.extend(notes)
+            notes.clear()
         if self.outbox or self.rest_out or self.close_links or self.notes:
             self.core.needs_python = True
 

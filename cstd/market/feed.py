@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from cstd._fast.codes import BookFault, Side
 from cstd.units import INT64_MAX, to_raw
@@ -23,6 +25,7 @@ MONEY_PRECISION = 8
 CHECKSUM_MAX = 2**32 - 1
 PRECISION_MAX = 15   # the scanner's
 SIDES = {"buy": Side.BUY, "sell": Side.SELL}
+UNLISTED = "unlisted"   # our word for the status of what the venue's list no longer has
 
 
 class PublicFeed:
@@ -37,7 +40,9 @@ class PublicFeed:
         infer_precision: take the precision from a snapshot's digits where no instrument message came (recordings only).
 
     Attributes:
-        specs: trading rules by name, as the venue gave them or inferred.
+        specs: trading rules by name, as the venue gave them or inferred. Those of a name that has left the venue's list
+            stay, with the status UNLISTED: what is held is valued and sold by them.
+        unlisted_count: how often a configured name left the list. notes: (level, event, fields) to be logged.
         inferred: names whose precision was inferred.
         history_rows: bars of history taken, by (name, interval in minutes).
     """
@@ -53,20 +58,41 @@ class PublicFeed:
         self.inferred: set[str] = set()
         self.history_rows: dict[tuple[str, int], int] = {}
         self.unknown_name_count = 0
+        self.unlisted_count = 0
+        self.notes: list[tuple[str, str, dict[str, Any]]] = []
         self._blocked: set[str] = set()
         self._digits = digits
         self._count_in = count_in
         self._waiting: dict[str, InstrumentSpec] = {}   # rules with other digits than those in force
 
-    def on_instrument(self, update: InstrumentUpdate) -> list[str]:
-        """Take trading rules; returns the names whose new digits have to wait."""
+    def on_instrument(self, update: InstrumentUpdate) -> None:
+        """Take trading rules: a snapshot lists every instrument that there is, an update those that changed."""
+        if update.snapshot:
+            listed = {spec.name for spec in update.pairs} | set(update.skipped) | self.inferred
+            for name in sorted(self.specs.keys() - listed):
+                self._unlist(name)
         for name in update.skipped:
             if name in self.numbers:
                 self._block(name)
         for spec in update.pairs:
             if spec.name in self.numbers:
                 self._configure(spec)
-        return [spec.name for spec in update.pairs if spec.name in self._waiting]
+                if spec.name in self._waiting:
+                    self.notes.append(("warning", "new digits wait for what is counted in the old ones",
+                                       {"instrument": spec.name}))
+
+    def _unlist(self, name: str) -> None:
+        """Renamed or delisted: nothing is opened, what rests is pulled, and what is held keeps its rules and digits."""
+        self._waiting.pop(name, None)
+        spec, number = self.specs[name], self.numbers[name]
+        if spec.status == UNLISTED:
+            return
+        self.specs[name] = msgspec.structs.replace(spec, status=UNLISTED)
+        self.core.slots[number].online = False
+        self.core.book_fault(number, BookFault.FAULT_VENUE_STATE)
+        self.core.drop_book(number, BookFault.FAULT_VENUE_STATE)
+        self.unlisted_count += 1
+        self.notes.append(("error", "instrument left the venue's list: renamed or delisted", {"instrument": name}))
 
     def _block(self, name: str) -> None:
         """Rules that cannot be read or meant: what was known is no longer true, and digits mean nothing without them."""
@@ -100,7 +126,8 @@ class PublicFeed:
         return list(ripe)
 
     def _apply(self, number: int, spec: InstrumentSpec) -> None:
-        if spec != self.specs.get(spec.name):
+        known = self.specs.get(spec.name)
+        if spec != known:
             try:
                 self.core.configure(
                     number, spec.price_precision, spec.qty_precision, spec.price_increment_raw, spec.qty_increment_raw,
@@ -115,6 +142,10 @@ class PublicFeed:
                 # Updates were lost while it was blocked: its book needs a snapshot, which this asks for.
                 self._blocked.discard(spec.name)
                 self.core.book_fault(number, BookFault.FAULT_PRECISION_UNKNOWN)
+            elif known is not None and known.status == UNLISTED:
+                # A snapshot that was on its way when the name left is of the time before.
+                self.core.drop_book(number, BookFault.FAULT_NO_SNAPSHOT)
+                self.notes.append(("info", "instrument is in the venue's list again", {"instrument": spec.name}))
         self.core.slots[number].online = spec.status == "online"
         self.specs[spec.name] = spec
         self._count_in(number, spec.base, spec.quote, spec.price_precision, spec.qty_precision)
@@ -193,7 +224,11 @@ class PublicFeed:
         except ValueError:
             self.core.count_malformed()
             return
-        self.core.apply_ticker(number, *raws)
+        try:
+            last_raw = _raw(message.last, spec.price_precision) if message.last is not None else 0
+        except ValueError:
+            last_raw = 0    # the statistics of the day prove nothing of the quote
+        self.core.apply_ticker(number, *raws, last_raw)
 
     def on_ohlc(self, message: OhlcMessage, wall_ns: int) -> None:
         """Load a snapshot's rows as history. Updates are not used: bars are built from trades."""

@@ -153,14 +153,21 @@ class PublicMachine:
             case Unknown():
                 self.unknown_count += 1
 
-    def resync(self, name: str, reason: str, now_ns: int) -> bool:
-        """Unsubscribe and subscribe one book after its back-off; False when it is on its way already or not known."""
-        subscription = self._table.get("book", name)
+    def resync(self, name: str, reason: str, now_ns: int, *, channel: str = "book") -> bool:
+        """Unsubscribe and subscribe one channel after its back-off; False when it is on its way already or not known."""
+        subscription = self._table.get(channel, name)
         if subscription is None or not self._table.leave(subscription, now_ns):
             return False
         self.resync_counts[reason] += 1
         self._table.send_due(now_ns)
         return True
+
+    def renew(self, name: str, channel: str, now_ns: int) -> bool:
+        """Subscribe a channel of an instrument anew for its snapshot, each interval of ohlc; False where none is live."""
+        renewed = [self._table.renew(subscription, now_ns) for subscription in self._table.of_name(name)
+                   if subscription.channel == channel]
+        self._table.send_due(now_ns)
+        return any(renewed)
 
     def on_timer(self, now_ns: int) -> None:
         """Time out, retry, ping; call a few times a second."""
@@ -211,12 +218,16 @@ class PublicMachine:
         }
 
     def _on_instrument(self, update: InstrumentUpdate, now_ns: int) -> None:
-        """Take reference data; on a snapshot, start the other channels of the names it lists."""
+        """Take reference data; on a snapshot, start the other channels of the names it lists and drop those of others."""
+        wanted = set(self.names)
         if update.snapshot:
             self._listed = True
-            self.specs.clear()
             self._table.on_data(self._instrument)
-        wanted = set(self.names)
+            listed = {spec.name for spec in update.pairs} | set(update.skipped)
+            for name in [name for name in self.specs if name not in listed]:
+                del self.specs[name]
+                for subscription in self._table.of_name(name):
+                    self._table.drop(subscription)
         for name in update.skipped:
             # What the venue changed is unreadable, so what was known is no longer true.
             self.specs.pop(name, None)

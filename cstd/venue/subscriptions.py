@@ -4,7 +4,7 @@
                     ▲                │  │ refuse        │ silent        │ leave
                     │◄──── silent ───┘  ▼               ▼               ▼
                     │◄──── retry ─── REFUSED      LEAVE_WANTED ──send──► LEAVING ──left, silent──► WANTED
-    any state ──down──► OFF
+    any state ──down──► OFF                                                       WANTED, REFUSED ──drop──► OFF
 
 An acknowledged subscription that stays empty is left and taken again, and a refused one is kept as REFUSED with its
 reason and retried: on Kraken both look like a healthy socket. Data may come before its acknowledgement.
@@ -60,6 +60,7 @@ class Event(enum.Enum):
     SILENT = "silent"
     LEAVE = "leave"
     LEFT = "left"
+    DROP = "drop"
     DOWN = "down"
 
 
@@ -78,6 +79,8 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.LIVE, Event.ACK): State.LIVE,
     (State.LIVE, Event.DATA): State.LIVE,
     (State.LIVE, Event.LEAVE): State.LEAVE_WANTED,
+    (State.WANTED, Event.DROP): State.OFF,
+    (State.REFUSED, Event.DROP): State.OFF,
     (State.REFUSED, Event.RETRY): State.WANTED,
     (State.LEAVE_WANTED, Event.SEND): State.LEAVING,
     (State.LEAVING, Event.LEFT): State.WANTED,
@@ -96,6 +99,7 @@ class Subscription:
         "channel",
         "deadline_ns",
         "delays",
+        "dropped",
         "history",
         "like",
         "name",
@@ -128,6 +132,7 @@ class Subscription:
         self.refusal = ""
         self.silent_count = 0
         self.solo = False
+        self.dropped = False  # not to be taken again once it is left
         self.delays = RetryDelays()
 
     def step(self, event: Event) -> None:
@@ -218,7 +223,8 @@ class SubscriptionTable:
         return self._subscriptions.get((channel, name, variant))
 
     def want(self, subscription: Subscription, now_ns: int) -> None:
-        """Start a subscription that is OFF; otherwise nothing happens."""
+        """Start a subscription that is OFF, or have one that is being dropped taken again; otherwise nothing happens."""
+        subscription.dropped = False
         if subscription.state is State.OFF:
             subscription.step(Event.WANT)
             subscription.retry_ns = now_ns
@@ -228,7 +234,7 @@ class SubscriptionTable:
         self._pending.clear()
         for subscription in self:
             subscription.step(Event.DOWN)
-            subscription.solo = False
+            subscription.solo = subscription.dropped = False
         # Requests of the old connection do not count against the new one.
         self._bucket = TokenBucket(rate_per_s=20, burst=10)
         self._paused_until_ns = 0
@@ -244,6 +250,23 @@ class SubscriptionTable:
         self._forget_request(subscription)
         subscription.step(Event.LEAVE)
         subscription.retry_ns = subscription.delays.fail(now_ns, at_once=at_once)
+        return True
+
+    def drop(self, subscription: Subscription) -> None:
+        """Unsubscribe for good: until `want` it is not taken again."""
+        subscription.dropped = True
+        if (subscription.state, Event.DROP) in TRANSITIONS:
+            subscription.step(Event.DROP)
+        elif (subscription.state, Event.LEAVE) in TRANSITIONS:
+            self._forget_request(subscription)
+            subscription.step(Event.LEAVE)
+
+    def renew(self, subscription: Subscription, now_ns: int) -> bool:
+        """Unsubscribe one that is live and subscribe again at once, which is no failure of it; False where it is not live."""
+        if subscription.state is not State.LIVE:
+            return False
+        subscription.step(Event.LEAVE)
+        subscription.retry_ns = now_ns
         return True
 
     def on_data(self, subscription: Subscription) -> None:
@@ -326,7 +349,7 @@ class SubscriptionTable:
             # "Not found" is what was wanted; any other refusal is settled by subscribing again.
             if subscription.state is State.LEAVING:
                 self._forget_request(subscription)
-                subscription.step(Event.LEFT)
+                self._left(subscription, Event.LEFT)
             return
         if ack.success:
             self._forget_request(subscription)
@@ -362,10 +385,18 @@ class SubscriptionTable:
             subscription.step(Event.RETRY)
         elif state in (State.REQUESTED, State.ACKED, State.LEAVING) and now_ns >= subscription.deadline_ns:
             self._forget_request(subscription)
-            subscription.step(Event.SILENT)
-            if state is not State.LEAVING:
+            if state is State.LEAVING:
+                self._left(subscription, Event.SILENT)
+            else:
+                subscription.step(Event.SILENT)
                 subscription.silent_count += 1
                 subscription.retry_ns = subscription.delays.fail(now_ns)
+
+    def _left(self, subscription: Subscription, event: Event) -> None:
+        """It is left, as far as can be known: taken again unless it is dropped."""
+        subscription.step(event)
+        if subscription.dropped:
+            subscription.step(Event.DROP)
 
     def _forget_request(self, subscription: Subscription) -> None:
         waiting = self._pending.get(subscription.req_id)

@@ -53,9 +53,10 @@ class Malformed(msgspec.Struct, frozen=True):
 
 
 class Unknown(msgspec.Struct, frozen=True):
-    """A readable frame of a kind this version does not know; counted and left alone."""
+    """A readable frame of a kind this version does not know; counted. `channel` where it is one that is known."""
 
     what: str
+    channel: str = ""
 
 
 class Heartbeat(msgspec.Struct, frozen=True):
@@ -369,7 +370,7 @@ def _read_channel(document: Mapping[str, Any], channel: str, readers: Mapping[st
         return [Heartbeat()]
     kind = document.get("type")
     if kind not in ("snapshot", "update"):
-        return [Unknown(f"type {str(kind)[:40]} of channel {channel}")]
+        return [Unknown(f"type {str(kind)[:40]} of channel {channel}", channel)]
     return reader(document, kind == "snapshot") or [Unknown(f"empty {channel}")]
 
 

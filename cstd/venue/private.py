@@ -208,6 +208,8 @@ class PrivateMachine:
                 return [self._fault(channel, f"malformed: {message.reason}", now_ns)]
             case Unknown():
                 self.unknown_count += 1
+                if message.channel in _CHANNELS:
+                    return [self._fault(message.channel, f"unknown: {message.what}", now_ns)]
         return []
 
     def on_timer(self, now_ns: int, *, progressing: bool = True) -> None:

@@ -342,3 +342,93 @@ def test_orders_behind_server_errors_are_unknown() -> None:
     assert not outcome_unknown("EService:Deadline elapsed")
     assert throttled_until_s("EService:Throttled: 1790359841") == 1790359841
     assert throttled_until_s("EService:Busy") is None
+
+
+def test_silence_pings_then_closes() -> None:
+    """No frame for 5 s sends one ping, none for 10 s asks for a close with its reason, any frame starts both over."""
+    machine = started()
+    machine.on_timer(5 * S - 1)
+    assert frames(machine) == []
+    assert machine.alive(3 * S)
+    assert not machine.alive(3 * S + 1)
+    machine.on_timer(5 * S)
+    machine.on_timer(6 * S)
+    assert [frame["method"] for frame in frames(machine)] == ["ping"], "once per silence"
+    machine.on_frame_seen(7 * S)
+    assert machine.alive(9 * S)
+    machine.on_timer(12 * S - 1)
+    assert frames(machine) == []
+    machine.on_timer(12 * S)
+    assert [frame["method"] for frame in frames(machine)] == ["ping"]
+    machine.on_timer(17 * S - 1)
+    assert machine.want_close is None
+    machine.on_timer(17 * S)
+    assert machine.want_close == "no frame for 10000 ms"
+    machine.on_down(17 * S)
+    assert (machine.want_close, machine.alive(17 * S), machine.want_reconcile) == (None, False, True)
+    machine.on_timer(40 * S)
+    assert machine.take_out() == [], "nothing is sent or given up without a connection"
+    machine.on_up(50 * S)
+    frames(machine)
+    machine.on_timer(55 * S - 1)
+    assert (frames(machine), machine.want_close) == ([], None), "the silence of before does not count"
+
+
+def test_a_silent_socket_is_closed_though_the_switch_is_refreshed() -> None:
+    """What we send is no sign of life of the peer."""
+    machine = started()
+    machine.arm(60, 0)
+    for second in range(10):
+        machine.on_timer(second * S)
+    assert machine.want_close is None
+    machine.on_timer(10 * S)
+    assert machine.want_close == "no frame for 10000 ms"
+
+
+@pytest.mark.parametrize("dead", ["executions", "balances"])
+def test_heartbeats_keep_the_socket_and_not_a_dead_channel(dead: str) -> None:
+    """The socket lives by its heartbeats: it is not pinged or closed; the channel without a snapshot is asked for again."""
+    machine = PrivateMachine()
+    machine.on_up(0)
+    asked: list[tuple[str, str]] = []
+    for second in range(60):
+        for request in frames(machine):
+            channel = request["params"]["channel"]
+            asked.append((request["method"], channel))
+            machine.on_message(Ack(request["req_id"], request["method"], True, {}, channel=channel), second * S)
+            if request["method"] == "subscribe" and channel != dead:
+                snapshot = executions(1, snapshot=True) if channel == "executions" else BalancesMessage(1, True, ())
+                machine.on_message(snapshot, second * S)
+        machine.on_frame_seen(second * S)
+        machine.on_timer(second * S)
+        assert machine.want_close is None and machine.alive(second * S) and not machine.ready
+    # Ten seconds without a snapshot, then left and taken: at once, after 1 s, 2 s, 4 s.
+    assert [method for method, channel in asked if channel == dead][:5] == [
+        "subscribe", "unsubscribe", "subscribe", "unsubscribe", "subscribe"]
+    assert len(asked) - 1 >= 9 and [channel for _, channel in asked].count(dead) == len(asked) - 1
+    status = next(row for row in machine.status(60 * S)["channels"] if row["channel"] == dead)
+    assert status["silent"] == sum(method == "unsubscribe" for method, _ in asked)
+    assert machine.snapshot_seen("executions") == (dead != "executions")
+
+
+@pytest.mark.parametrize("channel", ["executions", "balances"])
+def test_an_update_of_a_channel_without_its_snapshot_makes_nothing_ready(channel: str) -> None:
+    """It is handed on, because a fill is a fact, and its sequence proves nothing."""
+    machine = PrivateMachine()
+    machine.on_up(0)
+    machine.on_message(executions(1, snapshot=True) if channel == "balances" else BalancesMessage(1, True, ()), 0)
+    update = executions(2) if channel == "executions" else BalancesMessage(2, False, ())
+    assert machine.on_message(update, 0) == [update]
+    assert not machine.ready and not machine.live(channel)
+
+
+def test_an_unknown_type_of_a_private_channel_is_a_lost_message() -> None:
+    """Its content may have been a fill; a channel that is not ours is counted and nothing else."""
+    machine = started()
+    machine.want_reconcile = False
+    assert machine.on_message(*decode_private(b'{"channel":"news","type":"update","data":[]}'), 0) == []
+    assert (machine.unknown_count, machine.ready, machine.want_reconcile) == (1, True, False)
+    [fault] = machine.on_message(*decode_private(b'{"channel":"balances","type":"delta","data":[]}'), 0)
+    assert fault == ChannelFault("balances", "unknown: type delta of channel balances")
+    assert (machine.unknown_count, machine.ready, machine.want_reconcile, machine.gap_count) == (2, False, True, 1)
+    assert machine.snapshot_seen("executions")

@@ -349,3 +349,73 @@ def test_depth_must_be_one_of_krakens(arguments: Any) -> None:
         PublicMachine(*arguments)
     with pytest.raises(ConfigError, match="interval 7"):
         PublicMachine(("A/B",), 10, ohlc_intervals=(7,))
+
+
+def test_a_name_that_leaves_the_snapshot_is_dropped_and_taken_again_when_it_is_back() -> None:
+    """Every channel of it is unsubscribed, answered or not, and stays off; the others go on; back, all are asked for."""
+    for answered in (True, False):
+        machine = started()
+        machine.on_message(InstrumentUpdate(True, (spec("ETH/USD"),), ()), S)
+        asked = frames(machine)
+        assert [(r["method"], r["params"]["channel"], r["params"]["symbol"]) for r in asked] == [
+            ("unsubscribe", channel, ["BTC/USD"]) for channel in ("book", "trade", "ticker", "ohlc")]
+        if answered:
+            for request in asked:
+                answer(machine, request, S)
+        for second in range(2, 100):
+            machine.on_frame_seen(second * S)
+            machine.on_timer(second * S)
+            assert not machine.resync("BTC/USD", "checksum", second * S)
+        assert frames(machine) == []
+        assert {(s["name"], s["state"]) for s in machine.status()["not_live"]} == {("BTC/USD", "off")}
+        assert machine.unlisted() == ("BTC/USD",) and machine.live("ETH/USD")
+        machine.on_message(InstrumentUpdate(False, (spec("BTC/USD"),), ()), 100 * S)
+        assert [(r["method"], r["params"]["channel"]) for r in frames(machine)] == [
+            ("subscribe", channel) for channel in ("book", "trade", "ticker", "ohlc")]
+
+
+def test_a_name_that_is_back_before_it_was_left_is_taken_again() -> None:
+    """The unsubscribe is on its way: what follows it is a fresh subscription."""
+    machine = started(("BTC/USD",))
+    machine.on_message(InstrumentUpdate(True, (), ()), S)
+    leaves = frames(machine)
+    machine.on_message(InstrumentUpdate(True, (spec("BTC/USD"),), ()), S)
+    assert frames(machine) == []
+    for request in leaves:
+        answer(machine, request, S)
+    machine.on_timer(S)
+    assert {(r["method"], r["params"]["channel"]) for r in frames(machine)} == {
+        ("subscribe", channel) for channel in ("book", "trade", "ticker", "ohlc")}
+
+
+def test_a_refused_subscription_of_a_name_that_left_is_not_tried_again() -> None:
+    """The venue refuses what it does not list."""
+    machine = PublicMachine(("BTC/USD",), 10, ohlc_intervals=())
+    machine.on_up(0)
+    frames(machine)
+    machine.on_message(InstrumentUpdate(True, (spec("BTC/USD"),), ()), 0)
+    for request in frames(machine):
+        machine.on_message(Ack(request["req_id"], "subscribe", False, error="Currency pair not supported", name="BTC/USD"), 0)
+    machine.on_message(InstrumentUpdate(True, (), ()), 0)
+    for second in range(100):
+        machine.on_timer(second * S)
+    assert [frame for frame in frames(machine) if frame["method"] != "ping"] == []
+
+
+def test_a_renewal_is_no_failure() -> None:
+    """A ticker subscribed anew again and again is never made to wait, is one request each way, and touches nothing else."""
+    machine = started()
+    for second in range(1, 20):
+        assert machine.renew("BTC/USD", "ticker", second * S)
+        assert not machine.renew("BTC/USD", "ticker", second * S), "it is on its way"
+        [leave] = frames(machine)
+        assert (leave["method"], leave["params"]) == (
+            "unsubscribe", {"channel": "ticker", "symbol": ["BTC/USD"], "event_trigger": "bbo"})
+        answer(machine, leave, second * S)
+        [take] = frames(machine)
+        assert (take["method"], take["params"]["snapshot"]) == ("subscribe", True)
+        answer(machine, take, second * S)
+        assert not machine.live("BTC/USD", "ticker"), "acknowledged is not delivered"
+        machine.on_message(TickerMessage("BTC/USD", True, *[None] * 8), second * S)
+        assert machine.live("BTC/USD", "ticker") and machine.status()["not_live"] == []
+    assert not machine.renew("NO/SUCH", "ticker", 0) and machine.resync_counts == {}

@@ -228,7 +228,7 @@ class PublicFeed:
             last_raw = _raw(message.last, spec.price_precision) if message.last is not None else 0
         except ValueError:
             last_raw = 0    # the statistics of the day prove nothing of the quote
-        self.core.apply_ticker(number, *raws, last_raw)
+        self.core.apply_ticker(number, *raws, last_raw=last_raw)
 
     def on_ohlc(self, message: OhlcMessage, wall_ns: int) -> None:
         """Load a snapshot's rows as history. Updates are not used: bars are built from trades."""

@@ -33,7 +33,7 @@ UNREADABLE: dict[str, tuple[bytes, str, str]] = {
     "data that is no list": (EMPTY_EXECUTIONS.replace(b"[]", b"{}"), "data is not a list", "executions"),
     "rows that are no objects": (EMPTY_EXECUTIONS.replace(b"[]", b"[7]"), "data is not a list of objects", "executions"),
     "no exec_type": (EMPTY_EXECUTIONS.replace(b"[]", b'[{"order_id":"O"}]'), "exec_type is missing", "executions"),
-    "an exec_type that is a number": (EMPTY_EXECUTIONS.replace(b"[]", b'[{"exec_type":4}]'), "exec_type is missing", "executions"),
+    "a number for exec_type": (EMPTY_EXECUTIONS.replace(b"[]", b'[{"exec_type":4}]'), "exec_type is missing", "executions"),
     "a quantity of words": (EMPTY_EXECUTIONS.replace(b"[]", b'[{"exec_type":"trade","last_qty":"many"}]'),
                             "last_qty is not a number", "executions"),
     "a quantity without end": (EMPTY_EXECUTIONS.replace(b"[]", b'[{"exec_type":"trade","last_qty":1e999}]'),

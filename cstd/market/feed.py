@@ -219,8 +219,8 @@ class PublicFeed:
             return
         precisions = (spec.price_precision, spec.qty_precision) * 2
         try:
-            raws = [_raw(value, precision) for value, precision in zip(fields, precisions, strict=True)
-                    if value is not None]
+            bid, bid_qty, ask, ask_qty = [_raw(value, precision) for value, precision in zip(fields, precisions, strict=True)
+                                          if value is not None]
         except ValueError:
             self.core.count_malformed()
             return
@@ -228,7 +228,7 @@ class PublicFeed:
             last_raw = _raw(message.last, spec.price_precision) if message.last is not None else 0
         except ValueError:
             last_raw = 0    # the statistics of the day prove nothing of the quote
-        self.core.apply_ticker(number, *raws, last_raw=last_raw)
+        self.core.apply_ticker(number, bid, bid_qty, ask, ask_qty, last_raw)
 
     def on_ohlc(self, message: OhlcMessage, wall_ns: int) -> None:
         """Load a snapshot's rows as history. Updates are not used: bars are built from trades."""

@@ -208,6 +208,19 @@ def test_the_hour_is_ready_only_when_tape_or_history_covers_it() -> None:
     assert older.covers_hour(T0)
 
 
+def test_a_lost_tape_covers_no_hour_whatever_history_there_is() -> None:
+    """What is traded then is not counted, and is not counted as traded; the tape that begins again joins the history."""
+    made = series(tape_from=T0)
+    made.load(0, row(T0 - 59 * M, 1_000_000))
+    made.tape_from(2**63 - 1)
+    value = made.value_hour(T0)
+    assert not made.covers_hour(T0) and not made.covers_hour(T0 + 2 * H)
+    made.trade(1_000_000, 10**8, T0 + S)
+    assert made.value_hour(T0 + S) == value
+    made.tape_from(T0 + 2 * S)
+    assert made.covers_hour(T0 + 2 * S)
+
+
 def test_value_uses_the_rate_and_saturates() -> None:
     """Quote value is converted at 10^-8; a product beyond 64 bits saturates instead of wrapping; no rate, no value."""
     made = series()

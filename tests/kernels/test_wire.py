@@ -79,6 +79,22 @@ def assert_agrees(frame: bytes, found: dict[str, Any]) -> None:
         assert (message.name, found["top"]) == (name, (
             oracle.exact_raw(message.bid, price), oracle.exact_raw(message.bid_qty, qty),
             oracle.exact_raw(message.ask, price), oracle.exact_raw(message.ask_qty, qty)))
+        assert found["last"] == last_raw(message, price)
+
+
+def last_raw(message: TickerMessage, price_precision: int) -> int:
+    """The price of the last trade as raw integer, 0 where there is none that the precision and 18 digits can tell."""
+    raw = None if message.last is None else message.last.scaleb(price_precision)
+    return int(raw) if raw is not None and raw > 0 and raw == raw.to_integral_value() else 0
+
+
+@pytest.mark.parametrize("last", ["0.11", "0", "0.123456789", "-0.11", "123456.78"])
+def test_the_price_of_the_last_trade_is_told_where_it_can_be(last: str) -> None:
+    """Digits beyond the precision make it 0 and nothing of the quote: the day's figures decide no quote."""
+    found = SCANNER.scan_bytes(TICKER.replace(b'"last":0.11', f'"last":{last}'.encode()))
+    assert (found["status"], found["excess_digits"]) == (ScanStatus.SCAN_TICKER, 0)
+    assert_agrees(TICKER.replace(b'"last":0.11', f'"last":{last}'.encode()), found)
+    assert SCANNER.scan_bytes(TICKER.replace(b'"last":0.11,', b""))["last"] == 0, "and no other ticker's is left"
 
 
 @pytest.mark.parametrize("recording", oracle.V2_RECORDINGS)

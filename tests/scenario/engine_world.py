@@ -50,6 +50,9 @@ class Answer(NamedTuple):
     error: str = ""
 
 
+NO_WORD = Answer(-1)  # nothing comes at all
+
+
 class VenueBook:
     """One instrument's book at the venue, in raw integers, and the frames that tell of it."""
 
@@ -118,7 +121,7 @@ class World:
         now_ns: wall time; the monotonic clock runs START_NS behind it. wall_step_ns: how much of it came by `step_wall`.
         venue_ahead_ns: how far the venue's clock, in its replies, is ahead of ours.
         rest: REST results by method, looked up when the engine asks; a callable is given the parameters. A text is an error of
-            the venue, an `Answer` what came instead of one, None no answer at all.
+            the venue, an `Answer` what came instead of one.
         asked: (method, parameters) of every REST call, in order.
     """
 
@@ -341,7 +344,7 @@ class World:
         self.asked.append((call.request.method, params))
         result = self.rest[call.request.method]
         result = result(params) if callable(result) else result
-        if result is None:
+        if result == NO_WORD:
             return
         if isinstance(result, str):
             result = Answer(200, json.dumps({"error": [result]}))

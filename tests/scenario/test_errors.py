@@ -15,7 +15,7 @@ import pytest
 from cstd._fast.codes import Link, OrderAction, OrderState
 from cstd.decision.limits import limits_row
 from cstd.storage.journal import open_journal
-from tests.scenario.engine_world import Answer, S, World, eventually, practice_config, replayed
+from tests.scenario.engine_world import NO_WORD, Answer, S, World, eventually, practice_config, replayed
 from tests.scenario.test_amend import TIGHT_BPS, tighten
 from tests.scenario.test_rest_cancels import cancels, down, pass_without_private, resting
 from tests.scenario.test_rest_exits import eventually_public, holding, pass_public, private_down
@@ -269,13 +269,13 @@ NO_ANSWER = {
     "status 0": Answer(),
     "two errors": Answer(200, '{"error":["EOrder:Insufficient funds","EService:Timeout"]}'),
     "no order named": Answer(200, '{"error":[],"result":{}}'),
-    "no word": None,
+    "no word": NO_WORD,
 }
 
 
 @pytest.mark.parametrize("answer", NO_ANSWER.values(), ids=NO_ANSWER)
 @pytest.mark.parametrize("executed", [True, False], ids=["executed", "lost"])
-def test_an_exit_by_rest_without_an_answer(answer: Answer | None, *, executed: bool) -> None:
+def test_an_exit_by_rest_without_an_answer(answer: Answer, *, executed: bool) -> None:
     """Unknown, never sent again under its id. What was executed is found and booked; of what was lost the balance decides."""
     world, venue = holding()
     quantity = world.engine.ledger.positions[0].qty_raw
@@ -306,7 +306,7 @@ def test_an_exit_by_rest_without_an_answer(answer: Answer | None, *, executed: b
 
 
 @pytest.mark.parametrize("answer", NO_ANSWER.values(), ids=NO_ANSWER)
-def test_a_cancel_by_rest_without_an_answer(answer: Answer | None) -> None:
+def test_a_cancel_by_rest_without_an_answer(answer: Answer) -> None:
     """The order counts until the look-ups show its end; the same cancel goes again, and nothing is concluded from silence."""
     world, order = resting()
     world.rest["CancelOrder"] = answer

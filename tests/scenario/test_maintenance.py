@@ -9,7 +9,7 @@ import pytest
 
 from cstd._fast.codes import Link, OrderAction, OrderState
 from cstd.venue.messages import StatusMessage, Window, decode_public
-from tests.scenario.engine_world import S, World, time_text
+from tests.scenario.engine_world import S, World, eventually, time_text
 
 
 def say(world: World, system: str = "online", upcoming: Any = (), emergency: Any = ()) -> None:
@@ -96,8 +96,7 @@ def test_nothing_opens_before_the_switch_is_on_again() -> None:
     assert (switch_s(world), world.engine.state, world.counters()["orders"]) == (60, "reconciling", orders)
     assert "dead man's switch" in str(world.engine.state_reason)
     world.answering = True
-    world.run(20)  # what was asked for in silence is asked for again after its time
-    assert world.engine.state == "ready"
+    eventually(world, lambda: world.engine.state == "ready")  # what was asked for in silence is asked for again
     world.tick()
     world.first_order()
 

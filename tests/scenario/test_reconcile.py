@@ -227,7 +227,8 @@ def test_a_reply_that_makes_no_sense_ends_its_round_and_nothing_else(world: Worl
     assert [live["cl_ord_id"] for live in world.live()] == [order["cl_ord_id"]]
     world.rest[method] = whole
     world.rest["ClosedOrders"] = {"count": 1, "closed": {OID: rest_order(order, "canceled")}}
-    eventually(world, lambda: order["cl_ord_id"] in world.engine.tracker.history)
+    # A round that concluded nothing of an execution is followed by the next of the minute.
+    eventually(world, lambda: order["cl_ord_id"] in world.engine.tracker.history, 75)
     world.sound()
 
 

@@ -447,6 +447,6 @@ def test_nothing_opens_on_what_held_before_a_stop() -> None:
     world.step()
     assert "dead man's switch" in str(world.engine.state_reason)
     world.answering = True
-    world.run(10)
+    eventually(world, lambda: world.engine.state == "ready")
     world.tick()
     assert world.first_order()["kind"] == IntentKind.OPENING

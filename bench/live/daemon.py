@@ -1,7 +1,8 @@
 """The daemon of the live benches: the trading process of `cstd run`, whole, with two settings that no configuration has.
 
-The strategy is `bench` (a wish at each pass), and the counts of gate 1 that such a strategy uses up at once are opened
-wide. Everything else is as configured: fifteen gates, journal, status page, admin socket, dead man's switch, practice mode.
+The strategy is `bench` (a wish at each pass), and the counts of gate 1 and the rate counter, which such a strategy uses up at
+once, are opened wide. Everything else is as configured: fifteen gates, journal, status page, admin socket, dead man's switch,
+practice mode.
 
     python bench/live/daemon.py -c config/practice.toml [-c MORE.toml] --run-dir DIR [--strategy bench|none|rehearsal]
 """

@@ -31,6 +31,9 @@ class Core(FrameSink):
     exits_by_rest: bool
     trading_state: int
     openings_until_ns: int
+    mono_ns: int
+    wall_ns: int
+    rate_episodes: int
     level: int
     equity_acct_raw: int
     day_loss_bps: int

@@ -50,4 +50,5 @@ cdef class FastEngine(Gateway):
     cdef void _record_pass(self, InstrumentSlot slot) noexcept
     cdef void _rejudge(self, InstrumentSlot slot) noexcept
     cdef void _decide(self, InstrumentSlot slot, bint by_timer) noexcept
+    cdef bint _room(self, InstrumentSlot slot, int64_t points) noexcept
     cdef void _mark_own(self, InstrumentSlot slot) noexcept

@@ -27,13 +27,14 @@ from cstd._fast.features cimport (
 from cstd._fast.gates cimport GATE_NONE, DecisionRow, GateInput, judge
 from cstd._fast.gateway cimport (
     COUNT_AGENT_FAULTS, COUNT_BATCHES, COUNT_BOOK_UPDATES, COUNT_CHECKSUMS_BAD, COUNT_CHECKSUMS_OK, COUNT_FLOODED,
-    COUNT_FRAMES, COUNT_HEARTBEATS, COUNT_MALFORMED, COUNT_PASSES, COUNT_PRIVATE_SCANNED, COUNT_PULLED, COUNT_REJUDGED,
-    COUNT_SLOW_FRAMES, COUNT_TICKERS, COUNT_TRADE_GAPS, COUNT_TRADES, COUNT_UNKNOWN_INSTRUMENT, COUNT_UNUSED, TAPE_KEPT,
+    COUNT_FRAMES, COUNT_HEARTBEATS, COUNT_MALFORMED, COUNT_PASSES, COUNT_PRIVATE_SCANNED, COUNT_PULLED, COUNT_RATE_HELD,
+    COUNT_REJUDGED, COUNT_SLOW_FRAMES, COUNT_TICKERS, COUNT_TRADE_GAPS, COUNT_TRADES, COUNT_UNKNOWN_INSTRUMENT, COUNT_UNUSED, TAPE_KEPT,
     Gateway,
 )
 from cstd._fast.hist cimport STAGE_BOOK, STAGE_DECISION, STAGE_FEATURES, STAGE_FRAME, STAGE_SCAN, cycles
 from cstd._fast.layout cimport Level
 from cstd._fast.orders cimport OrderRow
+from cstd._fast.rate cimport ADD_POINTS, age_ns, amend_points, rate_admits
 from cstd._fast.recorder cimport STRIPED
 from cstd._fast.reports cimport ReportScanner
 from cstd._fast.slot cimport InstrumentSlot
@@ -446,8 +447,10 @@ cdef class FastEngine(Gateway):
                 memcpy(row.cl_ord_id, order.cl_ord_id, 18)
                 if self._record(slot, &row) == 0:
                     self._keep(&row)
-            if verdict == REDUCE and (order.state == ORDER_OPEN or order.state == ORDER_PARTIAL):
-                # What would still pass stays; one amend at a time, and it needs a known open id.
+            if (verdict == REDUCE and (order.state == ORDER_OPEN or order.state == ORDER_PARTIAL)
+                    and (order.amend_qty_raw or self._room(slot, amend_points(age_ns(order, self.mono_ns))))):
+                # What would still pass stays; one amend at a time, and it needs a known open id. Where the venue's counter
+                # has no room for it, the order is pulled: a cancel may draw on the reserve.
                 if order.amend_qty_raw == 0:
                     self._amend(slot, index, order.filled_raw + row.qty_final_raw)
             elif verdict != APPROVE:
@@ -503,5 +506,19 @@ cdef class FastEngine(Gateway):
             if slot.vote_status[i] == 1:
                 view.vote_count += 1
                 view.vote_sum += slot.votes[i][0] * slot.votes[i][1]
-        if self.strategy(&view, slot.strategy_state, &wish) == 1 and (wish.kind == EXIT or slot.book.state == BOOK_VERIFIED):
+        if self.strategy(&view, slot.strategy_state, &wish) == 1 and (wish.kind == EXIT or (
+                slot.book.state == BOOK_VERIFIED and self._room(slot, ADD_POINTS))):
             self._intend(slot, &wish)
+
+    cdef bint _room(self, InstrumentSlot slot, int64_t points) noexcept:
+        """Whether the venue's rate counter has room for an opening or amend; counted where it has none. No exit and no
+        cancel asks: what is kept free is theirs."""
+        if rate_admits(&slot.rate, points, self.mono_ns):
+            return True
+        self.counters[COUNT_RATE_HELD] += 1
+        slot.rate_held += 1
+        if not slot.rate_episode:
+            slot.rate_episode = True
+            self.rate_episodes += 1
+        return False
+

@@ -51,6 +51,7 @@ cdef enum:
     COUNT_REST_CANCELS = 33
     COUNT_REST_EXITS = 34
     COUNT_REST_PRICED = 35
+    COUNT_RATE_HELD = 36
 
 cdef enum:
     COUNTER_COUNT = 40
@@ -83,7 +84,7 @@ cdef class Gateway(FrameSink):
     cdef list rest_exits
     cdef bint attention                 # Python work is due at the end of the batch
     cdef int strategy_code
-    cdef int64_t mono_ns, wall_ns
+    cdef readonly int64_t mono_ns, wall_ns
     # What the gates read; written by the handler from ledger, levels and links.
     cdef public int trading_state, level
     cdef public bint kill_latched, hold_exits, shadow, venue_online, private_up, private_ready
@@ -123,6 +124,7 @@ cdef class Gateway(FrameSink):
     # Rows kept for display, counters, scratch.
     cdef DecisionRow *decisions
     cdef readonly int64_t decision_count
+    cdef readonly int64_t rate_episodes  # times that an instrument's openings began to wait for the venue's rate counter
     cdef int64_t counters[COUNTER_COUNT]
     cdef int64_t refused_by[GATE_CODES]
     cdef int64_t failed_by[GATE_CODES]

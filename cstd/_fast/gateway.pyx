@@ -24,6 +24,7 @@ from cstd._fast.gates cimport DecisionRow, GateInput, judge
 from cstd._fast.hist cimport STAGE_GATES, STAGE_ORDER, STAGE_SEND, STAGE_SENT, Histograms, cycles
 from cstd._fast.orders cimport OrderRow, OrderTable
 from cstd._fast.port cimport OrderPort
+from cstd._fast.rate cimport ADD_POINTS, age_ns, amend_points, cancel_points, rate_charge
 from cstd._fast.recorder cimport Recorder, sha256_block1
 from cstd._fast.slot cimport InstrumentSlot, window_add, window_count
 from cstd._fast.strategy cimport Wish
@@ -32,8 +33,6 @@ cdef enum:
     HOUR_S = 3600
     MINUTE_S = 60
     SAMPLE_MASK = 15            # the gates are timed on one intent in 16
-
-cdef enum:
     SECOND_NS = 1000000000      # a constant, so that dividing by it is not a division
     # By REST the venue refuses a deadline that is nearer than this when it comes. With this added to the deadline that
     # gate 6 judges, what takes longer than that deadline to come is refused, as it is by the socket.
@@ -60,7 +59,7 @@ COUNTERS = (
     "slow_frames", "unknown_instrument", "malformed", "intents", "approved", "reduced", "refused", "orders",
     "cancels", "rejudged", "pulled", "send_refused", "passes", "table_full", "trade_gaps", "agent_faults",
     "handler_faults", "journal_faults", "shadowed", "resyncs", "timers", "unused_frames", "amends",
-    "private_scanned", "flooded_frames", "rest_cancels", "rest_exits", "rest_priced_exits",
+    "private_scanned", "flooded_frames", "rest_cancels", "rest_exits", "rest_priced_exits", "rate_held",
 )
 
 
@@ -423,13 +422,15 @@ cdef class Gateway(FrameSink):
             slot.last_episode[1] = row.episode
             slot.last_episode_ns[1] = self.wall_ns
         self._id_add(self.prepared_key)
+        rate_charge(&slot.rate, ADD_POINTS, self.mono_ns)
         self.orders.move(row.order_slot, ON_SEND, self.mono_ns)
 
     cdef void _cancel(self, int index, int reason) noexcept:
         """Cancel one live order, by REST while the private socket is down. A cancel passes no gate."""
         cdef OrderRow *order = &self.orders.rows[index]
-        cdef size_t token_at = 0
-        cdef size_t n
+        cdef InstrumentSlot slot = <InstrumentSlot>PyList_GET_ITEM(self.slots, order.instrument)
+        cdef size_t n, token_at = 0
+        rate_charge(&slot.rate, cancel_points(age_ns(order, self.mono_ns)), self.mono_ns)
         self.req_seq += 1
         order.cancel_sent = 1
         order.cancel_reason = <int8_t>reason
@@ -448,8 +449,8 @@ cdef class Gateway(FrameSink):
         of the two counts."""
         cdef OrderRow *order = &self.orders.rows[index]
         cdef OrderTerms terms
-        cdef size_t token_at = 0
-        cdef size_t n
+        cdef size_t n, token_at = 0
+        rate_charge(&slot.rate, amend_points(age_ns(order, self.mono_ns)), self.mono_ns)
         self.req_seq += 1
         terms.price_raw = order.price_raw
         terms.qty_raw = qty_raw

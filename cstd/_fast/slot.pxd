@@ -7,6 +7,7 @@ from cstd._fast.encode cimport WireInstrument
 from cstd._fast.features cimport FEATURE_COUNT, FeatureState
 from cstd._fast.gates cimport Limits
 from cstd._fast.indicators cimport BarIndicators
+from cstd._fast.rate cimport Rate
 from cstd._fast.strategy cimport STRATEGY_STATE_WORDS
 
 cdef enum:
@@ -56,6 +57,9 @@ cdef class InstrumentSlot:
     cdef readonly int64_t openings_ended, exits_ended, exit_attempts, exit_wished_mono_ns
     cdef readonly int64_t exit_refusals, exit_not_before_ns  # of the venue in a row; monotonic time of the next try
     cdef EventWindow parents
+    cdef Rate rate                      # the venue's counter for this instrument and account
+    cdef readonly int64_t rate_held     # openings and amends that waited for it
+    cdef public bint rate_episode       # one waited, and since then it has not fallen far enough to be over
     cdef int64_t last_episode[2]        # by side: sell, buy
     cdef int64_t last_episode_ns[2]
     # Agents.

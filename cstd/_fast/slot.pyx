@@ -8,6 +8,10 @@ from libc.string cimport memcpy, memset
 
 from cstd._fast.book cimport Book
 from cstd._fast.features cimport features_init
+from cstd._fast.rate cimport ADD_POINTS, Rate, amend_points, cancel_points, rate_admits, rate_charge, rate_raise, rate_settle
+
+cdef enum:
+    EXIT_WAIT_MAX_NS = 32000000000      # what a refused exit waits at most
 
 
 cdef int64_t window_count(EventWindow *window, int64_t now_ns, int64_t span_ns) noexcept nogil:
@@ -41,6 +45,7 @@ cdef class InstrumentSlot:
         memset(self.valid, 0, sizeof(self.valid))
         memset(self.strategy_state, 0, sizeof(self.strategy_state))
         memset(&self.parents, 0, sizeof(self.parents))
+        memset(&self.rate, 0, sizeof(self.rate))    # a limit of 0: nothing opens before a tier is known
         memset(self.agent_state, 0, sizeof(self.agent_state))
         memset(self.votes, 0, sizeof(self.votes))
         memset(self.vote_status, 0, sizeof(self.vote_status))
@@ -59,3 +64,50 @@ cdef class InstrumentSlot:
         """(values, valid words) of the current feature row; for display."""
         cdef int i
         return [self.row[i] for i in range(FEATURE_COUNT)], (self.valid[0], self.valid[1])
+
+    # The venue's rate counter, in micro-points, at monotonic times. orders.rate_counters is the one caller.
+
+    def rate_tune(self, int64_t threshold_micro, int64_t limit_micro, int64_t decay_micro_per_s, int64_t now_ns):
+        """Count by another tier from now on; what stands stays."""
+        if (threshold_micro, limit_micro, decay_micro_per_s) == self.rate_limits():
+            return
+        rate_settle(&self.rate, now_ns)
+        self.rate.remainder = 0
+        self.rate.threshold_micro = threshold_micro
+        self.rate.limit_micro = limit_micro
+        self.rate.decay_micro_per_s = decay_micro_per_s
+
+    def rebase(self, int64_t now_ns):
+        """Go on from now_ns where the clock began anew (the host restarted): what the counter shows stays, and an exit does
+        not wait for a time of the old clock."""
+        if self.rate.updated_ns > now_ns:
+            self.rate.updated_ns = now_ns
+        if self.exit_not_before_ns > now_ns + EXIT_WAIT_MAX_NS:
+            self.exit_not_before_ns = now_ns
+
+    def rate_charge(self, int64_t points, int64_t now_ns):
+        """Charge a request that does not name an order."""
+        rate_charge(&self.rate, points, now_ns)
+
+    def rate_raise(self, int64_t level_micro, int64_t now_ns):
+        """Take the venue's word, where it is more than what stands."""
+        rate_raise(&self.rate, level_micro, now_ns)
+
+    def rate_micro(self, int64_t now_ns):
+        """What stands at now_ns; reading changes nothing."""
+        cdef Rate seen = self.rate
+        rate_settle(&seen, now_ns)
+        return seen.level_micro
+
+    def rate_admits(self, int64_t points, int64_t now_ns):
+        """Whether an opening or amend of so many points may leave; reading changes nothing."""
+        cdef Rate seen = self.rate
+        return bool(rate_admits(&seen, points, now_ns))
+
+    def rate_points(self, int64_t age_ns):
+        """Points of an add, an amend and a cancel at an order's age."""
+        return ADD_POINTS, amend_points(age_ns), cancel_points(age_ns)
+
+    def rate_limits(self):
+        """(threshold, limit of openings and amends, decay a second)."""
+        return self.rate.threshold_micro, self.rate.limit_micro, self.rate.decay_micro_per_s

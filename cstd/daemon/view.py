@@ -26,6 +26,7 @@ from cstd.ops import view as shapes
 from cstd.orders.exit_prices import FAILURES
 from cstd.orders.reconcile import Finding
 from cstd.units import format_decimal, format_raw, from_raw
+from cstd.venue.rate import MICRO
 
 NS_PER_S = 1_000_000_000
 LEVELS = ("normal", "warning", "critical", "emergency", "shutdown")
@@ -126,6 +127,8 @@ class LiveView:
             "tradable": slot.book.state == BookState.BOOK_VERIFIED and bool(slot.online) and bool(slot.configured),
             "venue_state": spec.status if spec else "unknown", "off": bool(slot.switched_off),
             "volume_hour": format_raw(volume, MONEY_PRECISION) if volume is not None else None,
+            "rate_points": slot.rate_micro(engine.core.mono_ns) / MICRO, "rate_limit": slot.rate_limits()[1] / MICRO,
+            "openings_held": slot.rate_held, "held": engine.tracker.rates.waits(number) if engine.cfg is not None else None,
         }
 
     def books(self, depth: int, *, limit: int | None = None) -> list[shapes.Book]:
@@ -330,6 +333,7 @@ class LiveView:
         values["fills"] = len(engine.ledger.fills)
         values["fill_duplicates"] = engine.ledger.duplicate_count
         values["orders_rejected"] = engine.tracker.rejected_count
+        values["rate_refused"] = engine.tracker.rates.refused_count
         values["orders_unknown"] = engine.unknown_count()
         values["order_steps_illegal"] = engine.core.orders.illegal_count
         values["order_contradictions"] = engine.tracker.contradiction_count

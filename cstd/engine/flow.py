@@ -64,7 +64,7 @@ from cstd.venue.messages import (
     decode_private,
     decode_public,
 )
-from cstd.venue.private import Deadman, OrderReply, PrivateMachine, Unanswered
+from cstd.venue.private import Deadman, OrderReply, PrivateMachine, TierKnown, Unanswered
 from cstd.venue.public import PublicMachine
 from cstd.venue.rate import RestRate
 from cstd.venue.rest.lane import RestCall, RestLane, RestResult
@@ -217,6 +217,7 @@ class Engine:
         self.public = PublicMachine(self.names, cfg.instruments.depth)
         self.private = PrivateMachine()
         self.lane = RestLane(cfg.venue.tier)
+        self.tracker.rates.boot(cfg.venue.tier)
         self.maintenance = Maintenance()
         self.own_silence = OwnSilence()
         if self._rest_rate is not None and self._rest_rate.tier == self.lane.rate.tier:
@@ -372,9 +373,12 @@ class Engine:
             case BalancesMessage():
                 self.risk.on_balances(outcome)
                 self.reconciler.on_balances(outcome)
+            case TierKnown():
+                self.tracker.rates.on_tier(outcome.rate_count_max)
             case Unanswered():
                 self.tracker.want_reconcile = True
             case Deadman():
+                self.tracker.rates.charge_pairs()
                 venue_clock.learn(self.core, self.private.deadman.clock_bounds_ns, self._mono_ns, self._wall_ns)
 
     # REST.

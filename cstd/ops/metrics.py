@@ -238,6 +238,9 @@ def _instrument_families(everything: list[dict[str, Any]], books: list[dict[str,
     yield _labelled(GaugeMetricFamily, "book_audit_age_seconds",
                     "Time since the book's levels below the checksum were compared with a fresh reading.",
                     ["instrument"], (((row["name"],), _seconds(row["audit_age_ns"])) for row in instruments))
+    yield per("rate_points", "The venue's rate counter, as the account has used it.", "rate_points")
+    yield per("rate_limit_points", "Where openings and amends stop.", "rate_limit")
+    yield per("rate_openings_held", "Openings and amends held back by the rate counter.", "openings_held", CounterMetricFamily)
     yield per("book_updates", "Book messages applied.", "updates", CounterMetricFamily)
     yield per("book_resyncs", "Resyncs of a book.", "resyncs", CounterMetricFamily)
     yield _labelled(CounterMetricFamily, "book_checksums", "Checksums compared, by result.", ["instrument", "result"],

@@ -111,6 +111,10 @@ class InstrumentStatus(TypedDict):
     venue_state: str  # online, cancel_only, ...
     off: bool  # switched off after losing round trips
     volume_hour: str | None  # traded value of the last hour, account currency
+    rate_points: float  # the venue's rate counter, as the account has used it
+    rate_limit: float  # where openings and amends stop
+    openings_held: int  # openings and amends that it held back
+    held: str | None  # why an opening would wait now
 
 
 class Book(TypedDict):

@@ -190,6 +190,7 @@ class RiskDesk:
         if self.exclusive and pulled:
             # One frame that needs no id reaches what the table may have lost; only where the account is ours alone.
             self.core.cancel_all()
+            self.tracker.rates.charge_pairs()
         self.tracker.want_reconcile = True
         self.tracker.notes.append(("error", "kill", {"reason": self.kill.reason, "pulled": pulled}))
         self.write()

@@ -71,7 +71,7 @@ class RestCancels:
         pulled = 0
         for index in self._core.live_orders():
             order = self._core.order(index)
-            if order["kind"] != IntentKind.OPENING:
+            if order["kind"] != IntentKind.OPENING or self._tracker.rates.cancel_waits(order["cl_ord_id"]):
                 continue
             if order["cancel_sent"] and mono_ns - order["cancel_mono_ns"] >= AGAIN_AFTER_NS \
                     and order["cl_ord_id"] not in self._asked.values():
@@ -101,4 +101,6 @@ class RestCancels:
         self._tracker.notes.append(("warning", "cancel by REST not confirmed", {"cl_ord_id": cl_ord_id, "error": error}))
         if index >= 0 and error.startswith(GONE):
             self._core.move_order(index, OrderEvent.ON_GONE)
+        elif index >= 0:
+            self._tracker.rates.on_cancel_refused(index, error)
         return True

@@ -16,6 +16,7 @@ from cstd._fast.codes import OrderAction, OrderEvent, OrderState
 from cstd.ledger.nav import Slippage
 from cstd.ledger.positions import Fill, Ledger
 from cstd.orders.lifecycle import FINAL, STATE_NAMES
+from cstd.orders.rate_counters import RateCounters
 from cstd.units import INT64_MAX, from_raw, to_raw
 from cstd.venue.errors_table import GONE, outcome_unknown
 from cstd.venue.messages import ExecutionReport
@@ -72,6 +73,7 @@ class OrderTracker:
         self.numbers: dict[str, int] = {}
         self.slippage_bps: dict[str, Decimal] = {}
         self.notes: list[tuple[str, str, dict[str, Any]]] = []
+        self.rates = RateCounters(core, self.notes)
 
     # Replies to our requests.
 
@@ -112,6 +114,7 @@ class OrderTracker:
 
     def refuse(self, index: int, error: str) -> None:
         """End an order that the venue refused, or that never left."""
+        self.rates.on_refused(self.core.order(index)["instrument"], error)
         self._note_refusal(index, error)
         self.rejected_count += 1
         self._finish(index, OrderEvent.ON_REJECT, error)
@@ -131,7 +134,8 @@ class OrderTracker:
             return
         # Whether it was done behind the error or not, the same cancel finds out; what refuses once may refuse for long.
         self.core.move_order(index, OrderEvent.ON_CANCEL_REFUSED)
-        self.cancels_refused[self.core.order(index)["cl_ord_id"]] = None
+        if not self.rates.on_cancel_refused(index, reply.error):
+            self.cancels_refused[self.core.order(index)["cl_ord_id"]] = None
 
     def _on_amend_reply(self, index: int, reply: OrderReply) -> None:
         """A success waits for its report. A refused amend leaves more resting than its gates let pass: it is canceled."""
@@ -142,6 +146,7 @@ class OrderTracker:
             self.core.move_order(index, OrderEvent.ON_GONE)
             self.want_reconcile = True
             return
+        self.rates.on_refused(self.core.order(index)["instrument"], reply.error)
         self.core.amend_settled(index, 0)
         self.core.cancel_order(index, 0)
 
@@ -176,6 +181,8 @@ class OrderTracker:
     def on_report(self, report: ExecutionReport, *, snapshot: bool) -> None:
         """Apply one execution report; in a snapshot it shows an open order or repeats a fill."""
         cl_ord_id = report.cl_ord_id or self.by_order_id.get(report.order_id or "", "")
+        if report.rate_counter is not None:
+            self.rates.on_word(report.order_id or "", self._number_of(report, cl_ord_id), report.rate_counter)
         if not cl_ord_id.startswith(self.owner_prefix):
             self.foreign_count += 1
             return
@@ -244,6 +251,14 @@ class OrderTracker:
         self.learn_id(index, order_id)
         self._on_shown_open(index, report)
         self.core.cancel_order(index, 0)
+
+    def _number_of(self, report: ExecutionReport, cl_ord_id: str) -> int | None:
+        """The instrument of a report: as it says, or as we know of an order of ours."""
+        if report.name is not None:
+            return self.numbers.get(report.name)
+        index = self.core.find_order(cl_ord_id.encode())
+        order = self.core.order(index) if index >= 0 else self.history.get(cl_ord_id)
+        return order["instrument"] if order is not None else None
 
     def _on_shown_open(self, index: int, report: ExecutionReport) -> None:
         self._check_cumulative(index, report)
@@ -388,6 +403,7 @@ class OrderTracker:
 
     def overdue(self, mono_ns: int, wall_ns: int, grace_ns: int) -> None:
         """Orders and cancels without an answer past their deadline become UNKNOWN (systems 10.2)."""
+        self.rates.on_timer()
         for index in self.core.live_orders():
             order = self.core.order(index)
             silent_add = order["state"] == OrderState.ORDER_SENT and wall_ns > order["deadline_wall_ns"] + grace_ns

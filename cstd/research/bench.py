@@ -30,6 +30,7 @@ from cstd.errors import OperatorError, UsageError
 from cstd.research.replay import start_recording
 from cstd.signals.agents.loader import LoadedAgents
 from cstd.signals.agents.loader import load as load_agents
+from cstd.venue.rate import MICRO
 
 DEFAULT_RECORDING = "recordings/kraken-v2-btcusd-d25-20260802.jsonl.zst"
 STEP_NS = 10_000_000  # event time between frames: far from every age limit
@@ -168,13 +169,14 @@ class Bench:
 
 
 def open_limits(engine: Engine) -> None:
-    """Limits as shipped but for the churn counts, which an order on every frame would use up at once."""
+    """Limits as shipped but for the churn counts and the rate counter, which an order on every frame would use up at once."""
     if engine.cfg is None:
         raise OperatorError("the engine has not booted")
     for number, name in enumerate(engine.names):
         limits = limits_row(engine.cfg, name).copy()
         limits["parents_instrument_hour_max"] = limits["parents_minute_max"] = WIDE_COUNT
         engine.core.set_limits(number, limits)
+        engine.core.slots[number].rate_tune(WIDE_COUNT * MICRO, WIDE_COUNT * MICRO, 0, engine.core.mono_ns)
 
 
 def _load_hour(engine: Engine, at_ns: int) -> None:

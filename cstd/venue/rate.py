@@ -1,5 +1,7 @@
 """Kraken's two rate counters, kept locally so that a refusal is ours and not theirs. Integers only.
 
+`TradingRate` is the exact model of what the engine counts in compiled code (cstd/_fast/csrc/rate.h); a test holds the two equal.
+
 Trading: one counter per pair and account, in points, decaying with time; amends and cancels cost more on young orders.
 REST: one counter per key. Points are kept in micro-points, so that 2.34 points a second is exact to the microsecond.
 Openings are refused at 80 % of the threshold; the rest is the reserve for cancels, the kill and the dead man's switch.
@@ -17,6 +19,8 @@ from cstd.units import NS_PER_S
 
 MICRO = 1_000_000
 LOCAL_LIMIT_PERCENT = 80
+# More than any tier's threshold and what a cancel may overshoot it by: a word of the venue beyond it is not believed whole.
+VENUE_POINTS_MAX = 1_000
 
 # (age in s below which it applies, points); an order of 300 s or more costs nothing extra.
 AMEND_AGE_COSTS = ((5, 3), (10, 2), (15, 1))
@@ -61,6 +65,25 @@ REST_TIERS: Mapping[str, RestTier] = {
 def tier_of_threshold(rate_count_max: int) -> str | None:
     """Return the tier whose threshold the executions ack told (`maxratecount`), or None."""
     return next((tier.name for tier in TRADING_TIERS.values() if tier.threshold == rate_count_max), None)
+
+
+def tier_told(rate_count_max: int, tier: TradingTier) -> TradingTier:
+    """Return the tier to count by once the venue told a threshold; one of no known tier is taken at its strictest."""
+    name = tier_of_threshold(rate_count_max)
+    if name is not None:
+        return TRADING_TIERS[name]
+    slowest = min(known.decay_micro_per_s for known in TRADING_TIERS.values())
+    return TradingTier("unknown", min(rate_count_max, tier.threshold), slowest, tier.open_orders_max)
+
+
+def openings_limit_micro(tier: TradingTier) -> int:
+    """Return how many micro-points openings and amends may use of a tier's threshold."""
+    return tier.threshold * MICRO * LOCAL_LIMIT_PERCENT // 100
+
+
+def points_to_micro(points: Decimal) -> int:
+    """Return a counter that the venue told in micro-points, between zero and VENUE_POINTS_MAX."""
+    return max(0, VENUE_POINTS_MAX * MICRO if points >= VENUE_POINTS_MAX else int(points * MICRO))
 
 
 def age_cost(table: tuple[tuple[int, int], ...], age_ns: int) -> int:
@@ -121,6 +144,11 @@ class DecayingCounter:
         self._decay_micro_per_s = decay_micro_per_s
         self._remainder = 0
 
+    def rebase(self, now_ns: int) -> None:
+        """Go on from `now_ns` where the clock began anew; what stands stays."""
+        if self._updated_ns is not None and self._updated_ns > now_ns:
+            self._updated_ns = now_ns
+
     def set(self, level_micro: int, now_ns: int) -> None:
         """Replace the level by what the venue said it is."""
         self.level_micro(now_ns)
@@ -149,8 +177,7 @@ class TradingRate:
 
     def admits(self, name: str, points: int, now_ns: int) -> bool:
         """Tell whether `points` more stay within 80 % of the threshold; a refusal is counted. Charges nothing."""
-        limit_micro = self.tier.threshold * MICRO * LOCAL_LIMIT_PERCENT // 100
-        admitted = self.points_micro(name, now_ns) + points * MICRO <= limit_micro
+        admitted = self.points_micro(name, now_ns) + points * MICRO <= openings_limit_micro(self.tier)
         if not admitted:
             self.refused_count += 1
         return admitted
@@ -167,18 +194,21 @@ class TradingRate:
     def on_venue_counter(self, name: str, points: Decimal, now_ns: int) -> None:
         """Take the true value from an execution report; requests in flight are not in it, so the larger one counts."""
         counter = self._counter(name)
-        counter.set(max(int(points * MICRO), counter.level_micro(now_ns)), now_ns)
+        counter.set(max(points_to_micro(points), counter.level_micro(now_ns)), now_ns)
 
     def set_tier(self, rate_count_max: int, now_ns: int) -> bool:
-        """Follow the threshold the venue told; False, and no change, when it is no known tier's."""
-        name = tier_of_threshold(rate_count_max)
-        if name is None:
-            return False
-        if TRADING_TIERS[name] != self.tier:
-            self.tier = TRADING_TIERS[name]
+        """Follow the threshold the venue told; False when it is no known tier's, which is taken at its strictest."""
+        tier = tier_told(rate_count_max, self.tier)
+        if tier != self.tier:
+            self.tier = tier
             for counter in self._counters.values():
-                counter.retune(self.tier.decay_micro_per_s, now_ns)
-        return True
+                counter.retune(tier.decay_micro_per_s, now_ns)
+        return tier.name in TRADING_TIERS
+
+    def rebase(self, now_ns: int) -> None:
+        """Go on from `now_ns` where the clock began anew (the host restarted); what stands stays."""
+        for counter in self._counters.values():
+            counter.rebase(now_ns)
 
     def _counter(self, name: str) -> DecayingCounter:
         counter = self._counters.get(name)

@@ -193,7 +193,8 @@ class FakeView:
             "fault": None, "evidence_age_ns": 24_000_000, "resyncs": 0, "checksums_ok": self.steps * 19,
             "checksums_bad": 0, "updates": self.steps * 19, "audit_age_ns": self.steps * 10**9,
             "tradable": True, "venue_state": "online", "off": False,
-            "volume_hour": "9120000.00"} for name, precision, qty_precision, _, _ in SPECS]
+            "volume_hour": "9120000.00", "rate_points": 3.5, "rate_limit": 48.0, "openings_held": 2,
+            "held": None} for name, precision, qty_precision, _, _ in SPECS]
         return rows[offset:None if limit is None else offset + limit]
 
     def books(self, depth: int, *, limit: int | None = None) -> list[dict[str, object]]:

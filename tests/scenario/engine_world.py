@@ -146,6 +146,7 @@ class World:
         self.asked: list[tuple[str, dict[str, str]]] = []
         self.wall_step_ns = 0
         self.venue_ahead_ns = 0
+        self.rate_count_max: int | None = None  # what the executions subscription tells of the tier
         self.answering = True
         self.snapshots = True
 
@@ -261,6 +262,8 @@ class World:
         if method in ("subscribe", "unsubscribe"):
             for name in params.get("symbol") or [""]:
                 result = {"channel": params["channel"], **({"symbol": name} if name else {})}
+                if params["channel"] == "executions" and self.rate_count_max is not None:
+                    result["maxratecount"] = self.rate_count_max
                 self._send(link, {"method": method, "result": result, "success": True, "req_id": request["req_id"]})
                 if method == "subscribe" and self.snapshots:
                     self._snapshot(link, params, name)

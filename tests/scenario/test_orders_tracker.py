@@ -152,7 +152,7 @@ def test_a_refused_cancel_goes_again(world: World, order: dict[str, Any]) -> Non
     for _ in range(60):
         sent = world.order_frames(OrderAction.ACTION_CANCEL)
         for frame in sent[refused:]:
-            world.refuse(json.loads(frame)["req_id"], "EOrder:Rate limit exceeded", "cancel_order")
+            world.refuse(json.loads(frame)["req_id"], "EGeneral:Temporary lockout", "cancel_order")
             assert state(world, order) == OrderState.ORDER_OPEN
         refused = len(sent)
         world.step(0.05)

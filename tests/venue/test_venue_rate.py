@@ -14,6 +14,7 @@ from cstd.venue.nonce import RESERVE_US, NonceFile, NonceSource
 from cstd.venue.rate import (
     MICRO,
     TRADING_TIERS,
+    VENUE_POINTS_MAX,
     DecayingCounter,
     RestRate,
     TradingRate,
@@ -75,8 +76,12 @@ def test_venue_has_the_last_word() -> None:
     assert rate.points_micro("C/D", 0) == 12_500_000
     assert rate.set_tier(180, 0)
     assert rate.points_micro("C/D", S) == 8_750_000
-    assert not rate.set_tier(99, 0)
-    assert rate.tier.name == "pro"
+    assert not rate.set_tier(99, S)
+    assert (rate.tier.threshold, rate.tier.decay_micro_per_s) == (99, 1_000_000), "of no known tier: at its strictest"
+    assert not rate.set_tier(500, S)
+    assert rate.tier.threshold == 99
+    rate.on_venue_counter("C/D", Decimal("1e17"), S)
+    assert rate.points_micro("C/D", S) == VENUE_POINTS_MAX * MICRO
     assert tier_of_threshold(125) == "intermediate"
 
 

@@ -34,7 +34,7 @@ from cstd._fast.gateway cimport (
 from cstd._fast.hist cimport STAGE_BOOK, STAGE_DECISION, STAGE_FEATURES, STAGE_FRAME, STAGE_SCAN, cycles
 from cstd._fast.layout cimport Level
 from cstd._fast.orders cimport OrderRow
-from cstd._fast.rate cimport ADD_POINTS, age_ns, amend_points, rate_admits
+from cstd._fast.rate cimport ADD_POINTS, amend_points, order_age_ns, rate_admits
 from cstd._fast.recorder cimport STRIPED
 from cstd._fast.reports cimport ReportScanner
 from cstd._fast.slot cimport InstrumentSlot
@@ -448,7 +448,7 @@ cdef class FastEngine(Gateway):
                 if self._record(slot, &row) == 0:
                     self._keep(&row)
             if (verdict == REDUCE and (order.state == ORDER_OPEN or order.state == ORDER_PARTIAL)
-                    and (order.amend_qty_raw or self._room(slot, amend_points(age_ns(order, self.mono_ns))))):
+                    and (order.amend_qty_raw or self._room(slot, amend_points(order_age_ns(order, self.mono_ns))))):
                 # What would still pass stays; one amend at a time, and it needs a known open id. Where the venue's counter
                 # has no room for it, the order is pulled: a cancel may draw on the reserve.
                 if order.amend_qty_raw == 0:

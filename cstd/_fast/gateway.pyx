@@ -24,7 +24,7 @@ from cstd._fast.gates cimport DecisionRow, GateInput, judge
 from cstd._fast.hist cimport STAGE_GATES, STAGE_ORDER, STAGE_SEND, STAGE_SENT, Histograms, cycles
 from cstd._fast.orders cimport OrderRow, OrderTable
 from cstd._fast.port cimport OrderPort
-from cstd._fast.rate cimport ADD_POINTS, age_ns, amend_points, cancel_points, rate_charge
+from cstd._fast.rate cimport ADD_POINTS, amend_points, cancel_points, order_age_ns, rate_charge
 from cstd._fast.recorder cimport Recorder, sha256_block1
 from cstd._fast.slot cimport InstrumentSlot, window_add, window_count
 from cstd._fast.strategy cimport Wish
@@ -430,7 +430,7 @@ cdef class Gateway(FrameSink):
         cdef OrderRow *order = &self.orders.rows[index]
         cdef InstrumentSlot slot = <InstrumentSlot>PyList_GET_ITEM(self.slots, order.instrument)
         cdef size_t n, token_at = 0
-        rate_charge(&slot.rate, cancel_points(age_ns(order, self.mono_ns)), self.mono_ns)
+        rate_charge(&slot.rate, cancel_points(order_age_ns(order, self.mono_ns)), self.mono_ns)
         self.req_seq += 1
         order.cancel_sent = 1
         order.cancel_reason = <int8_t>reason
@@ -450,7 +450,7 @@ cdef class Gateway(FrameSink):
         cdef OrderRow *order = &self.orders.rows[index]
         cdef OrderTerms terms
         cdef size_t n, token_at = 0
-        rate_charge(&slot.rate, amend_points(age_ns(order, self.mono_ns)), self.mono_ns)
+        rate_charge(&slot.rate, amend_points(order_age_ns(order, self.mono_ns)), self.mono_ns)
         self.req_seq += 1
         terms.price_raw = order.price_raw
         terms.qty_raw = qty_raw

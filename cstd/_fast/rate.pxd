@@ -23,6 +23,6 @@ cdef extern from "rate.h" nogil:
     int64_t cancel_points "cstd_rate_cancel_points"(int64_t age_ns)
 
 
-cdef inline int64_t age_ns(const OrderRow *order, int64_t now_ns) noexcept nogil:
+cdef inline int64_t order_age_ns(const OrderRow *order, int64_t now_ns) noexcept nogil:
     """Since an order was sent or last amended: never more than at the venue, so that it never costs less than there."""
     return now_ns - (order.amended_mono_ns if order.amended_mono_ns > order.sent_mono_ns else order.sent_mono_ns)

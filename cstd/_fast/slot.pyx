@@ -82,7 +82,7 @@ cdef class InstrumentSlot:
         not wait for a time of the old clock."""
         if self.rate.updated_ns > now_ns:
             self.rate.updated_ns = now_ns
-        if self.exit_not_before_ns > now_ns + EXIT_WAIT_MAX_NS:
+        if self.exit_not_before_ns - now_ns > <int64_t>EXIT_WAIT_MAX_NS:
             self.exit_not_before_ns = now_ns
 
     def rate_charge(self, int64_t points, int64_t now_ns):

@@ -199,10 +199,10 @@ class TradingRate:
     def set_tier(self, rate_count_max: int, now_ns: int) -> bool:
         """Follow the threshold the venue told; False when it is no known tier's, which is taken at its strictest."""
         tier = tier_told(rate_count_max, self.tier)
-        if tier != self.tier:
-            self.tier = tier
-            for counter in self._counters.values():
-                counter.retune(tier.decay_micro_per_s, now_ns)
+        changed = (tier.threshold, tier.decay_micro_per_s) != (self.tier.threshold, self.tier.decay_micro_per_s)
+        self.tier = tier
+        for counter in self._counters.values() if changed else ():
+            counter.retune(tier.decay_micro_per_s, now_ns)
         return tier.name in TRADING_TIERS
 
     def rebase(self, now_ns: int) -> None:

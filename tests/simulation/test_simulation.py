@@ -17,7 +17,9 @@ from cstd.orders.rest_cancels import RestCancels
 from cstd.orders.rest_exits import RestExits
 from cstd.orders.tracker import OrderTracker
 from cstd.venue.deadman import DeadmanSwitch
-from tests.simulation.campaign import play
+from tests.simulation.campaign import play, shrunk
+from tests.simulation.faults import drawn
+from tests.simulation.shrink import Kept, read_kept
 from tests.simulation.simulated import Simulation
 
 FRESH = 8
@@ -40,6 +42,13 @@ def test_fresh_seeds(number: int) -> None:
     seed = int.from_bytes(os.urandom(5), "big")
     row = play(seed, 20)
     assert not row["failure"], f"seed {seed}: {row['failure']}\n" + "\n".join(row["log"])
+
+
+@pytest.mark.parametrize("kept", read_kept(), ids=lambda kept: kept.what)
+def test_what_failed_once(kept: Kept) -> None:
+    """Failures that were found, shrunk and kept."""
+    row = play(kept.seed, kept.seconds, kept.faults)
+    assert not row["failure"], f"{kept.what}: {row['failure']}\n" + "\n".join(row["log"])
 
 
 def test_a_seed_repeats_itself() -> None:

@@ -217,10 +217,11 @@ def _stop(random: Random, at_s: float) -> list[AnyFault]:
 
 def _crash(random: Random, at_s: float, *, at_order: bool = False) -> list[AnyFault]:
     power = random.random() < 0.5
+    lost_frac = random.choice((1.0, _uniform(random, 0, 1)))
     when = random.choice(("recorded", "sent")) if at_order else ""
     return [Crash(at_s=at_s, power=power, at_order=when, restart_s=_uniform(random, 0.5, 3),  # type: ignore[arg-type]
                   seen_s=(_uniform(random, 0, 0.2), _uniform(random, 0, 0.2)),
-                  unsynced_s=_uniform(random, 0, 0.05) if power else 0.0, lost_frac=_uniform(random, 0, 1) if power else 0.0)]
+                  unsynced_s=_uniform(random, 0, 0.05) if power else 0.0, lost_frac=lost_frac if power else 0.0)]
 
 
 def _crash_at_order(random: Random, at_s: float) -> list[AnyFault]:
@@ -308,6 +309,7 @@ def _rest(random: Random, at_s: float) -> list[AnyFault]:
 
 
 _DRAWS: tuple[Callable[[Random, float], list[AnyFault]], ...] = (
-    _break, _break, _refuse, _refuse, _half_open, _slow, _stop, _crash, _crash, _crash_at_order, _crash_at_order, _journal_fails,
+    _break, _break, _refuse, _refuse, _half_open, _slow, _stop, _crash, _crash, _crash_at_order, _crash_at_order, _crash_at_order,
+    _journal_fails,
     _clock_step, _history_lag, _closed, _closed, _rules, _move, _operator, _tokens, _frames, _frames, _requests, _requests,
     _checksums, _late_fills, _rest)

@@ -18,7 +18,7 @@ AFTER_S = (0.1, 0.5, 1.0, 2.0, 4.0, 8.0)    # that the venue stays unhealthy aft
 
 @dataclass
 class Shrunk:
-    """What is left: numbers of faults, without any of which it does not fail so, for so many seconds. `plays`: how many it took."""
+    """What is left: numbers of faults, none of which can be left out, for so many seconds. `plays`: how many sessions it took."""
 
     numbers: list[int]
     seconds: float

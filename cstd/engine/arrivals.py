@@ -26,3 +26,18 @@ def watch_feeds(engine: Engine, mono_ns: int, wall_ns: int) -> None:
     """Begin tapes and find dead ones, and fetch evidence for books that are quiet."""
     engine.tapes.on_timer(engine.public, mono_ns, wall_ns)
     engine.evidence.on_timer(engine.public, mono_ns)
+
+
+def take_new_digits(engine: Engine) -> None:
+    """Put an instrument's new digits in force where no order is left that is counted in the old ones."""
+    for name in engine.feed.take_waiting(engine.tracker.may_rescale):
+        position = engine.ledger.positions[engine.feed.numbers[name]]
+        engine.notes.append(("info", "new digits are in force", {"instrument": name, "rest": str(position.rest)}))
+
+
+def give_up_links(engine: Engine) -> None:
+    """Ask the process to close each connection that its machine has given up."""
+    for link, machine in engine.machines():
+        if machine.want_close is not None:
+            engine.close_links.append((int(link), machine.want_close))
+            machine.want_close = None

@@ -26,7 +26,7 @@ from cstd.config import Config, from_canonical_json
 from cstd.decision.limits import limits_row
 from cstd.decision.setup import exit_steps_mbps, strategy_setup
 from cstd.engine import venue_clock
-from cstd.engine.arrivals import note_frames_seen, watch_feeds
+from cstd.engine.arrivals import give_up_links, note_frames_seen, take_new_digits, watch_feeds
 from cstd.engine.congestion import Congestion
 from cstd.engine.maintenance import Maintenance
 from cstd.engine.own_silence import OwnSilence
@@ -422,15 +422,10 @@ class Engine:
         """What is due of links, orders, look-ups and books."""
         note_frames_seen(self, mono_ns)
         self.own_silence.on_timer(self, mono_ns)
-        for name in self.feed.take_waiting(self.tracker.may_rescale):
-            position = self.ledger.positions[self.feed.numbers[name]]
-            self._note("info", "new digits are in force", instrument=name, rest=str(position.rest))
+        take_new_digits(self)
         self.public.on_timer(mono_ns)
         self.private.on_timer(mono_ns, progressing=self.core.fault is None)
-        for link, machine in self.machines():
-            if machine.want_close is not None:
-                self.close_links.append((int(link), machine.want_close))
-                machine.want_close = None
+        give_up_links(self)
         if self.maintenance.on_timer(self, mono_ns, wall_ns):
             self.core.venue_online = self._venue_online()
         self.tracker.overdue(mono_ns, wall_ns, UNANSWERED_GRACE_NS)

@@ -84,6 +84,7 @@ _SERVER_SIDE = ("EService:Unavailable", "EService:Busy", "EService:Timeout", "EG
 # What the second of two copies of one request is told: nonces and ids are used once, so the first one may have been taken.
 _REPEATED = ("EAPI:Invalid nonce", "EGeneral:Invalid arguments:cl_ord_id not unique")
 GONE = ("EOrder:Unknown order", "EOrder:Invalid order")
+RATE_LIMITED = ("EOrder:Rate limit exceeded", "EOrder:Domain rate limit exceeded")
 
 _LISTED = tuple(ERRORS)
 _BY_LENGTH = sorted(ERRORS, key=len, reverse=True)

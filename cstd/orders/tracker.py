@@ -417,8 +417,10 @@ class OrderTracker:
 
     def _cancel_is_silent(self, order: dict[str, Any], mono_ns: int, wait_ns: int) -> bool:
         """Whether a cancel was sent and the order lives on without a word, whatever else was said of it meanwhile."""
-        if not order["cancel_sent"] or mono_ns - order["cancel_mono_ns"] <= wait_ns or order["cl_ord_id"] in self.cancels_refused:
+        if not order["cancel_sent"] or mono_ns - order["cancel_mono_ns"] <= wait_ns:
             return False
+        if order["cl_ord_id"] in self.cancels_refused or self.rates.cancel_waits(order["cl_ord_id"]):
+            return False  # it goes again by itself
         # Without the private socket, cancels of what cannot be seen are repeated by those that go by REST.
         return bool(self.core.private_up or order["state"] != OrderState.ORDER_UNKNOWN)
 

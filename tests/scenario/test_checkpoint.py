@@ -273,7 +273,6 @@ def test_a_journal_that_is_decided_otherwise_gets_no_checkpoint(own: Path, monke
     monkeypatch.setattr("cstd.engine.flow.NS_PER_S", 1)
     monkeypatch.setattr("cstd.engine.flow.RECONCILE_INTERVAL_NS", 1)
     monkeypatch.setattr("cstd.orders.reconcile.MISMATCH_ROUNDS_MAX", 0)
-    monkeypatch.setattr("cstd.engine.flow.MISMATCH_ROUNDS_MAX", 0)
     with pytest.raises(VerificationError, match="does not decide what the journal says"):
         bring_up_to_date(own, None)
     assert checkpoints.paths(own) == []

@@ -137,7 +137,7 @@ def test_a_lost_tape_refuses_openings_by_gate_4_until_trades_come_again() -> Non
     assert world.core.volume_hour(0) is not None and world.engine.tapes.live == {BTC, ETH}
     assert {names for _, names in world.about("ohlc")} == {(BTC,)} and len(world.about("ohlc")) == 6
     assert "trades come again" in [text for _, text, _ in world.engine.notes]
-    while b"BTC/USD" not in next_order(world):
+    while b"BTC/USD" not in next_order(world, 120):
         pass
 
 

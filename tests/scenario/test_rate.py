@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from engine_world import BTC, ETH, S, World, eventually, practice_config, replayed
-from test_amend import TIGHT_BPS
+from test_amend import OID, TIGHT_BPS, looked_up
 from test_rest_cancels import cancels, down, pass_without_private
 
 from cstd._fast.codes import IntentKind, Link, OrderAction, OrderState
@@ -346,6 +346,7 @@ def test_an_exit_that_the_venue_refuses_for_its_rate_goes_again(holding: World) 
 def test_a_cancel_that_the_venue_refuses_for_its_rate_goes_again(resting: tuple[World, dict[str, Any]]) -> None:
     """As soon as that many points must have decayed, then after twice as long; a kill waits for it and is over with it."""
     world, order = resting
+    world.rest["OpenOrders"] = {"open": {OID: looked_up(order, "open")}}
     world.command("kill", reason="test")
     for count, wait_s in ((1, 2.25), (2, 4.5)):  # eight points at 3.75 a second, in steps of a quarter; then twice as long
         sent = len(world.order_frames(OrderAction.ACTION_CANCEL))
@@ -358,8 +359,9 @@ def test_a_cancel_that_the_venue_refuses_for_its_rate_goes_again(resting: tuple[
         eventually(world, lambda n=sent: len(world.order_frames(OrderAction.ACTION_CANCEL)) > n, 5)
         assert (world.now_ns - refused_ns) / S == wait_s
     assert world.engine.tracker.rates.refused_count == 2
+    world.rest["OpenOrders"] = {"open": {}}
     world.report("canceled", order, cum_qty="0")
-    world.run(1)
+    eventually(world, lambda: world.engine.risk.kill_shown_empty_ns is not None, 30)
     assert world.engine.risk.kill_shown_empty_ns is not None and not world.live()
     world.sound()
 

@@ -386,8 +386,8 @@ class Engine:
     def _submit(self, request: RestRequest, leave_within_ns: int | None = None) -> int | None:
         return self.lane.submit(request, self._mono_ns, leave_within_ns)
 
-    def _ask(self, method: str, params: dict[str, str]) -> None:
-        self._submit(RestRequest(method, True, tuple(params.items())))
+    def _ask(self, method: str, params: dict[str, str], private: bool) -> None:
+        self._submit(RestRequest(method, private, tuple(params.items())))
 
     def _on_rest_reply(self, payload: dict[str, Any]) -> None:
         self._on_rest_result(self.lane.on_reply(

@@ -46,9 +46,10 @@ SNAPSHOT_AGAIN_NS = 30 * NS_PER_S
 UNANSWERED = (OrderState.ORDER_INTENDED, OrderState.ORDER_SENT)  # they have a deadline of their own
 STATUSES = FINAL_EVENTS.keys() | {"open", "pending"}
 PLAN = ("OpenOrders", "ClosedOrders", "TradesHistory", "BalanceEx")
+CLOCK = "Time"  # read first where an exit waits for its deadline to pass: the venue's clock decides that, not ours
 _LISTS = {"OpenOrders": "open", "ClosedOrders": "closed", "TradesHistory": "trades"}
 
-Ask = Callable[[str, dict[str, str]], None]
+Ask = Callable[[str, dict[str, str], bool], None]
 Row = dict[str, Any]
 
 
@@ -67,7 +68,7 @@ class Reconciler:
 
     Args:
         tracker: orders and ledger to compare with.
-        ask: puts one private read into the REST lane; its reply comes back through `on_reply`.
+        ask: puts one read, private or not, into the REST lane; its reply comes back through `on_reply`.
         renew: asks the private socket for a fresh snapshot of the executions, at a monotonic time.
         absent_ns: how long an UNKNOWN order must have been out before it can be absent.
         interval_ns: pause between rounds when nothing asks for one.
@@ -109,6 +110,7 @@ class Reconciler:
         self._since_wall_ns = 0
         self._next_ns = 0
         self._step = 0
+        self._plan: tuple[str, ...] = PLAN
         self._found: dict[str, dict[str, Any]] = {}
         self._began_mono_ns = self._began_wall_ns = 0
         self._fills_at_start = 0
@@ -118,6 +120,7 @@ class Reconciler:
         self._heard: dict[str, None] = {}                        # orders that the stream told of since the round began
         self._doubted: dict[str, int] = {}                       # since when no look-up shows an UNKNOWN order
         self._not_in_snapshot: dict[str, None] = {}
+        self._unexplained: set[str] = set()                      # nowhere at the venue, and yet the balance has moved
         self._renewed_ns: int | None = None
         self._reopened: dict[str, int] = {}                      # since when the look-ups show one that had ended
         self._blind = False
@@ -172,29 +175,31 @@ class Reconciler:
         self.running = True
         self.tracker.want_reconcile = False
         self._step = 0
-        self._found = {name: {} for name in PLAN}
+        live_orders = [self.core.order(index) for index in self.core.live_orders()]
+        exits = any(_goes_at_once(order) and order["state"] == OrderState.ORDER_UNKNOWN for order in live_orders)
+        self._plan = (CLOCK, *PLAN) if exits else PLAN
+        self._found = {name: {} for name in self._plan}
         self._began_mono_ns, self._began_wall_ns = mono_ns, wall_ns
         self._heard.clear()
         self._fills_at_start = len(self.tracker.ledger.fills)
-        live = [self.core.order(i)["sent_wall_ns"] for i in self.core.live_orders()]
-        oldest = min(live, default=wall_ns)
+        oldest = min((order["sent_wall_ns"] for order in live_orders), default=wall_ns)
         base = self._since_wall_ns or self.session_start_wall_ns or wall_ns
         look_back_s = self._absent_ns // NS_PER_S + LOOK_BACK_MARGIN_S
         self._start_s = max(0, min(oldest, base) // NS_PER_S - look_back_s)
         self._ask_step()
 
     def _ask_step(self) -> None:
-        name = PLAN[self._step]
+        name = self._plan[self._step]
         params: dict[str, str] = {}
         if name in ("ClosedOrders", "TradesHistory"):
             params = {"start": str(self._start_s), "ofs": str(len(self._found[name]))}
         if name == "TradesHistory":
             params["consolidate_taker"] = "false"  # each execution is a row of its own, as the stream tells it
-        self._ask(name, params)
+        self._ask(name, params, name != CLOCK)
 
     def on_reply(self, name: str, result: dict[str, Any] | None, error: str, mono_ns: int, wall_ns: int) -> None:
         """Take the reply to the request under way; a failed read ends the round, and the next one starts over."""
-        if not self.running or name != PLAN[self._step]:
+        if not self.running or name != self._plan[self._step]:
             return
         if result is None:
             self._fail_round(name, error, mono_ns)
@@ -218,7 +223,7 @@ class Reconciler:
             self._ask_step()
             return
         self._step += 1
-        if self._step < len(PLAN):
+        if self._step < len(self._plan):
             self._ask_step()
             return
         self._finish_round(mono_ns, wall_ns)
@@ -226,7 +231,7 @@ class Reconciler:
     def _collect(self, name: str, result: dict[str, Any]) -> bool:
         """Keep one page; True when another one is needed."""
         found = self._found[name]
-        if name == "BalanceEx":
+        if name not in _LISTS:
             found.update(result)
             return False
         page = result.get(_LISTS[name]) or {}
@@ -243,6 +248,7 @@ class Reconciler:
         self.running = False
         self._next_ns = mono_ns + self._interval_ns
         self._finding = {}
+        self._unexplained.clear()
         rows = self._match()
         known_ids = self._learn_orders(rows, wall_ns)
         self._book_trades(known_ids)
@@ -432,12 +438,15 @@ class Reconciler:
         since_wall_ns = self._doubted.setdefault(cl_ord_id, self._began_wall_ns)
         age_ns = self._began_wall_ns - max(since_wall_ns, order["sent_wall_ns"])
         old = age_ns >= self._absent_ns and not self._blind
-        if not self._filled_since(order["instrument"]) and self._balance_unmoved(order):
-            if (old and cl_ord_id in self._not_in_snapshot) or self._is_over(order):
+        if not self._filled_since(order["instrument"]):
+            unmoved, in_no_list = self._balance_unmoved(order), old and cl_ord_id in self._not_in_snapshot
+            if unmoved and (in_no_list or self._is_over(order)):
                 self._differ(f"order {cl_ord_id} is absent at the venue")
                 self.tracker.absent(index)
                 return self._interval_ns
-            if old and (self._renewed_ns is None or mono_ns - self._renewed_ns >= SNAPSHOT_AGAIN_NS):
+            if in_no_list:
+                self._unexplained.add(cl_ord_id)
+            elif old and (self._renewed_ns is None or mono_ns - self._renewed_ns >= SNAPSHOT_AGAIN_NS):
                 self._renewed_ns = mono_ns
                 self._renew(mono_ns)
         soon = age_ns >= self._absent_ns or (Finding.VANISHED, cl_ord_id) in self._finding
@@ -467,9 +476,14 @@ class Reconciler:
     def _is_over(self, order: dict[str, Any]) -> bool:
         """Whether an exit could not match any more when this round began, and the balance of its asset tells of it alone.
 
-        Such an exit does not wait for the history: the balance decides, with or without a private link.
+        Such an exit does not wait for the history: the balance decides, with or without a private link. The deadline has
+        passed when the venue's clock says so: one that runs behind ours lets the exit match for as long.
         """
-        if not _goes_at_once(order) or self._began_wall_ns < order["deadline_wall_ns"] + OVER_AFTER_NS:
+        if not _goes_at_once(order):
+            return False
+        behind_ns = max(0, -int(self.core.clock_offset_ns))  # by so much the deadline that was sent may be later
+        venue_wall_ns = int(self._found.get(CLOCK, {}).get("unixtime") or 0) * NS_PER_S
+        if min(venue_wall_ns, self._began_wall_ns) < order["deadline_wall_ns"] + behind_ns + OVER_AFTER_NS:
             return False
         positions = self.tracker.ledger.positions
         bases = [positions[self.core.order(index)["instrument"]].base for index in self.core.live_orders()]
@@ -544,7 +558,8 @@ class Reconciler:
             if asset not in self.own:
                 self.own[asset] = self._venue_balance(asset) - self.tracker.ledger.managed_qty(asset)
         off = {asset: self._difference(asset) for asset in sorted(assets) if self._difference(asset) != 0}
-        quiet = not self.core.live_orders() and len(self.tracker.ledger.fills) == self._fills_at_start
+        live = {self.core.order(index)["cl_ord_id"] for index in self.core.live_orders()}
+        quiet = live <= self._unexplained and len(self.tracker.ledger.fills) == self._fills_at_start
         self.agreed = not off
         if not off:
             self.settled = True

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from cstd.errors import ConfigError
+from cstd.units import NS_PER_S
 from cstd.venue.backoff import Liveness
 from cstd.venue.messages import (
     Ack,
@@ -35,6 +36,7 @@ from cstd.venue.subscriptions import RequestIds, State, Subscription, Subscripti
 
 BOOK_DEPTHS = (10, 25, 100, 500, 1000)
 OHLC_INTERVALS_MIN = (1, 5, 15, 30, 60, 240, 1440, 10080, 21600)
+STATUS_WAIT_NS = 10 * NS_PER_S  # the venue says its state with the first frame of a connection
 SYSTEM_STATES = ("online", "maintenance", "cancel_only", "post_only")
 
 
@@ -67,6 +69,7 @@ class PublicMachine:
         self.rate_error_count = 0
         self.up = False
         self._listed = False
+        self._up_ns = 0
         self._ids = RequestIds(1)
         self._liveness = Liveness()
         self._table = SubscriptionTable(self.out, self._ids, with_token=False)
@@ -104,6 +107,7 @@ class PublicMachine:
         self.up = True
         self.want_close = None
         self._listed = False
+        self._up_ns = now_ns
         self._liveness.start(now_ns)
         self._table.want(self._instrument, now_ns)
         self._table.send_due(now_ns)
@@ -176,6 +180,8 @@ class PublicMachine:
         self._table.on_timer(now_ns)
         if self._liveness.dead(now_ns):
             self.want_close = f"no frame for {self._liveness.silence_ns(now_ns) // 1_000_000} ms"
+        elif self.system == "unknown" and now_ns - self._up_ns > STATUS_WAIT_NS:
+            self.want_close = "the venue has not said its state on this connection"
         elif self._liveness.ping_due(now_ns):
             self.out.append(msgspec.json.encode({"method": "ping", "req_id": self._ids.take()}))
 

@@ -315,7 +315,7 @@ def test_an_exit_without_a_turn_never_leaves() -> None:
     world, venue = holding()
     private_down(world)
     pass_public(world, DOWN_S - 0.5)
-    world.engine._ask("BalanceEx", {})
+    world.engine._ask("BalanceEx", {}, True)
     world.engine.rest_out.append(world.engine.lane.next_call(world.mono_ns))  # it is under way and has no answer yet
     world.answering = False
     for _ in range(20):

@@ -454,7 +454,12 @@ class Simulation:
                     and reconciler.own.get("BTC") != self.user_btc)
 
     def _quiet(self) -> bool:
-        if not self.alive or self.engine.core.live_orders() or self.exchange.account.open or self.engine.reconciler.running:
+        if not self.alive or self.exchange.account.open or self.engine.reconciler.running:
+            return False
+        core = self.engine.core
+        states = {core.order(index)["state"] for index in core.live_orders()}
+        # An order that the venue does not show stays unknown where the balance might tell of it: the daemon has halted.
+        if states and not (self._missed_a_move() and states == {OrderState.ORDER_UNKNOWN}):
             return False
         return self._missed_a_move() or (self.engine.state == "paused" and self.engine.reconciler.trusted)
 

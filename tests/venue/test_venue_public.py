@@ -279,6 +279,7 @@ def test_requests_are_paced() -> None:
 def test_silence_pings_then_closes() -> None:
     """No frame for 5 s sends one ping, none for 10 s asks for a close, any frame starts over."""
     machine = started()
+    machine.on_message(StatusMessage("online"), 0)
     machine.on_timer(5 * S - 1)
     assert frames(machine) == []
     assert machine.alive(3 * S)
@@ -292,6 +293,21 @@ def test_silence_pings_then_closes() -> None:
     assert machine.want_close is None
     machine.on_timer(17 * S)
     assert machine.want_close == "no frame for 10000 ms"
+
+
+def test_a_connection_without_a_status_is_given_up() -> None:
+    """The venue says its state first; where that frame was lost nobody would ever know that it is online."""
+    machine = started()
+    machine.on_frame_seen(9 * S)
+    machine.on_timer(10 * S)
+    assert machine.want_close is None
+    machine.on_timer(10 * S + 1)
+    assert machine.want_close == "the venue has not said its state on this connection"
+    machine.on_up(11 * S)
+    machine.on_message(StatusMessage("online"), 12 * S)
+    machine.on_frame_seen(21 * S)
+    machine.on_timer(22 * S)
+    assert machine.want_close is None
 
 
 def test_a_new_connection_starts_from_nothing() -> None:

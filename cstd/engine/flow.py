@@ -369,7 +369,7 @@ class Engine:
             case ExecutionsMessage():
                 for report in outcome.reports:
                     self.tracker.on_report(report, snapshot=outcome.snapshot)
-                self.reconciler.on_executions(outcome, self._wall_ns)
+                self.reconciler.on_executions(outcome)
             case BalancesMessage():
                 self.risk.on_balances(outcome)
                 self.reconciler.on_balances(outcome)

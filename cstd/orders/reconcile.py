@@ -14,19 +14,17 @@ from enum import Enum
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from cstd._fast.codes import IntentKind, OrderEvent, OrderState, Side, TimeInForce
+from cstd._fast.codes import OrderEvent, OrderState, Side
 from cstd.ledger.statement import USERS_MOVES
+from cstd.orders.times import LOOK_BACK_MARGIN_S, goes_at_once, opened_before, opened_wall_ns
 from cstd.orders.tracker import FINAL_EVENTS, OrderTracker
-from cstd.units import from_raw, to_raw
+from cstd.units import NS_PER_S, from_raw, to_raw
 from cstd.venue.messages import BalancesMessage, ExecutionsMessage
 from cstd.venue.rest.names import asset_name, pair_spellings
 
 if TYPE_CHECKING:
     from cstd._fast.core import Core
 
-NS_PER_S = 1_000_000_000
-# The venue's history lags by at most what an unknown order waits for; its clock may differ from ours by this.
-LOOK_BACK_MARGIN_S = 15
 PAGE = 50
 PAGES_MAX = 40
 # A difference that three quiet rounds in a row show is no race between two reads.
@@ -46,7 +44,7 @@ SNAPSHOT_AGAIN_NS = 30 * NS_PER_S
 UNANSWERED = (OrderState.ORDER_INTENDED, OrderState.ORDER_SENT)  # they have a deadline of their own
 STATUSES = FINAL_EVENTS.keys() | {"open", "pending"}
 PLAN = ("OpenOrders", "ClosedOrders", "TradesHistory", "BalanceEx")
-CLOCK = "Time"  # read first where an exit waits for its deadline to pass: the venue's clock decides that, not ours
+CLOCK = "Time"  # read first while an order is unknown: that its deadline has passed the venue's clock says, not ours
 _LISTS = {"OpenOrders": "open", "ClosedOrders": "closed", "TradesHistory": "trades"}
 
 Ask = Callable[[str, dict[str, str], bool], None]
@@ -120,6 +118,7 @@ class Reconciler:
         self._heard: dict[str, None] = {}                        # orders that the stream told of since the round began
         self._doubted: dict[str, int] = {}                       # since when no look-up shows an UNKNOWN order
         self._not_in_snapshot: dict[str, None] = {}
+        self._past: set[str] = set()                             # UNKNOWN, and too late to be taken by the venue's own clock
         self._unexplained: set[str] = set()                      # nowhere at the venue, and yet the balance has moved
         self._renewed_ns: int | None = None
         self._reopened: dict[str, int] = {}                      # since when the look-ups show one that had ended
@@ -176,8 +175,7 @@ class Reconciler:
         self.tracker.want_reconcile = False
         self._step = 0
         live_orders = [self.core.order(index) for index in self.core.live_orders()]
-        exits = any(_goes_at_once(order) and order["state"] == OrderState.ORDER_UNKNOWN for order in live_orders)
-        self._plan = (CLOCK, *PLAN) if exits else PLAN
+        self._plan = (CLOCK, *PLAN) if any(order["state"] == OrderState.ORDER_UNKNOWN for order in live_orders) else PLAN
         self._found = {name: {} for name in self._plan}
         self._began_mono_ns, self._began_wall_ns = mono_ns, wall_ns
         self._heard.clear()
@@ -284,7 +282,7 @@ class Reconciler:
         for name in ("ClosedOrders", "OpenOrders"):
             for txid, row in self._found[name].items():
                 cl_ord_id = self._ours(row)
-                if cl_ord_id and not _opened_before(row, self._known_order(cl_ord_id)):
+                if cl_ord_id and not opened_before(row, self._known_order(cl_ord_id)):
                     shown.setdefault(cl_ord_id, {})[txid] = row
         for cl_ord_id, rows in shown.items():
             known = self._known_order(cl_ord_id)
@@ -348,7 +346,7 @@ class Reconciler:
         if position is None:
             self.tracker.want_reconcile = True  # the public link has not told the instrument's digits yet
             return -1
-        opened_wall_ns = _opened_wall_ns(order) or wall_ns
+        opened_ns = opened_wall_ns(order) or wall_ns
         booked = sum((from_raw(fill.qty_raw, fill.qty_precision) for fill in self.tracker.ledger.fills.values()
                       if fill.cl_ord_id == cl_ord_id), Decimal(0))
         return int(self.core.adopt_order(number, {
@@ -356,7 +354,7 @@ class Reconciler:
             "price_raw": to_raw(str(order["descr"]["price"]), position.price_precision),
             "qty_raw": to_raw(str(order["vol"]), position.qty_precision),
             "filled_raw": to_raw(booked, position.qty_precision),
-            "opened_wall_ns": opened_wall_ns,
+            "opened_wall_ns": opened_ns,
             "cl_ord_id": cl_ord_id.encode(),
         }))
 
@@ -390,6 +388,7 @@ class Reconciler:
     def _judge_live(self, rows: Mapping[str, Row], mono_ns: int, wall_ns: int) -> None:
         """Move each live order by what the look-ups show of it. What was sent since they began is too young for a conclusion."""
         retry_ns = 0
+        self._note_past()
         for index in self.core.live_orders():
             order = self.core.order(index)
             row = rows.get(order["cl_ord_id"])
@@ -402,7 +401,17 @@ class Reconciler:
             self._next_ns = min(self._next_ns, mono_ns + retry_ns)
         live = {self.core.order(index)["cl_ord_id"] for index in self.core.live_orders()}
         self._doubted = {cl_ord_id: since for cl_ord_id, since in self._doubted.items() if cl_ord_id in live}
+        self._past &= live
         self._cancel_adopted()
+
+    def _note_past(self) -> None:
+        """Note whose deadline has passed: where the venue's clock runs behind ours, an order is taken for as long."""
+        behind_ns = max(0, -int(self.core.clock_offset_ns))  # by so much the deadline that was sent may be later
+        venue_wall_ns = int(self._found.get(CLOCK, {}).get("unixtime") or 0) * NS_PER_S
+        latest_ns = min(venue_wall_ns, self._began_wall_ns) - behind_ns - OVER_AFTER_NS
+        for order in map(self.core.order, self.core.live_orders()):
+            if order["state"] == OrderState.ORDER_UNKNOWN and order["deadline_wall_ns"] <= latest_ns:
+                self._past.add(order["cl_ord_id"])
 
     def _on_shown(self, index: int, cl_ord_id: str, row: Row) -> None:
         self._doubted.pop(cl_ord_id, None)
@@ -453,10 +462,10 @@ class Reconciler:
         left_ns = LOOK_AGAIN_NS if soon else self._absent_ns - age_ns
         return max(min(left_ns, self._over_in_ns(order, wall_ns)), NS_PER_S)
 
-    def on_executions(self, message: ExecutionsMessage, wall_ns: int) -> None:
+    def on_executions(self, message: ExecutionsMessage) -> None:
         """Take what the stream told, after the tracker did: who was heard of, and which UNKNOWN orders a snapshot lacks.
 
-        A snapshot speaks of an order only where it comes after the order's deadline: before it, the order may be on its way.
+        A snapshot speaks of an order only where the venue's clock had passed the order's deadline: before, it may be on its way.
         """
         for report in message.reports:
             if message.snapshot and report.exec_type == "trade":
@@ -469,21 +478,15 @@ class Reconciler:
         if message.snapshot:
             self.tracker.want_reconcile = True
             live = [self.core.order(index) for index in self.core.live_orders()]
-            self._not_in_snapshot = {
-                order["cl_ord_id"]: None for order in live if order["state"] == OrderState.ORDER_UNKNOWN
-                and wall_ns >= order["deadline_wall_ns"] + OVER_AFTER_NS}
+            self._not_in_snapshot = {order["cl_ord_id"]: None for order in live if order["cl_ord_id"] in self._past
+                                     and order["state"] == OrderState.ORDER_UNKNOWN}
 
     def _is_over(self, order: dict[str, Any]) -> bool:
         """Whether an exit could not match any more when this round began, and the balance of its asset tells of it alone.
 
-        Such an exit does not wait for the history: the balance decides, with or without a private link. The deadline has
-        passed when the venue's clock says so: one that runs behind ours lets the exit match for as long.
+        Such an exit does not wait for the history: the balance decides, with or without a private link.
         """
-        if not _goes_at_once(order):
-            return False
-        behind_ns = max(0, -int(self.core.clock_offset_ns))  # by so much the deadline that was sent may be later
-        venue_wall_ns = int(self._found.get(CLOCK, {}).get("unixtime") or 0) * NS_PER_S
-        if min(venue_wall_ns, self._began_wall_ns) < order["deadline_wall_ns"] + behind_ns + OVER_AFTER_NS:
+        if not goes_at_once(order) or order["cl_ord_id"] not in self._past:
             return False
         positions = self.tracker.ledger.positions
         bases = [positions[self.core.order(index)["instrument"]].base for index in self.core.live_orders()]
@@ -491,7 +494,7 @@ class Reconciler:
 
     def _over_in_ns(self, order: dict[str, Any], wall_ns: int) -> int:
         """When to look again for the sake of an exit that does not rest; as late as anything for all others."""
-        if not _goes_at_once(order):
+        if not goes_at_once(order):
             return self._absent_ns
         left_ns = int(order["deadline_wall_ns"]) + OVER_AFTER_NS - wall_ns
         return left_ns if left_ns > 0 else LOOK_AGAIN_NS
@@ -583,18 +586,3 @@ class Reconciler:
     def _differ(self, text: str) -> None:
         self.differences.append(text)
         self.tracker.notes.append(("warning", "reconciliation difference", {"difference": text}))
-
-
-def _goes_at_once(order: dict[str, Any]) -> bool:
-    return bool(order["kind"] == IntentKind.EXIT and order["time_in_force"] == TimeInForce.IOC)
-
-
-def _opened_wall_ns(row: Row) -> int:
-    """When the venue opened an order, 0 where the row does not tell."""
-    return int(Decimal(str(row.get("opentm") or 0)) * NS_PER_S)
-
-
-def _opened_before(row: Row, order: dict[str, Any] | None) -> bool:
-    """Whether a row was opened before an order of ours was sent, by more than clocks differ: then it is another's."""
-    opened_wall_ns = _opened_wall_ns(row)
-    return order is not None and 0 < opened_wall_ns < order["sent_wall_ns"] - LOOK_BACK_MARGIN_S * NS_PER_S

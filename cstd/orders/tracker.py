@@ -355,10 +355,13 @@ class OrderTracker:
     def _after_fill(self, index: int, order: dict[str, Any], fill: Fill) -> None:
         if index < 0:
             _fill_late(order, fill)
-            if order["state"] == OrderState.ORDER_REJECTED:
+            refused = order["state"] == OrderState.ORDER_REJECTED
+            if refused:
                 self._contradict(order["cl_ord_id"], "executed after it had been refused or found absent")
-                full = order["filled_raw"] >= order["qty_raw"]
-                order["state"] = int(OrderState.ORDER_FILLED if full else OrderState.ORDER_CANCELED)
+            if order["filled_raw"] >= order["qty_raw"]:
+                order["state"] = int(OrderState.ORDER_FILLED)
+            elif refused:
+                order["state"] = int(OrderState.ORDER_CANCELED)
             self._check_overfill(order, order["filled_raw"])
             return
         filled = order["filled_raw"] + fill.qty_raw

@@ -259,6 +259,37 @@ def test_an_unanswered_exit_does_not_wait_for_the_history() -> None:
     assert world.engine.tracker.history[order["cl_ord_id"]]["state"] == OrderState.ORDER_REJECTED
 
 
+def test_an_exit_is_over_by_the_venues_clock() -> None:
+    """The venue's clock runs 19 s behind, and it reads late: the exit still matches there, so no other may leave for it."""
+    world = World(strategy="rehearsal").ready()
+    holding(world)
+    eventually(world, lambda: len(exits(world)) == 1)
+    (order,) = world.live(IntentKind.EXIT)
+    on_time = world.rest["Time"]
+    world.rest["Time"] = lambda params: {"unixtime": on_time(params)["unixtime"] - 19}
+    while world.now_ns < order["deadline_wall_ns"] + 18 * S:
+        world.step()
+        assert len(exits(world)) == 1
+    moves(world, 10)
+    assert len(exits(world)) >= 2
+
+
+def test_an_order_found_absent_that_was_executed_all_the_same() -> None:
+    """All evidence was wrong: the fill is a fact, the order has the end that it had, and the contradiction is counted."""
+    world = World(strategy="rehearsal").ready()
+    order = world.first_order()
+    eventually(world, lambda: order["cl_ord_id"] in world.engine.tracker.history, 90)
+    ended = world.engine.tracker.history[order["cl_ord_id"]]
+    assert ended["state"] == OrderState.ORDER_REJECTED
+    world.command("pause")
+    world.fill(order, order["qty_raw"] // 4, "TAAAAA-BBBBB-CCCCCC")
+    assert ended["state"] == OrderState.ORDER_CANCELED
+    world.fill(order, order["qty_raw"] - order["qty_raw"] // 4, "TAAAAA-BBBBB-DDDDDD")
+    assert (ended["state"], ended["filled_raw"]) == (OrderState.ORDER_FILLED, order["qty_raw"])
+    assert world.engine.tracker.contradiction_count == 1
+    world.sound()
+
+
 def test_clearing_a_kill_takes_two_steps_and_a_minute_of_shadow(world: World) -> None:
     """The first step gives a word, the word clears, and for a minute decisions are made and shown but not sent."""
     world.command("kill", reason="drill")

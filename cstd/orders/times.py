@@ -1,0 +1,28 @@
+"""When an order of ours can be at the venue: what its kind, its deadline and the rows of look-ups tell of it."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from cstd._fast.codes import IntentKind, TimeInForce
+from cstd.units import NS_PER_S
+
+# The venue's history lags by at most what an unknown order waits for; its clock may differ from ours by this.
+LOOK_BACK_MARGIN_S = 15
+
+
+def goes_at_once(order: dict[str, Any]) -> bool:
+    """Whether an order is an exit that never rests."""
+    return bool(order["kind"] == IntentKind.EXIT and order["time_in_force"] == TimeInForce.IOC)
+
+
+def opened_wall_ns(row: dict[str, Any]) -> int:
+    """When the venue opened an order, 0 where the row does not tell."""
+    return int(Decimal(str(row.get("opentm") or 0)) * NS_PER_S)
+
+
+def opened_before(row: dict[str, Any], order: dict[str, Any] | None) -> bool:
+    """Whether a row was opened before an order of ours was sent, by more than clocks differ: then it is another's."""
+    opened_ns = opened_wall_ns(row)
+    return order is not None and 0 < opened_ns < order["sent_wall_ns"] - LOOK_BACK_MARGIN_S * NS_PER_S

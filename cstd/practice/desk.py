@@ -462,6 +462,11 @@ class Desk:
         self.cancel_after_ns = wall_ns + timeout_s * NS_PER_S if timeout_s else None
         return self.cancel_after_ns or 0
 
+    def on_clock_set(self, by_ns: int) -> None:
+        """The clock that times are told by was set: the dead man's switch goes on counting its own seconds."""
+        if self.cancel_after_ns is not None:
+            self.cancel_after_ns += by_ns
+
     def next_timer_ns(self) -> int | None:
         """Return when `on_timer` has something to do next, or None."""
         times = [self._expiries[0][0]] if self._expiries else []

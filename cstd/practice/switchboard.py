@@ -202,6 +202,7 @@ class Switchboard:
                 self._for(fault.for_s, partial(connection.read, True))
 
     def _skew(self, by_ns: int) -> None:
+        self._exchange.desk.on_clock_set(by_ns - self._clock.skew_ns)
         self._clock.skew_ns = by_ns
         self._exchange.settle()  # timers of the desk are due at other times now
 

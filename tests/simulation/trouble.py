@@ -60,6 +60,7 @@ class Trouble:
 
     def __init__(self, world: Simulation) -> None:
         self._world = world
+        self._healed = False
         self._ends: dict[int, Callable[[], None]] = {}
         self._numbers = count()
         self._instruments = tuple(world.exchange.instruments.values())
@@ -67,6 +68,7 @@ class Trouble:
     def heal(self) -> None:
         """End every fault: the venue, the network and the host are as they would be without them."""
         world = self._world
+        self._healed = True
         for number in list(self._ends):
             self._end(number)
         for wire in world.wires.values():
@@ -108,7 +110,8 @@ class Trouble:
             case ClockStep():
                 self._hold("clock_step_ns", int(fault.by_s * S), fault.for_s, 0)
             case ClockSkew():
-                self._hold("venue_skew_ns", int(fault.by_s * S), fault.for_s, 0)
+                self._skew(int(fault.by_s * S))
+                self._for(fault.for_s, lambda: self._skew(0))
             case HistoryLag():
                 self._hold("history_lag_ns", int(fault.by_s * S), fault.for_s, 0)
             case TokenExpiry():
@@ -228,6 +231,10 @@ class Trouble:
             case _:
                 raise AssertionError(f"{fault} does nothing")
 
+    def _skew(self, to_ns: int) -> None:
+        self._world.exchange.desk.on_clock_set(to_ns - self._world.venue_skew_ns)
+        self._world.venue_skew_ns = to_ns
+
     def _resume(self) -> None:
         if self._world.alive and self._world.now_ns >= self._world.stopped_until_ns:
             self._world.command("resume")
@@ -256,4 +263,4 @@ class Trouble:
         world = self._world
         if world.alive and world.crashes == crashes:
             world.crash(Crash(power=False, restart_s=fault.restart_s))
-            world.at(world.now_ns + int((fault.restart_s + 1) * S), self._resume)
+            world.at(world.now_ns + int((fault.restart_s + 1) * S), lambda: None if self._healed else self._resume())

@@ -111,7 +111,8 @@ def test_bad_bars_are_refused_with_line_and_reason(tmp_path: Path, capsys: pytes
 
 @pytest.mark.parametrize(("content", "reason"), [
     (b"\xff\xfe1,2,3", "not text"), (b"\x1f\x8b\x08broken", "damaged gzip"),
-    (gzip.compress(b"1,2,3\n" * 99, mtime=0)[:-12], "damaged gzip"), (b"\x00" * 50, "line 1"), (b'1700000000,"100,1,1,1,1', "line 1")])
+    (gzip.compress(b"1,2,3\n" * 99, mtime=0)[:-12], "damaged gzip"),
+    (b"\x00" * 50, "line 1"), (b'1700000000,"100,1,1,1,1', "line 1")])
 def test_files_that_are_not_text_are_refused(tmp_path: Path, content: bytes, reason: str) -> None:
     """Binary, truncated or damaged files are an operator's error."""
     path = tmp_path / "bars.csv"

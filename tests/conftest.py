@@ -23,19 +23,6 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
-# Folders whose tests mostly wait for real daemons: one after another, beside all the others.
-WAITING = ("chaos", "integration")
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Group tests for `--dist loadgroup`: those of WAITING follow one another, as do those of each other file."""
-    for item in items:
-        path = item.path.relative_to(REPOSITORY)
-        group = "daemons" if path.parts[1] in WAITING else str(path)
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """The folder that CSTD_DATA names."""

@@ -79,6 +79,7 @@ class Venue:
         self.private: sockets.Peer | None = None
         self._exchange: dict[str, sockets.Peer] = {}
         self._sequence = 0
+        self._tickers_told: set[str] = set()
         self.orders = self.cancels = 0
         self.order_times_ns: list[int] = []
 
@@ -107,6 +108,8 @@ class Venue:
 
     def _accept(self, name: str, listening: Any) -> None:
         self._drop(name)
+        if name == "public":
+            self._tickers_told.clear()
         try:
             setattr(self, name, sockets.accept(listening))
         except ConnectionError:
@@ -186,12 +189,19 @@ class Venue:
         self._sequence += 1
         return {"channel": "executions", "type": "update", "data": [row], "sequence": self._sequence}
 
+    def _is_first_ticker(self, payload: bytes) -> bool:
+        """Whether a ticker is the snapshot that an instrument's subscription waits for on this connection."""
+        name = json.loads(payload)["data"][0]["symbol"]
+        first = b'"type":"snapshot"' in payload[:60] and name not in self._tickers_told
+        self._tickers_told.add(name)
+        return first
+
     def _from_exchange(self, name: str, peer: sockets.Peer, *, wait: bool = True) -> None:
         target = getattr(self, name)
         for opcode, payload in peer.read() if wait else peer.take():
             if opcode != sockets.TEXT or target is None:
                 continue
-            if name == "public" and b'"channel":"ticker","type":"update"' in payload[:60]:
+            if name == "public" and payload.startswith(b'{"channel":"ticker"') and not self._is_first_ticker(payload):
                 continue  # it tells of the practice exchange's book, which is not the one the daemon is shown
             if name == "private" and b'"channel":"executions"' in payload[:40]:
                 self._sequence = int(json.loads(payload)["sequence"])

@@ -30,6 +30,7 @@ VERBS = ("status", "positions", "orders", "gates")
 VERB_TURNS = 5
 # An opening rests until it is canceled: nothing else ends it within a round.
 ENV = {"CSTD__STRATEGY__REHEARSAL__LIFETIME_S": "60"}
+SETTLED_S = 8.0
 LIMITS_S = {"start": 1.5, "verb": 0.15, "kill": 1.0}
 RESTS_S = 20.0
 
@@ -66,6 +67,8 @@ def one_round(exchange: tuple[str, ...]) -> dict[str, Any]:
         rig.start_daemon()
         start_s = time.monotonic() - began_s
         verbs = {verb: [verb_s(verb, folder) for _ in range(VERB_TURNS)] for verb in VERBS}
+        # A kill is not proven before what a lost tail of the journal had sent must have arrived.
+        time.sleep(max(0.0, began_s + SETTLED_S - time.monotonic()))
         until_s = time.monotonic() + RESTS_S
         while not any(order["state"] == "new" and order["side"] == "buy" for order in rig.request("orders")):
             if time.monotonic() > until_s:

@@ -22,6 +22,7 @@ WAITING := tests/chaos tests/integration
 ifeq ($(ARGS),)
 test: build $(VENV)/.test-installed
 	@mkdir -p build; $(BIN)/python -m pytest $(WAITING) >build/waiting-tests.log 2>&1 & waiting=$$!; passed=0; \
+	trap 'kill $$waiting 2>/dev/null' INT TERM; \
 	$(BIN)/python -m pytest tests $(WAITING:%=--ignore=%) || passed=1; \
 	wait $$waiting || passed=1; cat build/waiting-tests.log; exit $$passed
 else

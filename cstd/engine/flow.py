@@ -164,7 +164,6 @@ class Engine:
             raise InvariantError(f"instruments changed within a session: {self.names} became {names}")
         self._configure_core(cfg)
         self._start_machines(cfg)
-        self.own_silence = OwnSilence()
         self.risk.write()
         self.tracker.lose_sight()
         for number in range(len(names)):

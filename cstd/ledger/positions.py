@@ -43,8 +43,8 @@ class Position:
 
     Attributes:
         qty_raw: what can be told in the instrument's digits, and sold.
-        rest: what is held beyond it, less than one unit of the last digit: the venue's digits have become fewer. It is ours,
-            cannot be sold, and counts as worth nothing.
+        rest: what is held beyond it, less than one unit of the last digit: the venue's digits have become fewer, or a fee in
+            base was finer. It is ours, cannot be sold, and counts as worth nothing.
     """
 
     __slots__ = ("base", "cost", "ended_trip", "fees", "losing_round_trips", "price_precision", "qty_precision", "qty_raw",

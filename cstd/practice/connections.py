@@ -27,7 +27,7 @@ class Connection:
     def __init__(self, ws: web.WebSocketResponse, number: int, transport: asyncio.Transport | None = None,
                  line: Line | None = None) -> None:
         self.number = number
-        self.line = line
+        self.line = line or Line()
         self.heard_ns = 0
         self._transport = transport
         self.rate = MessageRate()
@@ -45,7 +45,7 @@ class Connection:
     def send(self, text: str) -> None:
         """Send one text frame, by the line's faults where there are any."""
         self.quiet = False
-        if self.line is None or self.line.quiet:
+        if self.line.quiet:
             self.queue(text)
         else:
             self.line.pass_on(self, text)
@@ -54,7 +54,7 @@ class Connection:
         """Queue one text frame; a queue that is full closes the connection."""
         if self.closed:
             return
-        delay_s = self.line.delay_s if self.line is not None else 0.0
+        delay_s = self.line.delay_s
         self._queue.append((self._loop.time() + delay_s if delay_s else 0.0, text))
         if len(self._queue) > QUEUE_MAX:
             sys.stderr.write(f"practice: connection {self.number} reads too slowly: closed\n")
@@ -79,7 +79,7 @@ class Connection:
 
     async def _put(self, text: str) -> None:
         """Give one message to the transport, in one frame or in the line's number of pieces."""
-        if self.line is None or self.line.pieces == 1 or self._transport is None:
+        if self.line.pieces == 1 or self._transport is None:
             await self._ws.send_str(text)
         elif not self._frozen:
             self._transport.write(in_pieces(text.encode(), self.line.pieces))
@@ -151,7 +151,7 @@ class SocketServer(ABC):
         self.connections: dict[int, Connection] = {}
         self._opened = 0
         self._refused_until_ns = 0
-        self.line: Line | None = None
+        self.line = Line()
         exchange.on_system.append(self._announce)
 
     @abstractmethod
@@ -209,8 +209,7 @@ class SocketServer(ABC):
         finally:
             del self.connections[connection.number]
             self.forget(connection)
-            if self.line is not None:
-                self.line.forget(connection)
+            self.line.forget(connection)
             await connection.stop()
         return ws
 
@@ -237,7 +236,7 @@ class SocketServer(ABC):
             envelope.pong()
         elif not isinstance(params, dict):
             envelope.error("Malformed request")
-        elif self.line is not None and (refusal := self.line.refusal(method)) is not None:
+        elif (refusal := self.line.refusal(method)) is not None:
             envelope.error(refusal)
         else:
             self.handle(envelope, params)

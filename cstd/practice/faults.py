@@ -173,6 +173,7 @@ class Maintenance(Fault, tag="maintenance"):
     announced_s: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 0.0
 
 
+AnyRestFault = HttpError | RestTimeout | RestError | RateLimit | NonceError
 AnyFault = (Drop | Duplicate | Reorder | CorruptChecksum | LostAck | Deny | Delay | LateFill | Fragment | Cut | HalfOpen
             | SlowReader | HttpError | RestTimeout | RestError | RateLimit | NonceError | TokenExpiry | ClockSkew | Maintenance)
 _DECODER: msgspec.json.Decoder[AnyFault] = msgspec.json.Decoder(AnyFault)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable
-from functools import partial
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, Protocol, TypeVar, cast
 
-from cstd.practice.faults import CorruptChecksum, Deny, Drop, Duplicate, LostAck, Reorder
+from cstd.practice.faults import AnyRestFault, CorruptChecksum, Deny, Drop, Duplicate, LostAck, Reorder
 from cstd.practice.wire import dumps, loads
 
 _CHECKSUM = re.compile(r'("checksum":)(\d+)')
 _FILL_TYPES = ("trade", "filled")
 ArmedFault = Drop | Duplicate | Reorder | CorruptChecksum | LostAck | Deny
+Armed = TypeVar("Armed", ArmedFault, AnyRestFault)
 Later = Callable[[float, Callable[[], None]], None]
 
 
@@ -24,12 +24,49 @@ class Peer(Protocol):
         """Put a frame behind all that were put there before."""
 
 
-class _Armed:
-    __slots__ = ("fault", "left")
+class _Waiting(Generic[Armed]):
+    # Faults that wait for what they are about, each with how often it strikes yet, and how often each kind struck.
 
-    def __init__(self, fault: ArmedFault) -> None:
-        self.fault = fault
-        self.left = fault.count
+    def __init__(self) -> None:
+        self.hits: Counter[str] = Counter()
+        self.left: list[list[Any]] = []
+
+    def arm(self, fault: Armed) -> None:
+        self.left.append([fault, fault.count])
+
+    def take(self, is_about: Callable[[Armed], bool]) -> Iterator[Armed]:
+        # Each that is about something, struck once as it is taken.
+        for entry in list(self.left):
+            if is_about(entry[0]):
+                self.hits[str(entry[0].__struct_config__.tag)] += 1
+                entry[1] -= 1
+                if not entry[1]:
+                    self.left.remove(entry)
+                yield entry[0]
+
+
+class RestCalls:
+    """The faults of calls by REST. `hits`: how often each kind struck."""
+
+    def __init__(self) -> None:
+        self._waiting: _Waiting[AnyRestFault] = _Waiting()
+        self.hits = self._waiting.hits
+
+    def arm(self, fault: AnyRestFault) -> None:
+        """Let a fault wait for the calls that it is about."""
+        self._waiting.arm(fault)
+
+    def clear(self) -> None:
+        """End every fault."""
+        self._waiting.left.clear()
+
+    def take(self, endpoint: str) -> AnyRestFault | None:
+        """Return the fault that a call meets, or None."""
+        return next(self._waiting.take(lambda fault: fault.endpoint in ("", endpoint)), None)
+
+
+def _at_once(_seconds: float, act: Callable[[], None]) -> None:
+    act()
 
 
 class Line:
@@ -37,30 +74,30 @@ class Line:
 
     Attributes:
         hits: how often each kind struck. delay_s: what frames take longer. pieces: how many frames a message comes in.
-        late_s: how much later reports of executions come.
+        late_s: how much later reports of executions come; a line that was given no `later` tells them at once.
     """
 
-    def __init__(self, later: Later) -> None:
-        self.hits: Counter[str] = Counter()
+    def __init__(self, later: Later = _at_once) -> None:
+        self._waiting: _Waiting[ArmedFault] = _Waiting()
+        self.hits = self._waiting.hits
         self.delay_s = 0.0
         self.pieces = 1
         self.late_s = 0.0
         self._later = later
-        self._armed: list[_Armed] = []
         self._kept: dict[Peer, list[str]] = {}  # what waits for the frame that follows it
 
     @property
     def quiet(self) -> bool:
         """Whether frames pass as they are."""
-        return not self._armed and not self._kept
+        return not self._waiting.left and not self._kept
 
     def arm(self, fault: ArmedFault) -> None:
         """Let a fault wait for the frames or requests that it is about."""
-        self._armed.append(_Armed(fault))
+        self._waiting.arm(fault)
 
     def clear(self) -> None:
         """End every fault; what was kept back leaves."""
-        self._armed.clear()
+        self._waiting.left.clear()
         self.delay_s, self.pieces, self.late_s = 0.0, 1, 0.0
         for peer in list(self._kept):
             self._release(peer)
@@ -71,15 +108,13 @@ class Line:
 
     def pass_on(self, peer: Peer, text: str) -> None:
         """Queue what becomes of a frame."""
-        message = loads(text)
+        message = cast("dict[str, object]", loads(text))  # whatever the servers say is an object
         texts = [text]
-        for armed in list(self._armed):
-            if isinstance(message, dict) and _is_about(armed.fault, message):
-                self._spend(armed)
-                if isinstance(armed.fault, Reorder):
-                    self._kept.setdefault(peer, []).extend(texts)
-                    return
-                texts = _become(armed.fault, message, texts)
+        for fault in self._waiting.take(lambda fault: _is_about(fault, message)):
+            if isinstance(fault, Reorder):
+                self._kept.setdefault(peer, []).extend(texts)
+                return
+            texts = _become(fault, message, texts)
         for each in texts:
             peer.queue(each)
         if texts:
@@ -89,20 +124,11 @@ class Line:
         for text in self._kept.pop(peer, ()):
             peer.queue(text)
 
-    def _spend(self, armed: _Armed) -> None:
-        self.hits[str(armed.fault.__struct_config__.tag)] += 1
-        armed.left -= 1
-        if armed.left == 0:
-            self._armed.remove(armed)
-
     def refusal(self, method: str) -> str | None:
         """Return the error that a request gets instead of being carried out, or None."""
-        for armed in self._armed:
-            fault = armed.fault
-            if isinstance(fault, Deny) and not fault.executed and fault.method == method:
-                self._spend(armed)
-                return fault.error
-        return None
+        refusing = self._waiting.take(lambda fault: isinstance(fault, Deny) and not fault.executed and fault.method == method)
+        fault = next(refusing, None)
+        return fault.error if isinstance(fault, Deny) else None
 
     def report(self, kind: object, send: Callable[[], None]) -> None:
         """Send a report of an order at once, or an execution later."""
@@ -110,7 +136,7 @@ class Line:
             send()
             return
         self.hits["late-fill"] += 1
-        self._later(self.late_s, partial(send))
+        self._later(self.late_s, send)
 
 
 def _is_about(fault: ArmedFault, message: dict[str, object]) -> bool:

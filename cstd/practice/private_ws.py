@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 
 from cstd.practice import reports
 from cstd.practice.account import Order
@@ -306,13 +307,7 @@ class PrivateServer(SocketServer):
                         continue
                     if params.get("ratecounter", False) is True:
                         body = {**body, self.exchange.readings.rate_count_field: round(event.rate_count, 4)}
-                self._report(connection, event.channel, body)
-
-    def _report(self, connection: Connection, channel: str, body: reports.EventBody) -> None:
-        if self.line is None:
-            self._send(connection, channel, "update", [body])
-        else:
-            self.line.report(body.get("exec_type"), lambda: self._send_if_there(connection, channel, body))
+                self.line.report(body.get("exec_type"), partial(self._send_if_there, connection, event.channel, body))
 
     def _send_if_there(self, connection: Connection, channel: str, body: reports.EventBody) -> None:
         if connection in self._subscribers[channel]:

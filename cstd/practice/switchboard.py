@@ -39,11 +39,10 @@ from cstd.practice.faults import (
     SlowReader,
     TokenExpiry,
 )
-from cstd.practice.line import Line
+from cstd.practice.line import Line, RestCalls
 from cstd.practice.wire import NS_PER_S, dumps, rfc3339_s
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-AnyRestFault = HttpError | RestTimeout | RestError | RateLimit | NonceError
 
 
 class SkewedClock:
@@ -56,14 +55,6 @@ class SkewedClock:
     def wall_ns(self) -> int:
         """Return the time that the account's side tells, in ns since the epoch."""
         return self._clock.wall_ns() + self.skew_ns
-
-
-class _ArmedCall:
-    __slots__ = ("fault", "left")
-
-    def __init__(self, fault: AnyRestFault) -> None:
-        self.fault = fault
-        self.left = fault.count
 
 
 class Switchboard:
@@ -82,7 +73,7 @@ class Switchboard:
         self._loop = asyncio.get_running_loop()
         self._began_s = self._loop.time()
         self._hits: Counter[str] = Counter()
-        self._rest: list[_ArmedCall] = []
+        self._calls = RestCalls()
         self._ends: dict[int, tuple[asyncio.TimerHandle, Callable[[], None]]] = {}  # what ends a fault, and when
         self._numbers = count()
         self._script: Iterator[AnyFault] = iter(())
@@ -95,7 +86,7 @@ class Switchboard:
     @property
     def hits(self) -> Counter[str]:
         """How often each kind struck."""
-        return sum((line.hits for line in self._lines.values()), Counter(self._hits))
+        return sum((line.hits for line in self._lines.values()), self._hits + self._calls.hits)
 
     # When.
 
@@ -121,7 +112,7 @@ class Switchboard:
         self._script = iter(())
         if self._next is not None:
             self._next.cancel()
-        self._rest.clear()
+        self._calls.clear()
         for line in self._lines.values():
             line.clear()
         for number, (handle, _) in list(self._ends.items()):
@@ -147,7 +138,7 @@ class Switchboard:
                 self._line(fault.server).arm(fault)
                 return
             case HttpError() | RestTimeout() | RestError() | RateLimit() | NonceError():
-                self._rest.append(_ArmedCall(fault))
+                self._calls.arm(fault)
                 return
             case Delay() | Fragment() | LateFill():
                 self._change_line(fault)
@@ -235,7 +226,8 @@ class Switchboard:
     @web.middleware
     async def rest(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Answer a call by REST, or fail it as the next fault that is about it says."""
-        fault = self._take(request)
+        # Calls of the operator meet no fault.
+        fault = self._calls.take(request.match_info["method"]) if request.path.startswith("/0/") else None
         if fault is None:
             return await handler(request)
         reply = await handler(request) if fault.executed else None
@@ -248,16 +240,3 @@ class Switchboard:
                 request.transport.abort()
             return reply or web.Response()
         return web.Response(text=dumps({"error": [fault.error]}), content_type="application/json")
-
-    def _take(self, request: web.Request) -> AnyRestFault | None:
-        """Return the fault that a call meets; calls of the operator meet none."""
-        if not request.path.startswith("/0/"):
-            return None
-        for armed in self._rest:
-            if armed.fault.endpoint in ("", request.match_info["method"]):
-                self._count(armed.fault)
-                armed.left -= 1
-                if armed.left == 0:
-                    self._rest.remove(armed)
-                return armed.fault
-        return None

@@ -1,4 +1,4 @@
-"""The compiled rate counter is the exact model of cstd.venue.rate, whatever happens in whatever order and at whatever times."""
+"""The compiled rate counter is the exact model of oracle_rate, whatever happens in whatever order and at whatever times."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from oracle_rate import TradingRate
 
 from cstd._fast.slot import InstrumentSlot
 from cstd.units import NS_PER_S
@@ -15,7 +16,6 @@ from cstd.venue.rate import (
     ADD_COST,
     MICRO,
     TRADING_TIERS,
-    TradingRate,
     amend_cost,
     cancel_cost,
     openings_limit_micro,

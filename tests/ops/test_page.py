@@ -54,9 +54,8 @@ def page(browser: Any, reader: RunningReader) -> Iterator[Any]:
     opened.goto(reader.url)
     opened.locator("#state.good").wait_for(timeout=10_000)
     yield opened
-    said = [text for text in said if "ERR_CONNECTION_REFUSED" not in text]
     context.close()
-    assert said == []
+    assert [text for text in said if "ERR_CONNECTION_REFUSED" not in text] == []
 
 
 def test_the_page_shows_what_the_view_says(page: Any, reader: RunningReader) -> None:

@@ -15,7 +15,8 @@ from test_rest_cancels import cancels, down, pass_without_private
 from cstd._fast.codes import IntentKind, Link, OrderAction, OrderState
 from cstd.decision.limits import limits_row
 from cstd.storage.journal import open_journal
-from cstd.venue.rate import LOCAL_LIMIT_PERCENT, MICRO, TRADING_TIERS, TradingRate, amend_cost, cancel_cost
+from cstd.venue.rate import LOCAL_LIMIT_PERCENT, MICRO, TRADING_TIERS, amend_cost, cancel_cost
+from tests.kernels.oracle_rate import TradingRate
 
 LIMITED = "EOrder:Rate limit exceeded"
 FOREIGN_ID = "OZZZZZ-ZZZZZ-ZZZZZZ"

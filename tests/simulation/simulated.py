@@ -31,9 +31,10 @@ from cstd.engine.replaying import JournalReplay, apply_event
 from cstd.orders.reconcile import MISMATCH_ROUNDS_MAX
 from cstd.practice.account import Account
 from cstd.practice.exchange import Exchange
-from cstd.practice.faults import HttpError, NonceError, RateLimit, RestError, RestTimeout
+from cstd.practice.faults import HttpError, RestTimeout
 from cstd.practice.flow import Flow, history_shape, load_shapes
 from cstd.practice.instruments import first
+from cstd.practice.line import RestCalls
 from cstd.practice.private_ws import PrivateServer
 from cstd.practice.public_ws import PublicServer
 from cstd.practice.requests import RefusalError
@@ -57,9 +58,6 @@ QUICK = {"CSTD__STRATEGY__REHEARSAL__FLAT_S": "1", "CSTD__STRATEGY__REHEARSAL__H
          "CSTD__VENUE__DEADMAN_TIMEOUT_S": "15", "CSTD__INSTRUMENTS__NAMES": '["BTC/USD"]', "CSTD__INSTRUMENTS__DEPTH": "10"}
 
 Entry = tuple[int, int, int, int, bytes]     # kind, tag, monotonic and wall time, payload
-
-
-RestFault = HttpError | RestTimeout | RestError | RateLimit | NonceError
 
 
 @cache
@@ -123,7 +121,7 @@ class Simulation:
         self.unsynced_since_ns: int | None = None
         self.ring_full = False
         self.clock_step_ns = self.venue_skew_ns = self.history_lag_ns = 0
-        self.rest_faults: list[list[Any]] = []    # a RestFault, and how many calls it takes yet
+        self.rest_calls = RestCalls()
         self.user_btc, self.moves = USER_BTC, 0
         self._rest_there, self._rest_back, self._rest_fate = (Noise(seed, f"rest {what}") for what in ("there", "back", "fate"))
         self.cfg = configuration(ABSENT_LONG_S if is_patient(seed) else ABSENT_S)
@@ -204,16 +202,6 @@ class Simulation:
             return {"error": [error.text]}
         finally:
             self.exchange.settle()
-
-    def take_rest(self, method: str) -> RestFault | None:
-        """The fault that a call meets, or None."""
-        for armed in self.rest_faults:
-            if armed[0].endpoint in ("", method):
-                armed[1] -= 1
-                if not armed[1]:
-                    self.rest_faults.remove(armed)
-                return armed[0]  # type: ignore[no-any-return]
-        return None
 
     # Time.
 
@@ -337,7 +325,7 @@ class Simulation:
         deadline_ns = self.now_ns + call.timeout_ns
 
         def arrive() -> None:
-            fault = self.take_rest(request.method)
+            fault = self.rest_calls.take(request.method)
             if fate < 0.06 or (isinstance(fault, RestTimeout) and not fault.executed):     # the request is lost
                 return
             reply = {"error": [getattr(fault, "error", "")]}

@@ -74,7 +74,7 @@ class Trouble:
         for wire in world.wires.values():
             wire.refused_until_ns = 0
             wire.line.clear()
-        world.rest_faults.clear()
+        world.rest_calls.clear()
         world.crash_at_order = None
 
     def _for(self, seconds: float, end: Callable[[], None]) -> None:
@@ -100,7 +100,7 @@ class Trouble:
             case Drop() | Duplicate() | Reorder() | CorruptChecksum() | LostAck() | Deny():
                 self._wire(fault.server).line.arm(fault)
             case HttpError() | RestTimeout() | RestError() | RateLimit() | NonceError():
-                world.rest_faults.append([fault, fault.count])
+                world.rest_calls.arm(fault)
             case Break() | HalfOpen() | SlowReader() | Delay() | LateFill():
                 self._disturb(fault)
             case SlowNetwork():

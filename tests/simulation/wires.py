@@ -106,7 +106,7 @@ class Wire:
             self.connect_in(S)
             return
         if self.link == Link.LINK_PRIVATE:
-            reply = world.rest_reply("GetWebSocketsToken", "") if world.take_rest("GetWebSocketsToken") is None else {}
+            reply = world.rest_reply("GetWebSocketsToken", "") if world.rest_calls.take("GetWebSocketsToken") is None else {}
             if "result" not in reply:
                 self.connect_in(S)
                 return

@@ -1,5 +1,5 @@
-/* The venue's trading rate counter of one instrument: points that fall with time. Integers only; cstd/venue/rate.py is the
- * same in Python, and a test holds the two equal. Points are kept in micro-points. */
+/* The venue's trading rate counter of one instrument: points that fall with time. Integers only; tests/kernels/oracle_rate.py
+ * is the same in Python, and a test holds the two equal. Points are kept in micro-points. */
 #ifndef CSTD_RATE_H
 #define CSTD_RATE_H
 #include <stdint.h>

@@ -369,7 +369,7 @@ cdef class FastEngine(Gateway):
             self._rejudge(slot)
         if slot.book.state == BOOK_VERIFIED:
             self._decide(slot, by_timer)
-        elif slot.configured and slot.position_qty_raw >= slot.qty_min_raw and self._book_lost(slot):
+        elif slot.configured and not slot.is_dust() and self._book_lost(slot):
             self._decide(slot, by_timer)    # exits alone
 
     cdef void _vote(self, InstrumentSlot slot, bint at_bar) noexcept:
@@ -411,6 +411,7 @@ cdef class FastEngine(Gateway):
         """Judge every resting opening of this instrument again; cancel it in the pass in which a gate fails for it."""
         cdef int i = 0
         cdef int index, verdict
+        cdef bint on_record
         cdef OrderRow *order
         cdef GateInput input
         cdef DecisionRow row
@@ -440,14 +441,17 @@ cdef class FastEngine(Gateway):
             input.episode = order.episode
             verdict = judge(&input, &slot.limits, &row)
             self.counters[COUNT_REJUDGED] += 1
-            if verdict != order.last_verdict:
-                order.last_verdict = <int8_t>verdict
+            on_record = verdict == order.last_verdict
+            if not on_record:
                 row.intent_seq = order.intent_seq
                 row.order_slot = index
                 memcpy(row.cl_ord_id, order.cl_ord_id, 18)
-                if self._record(slot, &row) == 0:
+                on_record = self._record(slot, &row) == 0
+                if on_record:
+                    order.last_verdict = <int8_t>verdict
                     self._keep(&row)
-            if (verdict == REDUCE and (order.state == ORDER_OPEN or order.state == ORDER_PARTIAL)
+            # What is not on record does not happen, but for a cancel, which needs no decision.
+            if (verdict == REDUCE and on_record and (order.state == ORDER_OPEN or order.state == ORDER_PARTIAL)
                     and (order.amend_qty_raw or self._room(slot, amend_points(order_age_ns(order, self.mono_ns))))):
                 # What would still pass stays; one amend at a time, and it needs a known open id. Where the venue's counter
                 # has no room for it, the order is pulled: a cancel may draw on the reserve.
@@ -473,7 +477,7 @@ cdef class FastEngine(Gateway):
                 else:
                     view.exits_live += 1
         if slot.flatten:
-            if slot.position_qty_raw < slot.qty_min_raw:
+            if slot.is_dust():
                 slot.flatten = view.openings_live != 0
             elif view.openings_live == 0 and view.exits_live == 0:
                 wish.kind = EXIT
@@ -498,6 +502,7 @@ cdef class FastEngine(Gateway):
         view.rate_e8 = slot.rate_e8
         view.equity_acct_raw = self.equity_acct_raw
         view.position_qty_raw = slot.position_qty_raw
+        view.sellable = not slot.is_dust()
         view.openings_ended = slot.openings_ended
         view.instrument = slot.number
         view.passes_timer = by_timer

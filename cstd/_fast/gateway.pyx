@@ -208,11 +208,13 @@ cdef class Gateway(FrameSink):
         input.side = SELL
         input.time_in_force = IOC
         input.collar_mbps = self.collar_mbps[step]
-        input.price_raw = cstd_collar_price(bid, input.collar_mbps, slot.tick_raw)
         if input.qty_raw > input.managed_free_qty_raw:
             input.qty_raw = input.managed_free_qty_raw
         input.qty_raw -= input.qty_raw % slot.lot_raw
-        return 0 if input.qty_raw > 0 else -1
+        input.price_raw = cstd_collar_price(bid, input.collar_mbps, slot.tick_raw)
+        if not slot.takes(input.price_raw, input.qty_raw):
+            input.price_raw = bid           # so little that its collar would take it below the venue's least cost
+        return 0 if slot.takes(input.price_raw, input.qty_raw) else -1
 
     cdef bint _book_lost(self, InstrumentSlot slot) noexcept:
         """Whether the book has been unusable for so long that an exit may be priced without it."""
@@ -297,11 +299,10 @@ cdef class Gateway(FrameSink):
         cdef int64_t reserved = 0
         input.exposure_acct_raw = self.positions_acct_raw
         input.asset_exposure_acct_raw = slot.position_acct_raw
-        input.instrument_has_position = slot.position_qty_raw >= slot.qty_min_raw
+        input.instrument_has_position = not slot.is_dust()
         for i in range(self.held_count):
             other = <InstrumentSlot>PyList_GET_ITEM(self.slots, self.held[i])
-            if other.position_qty_raw >= other.qty_min_raw:
-                input.positions_count += 1
+            input.positions_count += not other.is_dust()
         for i in range(self.orders.live_count):
             index = self.orders.live[i]
             order = &self.orders.rows[index]
@@ -318,8 +319,7 @@ cdef class Gateway(FrameSink):
                 input.asset_exposure_acct_raw += value
                 if order.state == ORDER_UNKNOWN:
                     input.same_unknown = 1
-            if other.position_qty_raw < other.qty_min_raw:
-                input.positions_count += 1
+            input.positions_count += other.is_dust()
         # No correlation history counts as full correlation: one cluster holds everything.
         input.cluster_exposure_acct_raw = input.exposure_acct_raw
         input.managed_free_qty_raw = slot.position_qty_raw - reserved

@@ -71,3 +71,5 @@ cdef class InstrumentSlot:
     cdef bint bars_changed              # the digest has not seen the row's indicators yet
     cdef uint64_t touched_cycles
     cdef bint touched
+    cdef bint takes(self, int64_t price_raw, int64_t qty_raw) noexcept nogil
+    cpdef bint is_dust(self) noexcept

@@ -10,6 +10,9 @@ from cstd._fast.book cimport Book
 from cstd._fast.features cimport features_init
 from cstd._fast.rate cimport ADD_POINTS, Rate, amend_points, cancel_points, rate_admits, rate_charge, rate_raise, rate_settle
 
+cdef extern from "gates_math.h" nogil:
+    bint cstd_cost_reaches(int64_t price_raw, int64_t qty_raw, int64_t least_e8, int64_t price_scale, int64_t qty_scale)
+
 cdef enum:
     EXIT_WAIT_MAX_NS = 32000000000      # what a refused exit waits at most
 
@@ -64,6 +67,21 @@ cdef class InstrumentSlot:
         """(values, valid words) of the current feature row; for display."""
         cdef int i
         return [self.row[i] for i in range(FEATURE_COUNT)], (self.valid[0], self.valid[1])
+
+    cdef bint takes(self, int64_t price_raw, int64_t qty_raw) noexcept nogil:
+        """Whether the venue takes an order of this size: by its minimum quantity and its minimum cost."""
+        return (qty_raw > 0 and qty_raw >= self.qty_min_raw
+                and cstd_cost_reaches(price_raw, qty_raw, self.cost_min_e8, self.price_scale, self.qty_scale))
+
+    cpdef bint is_dust(self) noexcept:
+        """Whether the venue takes no order for what is held, in whole lots, at the last verified bid; nothing held is dust."""
+        cdef int64_t qty_raw
+        if self.position_qty_raw <= 0:
+            return True                     # before the division: every pass asks
+        qty_raw = self.position_qty_raw - self.position_qty_raw % self.lot_raw
+        if self.last_verified_bid_raw <= 0:
+            return qty_raw <= 0 or qty_raw < self.qty_min_raw
+        return not self.takes(self.last_verified_bid_raw, qty_raw)
 
     # The venue's rate counter, in micro-points, at monotonic times. orders.rate_counters is the one caller.
 

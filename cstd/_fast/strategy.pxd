@@ -19,12 +19,13 @@ cdef struct StrategyView:
     int64_t qty_scale
     int64_t rate_e8                 # account currency per unit of quote currency
     int64_t equity_acct_raw
-    int64_t position_qty_raw        # managed inventory
+    int64_t position_qty_raw        # managed inventory, dust included
     int64_t openings_live           # openings not in a final state, UNKNOWN included
     int64_t exits_live
     int64_t openings_ended          # how many openings reached a final state so far
     int64_t vote_count              # agents whose vote counts now
     double vote_sum                 # sum of direction x confidence over them
+    int32_t sellable                # 1 where the venue takes an order for what is held: else it is flat, but for dust
     int32_t instrument
     int32_t passes_timer            # 1 when a timer, not a frame, caused the pass
     const int64_t *params

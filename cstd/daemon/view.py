@@ -190,17 +190,9 @@ class LiveView:
                 "value": _money(value), "unrealized_pnl": _money(value - position.cost) if value is not None else None,
                 "realized_pnl": _money(position.realized) or "0",
                 "user_qty": format_decimal(self._engine.reconciler.own.get(position.base, Decimal(0))),
-                "dust": position.qty > 0 and self._is_dust(number, position.qty_raw),
+                "dust": slot.is_dust(),
             })
         return rows
-
-    def _is_dust(self, number: int, qty_raw: int) -> bool:
-        """Whether the venue would take no order for all of it: by its minimum, its lots, or its smallest cost at the mark."""
-        slot = self._engine.core.slots[number]
-        if qty_raw < max(slot.qty_min_raw, slot.lot_raw):
-            return True
-        cost = slot.last_verified_bid_raw * (qty_raw - qty_raw % slot.lot_raw) * 10**MONEY_PRECISION
-        return slot.last_verified_bid_raw > 0 and cost < slot.cost_min_e8 * slot.price_scale * slot.qty_scale
 
     def equity(self) -> shapes.Equity:
         """Equity, loss and exposure."""
@@ -339,6 +331,7 @@ class LiveView:
         values["order_contradictions"] = engine.tracker.contradiction_count
         values["reports_unknown_type"] = engine.tracker.unknown_type_count
         values["reports_foreign"] = engine.tracker.foreign_count
+        values["orders_foreign"] = len(engine.reconciler.strangers.open)
         values["fees_in_other_assets"] = engine.ledger.foreign_fee_count
         values["names_unknown"] = engine.feed.unknown_name_count
         values["instruments_unlisted"] = engine.feed.unlisted_count

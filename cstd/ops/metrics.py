@@ -36,6 +36,7 @@ NOW = {
     "loop_lag_ns": ("loop_lag_seconds", "How late the last tick of the event loop came.", 1e9),
     "gc_longest_ns": ("gc_longest_seconds", "The longest collection of Python's garbage since the boot.", 1e9),
     "subscriptions_waiting": ("subscriptions_waiting", "Subscriptions that have not delivered yet, history included.", 1),
+    "orders_foreign": ("orders_foreign", "Open orders of other programs, which cancel-all-after would cancel as well.", 1),
     "balances_agree": ("balances_agree", "1 while the venue's balances agree with the ledger.", 1),
     "durable_ns": ("durable_wait_seconds", "Time that orders have waited for the disk, all together.", 1e9),
     "durable_longest_ns": ("durable_longest_seconds", "The longest that an order waited for the disk.", 1e9),

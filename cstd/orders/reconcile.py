@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from cstd._fast.codes import OrderEvent, OrderState, Side
 from cstd.ledger.statement import USERS_MOVES
+from cstd.orders.strangers import Strangers
 from cstd.orders.times import LOOK_BACK_MARGIN_S, goes_at_once, opened_before, opened_wall_ns
 from cstd.orders.tracker import FINAL_EVENTS, OrderTracker
-from cstd.units import NS_PER_S, from_raw, to_raw
+from cstd.units import INT64_MAX, NS_PER_S, from_raw, to_raw
 from cstd.venue.messages import BalancesMessage, ExecutionsMessage
 from cstd.venue.rest.names import asset_name, pair_spellings
 
@@ -69,7 +70,7 @@ class Reconciler:
         ask: puts one read, private or not, into the REST lane; its reply comes back through `on_reply`.
         renew: asks the private socket for a fresh snapshot of the executions, at a monotonic time.
         absent_ns: how long an UNKNOWN order must have been out before it can be absent.
-        interval_ns: pause between rounds when nothing asks for one.
+        interval_ns: pause between rounds when nothing asks for one. boot_mono_ns: when this boot began.
 
     Attributes:
         done_count: finished rounds since the private link came up. differences: what did not agree, newest last.
@@ -84,7 +85,7 @@ class Reconciler:
     """
 
     def __init__(self, tracker: OrderTracker, ask: Ask, renew: Callable[[int], None], *, absent_ns: int,
-                 interval_ns: int) -> None:
+                 interval_ns: int, boot_mono_ns: int) -> None:
         self.tracker = tracker
         self.core: Core = tracker.core
         self._ask = ask
@@ -123,7 +124,9 @@ class Reconciler:
         self._renewed_ns: int | None = None
         self._reopened: dict[str, int] = {}                      # since when the look-ups show one that had ended
         self._blind = False
-        self._moves_seen: dict[str, None] = {}
+        self._moves_seen: dict[str, int] = {}
+        self._moves_until_ns = 0                                 # up to here a ledger entry was seen, kept or not
+        self.strangers = Strangers(tracker.notes.append, boot_mono_ns + TAIL_OVER_NS + absent_ns)
 
     # Rounds.
 
@@ -139,7 +142,7 @@ class Reconciler:
     def take_over(self, before: Reconciler) -> None:
         """Go on from the reconciler of the boot before this one: what it has agreed with the venue stays agreed."""
         self.own = before.own
-        self._moves_seen = before._moves_seen
+        self._moves_seen, self._moves_until_ns = before._moves_seen, before._moves_until_ns
         self._since_wall_ns = before._since_wall_ns
         self._doubted = before._doubted
 
@@ -153,7 +156,8 @@ class Reconciler:
         """Why openings stop until the cause is gone, "" while nothing of the look-ups asks for it."""
         if self.mismatch_rounds >= MISMATCH_ROUNDS_MAX:
             return f"{self._mismatch}: another account, or coins moved by hand"
-        return next((text for (finding, _), text in self._found_last.items() if finding is Finding.AMBIGUOUS), "")
+        ambiguous = (text for (finding, _), text in self._found_last.items() if finding is Finding.AMBIGUOUS)
+        return self.strangers.halt_reason or next(ambiguous, "")
 
     def on_timer(self, mono_ns: int, wall_ns: int, *, ready: bool, blind: bool = False) -> None:
         """Begin a round when one is due.
@@ -299,7 +303,10 @@ class Reconciler:
 
     def _look_for_openings(self) -> None:
         """Whether the venue's list of open orders has an opening of ours, whatever our table holds."""
-        if any(self._ours(row) and row["descr"]["type"] != "sell" for row in self._found["OpenOrders"].values()):
+        rows = self._found["OpenOrders"]
+        ours = [txid for txid, row in rows.items() if self._ours(row)]
+        self.strangers.on_round(rows, ours, self._began_mono_ns)
+        if any(rows[txid]["descr"]["type"] != "sell" for txid in ours):
             self.no_opening_ns = -1
         elif self._began_wall_ns - self.boot_wall_ns >= TAIL_OVER_NS:
             self.no_opening_ns = self._began_mono_ns
@@ -321,6 +328,8 @@ class Reconciler:
             if index < 0 and cl_ord_id not in self.tracker.history:
                 self._differ(f"order {cl_ord_id} is ours by its prefix and unknown to the journal")
                 index = self._adopt(cl_ord_id, row, wall_ns)
+                if txid in self._found["OpenOrders"]:
+                    self.strangers.on_unknown(cl_ord_id)
             elif index < 0 and txid in self._found["OpenOrders"] and cl_ord_id not in self._heard:
                 reopened[cl_ord_id] = self._reopened.get(cl_ord_id, self._began_wall_ns)
                 index = self._on_reopened(cl_ord_id, row, reopened[cl_ord_id], wall_ns)
@@ -523,11 +532,13 @@ class Reconciler:
         for entry in message.entries:
             if entry.asset not in self.own or entry.amount is None or entry.kind not in USERS_MOVES \
                     or entry.wallet_type not in (None, "spot") or entry.wallet_id not in (None, "main") \
-                    or entry.ledger_id is None or entry.ledger_id in self._moves_seen:
+                    or entry.ledger_id is None or entry.ledger_id in self._moves_seen \
+                    or (entry.timestamp_ns or INT64_MAX) <= self._moves_until_ns:
                 continue
-            self._moves_seen[entry.ledger_id] = None
+            self._moves_seen[entry.ledger_id] = entry.timestamp_ns or 0
             if len(self._moves_seen) > MOVES_KEPT:
-                del self._moves_seen[next(iter(self._moves_seen))]
+                # What is as old as what is forgotten counts as seen: the comparison halts where it was not.
+                self._moves_until_ns = max(self._moves_until_ns, self._moves_seen.pop(next(iter(self._moves_seen))))
             left = self.own[entry.asset] + entry.amount - (entry.fee or 0)
             if left < 0:
                 self._differ(f"{entry.kind} of {-entry.amount:f} {entry.asset} is more than the user's own "

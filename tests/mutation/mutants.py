@@ -364,9 +364,9 @@ def _shared() -> list[Mutant]:
         "cstd_saturate_u(cstd_div_up(money, (cstd_u128)price_raw * facts->rate_up))")
     add("facts: negative cap wraps", FACTS, "(cstd_u128)(uint64_t)cstd_max64(cap_acct_raw, 0) * facts->scale",
         "(cstd_u128)(uint64_t)cap_acct_raw * facts->scale")
-    add("facts: minimum cost off by one", FACTS, "cost_overflows || cost >= least", "cost_overflows || cost > least")
-    add("facts: overflowing minimum let through", FACTS, "return !least_overflows && (", "return (")
-    add("facts: overflowing cost refused", FACTS, "(cost_overflows || cost >= least)", "(!cost_overflows && cost >= least)")
+    add("arithmetic: minimum cost off by one", MATH, "cost_overflows || cost >= least", "cost_overflows || cost > least")
+    add("arithmetic: overflowing minimum let through", MATH, "return !least_overflows && (", "return (")
+    add("arithmetic: overflowing cost refused", MATH, "(cost_overflows || cost >= least)", "(!cost_overflows && cost >= least)")
     add("arithmetic: saturation wraps", MATH, "return value > INT64_MAX ? INT64_MAX : (int64_t)value;", "return (int64_t)value;")
     add("arithmetic: rounded down", MATH, "return quotient + (quotient * denominator != numerator);", "return quotient;")
     add("arithmetic: part of a whole rounded down", MATH, "(int64_t)(quotient + (remainder != 0))", "(int64_t)quotient")

@@ -258,3 +258,26 @@ def test_what_is_held_below_a_new_minimum_is_dust_and_is_sold_when_it_is_none(ch
             world.reply(order, f"O{order['req_id']}")
     assert world.live(IntentKind.EXIT)
     world.sound()
+
+
+def sold_below_cost(share: Decimal) -> tuple[World, list[dict[str, Any]]]:
+    """Something is held when the least cost becomes a share of its value at the bid; returns the exits that it then sends."""
+    world, _ = holding()
+    bid = Decimal(world.slot.last_verified_bid_raw).scaleb(-1)
+    value = Decimal(held(world)).scaleb(-8) * bid
+    world.public(instrument_frame(instrument_row(BTC, cost_min=f"{value * share:.8f}")))
+    before = len(world.order_frames(OrderAction.ACTION_ADD))
+    for _ in range(60):
+        world.step()
+        world.tick()
+    frames = [json.loads(frame, parse_float=Decimal) for frame in world.order_frames(OrderAction.ACTION_ADD)[before:]]
+    return world, [frame["params"] for frame in frames if frame["params"]["side"] == "sell"]
+
+
+def test_an_exit_that_its_collar_would_take_below_the_least_cost_is_priced_at_the_bid() -> None:
+    """The venue takes it there: what is held is not dust, and it is not trapped."""
+    world, (first, *_) = sold_below_cost(Decimal("0.99999"))
+    assert first["limit_price"] == Decimal(world.slot.last_verified_bid_raw).scaleb(-1)
+    plain = sold_below_cost(Decimal("0.5"))[1][0]
+    assert plain["limit_price"] < first["limit_price"]
+    world.sound()

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import pytest
 from engine_world import PRECISIONS, S, VenueBook, World, eventually, practice_config
+from test_order_reports import noted
 
 from cstd._fast.codes import IntentKind, Link, OrderAction, OrderState
 from cstd.orders.reconcile import Finding
@@ -129,6 +130,43 @@ def test_foreign_orders_in_the_look_ups_are_left_alone(world: World) -> None:
     assert not world.engine.ledger.fills
     assert not [frame for frame in world.order_frames() if b"xx012345" in frame or b"ct-short" in frame]
     world.sound()
+
+
+def others(world: World) -> tuple[int, list[dict[str, Any]]]:
+    """How many open orders of others are known, and what the log was told of them."""
+    known = world.engine.reconciler.strangers.open
+    return len(known), noted(world, "an open order of another program: cancel-all-after would cancel it with ours")
+
+
+def test_orders_of_other_programs_are_said_once(world: World) -> None:
+    """The switch is account-wide: who trades by hand here is told so, once for each order; it is counted while it is open."""
+    row = rest_order({"cl_ord_id": None, "qty_raw": 40_000, "sent_wall_ns": world.now_ns}, "open")
+    world.rest["OpenOrders"] = {"open": {"OX": row, "OY": row}}
+    for _ in range(3):
+        round_of(world)
+    assert others(world) == (2, [{"order_id": "OX", "pair": "XBTUSD"}, {"order_id": "OY", "pair": "XBTUSD"}])
+    world.rest["OpenOrders"] = {"open": {"OY": row}}
+    round_of(world)
+    assert others(world)[0] == 1 and len(others(world)[1]) == 2
+    assert world.engine.state == "ready"
+
+
+def test_another_daemon_on_the_account_halts_until_the_next_start(world: World) -> None:
+    """An open order with our prefix that no lost tail of the journal explains: openings stop, and a start asks anew."""
+    world.run(float(world.cfg.venue.unknown_absent_s) + 8)
+    round_of(world)
+    theirs = {"cl_ord_id": "ct0123456789abcdef", "qty_raw": 40_000, "sent_wall_ns": world.now_ns}
+    world.rest["OpenOrders"] = {"open": {OID: rest_order(theirs, "open")}}
+    round_of(world)
+    world.rest["OpenOrders"] = {"open": {}}
+    world.report("canceled", theirs)
+    world.run(40)
+    assert world.engine.state == "halted"
+    assert "ct0123456789abcdef has our prefix and is not ours: another daemon" in (world.engine.state_reason or "")
+    assert len(noted(world, "another daemon trades this account")) == 1
+    assert "still halted" in world.command("resume")["message"]
+    world.boot(epoch=2)
+    eventually(world, lambda: world.engine.state == "ready", 60)
 
 
 def test_long_histories_are_read_page_by_page(world: World) -> None:

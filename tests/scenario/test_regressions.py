@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_world import BTC, REST_NAMES, S, World, eventually, next_order, practice_config, time_text
+from engine_world import BTC, REST_NAMES, S, World, eventually, instrument_row, next_order, practice_config, time_text
+from test_bad_input import instrument_frame
 
 from cstd._fast.codes import IntentKind, Link, OrderAction, OrderState
 from cstd._fast.journal import Journal
 from cstd.daemon.checkpointer import bring_up_to_date
 from cstd.engine.recovery import Recovered, recover
+from cstd.orders.reconcile import MOVES_KEPT
 from cstd.storage.journal import open_journal
 
 OID = "OAAAAA-BBBBB-CCCCCC"
@@ -248,8 +250,9 @@ def test_a_position_is_closed_elsewhere(world: World) -> None:
     assert not world.live(IntentKind.EXIT)
 
 
-def test_dust_after_a_partial_exit_is_no_position_for_ever(world: World) -> None:
-    """What an exit leaves below the venue's minimum is kept in the ledger and holds no exit and no opening up."""
+@pytest.mark.parametrize("below", ["quantity", "cost"])
+def test_dust_after_a_partial_exit_is_no_position_for_ever(world: World, below: str) -> None:
+    """What an exit leaves below one of the venue's minima is kept in the ledger and holds no exit and no opening up."""
     order = world.first_order()
     world.reply(order)
     world.fill(order, order["qty_raw"], "T1")
@@ -257,8 +260,29 @@ def test_dust_after_a_partial_exit_is_no_position_for_ever(world: World) -> None
     (sell,) = world.live(IntentKind.EXIT)
     world.reply(sell, "OEXIT1-BBBBB-CCCCCC")
     dust = world.slot.qty_min_raw - 1
+    if below == "cost":
+        dust = order["qty_raw"] // 2
+        least = Decimal(order["qty_raw"]).scaleb(-8) * Decimal(order["price_raw"]).scaleb(-1) * Decimal("0.6")
+        world.public(instrument_frame(instrument_row(BTC, cost_min=f"{least:.8f}")))
+        assert dust > world.slot.qty_min_raw
     world.fill(sell, sell["qty_raw"] - dust, "T2", "OEXIT1-BBBBB-CCCCCC")
     world.report("canceled", sell, "OEXIT1-BBBBB-CCCCCC")
+    refused = world.counters()["refused"]
     assert b'"side":"buy"' in next_order(world), "the next round trip begins"
     assert world.engine.ledger.positions[0].qty_raw == dust
+    assert world.counters()["refused"] == refused, "and nothing was wished for that the venue refuses"
     world.sound()
+
+
+def test_a_move_that_is_repeated_after_a_thousand_others_counts_once(world: World) -> None:
+    """More ledger entries than are remembered, then the first one again: the user's own is what it was."""
+    row = {"asset": "BTC", "asset_class": "currency", "type": "deposit", "category": "deposit", "amount": "0.001", "fee": "0",
+           "balance": "0", "ref_id": "R", "wallet_type": "spot", "wallet_id": "main"}
+    rows = [{**row, "ledger_id": f"L{n}", "timestamp": time_text(world.now_ns + n * 1_000)} for n in range(MOVES_KEPT + 10)]
+    own = world.engine.reconciler.own["BTC"]
+    for entry in rows:
+        world.say_balances(entry)
+    moved = world.engine.reconciler.own["BTC"] - own
+    assert moved == Decimal("0.001") * len(rows)
+    world.say_balances(*rows[:20])
+    assert world.engine.reconciler.own["BTC"] - own == moved

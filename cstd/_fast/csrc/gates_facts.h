@@ -254,16 +254,7 @@ static inline int64_t cstd_qty_of(const cstd_facts *facts, int64_t price_raw, in
     return cstd_saturate_u(cstd_div_down(money, (cstd_u128)price_raw * facts->rate_up));
 }
 
-/* price × quantity against the venue's minimum cost: both in the quote currency, so no rate is needed. */
 static inline int cstd_cost_reaches_minimum(const cstd_gate_input *input, int64_t qty_raw) {
-    if (input->cost_min_quote_e8 <= 0) {
-        return 1;
-    }
-    cstd_u128 cost = 0, least = 0;
-    cstd_u128 quote = (cstd_u128)input->price_raw * (uint64_t)qty_raw;
-    cstd_u128 scale = (cstd_u128)input->price_scale * (uint64_t)input->qty_scale;
-    int cost_overflows = cstd_mul_overflows(quote, CSTD_MONEY_SCALE, &cost);
-    int least_overflows = (scale >> 64) || cstd_mul_overflows(scale, (uint64_t)input->cost_min_quote_e8, &least);
-    return !least_overflows && (cost_overflows || cost >= least);
+    return cstd_cost_reaches(input->price_raw, qty_raw, input->cost_min_quote_e8, input->price_scale, input->qty_scale);
 }
 #endif

@@ -6,6 +6,8 @@
 #define CSTD_GATES_MATH_H
 #include <stdint.h>
 
+#include "layout.h"
+
 typedef unsigned __int128 cstd_u128;
 typedef __int128 cstd_i128;
 
@@ -168,5 +170,19 @@ static inline int64_t cstd_sub_saturated(int64_t a, int64_t b) {
         return b < 0 ? INT64_MAX : INT64_MIN;
     }
     return difference;
+}
+
+/* Whether price x quantity reaches a least cost of the quote currency in 10^-8: both in that currency, so no rate is needed. */
+static inline int cstd_cost_reaches(int64_t price_raw, int64_t qty_raw, int64_t least_e8, int64_t price_scale,
+                                    int64_t qty_scale) {
+    if (least_e8 <= 0) {
+        return 1;
+    }
+    cstd_u128 cost = 0, least = 0;
+    cstd_u128 quote = (cstd_u128)price_raw * (uint64_t)qty_raw;
+    cstd_u128 scale = (cstd_u128)price_scale * (uint64_t)qty_scale;
+    int cost_overflows = cstd_mul_overflows(quote, CSTD_MONEY_SCALE, &cost);
+    int least_overflows = (scale >> 64) || cstd_mul_overflows(scale, (uint64_t)least_e8, &least);
+    return !least_overflows && (cost_overflows || cost >= least);
 }
 #endif

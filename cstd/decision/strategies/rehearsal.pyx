@@ -97,7 +97,7 @@ cdef inline int wish_long(const StrategyView *view, int64_t *state, Wish *wish) 
 cdef int rehearsal(const StrategyView *view, int64_t *state, Wish *wish) noexcept nogil:
     """Advance the cycle flat -> want long -> long -> want flat and fill in a wish when there is one."""
     cdef int64_t waited
-    cdef bint held = view.position_qty_raw >= view.qty_min_raw
+    cdef bint held = view.sellable
     if state[SINCE_NS] == 0:
         enter(state, FLAT, view.now_wall_ns)
     elif state[SINCE_NS] > view.now_wall_ns:

@@ -502,7 +502,7 @@ cdef class FastEngine(Gateway):
         view.rate_e8 = slot.rate_e8
         view.equity_acct_raw = self.equity_acct_raw
         view.position_qty_raw = slot.position_qty_raw
-        view.sellable = not slot.is_dust()
+        view.sellable = slot.position_qty_raw > 0 and not slot.is_dust()
         view.openings_ended = slot.openings_ended
         view.instrument = slot.number
         view.passes_timer = by_timer

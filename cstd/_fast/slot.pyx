@@ -77,7 +77,7 @@ cdef class InstrumentSlot:
         """Whether the venue takes no order for what is held, in whole lots, at the last verified bid; nothing held is dust."""
         cdef int64_t qty_raw
         if self.position_qty_raw <= 0:
-            return True                     # before the division: every pass asks
+            return True
         qty_raw = self.position_qty_raw - self.position_qty_raw % self.lot_raw
         if self.last_verified_bid_raw <= 0:
             return qty_raw <= 0 or qty_raw < self.qty_min_raw

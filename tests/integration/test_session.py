@@ -14,6 +14,7 @@ import pytest
 
 from tests.integration.session import CONFIG, Session, cstd, practice_session
 
+STARTER_LIMIT = 48.0  # 80 % of the starter tier's 60 points
 SUMMARY_KEYS = {
     "mode", "seconds", "frames", "book_updates", "checksums_ok", "checksums_bad", "resyncs", "intents", "orders", "fills",
     "refused_by_gate", "equity", "digest", "frame_to_order_ns",
@@ -145,3 +146,20 @@ def test_no_exchange(tmp_path: Path) -> None:
     assert "practice.json" in done.stderr and "cstd practice" in done.stderr, done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize("told", ["starter", "pro"])
+def test_the_strictest_tier_is_traded_within(tmp_path: Path, told: str) -> None:
+    """At a venue that grants the starter tier nothing is refused for its rate, whichever tier the configuration names."""
+    with practice_session(tmp_path, {"CSTD__VENUE__TIER": told}, "--tier", "starter") as session:
+        session.start("--for", "25", stdout=subprocess.PIPE)
+        session.wait_state("ready", 20.0)
+        session.wait(lambda: {row["rate_limit"] for row in session.request("instruments")} == {STARTER_LIMIT}, 10,
+                     "the venue's own word on its tier does not count")
+        assert session.daemon is not None
+        out, _ = session.daemon.communicate(timeout=60)
+        summary = json.loads(out.decode().splitlines()[-1])
+        assert summary["orders"] > 0 and summary["fills"] > 0
+        logged = (session.run_dir / "daemon.log").read_text()
+        assert "Rate limit exceeded" not in logged
+        session.assert_journal_is_true()

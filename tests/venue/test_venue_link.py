@@ -14,7 +14,7 @@ from picows import WSCloseCode, WSListener, WSMsgType, WSTransport, ws_create_se
 from cstd._fast.codes import Link as LinkCode
 from cstd._fast.sink import RecordingSink
 from cstd.clock import SystemClock
-from cstd.errors import ConnectivityError, InvariantError
+from cstd.errors import ConnectivityError, InvariantError, VenueRejectError
 from cstd.venue.backoff import AttemptLimiter, ReconnectPolicy
 from cstd.venue.connector import Connector
 from cstd.venue.link import MESSAGE_BYTES_MAX, PrivateLink, PublicLink
@@ -399,3 +399,89 @@ def test_no_listener_is_an_error_value_not_a_crash() -> None:
             await connector.stop()
 
     on_uvloop(scenario)
+
+
+class LeapingClock:
+    """A clock that stands still but for what the connector waits."""
+
+    def __init__(self) -> None:
+        self.now_ns = 10**12
+
+    def mono_ns(self) -> int:
+        return self.now_ns
+
+    def wall_ns(self) -> int:
+        return self.now_ns
+
+
+async def waits_of(url: str, monkeypatch: pytest.MonkeyPatch, fetch_token: Any = None) -> list[float]:
+    """What a connector waits, in seconds of its clock, before each of its attempts but the first."""
+    clock, sleep, waits = LeapingClock(), asyncio.sleep, []
+
+    async def leap(seconds: float) -> None:
+        if seconds > 0.1:
+            waits.append(seconds)
+            clock.now_ns += int(seconds * 10**9)
+        await sleep(0)
+
+    link = PublicLink(RecordingSink()) if fetch_token is None else PrivateLink(RecordingSink())
+    connector = Connector(link, url, policy=ReconnectPolicy(1, AttemptLimiter()), clock=clock, on_up=lambda _link: None,
+                          on_down=lambda _link, _reason: None, fetch_token=fetch_token)
+    with monkeypatch.context() as patched:
+        patched.setattr(asyncio, "sleep", leap)
+        connector.start()
+        async with asyncio.timeout(5):
+            while connector.attempt_count < 4:
+                await sleep(0.005)
+    await connector.stop()
+    return waits
+
+
+@pytest.mark.parametrize(("status", "stays_away"), [(403, True), (401, True), (404, True), (502, False), (503, False)])
+def test_a_refused_upgrade_is_not_asked_for_again_for_ten_minutes(monkeypatch: pytest.MonkeyPatch, status: int,
+                                                                  stays_away: bool) -> None:
+    """What bans an address by asking too often waits ten minutes before each attempt; a venue in trouble is asked as usual."""
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 %d No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % status)
+        writer.close()
+
+    async def scenario() -> None:
+        server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+        async with server:
+            waits = await waits_of(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/v2", monkeypatch)
+        if stays_away:
+            assert len(waits) >= 3 and min(waits) >= 599
+        else:
+            assert waits and max(waits) < 60
+
+    on_uvloop(scenario)
+
+
+def test_a_connection_ended_for_its_behaviour_stays_away_for_ten_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Close code 1008 is the venue's word that it wants none of this; the next attempts wait ten minutes each."""
+    async def scenario() -> None:
+        server = Server(lambda transport: transport.send_close(WSCloseCode.POLICY_VIOLATION))
+        listening = await ws_create_server(lambda _request: Peer(server), "127.0.0.1", 0)
+        try:
+            waits = await waits_of(f"ws://127.0.0.1:{listening.sockets[0].getsockname()[1]}/v2", monkeypatch)
+        finally:
+            listening.close()
+        assert len(waits) >= 3 and min(waits) >= 599
+
+    on_uvloop(scenario)
+
+
+@pytest.mark.parametrize(("error", "stays_away"), [("EAPI:Invalid key", True), ("EService:Unavailable", False)])
+def test_a_refused_key_is_not_tried_again_for_ten_minutes(monkeypatch: pytest.MonkeyPatch, error: str, stays_away: bool) -> None:
+    """A key that the venue does not take would lock the account out; a token that it cannot give now is asked for as usual."""
+    async def no_token() -> str:
+        raise VenueRejectError(error, code=error)
+
+    waits: list[float] = []
+
+    async def scenario() -> None:
+        waits.extend(await waits_of("ws://127.0.0.1:1/v2", monkeypatch, no_token))
+
+    on_uvloop(scenario)
+    assert (min(waits) >= 599) if stays_away else (max(waits) < 60)

@@ -5,6 +5,7 @@ Every method is cheap and returns plain values; nothing here changes anything.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from decimal import Decimal
 from itertools import chain, islice
@@ -74,7 +75,8 @@ class LiveView:
             "uptime_s": (now_ns - self._started_ns) / NS_PER_S, "wall_ns": engine.wall_ns,
             "event_seq": engine.recorder.seq,
             "links": {name: self._link(code, name, now_ns, process) for code, name in ((0, "public"), (1, "private"))},
-            "deadman": self._deadman(now_ns), "exits": engine.rest_exits.route if booted else "none",
+            "venue_errors": self._venue_errors(), "deadman": self._deadman(now_ns),
+            "exits": engine.rest_exits.route if booted else "none",
             "journal": process["journal"], "digest": engine.recorder.hexdigest(),
             "children": process["children"],
         }
@@ -91,6 +93,12 @@ class LiveView:
                 "pauses": flow.get("pauses", 0),
                 "stalled": flow.get("stalled", False), "stalls": flow.get("stalls", 0),
                 "queued_bytes": flow.get("queued_bytes", 0), "openings_held": flow.get("openings_held", 0)}
+
+    def _venue_errors(self) -> dict[str, int]:
+        engine = self._engine
+        if engine.cfg is None:
+            return {}
+        return dict(sum((part.errors for part in (engine.public, engine.private, engine.lane)), Counter()))
 
     def _deadman(self, now_ns: int) -> shapes.DeadmanStatus:
         private = getattr(self._engine, "private", None)

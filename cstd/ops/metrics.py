@@ -146,6 +146,8 @@ def _status_families(status: Mapping[str, Any]) -> Iterator[Metric]:
     yield _labelled(CounterMetricFamily, "link_reconnects", "Reconnects of a link.", ["link"],
                     (((name,), link["reconnects"]) for name, link in links.items()))
     yield from _link_flow(links)
+    yield _labelled(CounterMetricFamily, "venue_errors", "Errors that the venue answered with, by listed text.", ["error"],
+                    (((text,), count) for text, count in sorted(status["venue_errors"].items())))
     yield _gauge("deadman_armed", "1 while cancel-all-after is armed at the venue.", float(status["deadman"]["armed"]))
     remaining_s = status["deadman"]["remaining_s"]
     if remaining_s is not None:

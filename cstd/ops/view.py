@@ -83,6 +83,7 @@ class Status(TypedDict):
     wall_ns: int  # wall clock of the event last processed
     event_seq: int
     links: dict[str, LinkStatus]  # "public", "private"
+    venue_errors: dict[str, int]  # text as it is listed, "other", or "no answer" by REST -> how often in this boot
     deadman: DeadmanStatus
     exits: str  # which way an exit would go now: socket, rest, none while exits are held
     journal: JournalStatus

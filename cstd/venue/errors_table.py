@@ -100,6 +100,11 @@ def classify(error: str) -> RetryClass:
     return N if error.startswith(_REFUSING_DOMAINS) else Q
 
 
+def listed(error: str) -> str:
+    """Return the text of the table that an error begins with, or "other": what errors are counted by."""
+    return next((prefix.rstrip(":") for prefix in _BY_LENGTH if error.startswith(prefix)), "other")
+
+
 def outcome_unknown(error: str) -> bool:
     """Tell whether an order request that got this error may have been executed. Of a text not listed nothing is concluded."""
     return error.startswith(_SERVER_SIDE + _REPEATED) or not error.startswith(_LISTED) or classify(error) is Q

@@ -9,6 +9,7 @@ Frames carry an empty token; the link fills it in. The engine calls `on_*` with 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
@@ -17,7 +18,7 @@ import msgspec
 from cstd.venue.backoff import Liveness
 from cstd.venue.control import CONTROL_REQ_ID_FIRST, is_control
 from cstd.venue.deadman import DeadmanSwitch
-from cstd.venue.errors_table import RetryClass, classify
+from cstd.venue.errors_table import RetryClass, classify, listed
 from cstd.venue.messages import (
     Ack,
     BalancesMessage,
@@ -126,6 +127,7 @@ class PrivateMachine:
         self.want_reconcile = False
         self.system = "unknown"
         self.up = False
+        self.errors: Counter[str] = Counter()  # by text as listed
         self.unknown_count = 0
         self.malformed_count = 0
         self.rate_error_count = 0
@@ -198,6 +200,7 @@ class PrivateMachine:
             case StatusMessage():
                 self.system = message.system
             case RequestError():
+                self.errors[listed(message.error)] += 1
                 self.rate_error_count += 1
                 self._table.pause(now_ns)
                 return [Unanswered(message.error)]
@@ -274,6 +277,8 @@ class PrivateMachine:
 
     def _on_ack(self, ack: Ack, now_ns: int) -> list[Outcome]:
         outcomes: list[Outcome] = []
+        if not ack.success:
+            self.errors[listed(ack.error)] += 1
         if ack.method in ("subscribe", "unsubscribe"):
             outcomes = self._on_subscription_ack(ack, now_ns)
         elif ack.method == "cancel_all_orders_after":

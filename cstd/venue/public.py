@@ -17,6 +17,7 @@ import msgspec
 from cstd.errors import ConfigError
 from cstd.units import NS_PER_S
 from cstd.venue.backoff import Liveness
+from cstd.venue.errors_table import listed
 from cstd.venue.messages import (
     Ack,
     BookMessage,
@@ -64,6 +65,7 @@ class PublicMachine:
         self.announced: tuple[Window, ...] = ()
         self.specs: dict[str, InstrumentSpec] = {}
         self.resync_counts: Counter[str] = Counter()
+        self.errors: Counter[str] = Counter()  # by text as listed
         self.unknown_count = 0
         self.malformed_count = 0
         self.rate_error_count = 0
@@ -135,6 +137,8 @@ class PublicMachine:
         """Apply one message of the tolerant path. Heartbeats, pongs and private kinds change nothing here."""
         match message:
             case Ack():
+                if not message.success:
+                    self.errors[listed(message.error)] += 1
                 self._table.on_ack(message, now_ns)
                 self._table.send_due(now_ns)
             case InstrumentUpdate():
@@ -151,6 +155,7 @@ class PublicMachine:
             case OhlcMessage():
                 self._on_ohlc(message)
             case RequestError():
+                self.errors[listed(message.error)] += 1
                 self._on_request_error(now_ns)
             case Malformed():
                 self._on_malformed(message, now_ns)

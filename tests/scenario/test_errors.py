@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from cstd._fast.codes import Link, OrderAction, OrderState
+from cstd.daemon.view import LiveView
 from cstd.decision.limits import limits_row
 from cstd.storage.journal import open_journal
 from tests.scenario.engine_world import NO_WORD, Answer, S, World, eventually, practice_config, replayed
@@ -115,6 +116,7 @@ MEANT = {
     "EWhat:Never heard": DOUBTED,
     "nonsense": DOUBTED,
 }
+UNLISTED = tuple(MEANT)[-5:]
 LOCKED_OUT = "EGeneral:Temporary lockout"
 
 
@@ -141,6 +143,19 @@ def reconnects(world: World) -> bool:
     return any(link == Link.LINK_PRIVATE and "token" in reason for link, reason in world.engine.close_links)
 
 
+def counted(world: World) -> dict[str, int]:
+    """Errors as `status` and the metrics have them."""
+    process = {"journal": {}, "reconnects": {}, "children": {}}
+    return LiveView(world.engine, pid=0, mono_ns=lambda: world.mono_ns, process=lambda: process).status()["venue_errors"]
+
+
+def name_of(text: str) -> str:
+    """What an error is counted as: its text without details; of the domain of funding, which trades nothing, the domain."""
+    if text.startswith("EFunding:"):
+        return "EFunding"
+    return "other" if text in UNLISTED else ":".join(text.split(":")[:2])
+
+
 @pytest.mark.parametrize("text", MEANT)
 def test_an_opening_that_the_venue_answers_with_an_error(text: str) -> None:
     """Rejected, it ends with the text; in doubt it counts in full and is looked up. It is never sent a second time."""
@@ -159,6 +174,7 @@ def test_an_opening_that_the_venue_answers_with_an_error(text: str) -> None:
     assert reconnects(world) is MEANT[text].token
     ids = [json.loads(frame)["params"]["cl_ord_id"] for frame in world.order_frames(OrderAction.ACTION_ADD)]
     assert ids.count(order["cl_ord_id"]) == 1
+    assert counted(world) == {name_of(text): 1}
     world.sound()
 
 
@@ -231,6 +247,7 @@ def test_an_exit_by_rest_that_the_venue_answers_with_an_error(text: str) -> None
     pass_public(world, 8)
     assert len(set(sent)) == len(sent), "an exit was sent again under its id"
     assert not venue.orders and len(sent) < 5
+    assert counted(world)[name_of(text)] >= len(sent)
     if MEANT[text].rest_add == "unknown":
         methods = [method for method, _ in world.asked]
         assert "OpenOrders" in methods[methods.index("AddOrder"):], "looked up"

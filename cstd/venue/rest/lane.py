@@ -8,7 +8,7 @@ timeout, a reset or a 5xx. One call at a time also keeps nonces in order.
 from __future__ import annotations
 
 import enum
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +16,7 @@ import msgspec
 
 from cstd.units import NS_PER_S
 from cstd.venue.backoff import TokenBucket
-from cstd.venue.errors_table import RetryClass, classify, outcome_unknown, throttled_until_s
+from cstd.venue.errors_table import RetryClass, classify, listed, outcome_unknown, throttled_until_s
 from cstd.venue.fields import FieldError, decode_json
 from cstd.venue.rate import RestRate
 from cstd.venue.rest.request import RestRequest
@@ -91,6 +91,7 @@ class RestLane:
         self.rate = RestRate(tier)
         self.refused_count = 0
         self.late_count = 0
+        self.errors: Counter[str] = Counter()  # by text as listed; "no answer" for all that is none of the venue's
         self.retry_count = 0
         self._queue: deque[_Pending] = deque()
         self._in_flight: _Pending | None = None
@@ -202,6 +203,7 @@ class RestLane:
         return max(pending.not_before_ns, self._private_from_ns, self.rate.next_ns(pending.request.method, now_ns))
 
     def _transport_failure(self, pending: _Pending, error: str, now_ns: int) -> RestResult | None:
+        self.errors["no answer"] += 1
         if pending.request.is_order:
             return self._finish(pending, Outcome.UNKNOWN, (error,), (), RetryClass.UNKNOWN)
         if self._retry(pending, now_ns + self._delay_ns(pending)):
@@ -213,6 +215,7 @@ class RestLane:
         """Decide by the first error; Kraken sends one, and a list only in name."""
         first = errors[0]
         retry_class = classify(first)
+        self.errors.update(map(listed, errors))
         self._hold_back(first, now_ns)
         if pending.request.is_order:
             # One text of several that leaves it open is enough.

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from cstd._fast.codes import OrderEvent, OrderState, Side
 from cstd.ledger.statement import USERS_MOVES
 from cstd.orders.strangers import Strangers
-from cstd.orders.times import LOOK_BACK_MARGIN_S, goes_at_once, opened_before, opened_wall_ns
+from cstd.orders.times import CLOCKS_APART_S, goes_at_once, opened_before, opened_wall_ns
 from cstd.orders.tracker import FINAL_EVENTS, OrderTracker
 from cstd.units import INT64_MAX, NS_PER_S, from_raw, to_raw
 from cstd.venue.messages import BalancesMessage, ExecutionsMessage
@@ -186,7 +186,7 @@ class Reconciler:
         self._fills_at_start = len(self.tracker.ledger.fills)
         oldest = min((order["sent_wall_ns"] for order in live_orders), default=wall_ns)
         base = self._since_wall_ns or self.session_start_wall_ns or wall_ns
-        look_back_s = self._absent_ns // NS_PER_S + LOOK_BACK_MARGIN_S
+        look_back_s = self._absent_ns // NS_PER_S + CLOCKS_APART_S
         self._start_s = max(0, min(oldest, base) // NS_PER_S - look_back_s)
         self._ask_step()
 

@@ -8,8 +8,11 @@ from typing import Any
 from cstd._fast.codes import IntentKind, TimeInForce
 from cstd.units import NS_PER_S
 
-# The venue's history lags by at most what an unknown order waits for; its clock may differ from ours by this.
+# The venue's clock may differ from ours by this, as far as rows are told apart by when they were opened.
 LOOK_BACK_MARGIN_S = 15
+# Histories lag by at most what an unknown order waits for, and are read from so much earlier still: what the journal lost was
+# opened by the venue's clock, and how far apart the two were then nobody knows.
+CLOCKS_APART_S = 60
 
 
 def goes_at_once(order: dict[str, Any]) -> bool:

@@ -132,6 +132,24 @@ def test_foreign_orders_in_the_look_ups_are_left_alone(world: World) -> None:
     world.sound()
 
 
+@pytest.mark.parametrize("behind_s", [0, 30])
+def test_what_the_journal_lost_is_found_though_the_venues_clock_was_behind(world: World, behind_s: int) -> None:
+    """An order left with the journal's tail and was filled: its rows carry the time of a clock half a minute behind."""
+    opened_s = world.now_ns / S - float(world.cfg.venue.unknown_absent_s) - behind_s
+    lost = {"cl_ord_id": "ct0123456789abcdef", "qty_raw": 10_000, "sent_wall_ns": int(opened_s * S)}
+    trade = rest_trade(world, 10_000) | {"time": f"{opened_s:.4f}"}
+    closed = {OID: rest_order(lost, "closed", 10_000)}
+
+    def since(rows: dict[str, Any], name: str) -> Any:
+        return lambda params: {"count": len(rows), name: rows if float(params["start"]) <= opened_s else {}}
+
+    world.rest["ClosedOrders"], world.rest["TradesHistory"] = since(closed, "closed"), since({"T1": trade}, "trades")
+    world.boot(epoch=2)
+    eventually(world, lambda: world.engine.state == "ready", 60)
+    assert world.engine.ledger.positions[0].qty_raw == 10_000
+    assert world.engine.reconciler.agreed
+
+
 def others(world: World) -> tuple[int, list[dict[str, Any]]]:
     """How many open orders of others are known, and what the log was told of them."""
     known = world.engine.reconciler.strangers.open

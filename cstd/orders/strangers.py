@@ -2,7 +2,7 @@
 
 Cancel-all-after is account-wide, so one account has one trading daemon. Orders of other programs are left alone, and said:
 the switch would cancel them with ours. An order that carries our prefix is ours while a lost tail of the journal can
-explain it; after that another daemon trades with our prefix, and openings stop until one of the two is gone.
+explain it; after that another daemon trades with our prefix, and openings stop until the next start.
 """
 
 from __future__ import annotations

@@ -17,8 +17,9 @@ RECORDING := $(wildcard $(CSTD_DATA)/recordings/kraken-v2-btcusd-d25-20260802.js
 run: build
 	@exec $(BIN)/cstd session $(if $(FOR),--for $(FOR)) $(if $(TLS),--tls)
 
-# Half of the tests' time is waiting for daemons: without ARGS those tests run in a process of their own, beside all others.
-WAITING := tests/chaos tests/integration
+# Half of the tests' time is waiting for daemons: without ARGS most of those tests, as many as take as long as all others, run
+# in a process of their own beside them.
+WAITING := tests/chaos $(wildcard tests/integration/test_[a-r]*.py)
 ifeq ($(ARGS),)
 test: build $(VENV)/.test-installed
 	@mkdir -p build; $(BIN)/python -m pytest $(WAITING) >build/waiting-tests.log 2>&1 & waiting=$$!; passed=0; \

@@ -7,6 +7,7 @@ Recordings and bars are found by `CSTD_DATA` alone. Without it, what needs them 
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,18 @@ settings.register_profile("ci", derandomize=True, print_blob=True, deadline=None
 settings.register_profile("explore", print_blob=True, deadline=None, max_examples=2_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
+PID = os.getpid()
+
+
+def _end(number: int, _frame: object) -> None:
+    """End as Ctrl-C does, so that fixtures stop the daemons that they started; children of the tests end as usual."""
+    if os.getpid() == PID:
+        raise KeyboardInterrupt
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+
+
+signal.signal(signal.SIGTERM, _end)
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 

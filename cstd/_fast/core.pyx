@@ -539,7 +539,7 @@ cdef class Core(FastEngine):
         slot.position_qty_raw = qty_raw
         slot.position_acct_raw = value_acct_raw
         slot.losing_round_trips = losing_round_trips
-        if qty_raw < slot.qty_min_raw:
+        if slot.is_dust():
             slot.exit_attempts = 0
 
     cdef void _note_held(self, int number, bint before, bint now) noexcept:

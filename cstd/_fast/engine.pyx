@@ -477,7 +477,7 @@ cdef class FastEngine(Gateway):
                 else:
                     view.exits_live += 1
         if slot.flatten:
-            if slot.is_dust():
+            if slot.position_qty_raw < slot.least_lots():
                 slot.flatten = view.openings_live != 0
             elif view.openings_live == 0 and view.exits_live == 0:
                 wish.kind = EXIT
@@ -496,7 +496,6 @@ cdef class FastEngine(Gateway):
             view.bid_raw = view.ask_raw = slot.last_verified_bid_raw
         view.tick_raw = slot.tick_raw
         view.lot_raw = slot.lot_raw
-        view.qty_min_raw = slot.qty_min_raw
         view.price_scale = slot.price_scale
         view.qty_scale = slot.qty_scale
         view.rate_e8 = slot.rate_e8

@@ -194,27 +194,27 @@ cdef class Gateway(FrameSink):
         if bid <= 0:
             slot.exit_price_wanted = True
             return -1
+        input.qty_raw = min(input.qty_raw, input.managed_free_qty_raw)
+        input.qty_raw -= input.qty_raw % slot.lot_raw
+        if not slot.takes(bid, input.qty_raw):
+            return -1
         if slot.exit_wished_mono_ns and self.mono_ns - slot.exit_wished_mono_ns >= self.collar_wait_ns:
             slot.exit_attempts += 1
             slot.exit_wished_mono_ns = self.mono_ns
         if slot.exit_wished_mono_ns == 0:
             slot.exit_wished_mono_ns = self.mono_ns
-        step = <int>slot.exit_attempts + (1 if wish.urgency else 0)
-        if step >= self.collar_count:
-            step = self.collar_count - 1
+        step = min(<int>slot.exit_attempts + (1 if wish.urgency else 0), <int>self.collar_count - 1)
         if slot.book.state != BOOK_VERIFIED:
             input.rest_bid_raw = bid
             input.rest_age_ns = self.mono_ns - slot.rest_read_mono_ns
         input.side = SELL
         input.time_in_force = IOC
         input.collar_mbps = self.collar_mbps[step]
-        if input.qty_raw > input.managed_free_qty_raw:
-            input.qty_raw = input.managed_free_qty_raw
-        input.qty_raw -= input.qty_raw % slot.lot_raw
         input.price_raw = cstd_collar_price(bid, input.collar_mbps, slot.tick_raw)
         if not slot.takes(input.price_raw, input.qty_raw):
-            input.price_raw = bid           # so little that its collar would take it below the venue's least cost
-        return 0 if slot.takes(input.price_raw, input.qty_raw) else -1
+            # So little that its collar would take it below the venue's least cost.
+            input.price_raw = cstd_collar_price(bid, 0, slot.tick_raw)
+        return 0
 
     cdef bint _book_lost(self, InstrumentSlot slot) noexcept:
         """Whether the book has been unusable for so long that an exit may be priced without it."""

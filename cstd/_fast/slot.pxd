@@ -72,4 +72,5 @@ cdef class InstrumentSlot:
     cdef uint64_t touched_cycles
     cdef bint touched
     cdef bint takes(self, int64_t price_raw, int64_t qty_raw) noexcept nogil
+    cdef int64_t least_lots(self) noexcept nogil
     cpdef bint is_dust(self) noexcept

@@ -8,6 +8,7 @@ from libc.string cimport memcpy, memset
 
 from cstd._fast.book cimport Book
 from cstd._fast.features cimport features_init
+from cstd._fast.layout cimport MONEY_SCALE
 from cstd._fast.rate cimport ADD_POINTS, Rate, amend_points, cancel_points, rate_admits, rate_charge, rate_raise, rate_settle
 
 cdef extern from "gates_math.h" nogil:
@@ -72,6 +73,17 @@ cdef class InstrumentSlot:
         """Whether the venue takes an order of this size: by its minimum quantity and its minimum cost."""
         return (qty_raw > 0 and qty_raw >= self.qty_min_raw
                 and cstd_cost_reaches(price_raw, qty_raw, self.cost_min_e8, self.price_scale, self.qty_scale))
+
+    cdef int64_t least_lots(self) noexcept nogil:
+        """The least quantity of an order, whatever it costs."""
+        return self.qty_min_raw if self.qty_min_raw > self.lot_raw else self.lot_raw
+
+    def least_raw(self):
+        """The least quantity that the venue takes at the last verified bid, by its minima of quantity and cost."""
+        if self.last_verified_bid_raw <= 0:
+            return self.least_lots()
+        cost = int(self.cost_min_e8) * self.price_scale * self.qty_scale
+        return max(self.least_lots(), -(-cost // (int(self.last_verified_bid_raw) * MONEY_SCALE)))
 
     cpdef bint is_dust(self) noexcept:
         """Whether the venue takes no order for what is held, in whole lots, at the last verified bid; nothing held is dust."""

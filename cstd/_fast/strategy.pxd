@@ -14,7 +14,6 @@ cdef struct StrategyView:
     int64_t ask_raw
     int64_t tick_raw
     int64_t lot_raw
-    int64_t qty_min_raw
     int64_t price_scale
     int64_t qty_scale
     int64_t rate_e8                 # account currency per unit of quote currency

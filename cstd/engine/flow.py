@@ -472,8 +472,8 @@ class Engine:
         not_his = self.state == "halted" and self.risk.halt_reason is None and not self.risk.killed
         if command["verb"] == "resume" and not_his:
             return {"error": "operator", "message": f"still halted: {self.state_reason}", "retryable": False,
-                    "suggestion": "it ends when the cause does; a practice exchange that was started anew knows nothing of this "
-                                  "journal: start both with a new --run-dir"}
+                    "suggestion": "it ends with its cause, or with a start where it says so; a practice exchange that "
+                                  "was started anew knows nothing of this journal: start both with a new --run-dir"}
         answer = self.risk.on_command(command, mono_ns, wall_ns)
         if "flattening" in answer:
             answer["flattening"] = [self.names[number] for number in answer["flattening"]]

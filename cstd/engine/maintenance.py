@@ -9,7 +9,8 @@ follows from the readiness conditions.
 An announcement that tells no time counts from now on: the field is not documented, so what cannot be read closes.
 
 A venue in maintenance also closes its sockets. Its last word holds while none is up, and is asked for by REST, so that exits
-neither leave for a venue that can only refuse them nor wait for a socket once it matches.
+neither leave for a venue that can only refuse them nor wait for a socket once it matches. A word of a socket is told once: when
+it has stood for half a minute REST is asked as well, and a connection that was not told of the end is given up for a new one.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ NS_PER_S = 1_000_000_000
 AHEAD_NS = 60 * NS_PER_S
 CANCEL_AGAIN_NS = NS_PER_S
 ASK_AGAIN_NS = 5 * NS_PER_S
+STALE_WORD_NS = 30 * NS_PER_S
+# One reply may be ahead of the sockets' own word.
+ONLINE_REPLIES = 2
 UNKNOWN = "unknown"
 # States in which an immediate order cannot match.
 NOT_MATCHING = ("maintenance", "cancel_only", "post_only")
@@ -48,6 +52,8 @@ class Maintenance:
         self._turned = False
         self._tried_again_ns = 0
         self._asked_ns = 0
+        self._taken_ns = 0
+        self._online_replies = 0  # in a row, while a socket's word closes the venue
         self._request_id: int | None = None
 
     def on_timer(self, engine: Engine, mono_ns: int, wall_ns: int) -> bool:
@@ -72,25 +78,39 @@ class Maintenance:
         if self._request_id is None or done.request_id != self._request_id:
             return False
         self._request_id = None
-        # A socket may have come meanwhile: its word is the fresher one.
         word = done.result.get("status") if isinstance(done.result, dict) else None
-        if done.outcome is Outcome.DONE and isinstance(word, str) and word and _word(engine) == UNKNOWN:
+        if done.outcome is not Outcome.DONE or not isinstance(word, str) or not word:
+            return True
+        if _word(engine) == UNKNOWN:
             self._take(engine, word)
+        else:
+            # A socket may have come meanwhile: its word is the fresher one, until it is known not to have been told.
+            self._online_replies = self._online_replies + 1 if word == "online" and self._system in NOT_MATCHING else 0
+            if self._online_replies >= ONLINE_REPLIES:
+                self._give_up(engine)
         return True
+
+    def _give_up(self, engine: Engine) -> None:
+        """Close the connections that were not told that the venue is online again: a new one is told its state at once."""
+        self._online_replies = 0
+        for machine in (engine.public, engine.private):
+            if machine.up and machine.system in NOT_MATCHING:
+                machine.want_close = f"the venue is online and this connection still says {machine.system}"
 
     def _take(self, engine: Engine, word: str) -> None:
         if word == self._system:
             return
         if self._system in NOT_MATCHING and word == "online":
             engine.tracker.want_reconcile = True
-        self._system, self._turned = word, True
+        self._system, self._turned, self._taken_ns = word, True, engine.core.mono_ns
         engine.risk.venue_closed = word in NOT_MATCHING
         engine.risk.write()
 
     def _ask(self, engine: Engine, mono_ns: int) -> None:
-        """Ask by REST while the last word closed the venue and no socket has another."""
+        """Ask by REST while the last word closed the venue and no socket has another, or has had it for long."""
         due = self._request_id is None and mono_ns - self._asked_ns >= ASK_AGAIN_NS
-        if due and self._system in NOT_MATCHING and _word(engine) == UNKNOWN:
+        alone = _word(engine) == UNKNOWN or mono_ns - self._taken_ns >= STALE_WORD_NS
+        if due and self._system in NOT_MATCHING and alone:
             self._asked_ns = mono_ns
             self._request_id = engine.lane.submit(system_status(), mono_ns)
 

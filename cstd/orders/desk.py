@@ -180,6 +180,8 @@ class RiskDesk:
         self.paused = False
         self.halt_reason = None
         self.ledger.forget_streaks()
+        for slot in self.core.slots:
+            slot.flatten = slot.flatten and not slot.is_dust()  # what the venue does not take is no reason to wait
         return {"paused": False, "kill": False, "level": LEVEL_NAMES[self.levels.lower(0)]}
 
     def _begin_kill(self, mono_ns: int, *, hold: bool) -> int:

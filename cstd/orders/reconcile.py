@@ -153,7 +153,7 @@ class Reconciler:
 
     @property
     def halt_reason(self) -> str:
-        """Why openings stop until the cause is gone, "" while nothing of the look-ups asks for it."""
+        """Why openings stop until the cause is gone, or until the next start; "" while nothing of the look-ups asks for it."""
         if self.mismatch_rounds >= MISMATCH_ROUNDS_MAX:
             return f"{self._mismatch}: another account, or coins moved by hand"
         ambiguous = (text for (finding, _), text in self._found_last.items() if finding is Finding.AMBIGUOUS)

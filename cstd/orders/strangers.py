@@ -31,10 +31,13 @@ class Strangers:
         self._note = note
         self._tail_over_mono_ns = tail_over_mono_ns
         self._tail_shown = False
+        self._left: set[str] = set()  # with our prefix, and there while a lost tail could explain it
 
     def on_unknown(self, cl_ord_id: str) -> None:
         """An open order with our prefix that the journal does not know."""
-        if self._tail_shown and not self.halt_reason:
+        if not self._tail_shown:
+            self._left.add(cl_ord_id)
+        elif not self.halt_reason and cl_ord_id not in self._left:
             self.halt_reason = (f"order {cl_ord_id} has our prefix and is not ours: another daemon trades this account; "
                                 "stop it, or give one of the two another key, and start again")
             self._note(("error", "another daemon trades this account", {"cl_ord_id": cl_ord_id}))

@@ -226,8 +226,9 @@ class Switchboard:
     @web.middleware
     async def rest(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Answer a call by REST, or fail it as the next fault that is about it says."""
-        # Calls of the operator meet no fault.
-        fault = self._calls.take(request.match_info["method"]) if request.path.startswith("/0/") else None
+        # Calls of the operator, and what is no call at all, meet no fault.
+        method = request.match_info.get("method", "") if request.path.startswith("/0/") else ""
+        fault = self._calls.take(method) if method else None
         if fault is None:
             return await handler(request)
         reply = await handler(request) if fault.executed else None

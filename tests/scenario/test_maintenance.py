@@ -240,6 +240,23 @@ def test_the_last_word_holds_while_no_socket_is_up() -> None:
     assert len([method for method, _ in world.asked if method == "SystemStatus"]) == asked_before
 
 
+def test_a_connection_that_was_not_told_of_the_end_is_given_up() -> None:
+    """The frame with "online" is lost: half a minute later REST is asked, and two replies in a row close what says otherwise."""
+    world = World(strategy="rehearsal").ready()
+    say(world, "maintenance")
+    world.rest["SystemStatus"] = {"status": "maintenance"}
+    world.run(60)
+    assert ("SystemStatus", {}) in world.asked and not world.engine.close_links
+    world.rest["SystemStatus"] = {"status": "online"}
+    eventually(world, lambda: bool(world.engine.close_links), 15)
+    reason = "the venue is online and this connection still says maintenance"
+    assert set(world.engine.close_links) == {(Link.LINK_PUBLIC, reason), (Link.LINK_PRIVATE, reason)}
+    for link in (Link.LINK_PUBLIC, Link.LINK_PRIVATE):
+        world.link(link, up=False, reason="given up")
+        world.link(link, up=True)
+    eventually(world, lambda: world.engine.state == "ready", 60)
+
+
 def test_no_exit_leaves_after_the_word() -> None:
     """From the frame that says it on, not from the next timer."""
     world = World(strategy="rehearsal").ready()

@@ -281,3 +281,24 @@ def test_an_exit_that_its_collar_would_take_below_the_least_cost_is_priced_at_th
     plain = sold_below_cost(Decimal("0.5"))[1][0]
     assert plain["limit_price"] < first["limit_price"]
     world.sound()
+
+
+def test_a_flatten_outlasts_a_moment_in_which_the_venue_would_not_take_it() -> None:
+    """Below the least cost for a while nothing is sold and nothing is forgotten; a resume ends a wait for dust."""
+    world, _ = holding()
+    world.public(instrument_frame(instrument_row(BTC, cost_min="100000")))
+    world.command("flatten")
+    for _ in range(8):
+        world.step()
+        world.tick()
+    assert world.slot.flatten and not world.live(IntentKind.EXIT)
+    world.public(instrument_frame(instrument_row(BTC)))
+    world.step()
+    world.tick()
+    assert world.live(IntentKind.EXIT), "sold as soon as the venue takes it"
+    other, _ = holding()
+    other.public(instrument_frame(instrument_row(BTC, cost_min="100000")))
+    other.command("flatten")
+    other.command("resume")
+    assert not other.slot.flatten
+    world.sound()

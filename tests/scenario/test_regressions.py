@@ -271,6 +271,7 @@ def test_dust_after_a_partial_exit_is_no_position_for_ever(world: World, below: 
     assert b'"side":"buy"' in next_order(world), "the next round trip begins"
     assert world.engine.ledger.positions[0].qty_raw == dust
     assert world.counters()["refused"] == refused, "and nothing was wished for that the venue refuses"
+    assert world.engine.ledger.positions[0].losing_round_trips == 1, "the fees lost: the round trip is over and counts"
     world.sound()
 
 

@@ -37,7 +37,7 @@ from cstd._fast.orders cimport OrderRow
 from cstd._fast.rate cimport ADD_POINTS, amend_points, order_age_ns, rate_admits
 from cstd._fast.recorder cimport STRIPED
 from cstd._fast.reports cimport ReportScanner
-from cstd._fast.slot cimport InstrumentSlot
+from cstd._fast.slot cimport InstrumentSlot, sellable
 from cstd._fast.strategy cimport StrategyView, Wish
 from cstd._fast.wire cimport Scanner, WireTrade
 
@@ -369,7 +369,7 @@ cdef class FastEngine(Gateway):
             self._rejudge(slot)
         if slot.book.state == BOOK_VERIFIED:
             self._decide(slot, by_timer)
-        elif slot.configured and not slot.is_dust() and self._book_lost(slot):
+        elif slot.configured and sellable(slot) and self._book_lost(slot):
             self._decide(slot, by_timer)    # exits alone
 
     cdef void _vote(self, InstrumentSlot slot, bint at_bar) noexcept:
@@ -501,7 +501,7 @@ cdef class FastEngine(Gateway):
         view.rate_e8 = slot.rate_e8
         view.equity_acct_raw = self.equity_acct_raw
         view.position_qty_raw = slot.position_qty_raw
-        view.sellable = slot.position_qty_raw > 0 and not slot.is_dust()
+        view.sellable = sellable(slot)
         view.openings_ended = slot.openings_ended
         view.instrument = slot.number
         view.passes_timer = by_timer

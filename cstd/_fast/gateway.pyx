@@ -26,7 +26,7 @@ from cstd._fast.orders cimport OrderRow, OrderTable
 from cstd._fast.port cimport OrderPort
 from cstd._fast.rate cimport ADD_POINTS, amend_points, cancel_points, order_age_ns, rate_charge
 from cstd._fast.recorder cimport Recorder, sha256_block1
-from cstd._fast.slot cimport InstrumentSlot, window_add, window_count
+from cstd._fast.slot cimport InstrumentSlot, sellable, window_add, window_count
 from cstd._fast.strategy cimport Wish
 
 cdef enum:
@@ -299,10 +299,10 @@ cdef class Gateway(FrameSink):
         cdef int64_t reserved = 0
         input.exposure_acct_raw = self.positions_acct_raw
         input.asset_exposure_acct_raw = slot.position_acct_raw
-        input.instrument_has_position = slot.position_qty_raw > 0 and not slot.is_dust()
+        input.instrument_has_position = sellable(slot)
         for i in range(self.held_count):
             other = <InstrumentSlot>PyList_GET_ITEM(self.slots, self.held[i])
-            input.positions_count += not other.is_dust()
+            input.positions_count += sellable(other)
         for i in range(self.orders.live_count):
             index = self.orders.live[i]
             order = &self.orders.rows[index]
@@ -319,7 +319,7 @@ cdef class Gateway(FrameSink):
                 input.asset_exposure_acct_raw += value
                 if order.state == ORDER_UNKNOWN:
                     input.same_unknown = 1
-            input.positions_count += other.position_qty_raw <= 0 or other.is_dust()
+            input.positions_count += not sellable(other)
         # No correlation history counts as full correlation: one cluster holds everything.
         input.cluster_exposure_acct_raw = input.exposure_acct_raw
         input.managed_free_qty_raw = slot.position_qty_raw - reserved

@@ -73,4 +73,10 @@ cdef class InstrumentSlot:
     cdef bint touched
     cdef bint takes(self, int64_t price_raw, int64_t qty_raw) noexcept nogil
     cdef int64_t least_lots(self) noexcept nogil
+    cpdef bint too_little(self, int64_t qty_raw) noexcept
     cpdef bint is_dust(self) noexcept
+
+
+cdef inline bint sellable(InstrumentSlot slot) noexcept:
+    """Whether something is held that the venue takes an order for. Inline: nearly always nothing is held, in every pass."""
+    return slot.position_qty_raw > 0 and not slot.is_dust()

@@ -8,7 +8,6 @@ from libc.string cimport memcpy, memset
 
 from cstd._fast.book cimport Book
 from cstd._fast.features cimport features_init
-from cstd._fast.layout cimport MONEY_SCALE
 from cstd._fast.rate cimport ADD_POINTS, Rate, amend_points, cancel_points, rate_admits, rate_charge, rate_raise, rate_settle
 
 cdef extern from "gates_math.h" nogil:
@@ -78,22 +77,17 @@ cdef class InstrumentSlot:
         """The least quantity of an order, whatever it costs."""
         return self.qty_min_raw if self.qty_min_raw > self.lot_raw else self.lot_raw
 
-    def least_raw(self):
-        """The least quantity that the venue takes at the last verified bid, by its minima of quantity and cost."""
+    cpdef bint too_little(self, int64_t qty_raw) noexcept:
+        """Whether the venue takes no order for so much, in whole lots, at the last verified bid."""
+        if qty_raw < self.least_lots():
+            return True
         if self.last_verified_bid_raw <= 0:
-            return self.least_lots()
-        cost = int(self.cost_min_e8) * self.price_scale * self.qty_scale
-        return max(self.least_lots(), -(-cost // (int(self.last_verified_bid_raw) * MONEY_SCALE)))
+            return False
+        return not self.takes(self.last_verified_bid_raw, qty_raw - qty_raw % self.lot_raw)
 
     cpdef bint is_dust(self) noexcept:
-        """Whether the venue takes no order for what is held, in whole lots, at the last verified bid; nothing held is dust."""
-        cdef int64_t qty_raw
-        if self.position_qty_raw <= 0:
-            return True
-        qty_raw = self.position_qty_raw - self.position_qty_raw % self.lot_raw
-        if self.last_verified_bid_raw <= 0:
-            return qty_raw <= 0 or qty_raw < self.qty_min_raw
-        return not self.takes(self.last_verified_bid_raw, qty_raw)
+        """Whether what is held is too little to sell; nothing held is."""
+        return self.too_little(self.position_qty_raw)
 
     # The venue's rate counter, in micro-points, at monotonic times. orders.rate_counters is the one caller.
 

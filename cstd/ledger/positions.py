@@ -6,6 +6,7 @@ currency for now: the configuration refuses instruments of another), quantities 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 
@@ -184,8 +185,12 @@ class Ledger:
         position.qty_precision = qty_precision
         position.hold(held)
 
-    def book(self, fill: Fill, qty_min_raw: int) -> bool:
-        """Book one fill. Returns False when its exec_id was booked before: then nothing changes."""
+    def book(self, fill: Fill, too_little: Callable[[int], bool]) -> bool:
+        """Book one fill. Returns False when its exec_id was booked before: then nothing changes.
+
+        Args:
+            too_little: whether the venue would take no order for a raw quantity; a sale that leaves so little ends a round trip.
+        """
         if fill.exec_id in self.fills:
             self.duplicate_count += 1
             return False
@@ -197,7 +202,7 @@ class Ledger:
         position.book(fill, fee_quote, fee_base)
         self.cash_flow += -fill.side * fill.cost - fee_quote
         self._add_turnover(fill)
-        if fill.side < 0 and position.qty_raw < qty_min_raw:
+        if fill.side < 0 and too_little(position.qty_raw):
             position.close_trip()
         return True
 

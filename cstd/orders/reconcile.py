@@ -256,6 +256,7 @@ class Reconciler:
         self._book_trades(known_ids)
         self._judge_live({cl_ord_id: row for cl_ord_id, (_, row) in rows.items()}, mono_ns, wall_ns)
         self._look_for_openings()
+        self.strangers.on_round(self._found["OpenOrders"], self._ours, self._began_mono_ns)
         if self._blind:
             self._compare_blind()
             if not self.known:
@@ -303,10 +304,7 @@ class Reconciler:
 
     def _look_for_openings(self) -> None:
         """Whether the venue's list of open orders has an opening of ours, whatever our table holds."""
-        rows = self._found["OpenOrders"]
-        ours = [txid for txid, row in rows.items() if self._ours(row)]
-        self.strangers.on_round(rows, ours, self._began_mono_ns)
-        if any(rows[txid]["descr"]["type"] != "sell" for txid in ours):
+        if any(self._ours(row) and row["descr"]["type"] != "sell" for row in self._found["OpenOrders"].values()):
             self.no_opening_ns = -1
         elif self._began_wall_ns - self.boot_wall_ns >= TAIL_OVER_NS:
             self.no_opening_ns = self._began_mono_ns

@@ -7,10 +7,11 @@ explain it; after that another daemon trades with our prefix, and openings stop 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 Note = tuple[str, str, dict[str, Any]]
+Row = dict[str, Any]
 
 
 class Strangers:
@@ -39,12 +40,12 @@ class Strangers:
             self._left.add(cl_ord_id)
         elif not self.halt_reason and cl_ord_id not in self._left:
             self.halt_reason = (f"order {cl_ord_id} has our prefix and is not ours: another daemon trades this account; "
-                                "stop it, or give one of the two another key, and start again")
+                                "stop it, or give one of the two another account, and start again")
             self._note(("error", "another daemon trades this account", {"cl_ord_id": cl_ord_id}))
 
-    def on_round(self, rows: Mapping[str, Mapping[str, Any]], ours: Iterable[str], began_mono_ns: int) -> None:
-        """Take the open orders of a finished round. `ours`: the venue ids among them that have our prefix."""
-        others = rows.keys() - set(ours)
+    def on_round(self, rows: Mapping[str, Row], is_ours: Callable[[Row], object], began_mono_ns: int) -> None:
+        """Take the open orders of a finished round, by venue id. is_ours: whether one has our prefix."""
+        others = {txid for txid, row in rows.items() if not is_ours(row)}
         for txid in sorted(others - self.open):
             self._note(("warning", "an open order of another program: cancel-all-after would cancel it with ours",
                         {"order_id": txid, "pair": rows[txid].get("descr", {}).get("pair", "")}))

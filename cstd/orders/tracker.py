@@ -337,7 +337,7 @@ class OrderTracker:
             qty_precision=qty_digits,
         )
         slot = self.core.slots[number]
-        if not self.ledger.book(fill, slot.least_raw()):
+        if not self.ledger.book(fill, slot.too_little):
             return False
         if fill.mid2_raw > 0:
             mid = from_raw(fill.mid2_raw, self.digits(order)[0]) / 2

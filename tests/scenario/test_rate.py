@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from engine_world import BTC, ETH, S, World, eventually, practice_config, replayed
 from test_amend import OID, TIGHT_BPS, looked_up
+from test_order_reports import noted
 from test_rest_cancels import cancels, down, pass_without_private
 
 from cstd._fast.codes import IntentKind, Link, OrderAction, OrderState
@@ -57,11 +58,6 @@ def word(world: World, value: float, **fields: Any) -> None:
     world.executions({"exec_type": "new", "order_id": FOREIGN_ID, "timestamp": "2026-09-21T14:13:20.000000Z",
                       "ratecount": value, **fields})
     world.pump()
-
-
-def noted(world: World, event: str) -> list[dict[str, Any]]:
-    """What the log was told, by event; the world does not drain the notes."""
-    return [fields for _, name, fields in world.engine.notes if name == event]
 
 
 @pytest.fixture

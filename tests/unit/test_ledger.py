@@ -15,7 +15,11 @@ from cstd.units import from_raw
 
 MINUTE_NS = 60_000_000_000
 DAY = 20_000  # days since the epoch
-QTY_MIN_RAW = 5_000
+
+
+def too_little(qty_raw: int) -> bool:
+    """Below the least quantity of an order."""
+    return qty_raw < 5_000
 
 
 def fill(n: int, side: int, qty_raw: int, price_raw: int, fees: tuple[tuple[str, Decimal], ...] = (), wall_ns: int = 0) -> Fill:
@@ -49,7 +53,7 @@ def test_cash_and_quantity_are_conserved(rows: list) -> None:
         qty_raw = wanted if side > 0 else min(wanted, int(qty * 10**8) // 2)
         scaled = tuple((asset, Decimal(amount).scaleb(-9 if asset == "BTC" else -4)) for asset, amount in fees)
         one = fill(n, side, qty_raw, price_raw, scaled)
-        assert book.book(one, QTY_MIN_RAW)
+        assert book.book(one, too_little)
         quote = sum((amount for asset, amount in scaled if asset == "USD"), Decimal(0))
         base = sum((amount for asset, amount in scaled if asset == "BTC"), Decimal(0))
         foreign += sum(asset == "KFEE" for asset, _ in scaled)
@@ -68,7 +72,7 @@ def test_cash_and_quantity_are_conserved(rows: list) -> None:
 def test_a_fee_in_base_is_rounded_against_us() -> None:
     """A fee below the smallest unit of the base takes a whole unit: we hold no more than the venue says."""
     book = ledger()
-    book.book(fill(1, 1, 1_000, 10, (("BTC", Decimal("0.0000000001")),)), QTY_MIN_RAW)
+    book.book(fill(1, 1, 1_000, 10, (("BTC", Decimal("0.0000000001")),)), too_little)
     assert book.positions[0].qty_raw == 999
 
 
@@ -78,10 +82,10 @@ def test_a_fill_counts_once_whatever_repeats(rows: list, random: object) -> None
     once, repeated = ledger(), ledger()
     fills = [fill(n, 1, qty, price) for n, (_, qty, price, _) in enumerate(rows)]
     for n, one in enumerate(fills):
-        assert once.book(one, QTY_MIN_RAW)
-        assert repeated.book(one, QTY_MIN_RAW)
+        assert once.book(one, too_little)
+        assert repeated.book(one, too_little)
         again = fills[random.randrange(n + 1)]  # type: ignore[attr-defined]
-        assert not repeated.book(again, QTY_MIN_RAW)
+        assert not repeated.book(again, too_little)
     assert repeated.duplicate_count == len(fills)
     assert (once.cash_flow, once.positions[0].qty_raw, once.turnover_day) == (
         repeated.cash_flow, repeated.positions[0].qty_raw, repeated.turnover_day)
@@ -93,10 +97,10 @@ def test_round_trips_make_and_end_a_losing_streak() -> None:
     position = book.positions[0]
     streak = []
     for n, (sell, fee) in enumerate([(999, "0"), (1000, "0.01"), (1001, "0"), (990, "0")]):
-        book.book(fill(10 * n, 1, 10**8, 1000, (("USD", Decimal(fee)),)), QTY_MIN_RAW)
-        book.book(fill(10 * n + 1, -1, 4 * 10**7, sell), QTY_MIN_RAW)
+        book.book(fill(10 * n, 1, 10**8, 1000, (("USD", Decimal(fee)),)), too_little)
+        book.book(fill(10 * n + 1, -1, 4 * 10**7, sell), too_little)
         assert (position.qty_raw, position.losing_round_trips) == (6 * 10**7, streak[-1] if streak else 0)
-        book.book(fill(10 * n + 2, -1, 6 * 10**7, sell), QTY_MIN_RAW)
+        book.book(fill(10 * n + 2, -1, 6 * 10**7, sell), too_little)
         streak.append(position.losing_round_trips)
     assert streak == [1, 2, 0, 1]
     assert (position.qty_raw, position.cost, position.trip) == (0, 0, 0)
@@ -108,10 +112,10 @@ def test_the_last_crumb_of_an_exit_belongs_to_its_trip(sell: int, streak: int) -
     nor makes a gain a loss."""
     book = ledger()
     position = book.positions[0]
-    book.book(fill(1, 1, 10**8, 1000), QTY_MIN_RAW)
-    book.book(fill(2, -1, 10**8 - 4_000, sell), QTY_MIN_RAW)
-    book.book(fill(3, -1, 3_000, sell), QTY_MIN_RAW)
-    book.book(fill(4, -1, 1_000, sell), QTY_MIN_RAW)
+    book.book(fill(1, 1, 10**8, 1000), too_little)
+    book.book(fill(2, -1, 10**8 - 4_000, sell), too_little)
+    book.book(fill(3, -1, 3_000, sell), too_little)
+    book.book(fill(4, -1, 1_000, sell), too_little)
     assert (position.qty_raw, position.losing_round_trips) == (0, streak)
 
 
@@ -119,11 +123,11 @@ def test_turnover_is_of_the_utc_day() -> None:
     """Turnover counts both sides of the day of its fills and is zero on another day."""
     book = ledger()
     last = DAY * NS_PER_DAY + NS_PER_DAY - 1
-    book.book(fill(1, 1, 10**8, 1000, wall_ns=last), QTY_MIN_RAW)
-    book.book(fill(2, -1, 10**8, 1000, wall_ns=last), QTY_MIN_RAW)
+    book.book(fill(1, 1, 10**8, 1000, wall_ns=last), too_little)
+    book.book(fill(2, -1, 10**8, 1000, wall_ns=last), too_little)
     assert book.turnover(last) == 200
     assert book.turnover(last + 1) == 0
-    book.book(fill(3, 1, 10**8, 1000, wall_ns=last + 1), QTY_MIN_RAW)
+    book.book(fill(3, 1, 10**8, 1000, wall_ns=last + 1), too_little)
     assert book.turnover(last + 1) == 100
 
 
@@ -131,7 +135,7 @@ def test_turnover_is_of_the_utc_day() -> None:
 def test_a_change_of_precision_keeps_the_quantity(precisions: list[int], bought_raw: int, fee_raw: int) -> None:
     """Whatever the digits become, nothing is lost: what they can tell may be sold, less than one unit of the last is kept."""
     book = ledger()
-    book.book(fill(1, 1, bought_raw, 1000, fees=(("BTC", from_raw(fee_raw, 10)),)), QTY_MIN_RAW)
+    book.book(fill(1, 1, bought_raw, 1000, fees=(("BTC", from_raw(fee_raw, 10)),)), too_little)
     held = from_raw(bought_raw, 8) - from_raw(fee_raw, 10)
     position = book.positions[0]
     for precision in precisions:

@@ -12,7 +12,7 @@ from typing import Any
 
 from cstd.config.problems import Problem, config_error
 from cstd.units import NS_PER_S
-from cstd.venue.errors_table import RetryClass, classify
+from cstd.venue.errors_table import NO_ANSWER, RetryClass, classify, listed
 from cstd.venue.fields import FieldError, decode_json, mapping_of
 from cstd.venue.http import HttpClient
 from cstd.venue.key_rights import HOW, key_problems
@@ -35,10 +35,13 @@ async def checked_key(http: HttpClient, log: Any) -> KeyInfo:
         reply = await http.call(key_info(), TIMEOUT_NS)
         error = reply.transport_error or ("" if 200 <= reply.status < 300 else f"HTTP {reply.status}")
         document = None if error else _document(reply.body)
-        if document is not None:
+        if document is None:
+            http.errors[NO_ANSWER] += 1
+        else:
             error = _first_error(document)
             if not error:
                 return _judged(document, log)
+            http.errors[listed(error)] += 1
             if classify(error) is RetryClass.NEVER and not error.startswith("EGeneral:Temporary lockout"):
                 raise config_error([Problem(key="API key", value=error, suggestion=HOW,
                                             reason="the venue does not say what the key may do")])

@@ -515,6 +515,7 @@ class TradingProcess:
                       for code, name in ((Link.LINK_PUBLIC, "public"), (Link.LINK_PRIVATE, "private"))},
             "reconnects": {"public": max(0, self._public.attempt_count - 1),
                            "private": max(0, self._private.attempt_count - 1)},
+            "venue_errors": self._http.errors,
             "lag": self.host.lag, "garbage": self.host.garbage, "reader_restarts": self.reader.restart_count,
         }
 

@@ -43,7 +43,7 @@ class LiveView:
         engine: the engine.
         pid: of the trading process.
         mono_ns: the process's monotonic clock.
-        process: gives {"journal": JournalStatus, "children": {...}, "reconnects": {...}} on demand.
+        process: gives {"journal": JournalStatus, "children": {...}, "reconnects": {...}, "venue_errors": {...}} on demand.
     """
 
     def __init__(self, engine: Engine, *, pid: int, mono_ns: Callable[[], int],
@@ -75,7 +75,7 @@ class LiveView:
             "uptime_s": (now_ns - self._started_ns) / NS_PER_S, "wall_ns": engine.wall_ns,
             "event_seq": engine.recorder.seq,
             "links": {name: self._link(code, name, now_ns, process) for code, name in ((0, "public"), (1, "private"))},
-            "venue_errors": self._venue_errors(), "deadman": self._deadman(now_ns),
+            "venue_errors": self._venue_errors(process["venue_errors"]), "deadman": self._deadman(now_ns),
             "exits": engine.rest_exits.route if booted else "none",
             "journal": process["journal"], "digest": engine.recorder.hexdigest(),
             "children": process["children"],
@@ -94,11 +94,11 @@ class LiveView:
                 "stalled": flow.get("stalled", False), "stalls": flow.get("stalls", 0),
                 "queued_bytes": flow.get("queued_bytes", 0), "openings_held": flow.get("openings_held", 0)}
 
-    def _venue_errors(self) -> dict[str, int]:
+    def _venue_errors(self, outside: Counter[str]) -> dict[str, int]:
+        """Of the engine's parts, and of the calls that the process makes outside of it."""
         engine = self._engine
-        if engine.cfg is None:
-            return {}
-        return dict(sum((part.errors for part in (engine.public, engine.private, engine.lane)), Counter()))
+        parts = () if engine.cfg is None else (engine.public, engine.private, engine.lane)
+        return dict(sum((part.errors for part in parts), Counter(outside)))
 
     def _deadman(self, now_ns: int) -> shapes.DeadmanStatus:
         private = getattr(self._engine, "private", None)

@@ -69,7 +69,7 @@ class Reconciler:
         tracker: orders and ledger to compare with.
         ask: puts one read, private or not, into the REST lane; its reply comes back through `on_reply`.
         renew: asks the private socket for a fresh snapshot of the executions, at a monotonic time.
-        absent_ns: how long an UNKNOWN order must have been out before it can be absent.
+        absent_ns: how long no look-up must have shown an UNKNOWN order before it can be absent.
         interval_ns: pause between rounds when nothing asks for one. boot_mono_ns: when this boot began.
 
     Attributes:
@@ -329,17 +329,17 @@ class Reconciler:
                 if txid in self._found["OpenOrders"]:
                     self.strangers.on_unknown(cl_ord_id)
             elif index < 0 and txid in self._found["OpenOrders"] and cl_ord_id not in self._heard:
-                reopened[cl_ord_id] = self._reopened.get(cl_ord_id, self._began_wall_ns)
+                reopened[cl_ord_id] = self._reopened.get(cl_ord_id, self._began_mono_ns)
                 index = self._on_reopened(cl_ord_id, row, reopened[cl_ord_id], wall_ns)
             if index >= 0 and txid not in self.tracker.by_order_id:
                 self.tracker.learn_id(index, txid)
         self._reopened = reopened
         return ids
 
-    def _on_reopened(self, cl_ord_id: str, row: Row, since_wall_ns: int, wall_ns: int) -> int:
+    def _on_reopened(self, cl_ord_id: str, row: Row, since_mono_ns: int, wall_ns: int) -> int:
         """An order that had ended is among the open ones. What outlasts the lists' lag is taken up again, and canceled."""
         self._find(Finding.REOPENED, cl_ord_id, f"order {cl_ord_id} is open at the venue and had ended before")
-        lasting = self._began_wall_ns - since_wall_ns >= self._absent_ns
+        lasting = self._began_mono_ns - since_mono_ns >= self._absent_ns
         return self._adopt(cl_ord_id, row, wall_ns) if lasting else -1
 
     def _adopt(self, cl_ord_id: str, order: Row, wall_ns: int) -> int:
@@ -450,9 +450,9 @@ class Reconciler:
     def _judge_unseen(self, index: int, order: dict[str, Any], mono_ns: int, wall_ns: int) -> int:
         """End an UNKNOWN order where all evidence says that it is not there; else return in how many ns to look again."""
         cl_ord_id = order["cl_ord_id"]
-        # Not since it was sent: one that rested for long has ended just now, and the lists' lag counts from there.
-        since_wall_ns = self._doubted.setdefault(cl_ord_id, self._began_wall_ns)
-        age_ns = self._began_wall_ns - max(since_wall_ns, order["sent_wall_ns"])
+        # Not since it was sent: one that rested for long has ended just now, and the lists' lag counts from there. And by
+        # no clock that is set: an hour skipped on the wall is no hour in which the venue could have told.
+        age_ns = self._began_mono_ns - self._doubted.setdefault(cl_ord_id, mono_ns)
         old = age_ns >= self._absent_ns and not self._blind
         if not self._filled_since(order["instrument"]):
             unmoved, in_no_list = self._balance_unmoved(order), old and cl_ord_id in self._not_in_snapshot

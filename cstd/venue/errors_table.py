@@ -86,6 +86,8 @@ _REPEATED = ("EAPI:Invalid nonce", "EGeneral:Invalid arguments:cl_ord_id not uni
 GONE = ("EOrder:Unknown order", "EOrder:Invalid order")
 RATE_LIMITED = ("EOrder:Rate limit exceeded", "EOrder:Domain rate limit exceeded")
 
+NO_ANSWER = "no answer"  # what a call by REST is counted as that brought no reply of the venue
+
 _LISTED = tuple(ERRORS)
 _BY_LENGTH = sorted(ERRORS, key=len, reverse=True)
 # The domain of an error the venue has added since: a text of these is a plain no, whatever the details.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import Counter
 from typing import Protocol
 
 import aiohttp
@@ -16,6 +17,7 @@ import msgspec
 from cstd.clock import Clock
 from cstd.errors import ConnectivityError, InvariantError, VenueRejectError
 from cstd.units import NS_PER_S
+from cstd.venue.errors_table import NO_ANSWER, listed
 from cstd.venue.fields import FieldError, decode_json, mapping_of
 from cstd.venue.rest.models import parse_token
 from cstd.venue.rest.request import RestRequest, sign, websocket_token
@@ -84,6 +86,7 @@ class HttpClient:
         self.call_count = 0
         self.failure_count = 0
         self.refused_count = 0
+        self.errors: Counter[str] = Counter()  # by text as listed, of the calls that no lane makes: a token, the key's rights
 
     async def call(self, request: RestRequest, timeout_ns: int) -> HttpReply:
         """Make one call and return what came of it within `timeout_ns`.
@@ -111,9 +114,16 @@ class HttpClient:
             ConnectivityError: no usable reply.
         """
         reply = await self.call(websocket_token(), TOKEN_TIMEOUT_NS)
-        if reply.transport_error or reply.status != 200:
-            raise ConnectivityError(f"no websocket token: {reply.transport_error or f'HTTP {reply.status}'}")
-        return _token_of(reply.body)
+        try:
+            if reply.transport_error or reply.status != 200:
+                raise ConnectivityError(f"no websocket token: {reply.transport_error or f'HTTP {reply.status}'}")
+            return _token_of(reply.body)
+        except ConnectivityError:
+            self.errors[NO_ANSWER] += 1
+            raise
+        except VenueRejectError as error:
+            self.errors[listed(error.code)] += 1
+            raise
 
     async def close(self) -> None:
         """Close the session."""

@@ -127,6 +127,7 @@ def test_metrics_have_the_prefix_and_the_values_of_the_view(reader: RunningReade
     assert {s.labels["instrument"] for s in found["cstd_book_verified"].samples} == {"BTC/USD", "ETH/USD"}
     assert len(found["cstd_gate_refusals"].samples) == 15
     assert found["cstd_positions"].samples[0].value == 1
+    assert found["cstd_journal_lag_seconds"].samples[0].value == pytest.approx(3.2e-3)
     assert found["cstd_process_resident_memory_bytes"].samples[0].value > 1_000_000
 
 

@@ -7,6 +7,7 @@ is taken from the classifier: a text that it forgot, or reads as harmless, fails
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -145,7 +146,7 @@ def reconnects(world: World) -> bool:
 
 def counted(world: World) -> dict[str, int]:
     """Errors as `status` and the metrics have them."""
-    process = {"journal": {}, "reconnects": {}, "children": {}}
+    process = {"journal": {}, "reconnects": {}, "children": {}, "venue_errors": Counter()}
     return LiveView(world.engine, pid=0, mono_ns=lambda: world.mono_ns, process=lambda: process).status()["venue_errors"]
 
 

@@ -483,6 +483,25 @@ def test_a_history_that_lags_a_minute_loses_no_fill() -> None:
     assert f"order {order['cl_ord_id']} is absent at the venue" not in world.engine.reconciler.differences
 
 
+def test_a_clock_that_is_set_ahead_makes_no_order_absent_early() -> None:
+    """The wall clock skips ten minutes while an order is UNKNOWN: the venue's lists have their time to show it all the same."""
+    world = World(practice_config(venue={"unknown_absent_s": Decimal(75)}), strategy="rehearsal").ready()
+    order = world.first_order()
+    sent_mono_ns = world.mono_ns
+    while state_of(world, order) != OrderState.ORDER_UNKNOWN:
+        world.step()
+    world.engine.tracker.want_reconcile = True
+    world.run(8)
+    world.step_wall(600 * S)
+    while world.mono_ns - sent_mono_ns < 74 * S:
+        world.step()
+        world.engine.tracker.want_reconcile = True
+        assert state_of(world, order) == OrderState.ORDER_UNKNOWN
+    eventually(world, lambda: state_of(world, order) is None, 120)
+    assert world.engine.tracker.history[order["cl_ord_id"]]["reason"] == "absent at the venue"
+    world.sound()
+
+
 def test_the_lag_counts_from_when_an_order_vanished() -> None:
     """It rested for minutes, was filled while the stream was away, and the lists lag 60 s: when it was sent is nothing."""
     world = World(practice_config(venue={"unknown_absent_s": Decimal(75)}), strategy="rehearsal").ready()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -50,6 +51,7 @@ class Http:
     def __init__(self, *replies: HttpReply) -> None:
         self.replies = list(replies)
         self.asked: list[str] = []
+        self.errors: Counter[str] = Counter()
 
     async def call(self, request: RestRequest, _timeout_ns: int) -> HttpReply:
         """One call."""
@@ -96,6 +98,7 @@ def test_the_check_waits_for_a_venue_that_is_away(monkeypatch: pytest.MonkeyPatc
     assert info.permissions == FITTING
     assert waits == [0.5, 1.0, 2.0, 5.0, 10.0, 15 * 60.0]
     assert set(http.asked) == {"GetApiKeyInfo"}
+    assert http.errors == {"no answer": 3, "EService:Busy": 1, "EAPI:Invalid nonce": 1, "EGeneral:Temporary lockout": 1}
     assert log.lines[-1][1]["rights"] == sorted(FITTING)
 
 

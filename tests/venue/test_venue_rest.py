@@ -366,16 +366,18 @@ def test_http_failures_are_values() -> None:
     ({"error": [], "result": {"token": "1Dwc4lzSwNWO", "expires": 900}}, None),
 ])
 def test_tokens_are_fetched_or_refused(body: dict[str, Any], error: type[Exception] | None) -> None:
-    """A usable token is returned; a refusal carries the venue's code."""
+    """A usable token is returned; a refusal carries the venue's code, and either failure is counted."""
     async def handler(_request: web.Request) -> web.Response:
         return web.json_response(body)
 
     async def scenario(client: HttpClient) -> None:
         if error is None:
             assert await client.fetch_token() == "1Dwc4lzSwNWO"
+            assert not client.errors
             return
         with pytest.raises(error):
             await client.fetch_token()
+        assert client.errors == {"EAPI:Invalid key" if error is VenueRejectError else "no answer": 1}
 
     serve(scenario, handler)
 

@@ -16,7 +16,7 @@ import msgspec
 
 from cstd.units import NS_PER_S
 from cstd.venue.backoff import TokenBucket
-from cstd.venue.errors_table import RetryClass, classify, listed, outcome_unknown, throttled_until_s
+from cstd.venue.errors_table import NO_ANSWER, RetryClass, classify, listed, outcome_unknown, throttled_until_s
 from cstd.venue.fields import FieldError, decode_json
 from cstd.venue.rate import RestRate
 from cstd.venue.rest.request import RestRequest
@@ -91,7 +91,7 @@ class RestLane:
         self.rate = RestRate(tier)
         self.refused_count = 0
         self.late_count = 0
-        self.errors: Counter[str] = Counter()  # by text as listed; "no answer" for all that is none of the venue's
+        self.errors: Counter[str] = Counter()  # by text as listed; NO_ANSWER for all that is none of the venue's
         self.retry_count = 0
         self._queue: deque[_Pending] = deque()
         self._in_flight: _Pending | None = None
@@ -203,7 +203,7 @@ class RestLane:
         return max(pending.not_before_ns, self._private_from_ns, self.rate.next_ns(pending.request.method, now_ns))
 
     def _transport_failure(self, pending: _Pending, error: str, now_ns: int) -> RestResult | None:
-        self.errors["no answer"] += 1
+        self.errors[NO_ANSWER] += 1
         if pending.request.is_order:
             return self._finish(pending, Outcome.UNKNOWN, (error,), (), RetryClass.UNKNOWN)
         if self._retry(pending, now_ns + self._delay_ns(pending)):

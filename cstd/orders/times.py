@@ -8,10 +8,9 @@ from typing import Any
 from cstd._fast.codes import IntentKind, TimeInForce
 from cstd.units import NS_PER_S
 
-# The venue's clock may differ from ours by this, as far as rows are told apart by when they were opened.
-LOOK_BACK_MARGIN_S = 15
-# Histories lag by at most what an unknown order waits for, and are read from so much earlier still: what the journal lost was
-# opened by the venue's clock, and how far apart the two were then nobody knows.
+# The venue's clock may differ from ours by this, as far as rows tell when they were opened: how far apart the two were then
+# nobody knows. Rows opened so much earlier than an order of ours may be that order; and histories, which lag by at most what
+# an unknown order waits for, are read from so much earlier still.
 CLOCKS_APART_S = 60
 
 
@@ -28,4 +27,4 @@ def opened_wall_ns(row: dict[str, Any]) -> int:
 def opened_before(row: dict[str, Any], order: dict[str, Any] | None) -> bool:
     """Whether a row was opened before an order of ours was sent, by more than clocks differ: then it is another's."""
     opened_ns = opened_wall_ns(row)
-    return order is not None and 0 < opened_ns < order["sent_wall_ns"] - LOOK_BACK_MARGIN_S * NS_PER_S
+    return order is not None and 0 < opened_ns < order["sent_wall_ns"] - CLOCKS_APART_S * NS_PER_S

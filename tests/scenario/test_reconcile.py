@@ -570,6 +570,15 @@ def test_an_older_order_with_the_same_id_is_no_match(world: World) -> None:
     assert (state_of(world, order), found(world, Finding.AMBIGUOUS)) == (OrderState.ORDER_OPEN, 0)
 
 
+def test_a_row_of_a_clock_that_is_half_a_minute_behind_is_of_our_order(world: World) -> None:
+    """Rows carry the venue's time: one opened 30 s before ours was sent is ours where the clocks are so far apart."""
+    order = opened(world)
+    behind = {**rest_order(order, "canceled"), "opentm": order["sent_wall_ns"] / S - 30}
+    world.rest["ClosedOrders"] = {"count": 1, "closed": {OID: behind}}
+    round_of(world)
+    assert world.engine.tracker.history[order["cl_ord_id"]]["state"] == OrderState.ORDER_CANCELED
+
+
 @pytest.mark.parametrize("word", ["frozen", "", "Closed", "untriggered"])
 def test_a_status_word_in_no_table_concludes_nothing(world: World, word: str) -> None:
     """A status that nobody documented: UNKNOWN, counted, neither ended nor open, until a word comes that is known."""

@@ -107,6 +107,7 @@ class Simulation:
         self.journal: list[Entry] = []
         self._written_ns: list[int] = []     # when each of its records was written
         self._digest = ""   # of the engine that was killed with its whole journal left
+        self.lost_tail = False
         self.alive = False
         self.stopped_until_ns = 0
         self.crashes = 0
@@ -391,6 +392,7 @@ class Simulation:
         unsynced = sum(written_ns > synced_to_ns for written_ns in self._written_ns)
         lost = min(unsynced, int(fault.lost_frac * (unsynced + 1)))     # a block of the journal ends anywhere
         kept = len(self.journal) - lost
+        self.lost_tail |= lost > 0
         del self.journal[kept:], self._written_ns[kept:]
         self.log.append(f"{self.clock_text()} power cut, {lost} records lost")
 
@@ -413,6 +415,10 @@ class Simulation:
         self._until(self._resumed, SETTLE_S, "not ready again")
         self.command("pause")
         self._until(self._quiet, SETTLE_S, "orders are still live")
+        if self.lost_tail:
+            # The look-up that found the account agreed may have asked lists that lagged behind what the journal lost.
+            self._until(self._all_told, SETTLE_S, "an order is at the venue alone")
+            self._until(self._quiet, SETTLE_S, "orders are still live")
         self.judge()
         return self
 
@@ -450,6 +456,10 @@ class Simulation:
         if states and not (self._missed_a_move() and states == {OrderState.ORDER_UNKNOWN}):
             return False
         return self._missed_a_move() or (self.engine.state == "paused" and self.engine.reconciler.trusted)
+
+    def _all_told(self) -> bool:
+        history = self.engine.tracker.history
+        return all(order.cl_ord_id in history for order in self.exchange.account.orders.values())
 
     def _until(self, holds: Callable[[], bool], seconds: float, what: str) -> None:
         if not self.run_until(self.now_ns + int(seconds * S), holds):

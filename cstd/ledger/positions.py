@@ -6,7 +6,7 @@ currency for now: the configuration refuses instruments of another), quantities 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 
@@ -37,6 +37,26 @@ class Fill(msgspec.Struct, frozen=True):
     mid2_raw: int
     kind: int
     qty_precision: int
+
+
+# The venue's history has costs and fees to about this, whatever the stream's have.
+HISTORY_ROUNDS_TO = Decimal("0.0001")
+
+
+def shown_otherwise(fill: Fill, row: Mapping[str, Any], quote: str) -> str:
+    """Return "quantity 0.1 and shown with 0.2" for what the row of a fill in the venue's history tells otherwise; "" for nothing.
+
+    Fees are compared where they were paid in the quote currency, which is what such a row tells them in.
+    """
+    fee = sum((amount for _, amount in fill.fees), ZERO)
+    figures = [("quantity", from_raw(fill.qty_raw, fill.qty_precision), "vol", ZERO), ("price", fill.price, "price", ZERO),
+               ("cost", fill.cost, "cost", HISTORY_ROUNDS_TO)]
+    if all(asset == quote for asset, _ in fill.fees):
+        figures.append(("fee", fee, "fee", HISTORY_ROUNDS_TO))
+    for name, booked, column, apart in figures:
+        if abs(booked - Decimal(row[column])) > apart:
+            return f"{name} {booked:f} and shown with {row[column]}"
+    return ""
 
 
 class Position:

@@ -15,6 +15,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from cstd._fast.codes import OrderEvent, OrderState, Side
+from cstd.ledger.positions import shown_otherwise
 from cstd.ledger.statement import USERS_MOVES
 from cstd.orders.strangers import Strangers
 from cstd.orders.times import CLOCKS_APART_S, goes_at_once, opened_before, opened_wall_ns
@@ -59,7 +60,7 @@ class Finding(Enum):
     AMBIGUOUS = "ambiguous"            # several orders of the venue have one client order id of ours
     STATUS_UNKNOWN = "status_unknown"  # a status word that is in no table
     REOPENED = "reopened"              # among the open orders, though it had ended
-    FILL_DIFFERS = "fill_differs"      # one exec_id with two quantities
+    FILL_DIFFERS = "fill_differs"      # one exec_id with two quantities, prices, costs or fees
 
 
 class Reconciler:
@@ -280,14 +281,16 @@ class Reconciler:
     def _match(self) -> dict[str, tuple[str, Row]]:
         """The venue's id and row of each order of ours that is shown, by client order id.
 
-        The venue keeps a client order id unique among open orders only: rows opened before ours was sent are of another
+        The venue keeps a client order id unique among open orders only: ended rows opened before ours was sent are of another
         order, and where several are left none of them is believed.
         """
+        ahead_ns = int(self.core.clock_offset_ns)
         shown: dict[str, dict[str, Row]] = {}
         for name in ("ClosedOrders", "OpenOrders"):
             for txid, row in self._found[name].items():
                 cl_ord_id = self._ours(row)
-                if cl_ord_id and not opened_before(row, self._known_order(cl_ord_id)):
+                ended = name == "ClosedOrders"
+                if cl_ord_id and not (ended and opened_before(row, self._known_order(cl_ord_id), ahead_ns)):
                     shown.setdefault(cl_ord_id, {})[txid] = row
         for cl_ord_id, rows in shown.items():
             known = self._known_order(cl_ord_id)
@@ -372,11 +375,9 @@ class Reconciler:
                 continue
             fill = self.tracker.ledger.fills.get(exec_id)
             if fill is not None:
-                booked_qty = from_raw(fill.qty_raw, fill.qty_precision)
-                if booked_qty != Decimal(trade["vol"]):
-                    # What was booked stays; which of the two is true the balances tell.
-                    self._find(Finding.FILL_DIFFERS, exec_id,
-                               f"fill {exec_id} is booked with {booked_qty:f} and shown with {trade['vol']}")
+                if other := shown_otherwise(fill, trade, self.tracker.ledger.positions[fill.instrument].quote):
+                    # What was booked stays; which of the two is true the balances tell, and the daily statement.
+                    self._find(Finding.FILL_DIFFERS, exec_id, f"fill {exec_id} is booked with {other}")
                 continue
             index = self.core.find_order(cl_ord_id.encode())
             order = self.core.order(index) if index >= 0 else self.tracker.history.get(cl_ord_id)

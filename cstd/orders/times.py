@@ -24,7 +24,10 @@ def opened_wall_ns(row: dict[str, Any]) -> int:
     return int(Decimal(str(row.get("opentm") or 0)) * NS_PER_S)
 
 
-def opened_before(row: dict[str, Any], order: dict[str, Any] | None) -> bool:
-    """Whether a row was opened before an order of ours was sent, by more than clocks differ: then it is another's."""
-    opened_ns = opened_wall_ns(row)
-    return order is not None and 0 < opened_ns < order["sent_wall_ns"] - CLOCKS_APART_S * NS_PER_S
+def opened_before(row: dict[str, Any], order: dict[str, Any] | None, ahead_ns: int) -> bool:
+    """Whether a row was opened before an order of ours was sent, by more than clocks differ: then it is another's.
+
+    ahead_ns: how far our clock is known to be ahead of the venue's; 0 or less where it is not.
+    """
+    apart_ns = CLOCKS_APART_S * NS_PER_S + max(0, ahead_ns)
+    return order is not None and 0 < opened_wall_ns(row) < order["sent_wall_ns"] - apart_ns

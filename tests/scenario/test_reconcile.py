@@ -502,6 +502,18 @@ def test_a_clock_that_is_set_ahead_makes_no_order_absent_early() -> None:
     world.sound()
 
 
+@pytest.mark.parametrize("behind_s", [0, 30, 3600])
+def test_an_open_order_under_our_id_is_ours_whenever_it_was_opened(world: World, behind_s: int) -> None:
+    """The reply is lost and the venue's clock is behind: what is open there under our client order id is never absent."""
+    order = world.first_order()
+    row = {**rest_order(order, "open"), "opentm": order["sent_wall_ns"] / S - behind_s}
+    world.rest["OpenOrders"] = {"open": {OID: row}}
+    world.run(60)
+    assert f"order {order['cl_ord_id']} is absent at the venue" not in world.engine.reconciler.differences
+    assert state_of(world, order) is not None
+    assert len(world.order_frames(OrderAction.ACTION_ADD)) == 1
+
+
 def test_the_lag_counts_from_when_an_order_vanished() -> None:
     """It rested for minutes, was filled while the stream was away, and the lists lag 60 s: when it was sent is nothing."""
     world = World(practice_config(venue={"unknown_absent_s": Decimal(75)}), strategy="rehearsal").ready()
@@ -648,7 +660,40 @@ def test_one_fill_with_two_quantities_is_booked_as_it_was(world: World) -> None:
     assert world.engine.ledger.positions[0].qty_raw == 10_000
     assert found(world, Finding.FILL_DIFFERS) == 1
     assert [text for text in world.engine.reconciler.differences if "T1" in text] == [
-        "fill T1 is booked with 0.00010000 and shown with 0.00020000"]
+        "fill T1 is booked with quantity 0.00010000 and shown with 0.00020000"]
+
+
+@pytest.mark.parametrize("column", ["price", "cost", "fee"])
+def test_one_fill_with_another_price_cost_or_fee_is_said(world: World, column: str) -> None:
+    """The history tells other money than the stream: counted and said, once; rounding is no difference."""
+    order = opened(world)
+    world.fill(order, 10_000, "T1")
+    held = dict(world.balances)
+    row = rest_trade(world, 10_000)
+    world.balances.update(held)
+    fill = world.engine.ledger.fills["T1"]
+    row |= {"price": str(fill.price), "cost": f"{fill.cost:.4f}", "fee": f"{sum(amount for _, amount in fill.fees):.4f}"}
+    world.rest["TradesHistory"] = {"count": 1, "trades": {"T1": row}}
+    round_of(world)
+    assert found(world, Finding.FILL_DIFFERS) == 0
+    row[column] = str(Decimal(row[column]) + Decimal("0.5"))
+    round_of(world)
+    round_of(world)
+    assert found(world, Finding.FILL_DIFFERS) == 1
+    (text,) = [text for text in world.engine.reconciler.differences if "T1" in text]
+    assert f"booked with {column} " in text and text.endswith(f"shown with {row[column]}")
+
+
+def test_a_fill_that_the_stream_told_without_its_fee_is_said(world: World) -> None:
+    """What came without a fee is booked without one; the history's fee is a difference that somebody must look at."""
+    order = opened(world)
+    world.report("trade", order, exec_id="T1", last_qty="0.00010000", last_price=str(Decimal(order["price_raw"]).scaleb(-1)))
+    fill = world.engine.ledger.fills["T1"]
+    row = rest_trade(world, 10_000) | {"price": str(fill.price), "cost": str(fill.cost), "fee": "0.0625"}
+    world.rest["TradesHistory"] = {"count": 1, "trades": {"T1": row}}
+    round_of(world)
+    assert [text for text in world.engine.reconciler.differences if "T1" in text] == [
+        "fill T1 is booked with fee 0 and shown with 0.0625"]
 
 
 # Names.

@@ -142,7 +142,7 @@ class Move(Fault, tag="move"):
 class Operator(Fault, tag="operator"):
     """An operator does something, and resumes later."""
 
-    verb: Literal["pause", "flatten"]
+    verb: Literal["pause", "flatten", "kill"]
     for_s: Span = 2.0
 
 
@@ -266,7 +266,7 @@ def _move(random: Random, at_s: float) -> list[AnyFault]:
 
 
 def _operator(random: Random, at_s: float) -> list[AnyFault]:
-    return [Operator(at_s=at_s, verb=random.choice(("pause", "flatten")))]  # type: ignore[arg-type]
+    return [Operator(at_s=at_s, verb=random.choice(("pause", "flatten", "kill")))]  # type: ignore[arg-type]
 
 
 def _tokens(_: Random, at_s: float) -> list[AnyFault]:

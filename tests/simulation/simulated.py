@@ -41,6 +41,7 @@ from cstd.practice.requests import RefusalError
 from cstd.practice.rest import RestServer, parse_form
 from cstd.practice.rest_private import PrivateRest
 from cstd.practice.wire import dumps
+from cstd.units import from_raw
 from tests.simulation.faults import ABSENT_LONG_S, ABSENT_S, Crash, Faults, drawn, is_patient, text_of
 from tests.simulation.past import LAGGING, past_reply
 from tests.simulation.trouble import Trouble
@@ -363,9 +364,15 @@ class Simulation:
         if openings:
             raise BrokenPromiseError("an opening is open, and the dead man's switch is off", openings)
 
-    def command(self, verb: str) -> None:
-        """An operator's command."""
-        self.feed(EventKind.EVENT_COMMAND, 0, json.dumps({"id": self.now_ns, "verb": verb, "args": {}, "actor": "seed"}).encode())
+    def command(self, verb: str, **args: Any) -> dict[str, Any]:
+        """An operator's command; returns what he is told."""
+        command = {"id": self.now_ns, "verb": verb, "args": args, "actor": "seed"}
+        self.feed(EventKind.EVENT_COMMAND, 0, json.dumps(command).encode())
+        return self.engine.replies.pop(self.now_ns, {})
+
+    def clear_kill(self) -> None:
+        """Both steps that end a kill."""
+        self.command("kill_clear", confirm=self.command("kill_clear").get("confirm"))
 
     # Crashes.
 
@@ -437,6 +444,8 @@ class Simulation:
         """Ready; an operator who had paused, or whose journal has failed, resumes first."""
         if not self.alive or self.now_ns < self.stopped_until_ns:
             return False
+        if self.engine.risk.kill.latched:
+            self.clear_kill()
         if self.engine.state == "paused" or self.engine.risk.halt_reason is not None:
             self.command("resume")
         return self.engine.state == "ready" or self._missed_a_move()
@@ -470,11 +479,14 @@ class Simulation:
                                            f"{engine.reconciler.differences[-3:]}")
 
     def judge(self) -> None:
-        """Orders, fills, positions and balances of the daemon are the exchange's, to the last raw unit."""
+        """Orders, fills with their money, positions and balances of the daemon are the exchange's, to the last raw unit."""
         engine, account = self.engine, self.exchange.account
-        true_fills = {fill.exec_id: (fill.order.cl_ord_id, fill.order.side, fill.qty_raw) for fill in account.fills}
+        price_digits = self.exchange.markets["BTC/USD"].instrument.price_precision
+        true_fills = {fill.exec_id: (fill.order.cl_ord_id, fill.order.side, fill.qty_raw, from_raw(fill.price_raw, price_digits),
+                                     fill.cost, ((fill.fee_asset, fill.fee),)) for fill in account.fills}
         assert len(true_fills) == len(account.fills)
-        ours = {fill.exec_id: (fill.cl_ord_id, int(fill.side), fill.qty_raw) for fill in engine.ledger.fills.values()}
+        ours = {fill.exec_id: (fill.cl_ord_id, int(fill.side), fill.qty_raw, fill.price, fill.cost, fill.fees)
+                for fill in engine.ledger.fills.values()}
         _promise(ours == true_fills, "fills differ", sorted(set(ours.items()) ^ set(true_fills.items()))[:4])
         sent = [json.loads(text)["params"]["cl_ord_id"] for text in self.delivered if '"add_order"' in text]
         _promise(len(sent) == len(set(sent)), "an order was sent twice")
@@ -487,8 +499,14 @@ class Simulation:
             seen = known["filled_raw"], known["state"]
             _promise(seen[0] == order.filled_raw, "an order has another quantity", (order.cl_ord_id, seen, order.filled_raw))
             _promise(STATES.get(seen[1]) == order.status, "an order has another end", (order.cl_ord_id, seen, order.status))
+        there = {order.cl_ord_id for order in account.orders.values()}
+        invented = [cl_ord_id for cl_ord_id, known in engine.tracker.history.items()
+                    if known["state"] in STATES and cl_ord_id not in there]
+        _promise(not invented, "an order is here alone", invented)
         held = sum(fill.qty_raw * (1 if fill.order.side == Side.BUY else -1) for fill in account.fills)
         _promise(engine.ledger.positions[0].qty_raw == held, "the position differs")
+        cash = sum(((-fill.cost if fill.order.side == Side.BUY else fill.cost) - fill.fee for fill in account.fills), Decimal(0))
+        _promise(engine.ledger.cash_flow == cash, "the cash differs", (engine.ledger.cash_flow, cash))
         _promise(account.balances["BTC"] - engine.ledger.managed_qty("BTC") == self.user_btc, "the user's coins were touched")
 
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from decimal import Decimal
 
 import msgspec
 import pytest
 
+from cstd._fast.codes import OrderEvent
 from cstd.ledger.positions import Fill, Ledger
 from cstd.orders.reconcile import Reconciler
 from cstd.orders.rest_cancels import RestCancels
@@ -81,6 +83,10 @@ BROKEN: dict[str, tuple[type, str, Callable[..., object] | property, str]] = {
     "an order without evidence is absent": (
         Reconciler, "_judge_live", lambda self, *_: [self.tracker.absent(index) for index in self.core.live_orders()],
         "an order has another end"),
+    "fees are left out of the cash": (Ledger, "_fees", lambda *_: (Decimal(0), Decimal(0)), "the cash differs"),
+    "an order that never arrived counts as canceled": (
+        OrderTracker, "absent", lambda self, index: self._finish(index, OrderEvent.ON_CANCELED, "gone"),
+        "an order is here alone"),
     "the dead man's switch is not refreshed": (
         DeadmanSwitch, "refresh_ns", property(lambda _: 1 << 62), "orders are still live"),
 }

@@ -100,6 +100,13 @@ class JournalFails(Fault, tag="journal-fails"):
     restart_s: Span
 
 
+class LateTimers(Fault, tag="late-timers"):
+    """Each timer of the daemon comes up to `by_s` late: its loop is busy, or its host."""
+
+    by_s: Span
+    for_s: Seconds
+
+
 class ClockStep(Fault, tag="clock-step"):
     """The host's wall clock jumps, and back later; its monotonic clock goes on."""
 
@@ -147,8 +154,8 @@ class Operator(Fault, tag="operator"):
 
 
 AnyFault = (Break | ClockSkew | ClockStep | Closed | CorruptChecksum | Crash | Delay | Deny | Drop | Duplicate | HalfOpen
-            | HistoryLag | HttpError | JournalFails | LateFill | LostAck | Move | NonceError | Operator | RateLimit | Reorder
-            | RestError | RestTimeout | Rules | SlowNetwork | SlowReader | Stop | TokenExpiry | UnreliableRest)
+            | HistoryLag | HttpError | JournalFails | LateFill | LateTimers | LostAck | Move | NonceError | Operator | RateLimit
+            | Reorder | RestError | RestTimeout | Rules | SlowNetwork | SlowReader | Stop | TokenExpiry | UnreliableRest)
 Faults = Sequence[AnyFault]
 FAULTS: msgspec.json.Decoder[list[AnyFault]] = msgspec.json.Decoder(list[AnyFault])
 
@@ -241,6 +248,10 @@ def _clock_step(random: Random, at_s: float) -> list[AnyFault]:
     return [ClockStep(at_s=at_s, by_s=round(by_s, 3), for_s=_uniform(random, 1, 10))]
 
 
+def _late_timers(random: Random, at_s: float) -> list[AnyFault]:
+    return [LateTimers(at_s=at_s, by_s=random.choice((0.3, 0.9, 4.0)), for_s=_uniform(random, 1, 8))]
+
+
 def _history_lag(random: Random, at_s: float, most_s: float = LAG_S) -> list[AnyFault]:
     return [HistoryLag(at_s=at_s, by_s=_uniform(random, 0, most_s), for_s=_uniform(random, 1, 30))]
 
@@ -311,5 +322,5 @@ def _rest(random: Random, at_s: float) -> list[AnyFault]:
 _DRAWS: tuple[Callable[[Random, float], list[AnyFault]], ...] = (
     _break, _break, _refuse, _refuse, _half_open, _slow, _stop, _crash, _crash, _crash_at_order, _crash_at_order, _crash_at_order,
     _journal_fails,
-    _clock_step, _history_lag, _closed, _closed, _rules, _move, _operator, _tokens, _frames, _frames, _requests, _requests,
-    _checksums, _late_fills, _rest)
+    _clock_step, _late_timers, _history_lag, _closed, _closed, _rules, _move, _operator, _tokens, _frames, _frames,
+    _requests, _requests, _checksums, _late_fills, _rest)

@@ -122,7 +122,8 @@ class Simulation:
         self.crash_at_order: Crash | None = None
         self.unsynced_since_ns: int | None = None
         self.ring_full = False
-        self.clock_step_ns = self.venue_skew_ns = self.history_lag_ns = 0
+        self.clock_step_ns = self.venue_skew_ns = self.history_lag_ns = self.timers_late_ns = 0
+        self._late = Noise(seed, "timers")
         self.rest_calls = RestCalls()
         self.user_btc, self.moves = USER_BTC, 0
         self._rest_there, self._rest_back, self._rest_fate = (Noise(seed, f"rest {what}") for what in ("there", "back", "fate"))
@@ -267,7 +268,8 @@ class Simulation:
         self._written_ns.extend([self.now_ns] * len(entries))
 
     def _schedule_tick(self, boot: int) -> None:
-        self.at(self.now_ns + TICK_NS, lambda: self._tick(boot))
+        late_ns = int(self._late.at(self.now_ns) * self.timers_late_ns)
+        self.at(self.now_ns + TICK_NS + late_ns, lambda: self._tick(boot))
 
     def _tick(self, boot: int) -> None:
         if boot != self._boots or not self.alive:

@@ -25,8 +25,8 @@ from tests.simulation.shrink import Kept, read_kept
 from tests.simulation.simulated import Simulation
 
 FRESH = 8
-SEARCHED = 60
-SEARCHED_FROM = 3020    # what needs a power cut just at an order is found early from here on
+SEARCHED = 80
+SEARCHED_FROM = 119    # what needs a power cut just at an order is found early from here on
 # The same on every host. A seed that finds something joins them: a seed means another session once the simulation changes.
 FIXED = (1, 2, 3, 4, 5)
 

@@ -38,6 +38,7 @@ from tests.simulation.faults import (
     Crash,
     HistoryLag,
     JournalFails,
+    LateTimers,
     Move,
     Operator,
     Rules,
@@ -109,6 +110,8 @@ class Trouble:
                 self._hold("unreliable_rest", True, fault.for_s, False)
             case ClockStep():
                 self._hold("clock_step_ns", int(fault.by_s * S), fault.for_s, 0)
+            case LateTimers():
+                self._hold("timers_late_ns", int(fault.by_s * S), fault.for_s, 0)
             case ClockSkew():
                 self._skew(int(fault.by_s * S))
                 self._for(fault.for_s, lambda: self._skew(0))

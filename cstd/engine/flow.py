@@ -41,6 +41,7 @@ from cstd.market.tapes import TapeWatch
 from cstd.orders.account_reads import AccountReads
 from cstd.orders.desk import RiskDesk
 from cstd.orders.exit_prices import ExitPrices
+from cstd.orders.kill_proof import KillProof
 from cstd.orders.lifecycle import TABLE
 from cstd.orders.reconcile import Reconciler
 from cstd.orders.rest_cancels import RestCancels
@@ -233,6 +234,7 @@ class Engine:
             interval_ns=RECONCILE_INTERVAL_NS, boot_mono_ns=self._mono_ns)
         self.rest_cancels = RestCancels(self.tracker, self._submit, down_since_ns=self._mono_ns)
         self.rest_exits = RestExits(self.tracker, self._submit, boot_mono_ns=self._mono_ns)
+        self.kill_proof = KillProof(self.lane, self.risk, self.reconciler, self.rest_cancels, boot_mono_ns=self._mono_ns)
         self.exit_prices = ExitPrices(self.feed, self.tracker, self._submit, seconds_to_ns(cfg.policy.rest_price_age_s_max))
         self.reconciler.session_start_wall_ns, self.reconciler.boot_wall_ns = self._first_boot_wall_ns, self._wall_ns
         if known is not None:
@@ -395,9 +397,9 @@ class Engine:
 
     def _on_rest_result(self, done: RestResult | None) -> None:
         if done is not None and not (self.rest_cancels.on_result(done) or self.rest_exits.on_result(done)
-                                     or self.exit_prices.on_result(done, self._mono_ns)
-                                     or self.audit.on_reply(done, self._mono_ns) or self.account_reads.on_result(done)
-                                     or self.maintenance.on_result(self, done)):
+                                     or self.kill_proof.on_result(done, self._mono_ns, self._wall_ns)
+                                     or self.exit_prices.on_result(done, self._mono_ns) or self.account_reads.on_result(done)
+                                     or self.audit.on_reply(done, self._mono_ns) or self.maintenance.on_result(self, done)):
             self.reconciler.on_reply(done.method, done.result, ", ".join(done.errors), self._mono_ns, self._wall_ns)
 
     # Time.
@@ -412,7 +414,7 @@ class Engine:
             self._venue_on_timer(mono_ns, wall_ns)
         finally:
             try:
-                self.risk.on_timer(mono_ns, wall_ns, self.reconciler.no_opening_ns)
+                self.risk.on_timer(mono_ns, wall_ns, self.kill_proof.on_timer)
             finally:
                 self._update_state()
                 self._settle()

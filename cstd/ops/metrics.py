@@ -132,6 +132,9 @@ def _status_families(status: Mapping[str, Any]) -> Iterator[Metric]:
                     (((state,), state == status["state"]) for state in STATES))
     yield _gauge("ready", "1 in the state ready.", float(status["ready"]))
     yield _gauge("kill_switch", "1 while the kill switch is latched.", float(status["kill"]))
+    proven_ns = status["kill_shown_empty_ns"]
+    if proven_ns is not None:
+        yield _gauge("kill_proven_seconds", "From the kill until the venue showed no opening of ours.", proven_ns / NS_PER_S)
     yield _labelled(GaugeMetricFamily, "level", "1 for the escalation level.", ["level"],
                     (((level,), level == status["level"]) for level in LEVELS))
     yield _gauge("shadow", "1 while it decides without sending.", float(status["shadow"]))

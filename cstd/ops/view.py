@@ -74,6 +74,7 @@ class Status(TypedDict):
     instruments: list[str]
     kill_reason: str | None
     kill_hold: bool  # exits are held too
+    kill_shown_empty_ns: int | None  # from the kill, or the start since then, until the venue showed no opening of ours
     state_reason: str | None  # why it is not ready, in words
     shadow: bool  # decides, does not send
     strategy: str

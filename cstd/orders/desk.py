@@ -6,6 +6,7 @@ them; the kill switch latches and is proven at the venue. All of it is journaled
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +23,6 @@ from cstd.venue.messages import BalancesMessage
 if TYPE_CHECKING:
     from cstd._fast.core import Core
 
-NS_PER_S = 1_000_000_000
-# The rhythm of look-ups that are to prove a kill: a round costs six points of the counter.
-PROVE_AGAIN_NS = 5 * NS_PER_S
-
 
 class RiskDesk:
     """Risk figures and operator commands. One writer: the engine.
@@ -34,7 +31,7 @@ class RiskDesk:
         kill: the kill switch. levels: the latched level. paused: openings are held by an operator.
         halt_reason: why the process itself stopped openings (a journal that cannot keep up), until an operator resumes.
         kill_shown_empty_ns: how long the venue took to show no opening of ours after the kill, or after the boot since then;
-            None until a whole round of look-ups has shown it.
+            None until a look at the venue has shown it. kill_count: kills so far, each with a proof of its own.
     """
 
     def __init__(self, core: Core, ledger: Ledger, nav: Nav, tracker: OrderTracker) -> None:
@@ -50,7 +47,7 @@ class RiskDesk:
         self.venue_closed = False  # the venue does not match: an exit could only be refused
         self.kill_shown_empty_ns: int | None = None
         self._kill_began_ns: int | None = None
-        self._prove_again_ns = 0
+        self.kill_count = 0
         self.kill: KillSwitch
         self.levels: LevelLatch
 
@@ -93,16 +90,16 @@ class RiskDesk:
             elif entry.wallet_type in (None, "spot") and entry.wallet_id in (None, "main"):
                 self.balances[entry.asset] = entry.balance
 
-    def on_timer(self, mono_ns: int, wall_ns: int, no_opening_ns: int) -> None:
+    def on_timer(self, mono_ns: int, wall_ns: int, prove: Callable[[int], None]) -> None:
         """Follow a kill to its end, mark, move the levels.
 
         Args:
             mono_ns: monotonic time. wall_ns: wall time.
-            no_opening_ns: when the last round of look-ups began that found no opening of ours at the venue, -1 for none.
+            prove: looks at the venue for openings of ours, at a monotonic time, while a kill is not proven.
         """
         self.kill.on_timer(mono_ns)
         if self.kill_unproven:
-            self._follow_kill(mono_ns, no_opening_ns)
+            self._follow_kill(mono_ns, prove)
         self.mark(wall_ns)
         self.levels.update(self.nav.day_loss_bps, self.nav.drawdown_bps, self.nav.day_loss)
         if self.kill.on_mark(self.nav.day_loss_bps, self.nav.drawdown_bps, mono_ns, self._books_agree(),
@@ -186,7 +183,7 @@ class RiskDesk:
 
     def _begin_kill(self, mono_ns: int, *, hold: bool) -> int:
         self._kill_began_ns = mono_ns
-        self._prove_again_ns = mono_ns + PROVE_AGAIN_NS
+        self.kill_count += 1
         self.kill_shown_empty_ns = None
         pulled = self._pull(lambda order: hold or order["kind"] == IntentKind.OPENING)
         if self.exclusive and pulled:
@@ -198,24 +195,24 @@ class RiskDesk:
         self.write()
         return pulled
 
-    def _follow_kill(self, mono_ns: int, no_opening_ns: int) -> None:
-        """Ask the venue until it shows none of ours, and report how long that took.
+    def _follow_kill(self, mono_ns: int, prove: Callable[[int], None]) -> None:
+        """Cancel what is left and ask the venue until it shows none of ours.
 
         Our own table is no proof: an order that was lost with the journal's tail is in the venue's books alone.
         """
         if self._kill_began_ns is None:
             self._kill_began_ns = mono_ns
-        openings = any(self.core.order(i)["kind"] == IntentKind.OPENING for i in self.core.live_orders())
-        if openings:
+        if any(self.core.order(i)["kind"] == IntentKind.OPENING for i in self.core.live_orders()):
             self.pull_openings()
             self.tracker.want_reconcile = True
-        elif no_opening_ns > self._kill_began_ns:
+        prove(mono_ns)
+
+    def on_kill_proven(self, mono_ns: int) -> None:
+        """The venue has shown that no opening of ours is left: report how long that took."""
+        if self.kill_unproven and self._kill_began_ns is not None:
             self.kill_shown_empty_ns = mono_ns - self._kill_began_ns
             self.tracker.notes.append(("info", "kill: the venue shows no opening of ours",
                                        {"after_ms": self.kill_shown_empty_ns // 1_000_000}))
-        elif mono_ns >= self._prove_again_ns:
-            self._prove_again_ns = mono_ns + PROVE_AGAIN_NS
-            self.tracker.want_reconcile = True
 
     def _flatten(self) -> list[int]:
         numbers = self.ledger.held()

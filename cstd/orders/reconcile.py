@@ -81,8 +81,6 @@ class Reconciler:
         known: the venue held what we manage when it was compared last in this boot, by look-ups alone where there is no
             private link: what an exit by REST needs.
         findings: how often each was found; once for as long as round after round finds it.
-        no_opening_ns: monotonic begin of the last finished round that found no opening of ours among the open orders, -1
-            when the last one found any, and while a lost tail of the journal could still arrive there.
     """
 
     def __init__(self, tracker: OrderTracker, ask: Ask, renew: Callable[[int], None], *, absent_ns: int,
@@ -104,7 +102,6 @@ class Reconciler:
         self.agreed = True
         self.mismatch_rounds = 0
         self.findings: Counter[Finding] = Counter()
-        self.no_opening_ns = -1
         self.running = False
         self.session_start_wall_ns = 0
         self._since_wall_ns = 0
@@ -256,8 +253,7 @@ class Reconciler:
         known_ids = self._learn_orders(rows, wall_ns)
         self._book_trades(known_ids)
         self._judge_live({cl_ord_id: row for cl_ord_id, (_, row) in rows.items()}, mono_ns, wall_ns)
-        self._look_for_openings()
-        self.strangers.on_round(self._found["OpenOrders"], self._ours, self._began_mono_ns)
+        self.strangers.on_round(self._found["OpenOrders"], self.ours, self._began_mono_ns)
         if self._blind:
             self._compare_blind()
             if not self.known:
@@ -288,7 +284,7 @@ class Reconciler:
         shown: dict[str, dict[str, Row]] = {}
         for name in ("ClosedOrders", "OpenOrders"):
             for txid, row in self._found[name].items():
-                cl_ord_id = self._ours(row)
+                cl_ord_id = self.ours(row)
                 ended = name == "ClosedOrders"
                 if cl_ord_id and not (ended and opened_before(row, self._known_order(cl_ord_id), ahead_ns)):
                     shown.setdefault(cl_ord_id, {})[txid] = row
@@ -305,14 +301,7 @@ class Reconciler:
         index = self.core.find_order(cl_ord_id.encode())
         return self.core.order(index) if index >= 0 else self.tracker.history.get(cl_ord_id)
 
-    def _look_for_openings(self) -> None:
-        """Whether the venue's list of open orders has an opening of ours, whatever our table holds."""
-        if any(self._ours(row) and row["descr"]["type"] != "sell" for row in self._found["OpenOrders"].values()):
-            self.no_opening_ns = -1
-        elif self._began_wall_ns - self.boot_wall_ns >= TAIL_OVER_NS:
-            self.no_opening_ns = self._began_mono_ns
-
-    def _ours(self, order: dict[str, Any]) -> str:
+    def ours(self, order: dict[str, Any]) -> str:
         """Client order id of a looked-up order if it is ours, else ""."""
         cl_ord_id = order.get("cl_ord_id")
         if isinstance(cl_ord_id, str) and len(cl_ord_id) == 18 and cl_ord_id.startswith(self.tracker.owner_prefix):
@@ -327,10 +316,7 @@ class Reconciler:
             ids[txid] = cl_ord_id
             index = self.core.find_order(cl_ord_id.encode())
             if index < 0 and cl_ord_id not in self.tracker.history:
-                self._differ(f"order {cl_ord_id} is ours by its prefix and unknown to the journal")
-                index = self._adopt(cl_ord_id, row, wall_ns)
-                if txid in self._found["OpenOrders"]:
-                    self.strangers.on_unknown(cl_ord_id)
+                index = self._take_up_lost(cl_ord_id, row, wall_ns, is_open=txid in self._found["OpenOrders"])
             elif index < 0 and txid in self._found["OpenOrders"] and cl_ord_id not in self._heard:
                 reopened[cl_ord_id] = self._reopened.get(cl_ord_id, self._began_mono_ns)
                 index = self._on_reopened(cl_ord_id, row, reopened[cl_ord_id], wall_ns)
@@ -338,6 +324,22 @@ class Reconciler:
                 self.tracker.learn_id(index, txid)
         self._reopened = reopened
         return ids
+
+    def _take_up_lost(self, cl_ord_id: str, row: Row, wall_ns: int, *, is_open: bool) -> int:
+        self._differ(f"order {cl_ord_id} is ours by its prefix and unknown to the journal")
+        if is_open:
+            self.strangers.on_unknown(cl_ord_id)
+        return self._adopt(cl_ord_id, row, wall_ns)
+
+    def take_up_open(self, rows: Mapping[str, Row], wall_ns: int) -> None:
+        """Take up and cancel those of ours among open orders, by venue id, that the journal lost: no round has to end first."""
+        for txid, row in rows.items():
+            cl_ord_id = self.ours(row)
+            if cl_ord_id and self._known_order(cl_ord_id) is None:
+                index = self._take_up_lost(cl_ord_id, row, wall_ns, is_open=True)
+                if index >= 0:
+                    self.tracker.learn_id(index, txid)
+        self._cancel_adopted()
 
     def _on_reopened(self, cl_ord_id: str, row: Row, since_mono_ns: int, wall_ns: int) -> int:
         """An order that had ended is among the open ones. What outlasts the lists' lag is taken up again, and canceled."""

@@ -7,7 +7,7 @@ a fill from a cancel: the look-ups do that, and they run by REST as well.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from cstd._fast.codes import IntentKind, OrderEvent
@@ -34,6 +34,10 @@ class RestCancels:
         tracker: whose orders they are for.
         submit: puts a request into the REST lane; its id, or None while the lane is full.
         down_since_ns: monotonic time since which there is no private socket.
+
+    Attributes:
+        ended: orders of which the venue said in this outage that they are not open any more, by client order id: filled or
+            canceled, which the look-ups find out.
     """
 
     def __init__(self, tracker: OrderTracker, submit: Callable[[RestRequest], int | None], *, down_since_ns: int) -> None:
@@ -42,6 +46,7 @@ class RestCancels:
         self._submit = submit
         self._down_since_ns: int | None = down_since_ns
         self._answered = False  # a cancel of this outage has its reply
+        self.ended: set[str] = set()
         self._asked: dict[int, str] = {}  # client order id by request, "" for all orders
 
     def on_link(self, *, up: bool, mono_ns: int) -> None:
@@ -51,6 +56,7 @@ class RestCancels:
         elif up:
             self._down_since_ns = None
         self._answered = False
+        self.ended.clear()
         for index in self._core.live_orders():
             self._core.retry_cancel(index)
 
@@ -96,11 +102,23 @@ class RestCancels:
         self._tracker.want_reconcile = self._answered = True
         index = self._core.find_order(cl_ord_id.encode()) if cl_ord_id else -1
         if done.outcome is Outcome.DONE:
+            if cl_ord_id and _canceled_one(done.result):
+                self.ended.add(cl_ord_id)
             return True
         error = ", ".join(done.errors)
         self._tracker.notes.append(("warning", "cancel by REST not confirmed", {"cl_ord_id": cl_ord_id, "error": error}))
         if index >= 0 and error.startswith(GONE):
+            if self._core.order(index)["order_id"]:
+                self.ended.add(cl_ord_id)  # it was there; one that the venue never confirmed may be on its way yet
             self._core.move_order(index, OrderEvent.ON_GONE)
         elif index >= 0:
             self._tracker.rates.on_cancel_refused(index, error)
         return True
+
+
+def _canceled_one(result: object) -> bool:
+    """Whether the reply to a cancel of one order says that it is done, and not only begun."""
+    if not isinstance(result, Mapping) or result.get("pending"):
+        return False
+    count = result.get("count")
+    return isinstance(count, int) and count > 0

@@ -4,7 +4,8 @@ The trading counter itself is compiled (cstd/_fast/csrc/rate.h); here are its ti
 
 Trading: one counter per pair and account, in points, decaying with time; amends and cancels cost more on young orders.
 REST: one counter per key. Points are kept in micro-points, so that 2.34 points a second is exact to the microsecond.
-Openings are refused at 80 % of the threshold; the rest is the reserve for cancels, the kill and the dead man's switch.
+Openings are refused at 80 % of the threshold; the rest is the reserve for cancels, the kill and the dead man's switch. Of the
+REST counter three points are kept for the look that proves a kill.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ MICRO = 1_000_000
 LOCAL_LIMIT_PERCENT = 80
 # More than any tier's threshold and what a cancel may overshoot it by: a word of the venue beyond it is not believed whole.
 VENUE_POINTS_MAX = 1_000
+# What ordinary reads leave of the REST counter: the look that proves a kill, a second one, and the session token of a
+# reconnect, which is taken outside the lane. A round that finds it gone waits; a kill does not.
+REST_RESERVE_POINTS = 3
 
 # (age in s below which it applies, points); an order of 300 s or more costs nothing extra.
 AMEND_AGE_COSTS = ((5, 3), (10, 2), (15, 1))
@@ -172,9 +176,10 @@ class RestRate:
         """Return the counter in micro-points."""
         return self._counter.level_micro(now_ns)
 
-    def next_ns(self, method: str, now_ns: int) -> int:
-        """Return the earliest time at which a call fits under the maximum: `now_ns` or later."""
-        excess_micro = self._counter.level_micro(now_ns) + rest_cost(method) * MICRO - self.tier.threshold * MICRO
+    def next_ns(self, method: str, now_ns: int, *, reserve_points: int = 0) -> int:
+        """Return the earliest time at which a call fits under the maximum less a reserve: `now_ns` or later."""
+        limit_micro = (self.tier.threshold - reserve_points) * MICRO
+        excess_micro = self._counter.level_micro(now_ns) + rest_cost(method) * MICRO - limit_micro
         if rest_cost(method) == 0 or excess_micro <= 0:
             return now_ns
         return now_ns - (-excess_micro * NS_PER_S // self.tier.decay_micro_per_s)

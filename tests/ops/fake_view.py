@@ -173,6 +173,7 @@ class FakeView:
             "pid": os.getpid(), "mode": self.mode, "state": self.state, "ready": self.state == "ready",
             "boot_epoch": 3, "kill": self.kill, "level": self.level, "instruments": [spec[0] for spec in SPECS],
             "kill_reason": "operator" if self.kill else None, "kill_hold": False,
+            "kill_shown_empty_ns": 240_000_000 if self.kill else None,
             "state_reason": None if self.state == "ready" else "told so", "shadow": False, "strategy": "rehearsal",
             "version": "0.1.0", "config_hash": "5f" * 32, "uptime_s": self.steps * 0.25, "wall_ns": self.wall_ns,
             "event_seq": self.steps * 41,

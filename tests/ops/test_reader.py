@@ -131,6 +131,16 @@ def test_metrics_have_the_prefix_and_the_values_of_the_view(reader: RunningReade
     assert found["cstd_process_resident_memory_bytes"].samples[0].value > 1_000_000
 
 
+def test_how_long_a_kill_took_is_a_metric_once_it_is_proven(reader: RunningReader) -> None:
+    """It is absent while there is no kill that the venue has shown to have worked."""
+    reader.board.publish(reader.view)
+    assert "cstd_kill_proven_seconds" not in families(reader)
+    reader.view.kill = True
+    reader.board.publish(reader.view)
+    found = families(reader)
+    assert (found["cstd_kill_proven_seconds"].samples[0].value, found["cstd_kill_switch"].samples[0].value) == (0.24, 1)
+
+
 def test_stage_histograms_add_up(reader: RunningReader) -> None:
     """Buckets are cumulative and end in the count; sum and every edge agree with the view's finer buckets."""
     samples = families(reader)["cstd_stage_duration_seconds"].samples

@@ -15,6 +15,7 @@ from cstd.clock import SystemClock
 from cstd.errors import ConnectivityError, InvariantError, VenueRejectError
 from cstd.venue.fields import FieldError
 from cstd.venue.http import Credentials, HttpClient
+from cstd.venue.rate import MICRO
 from cstd.venue.rest import Outcome, RestLane, RestRequest, sign
 from cstd.venue.rest import request as requests
 from cstd.venue.rest.lane import QUEUE_MAX
@@ -200,7 +201,30 @@ def test_orders_overtake_reads_and_the_queue_is_bounded() -> None:
     while (call := lane.next_call(0)) is not None:
         lane.on_reply(call.call_id, 200, ok({}), 0)
         sent += 1
-    assert sent == 15
+    assert sent == 12, "three points of fifteen are left for the look that proves a kill"
+
+
+def test_a_read_ahead_of_others_has_the_reserve_and_a_place_in_a_full_queue() -> None:
+    """It leaves before older reads and after orders, the reserve is its alone, and no queue is too full for it."""
+    lane = RestLane("starter")
+    for _ in range(QUEUE_MAX - 1):
+        lane.submit(requests.balances(), 0)
+    lane.submit(ORDER, 0)
+    ahead = lane.submit_ahead(requests.open_orders(), 0, from_reserve=True)
+    assert ahead and lane.refused_count == 0
+    methods = []
+    while (call := lane.next_call(0)) is not None:
+        methods.append(call.request.method)
+        lane.on_reply(call.call_id, 200, ok({}), 0)
+    assert methods == ["CancelOrder", "OpenOrders", *["BalanceEx"] * 11]
+    for count in range(1, 4):
+        lane.submit_ahead(requests.open_orders(), 0, from_reserve=True)
+        call = lane.next_call(0)
+        assert call.request.method == "OpenOrders" and lane.rate.points_micro(0) == (12 + count) * MICRO
+        lane.on_reply(call.call_id, 200, ok({}), 0)
+    lane.submit_ahead(requests.open_orders(), 0, from_reserve=True)
+    assert lane.next_call(0) is None, "the venue would refuse it"
+    assert lane.next_call(4 * S).request.method == "OpenOrders"
 
 
 ORDER_ROW = {

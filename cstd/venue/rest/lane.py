@@ -18,7 +18,7 @@ from cstd.units import NS_PER_S
 from cstd.venue.backoff import TokenBucket
 from cstd.venue.errors_table import NO_ANSWER, RetryClass, classify, listed, outcome_unknown, throttled_until_s
 from cstd.venue.fields import FieldError, decode_json
-from cstd.venue.rate import RestRate
+from cstd.venue.rate import REST_RESERVE_POINTS, RestRate
 from cstd.venue.rest.request import RestRequest
 
 QUEUE_MAX = 64
@@ -68,10 +68,13 @@ class RestResult(msgspec.Struct, frozen=True):
 class _Pending:
     """A request on its way through the lane."""
 
-    __slots__ = ("attempt_count", "deadline_ns", "leave_by_ns", "nonce_retried", "not_before_ns", "request", "request_id")
+    __slots__ = ("ahead", "attempt_count", "deadline_ns", "leave_by_ns", "nonce_retried", "not_before_ns", "request",
+                 "request_id", "reserve_points")
 
     def __init__(self, request_id: int, request: RestRequest, now_ns: int, leave_by_ns: int | None) -> None:
         self.request_id = request_id
+        self.ahead = False
+        self.reserve_points = REST_RESERVE_POINTS  # what it has to leave of the counter
         self.request = request
         self.not_before_ns = now_ns
         self.leave_by_ns = leave_by_ns
@@ -81,7 +84,7 @@ class _Pending:
 
 
 class RestLane:
-    """Order requests go first, then reads in the order they came.
+    """Order requests go first, then reads that go ahead, then the others in the order they came.
 
     Args:
         tier: the account's REST tier: "starter", "intermediate" or "pro".
@@ -113,10 +116,24 @@ class RestLane:
         if len(self) >= QUEUE_MAX:
             self.refused_count += 1
             return None
-        self._request_id += 1
         leave_by_ns = None if leave_within_ns is None else now_ns + leave_within_ns
-        self._queue.append(_Pending(self._request_id, request, now_ns, leave_by_ns))
-        return self._request_id
+        return self._queued(request, now_ns, leave_by_ns).request_id
+
+    def submit_ahead(self, request: RestRequest, now_ns: int, *, from_reserve: bool) -> int:
+        """Queue a read that goes before all others, into a full queue too, and return its id.
+
+        from_reserve: whether it may use what other reads leave of the counter. At most one such read is asked for at a time.
+        """
+        pending = self._queued(request, now_ns, None)
+        pending.ahead = True
+        pending.reserve_points = 0 if from_reserve else REST_RESERVE_POINTS
+        return pending.request_id
+
+    def _queued(self, request: RestRequest, now_ns: int, leave_by_ns: int | None) -> _Pending:
+        self._request_id += 1
+        pending = _Pending(self._request_id, request, now_ns, leave_by_ns)
+        self._queue.append(pending)
+        return pending
 
     def next_call(self, now_ns: int) -> RestCall | None:
         """Return the call to make now, or None: nothing is due, or one is in flight."""
@@ -131,7 +148,7 @@ class RestLane:
             self.rate.charge(request.method, now_ns)
         else:
             self._public_bucket.take(now_ns)
-        timeout_ns = ORDER_TIMEOUT_NS if request.is_order else READ_TIMEOUT_NS
+        timeout_ns = ORDER_TIMEOUT_NS if request.is_order or pending.ahead else READ_TIMEOUT_NS
         pending.attempt_count += 1
         pending.deadline_ns = now_ns + timeout_ns
         self._in_flight = pending
@@ -195,12 +212,13 @@ class RestLane:
     def _next_due(self, now_ns: int) -> _Pending | None:
         due = [pending for pending in self._queue
                if self._due_ns(pending, now_ns) <= now_ns and not _too_late(pending, now_ns)]
-        return next((pending for pending in due if pending.request.is_order), due[0] if due else None)
+        return min(due, key=lambda pending: 0 if pending.request.is_order else 1 if pending.ahead else 2, default=None)
 
     def _due_ns(self, pending: _Pending, now_ns: int) -> int:
         if not pending.request.private:
             return max(pending.not_before_ns, self._public_bucket.next_ns(now_ns))
-        return max(pending.not_before_ns, self._private_from_ns, self.rate.next_ns(pending.request.method, now_ns))
+        return max(pending.not_before_ns, self._private_from_ns,
+                   self.rate.next_ns(pending.request.method, now_ns, reserve_points=pending.reserve_points))
 
     def _transport_failure(self, pending: _Pending, error: str, now_ns: int) -> RestResult | None:
         self.errors[NO_ANSWER] += 1

@@ -6,6 +6,7 @@
     │   └── UsageError             the command line: exit 2
     ├── PeerError                  the venue, or the road to it
     │   ├── ConnectivityError      worth another try
+    │   │   └── EdgeRefusedError   HTTP 429 or 403: a ban, or the way to one; stay away first
     │   ├── VenueRejectError       the venue said no, with a code
     │   └── ProtocolViolationError what came is not what was promised: resync
     ├── InvariantError             ours: latch the kill switch, flush the journal, exit
@@ -92,6 +93,18 @@ class ConnectivityError(PeerError):
 
     category = "connectivity"
     retryable = True
+
+
+class EdgeRefusedError(ConnectivityError):
+    """The edge in front of the venue refuses this address: HTTP 429 or 403.
+
+    Attributes:
+        retry_after_ns: how long it asks to stay away, 0 where it does not say.
+    """
+
+    def __init__(self, message: str, *, retry_after_ns: int = 0) -> None:
+        super().__init__(message)
+        self.retry_after_ns = retry_after_ns
 
 
 class VenueRejectError(PeerError):

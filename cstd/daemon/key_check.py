@@ -1,7 +1,8 @@
 """The check of the key at a start: before the private socket is opened, the venue says what the key may do.
 
-While the venue cannot be reached the check waits and the daemon runs without the private socket, so nothing can be opened. A
-key that may withdraw, or lacks what is needed, ends the start.
+While the venue cannot be reached the check waits, longer each time where the edge refuses this address (HTTP 429, 403), and
+the daemon runs without the private socket, so nothing can be opened. A key that may withdraw, or lacks what is needed, ends
+the start.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from cstd.venue.errors_table import NO_ANSWER, RetryClass, classify, listed
 from cstd.venue.fields import FieldError, decode_json, mapping_of
 from cstd.venue.http import HttpClient
 from cstd.venue.key_rights import HOW, key_problems
+from cstd.venue.refusal import EDGE_REFUSALS, EdgeDelays
 from cstd.venue.rest.models import KeyInfo, parse_key_info
 from cstd.venue.rest.request import key_info
 
@@ -30,7 +32,7 @@ async def checked_key(http: HttpClient, log: Any) -> KeyInfo:
     Raises:
         ConfigError: the key may withdraw, lacks a right, or is not known to the venue; every reason is named.
     """
-    attempt = 0
+    attempt = edge_refusals = 0
     while True:
         reply = await http.call(key_info(), TIMEOUT_NS)
         error = reply.transport_error or ("" if 200 <= reply.status < 300 else f"HTTP {reply.status}")
@@ -48,8 +50,14 @@ async def checked_key(http: HttpClient, log: Any) -> KeyInfo:
         attempt += 1
         log.warning("no connection", link="private", failures=attempt,
                     error=f"the rights of the key are not known yet: {error or 'the reply is no JSON object'}")
-        locked = error.startswith("EGeneral:Temporary lockout")
-        await asyncio.sleep(LOCKOUT_S if locked else DELAYS_S[min(attempt, len(DELAYS_S)) - 1])
+        edge_refusals = edge_refusals + 1 if reply.status in EDGE_REFUSALS else 0
+        if edge_refusals:
+            row = EdgeDelays.DELAYS_S
+            await asyncio.sleep(max(row[min(edge_refusals, len(row)) - 1], reply.retry_after_ns / NS_PER_S))
+        elif error.startswith("EGeneral:Temporary lockout"):
+            await asyncio.sleep(LOCKOUT_S)
+        else:
+            await asyncio.sleep(DELAYS_S[min(attempt, len(DELAYS_S)) - 1])
 
 
 def _document(body: bytes) -> Mapping[str, Any] | None:

@@ -1,7 +1,8 @@
 """Connector: keeps one link up. The asyncio edge around a link: connecting, back-off, tokens, closing.
 
 One connector per socket. It takes a new token before every private connection, waits as the policy says, verifies TLS
-against the host's name, follows no redirect, and stays away for ten minutes from a venue that refuses the upgrade.
+against the host's name, follows no redirect, and stays away for ten minutes, or as long as it is told, from a venue that
+refuses the upgrade.
 """
 
 from __future__ import annotations
@@ -13,18 +14,19 @@ from typing import Any
 from picows import WSError, WSHandshakeError, ws_connect
 
 from cstd.clock import Clock
-from cstd.errors import ConnectivityError, PeerError, VenueRejectError
+from cstd.errors import ConnectivityError, EdgeRefusedError, PeerError, VenueRejectError
 from cstd.units import NS_PER_S
 from cstd.venue.backoff import ReconnectPolicy
 from cstd.venue.errors_table import RetryClass, classify
 from cstd.venue.link import MESSAGE_BYTES_MAX, Link, PrivateLink
+from cstd.venue.refusal import EdgeDelays, retry_after_ns
 from cstd.venue.trust import tls_context
 
 CONNECT_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 2.0
 # Kraken bans an address for ten minutes; asking again meanwhile would prolong it.
 REFUSED_WAIT_NS = 600 * NS_PER_S
-REFUSING_STATUSES = (400, 401, 403, 404)
+REFUSING_STATUSES = (400, 401, 403, 404, 429)
 POLICY_VIOLATION = 1008
 # The instrument snapshot is about half a megabyte: the first one should not grow the buffer step by step.
 READ_BUFFER_BYTES = 1024 * 1024
@@ -65,6 +67,7 @@ class Connector:
         self._on_failure = on_failure
         self._task: asyncio.Task[None] | None = None
         self._refused_until_ns = 0
+        self._token_delays = EdgeDelays()
         self._ssl_context = tls_context() if url.startswith("wss://") else None
         link.on_up = self._linked
         link.on_down = on_down
@@ -177,11 +180,17 @@ class Connector:
 
     def _note_failure(self, error: Exception) -> None:
         self.last_error = f"{type(error).__name__}: {error}"
+        now_ns = self._clock.mono_ns()
         response = error.response if isinstance(error, WSHandshakeError) else None
-        refused = response is not None and int(response.status) in REFUSING_STATUSES
-        if refused or (isinstance(error, VenueRejectError) and classify(error.code) is RetryClass.NEVER):
+        if response is not None and int(response.status) in REFUSING_STATUSES:
+            told_ns = retry_after_ns(response.headers.get("Retry-After"), self._clock.wall_ns())
+            self._refused_until_ns = now_ns + max(REFUSED_WAIT_NS, told_ns)
+        elif isinstance(error, EdgeRefusedError):
+            # The token's call was refused, not the upgrade: REST waits growing times.
+            self._refused_until_ns = max(self._token_delays.fail(now_ns), now_ns + error.retry_after_ns)
+        elif isinstance(error, VenueRejectError) and classify(error.code) is RetryClass.NEVER:
             # A wrong key asked for again and again locks the account out.
-            self._refused_until_ns = self._clock.mono_ns() + REFUSED_WAIT_NS
+            self._refused_until_ns = now_ns + REFUSED_WAIT_NS
 
 
 async def _ended(transport: Any) -> None:

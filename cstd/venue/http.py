@@ -15,10 +15,11 @@ import aiohttp
 import msgspec
 
 from cstd.clock import Clock
-from cstd.errors import ConnectivityError, InvariantError, VenueRejectError
+from cstd.errors import ConnectivityError, EdgeRefusedError, InvariantError, VenueRejectError
 from cstd.units import NS_PER_S
 from cstd.venue.errors_table import NO_ANSWER, listed
 from cstd.venue.fields import FieldError, decode_json, mapping_of
+from cstd.venue.refusal import EDGE_REFUSALS, retry_after_ns
 from cstd.venue.rest.models import parse_token
 from cstd.venue.rest.request import RestRequest, sign, websocket_token
 from cstd.venue.trust import tls_context
@@ -55,11 +56,15 @@ class Credentials:
 
 
 class HttpReply(msgspec.Struct, frozen=True):
-    """What a call brought: status and body, or status 0 and what went wrong below HTTP."""
+    """What a call brought: status and body, or status 0 and what went wrong below HTTP.
+
+    `retry_after_ns` is how long the edge asks to stay away, with a status of EDGE_REFUSALS.
+    """
 
     status: int
     body: bytes
     transport_error: str = ""
+    retry_after_ns: int = 0
 
 
 class HttpClient:
@@ -111,10 +116,13 @@ class HttpClient:
 
         Raises:
             VenueRejectError: the venue refused.
+            EdgeRefusedError: HTTP 429 or 403.
             ConnectivityError: no usable reply.
         """
         reply = await self.call(websocket_token(), TOKEN_TIMEOUT_NS)
         try:
+            if reply.status in EDGE_REFUSALS:
+                raise EdgeRefusedError(f"no websocket token: HTTP {reply.status}", retry_after_ns=reply.retry_after_ns)
             if reply.transport_error or reply.status != 200:
                 raise ConnectivityError(f"no websocket token: {reply.transport_error or f'HTTP {reply.status}'}")
             return _token_of(reply.body)
@@ -159,7 +167,9 @@ class HttpClient:
             body += await response.content.read(BODY_BYTES_MAX + 1 - len(body))
         if len(body) > BODY_BYTES_MAX:
             return self._failed(f"a reply longer than {BODY_BYTES_MAX} bytes")
-        return HttpReply(response.status, body)
+        wait_ns = retry_after_ns(response.headers.get("Retry-After"), self._clock.wall_ns()) \
+            if response.status in EDGE_REFUSALS else 0
+        return HttpReply(response.status, body, retry_after_ns=wait_ns)
 
     def _failed(self, error: str) -> HttpReply:
         self.failure_count += 1

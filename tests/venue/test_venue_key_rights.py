@@ -102,6 +102,16 @@ def test_the_check_waits_for_a_venue_that_is_away(monkeypatch: pytest.MonkeyPatc
     assert log.lines[-1][1]["rights"] == sorted(FITTING)
 
 
+def test_the_check_stays_away_from_an_edge_that_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """HTTP 429 and 403: twice as long each time, up to ten minutes, or as long as it is told."""
+    refusals = [HttpReply(429, b""), HttpReply(403, b""), HttpReply(429, b"", retry_after_ns=90 * 10**9),
+                *[HttpReply(429, b"")] * 6]
+    http = Http(*refusals, answer({"permissions": list(FITTING), "valid_until": "0"}))
+    _, waits, _ = check(http, monkeypatch)
+    assert waits == [5, 10, 90, 40, 80, 160, 320, 600, 600]
+    assert http.errors == {"no answer": 9}
+
+
 @pytest.mark.parametrize(("reply", "text"), [
     (answer({"permissions": [*FITTING, "withdraw-funds"]}), "may withdraw"),
     (answer({"permissions": {**dict.fromkeys(FITTING, True), "withdraw-funds": True}}), "may withdraw"),

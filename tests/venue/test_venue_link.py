@@ -14,10 +14,11 @@ from picows import WSCloseCode, WSListener, WSMsgType, WSTransport, ws_create_se
 from cstd._fast.codes import Link as LinkCode
 from cstd._fast.sink import RecordingSink
 from cstd.clock import SystemClock
-from cstd.errors import ConnectivityError, InvariantError, VenueRejectError
+from cstd.errors import ConnectivityError, EdgeRefusedError, InvariantError, VenueRejectError
 from cstd.venue.backoff import AttemptLimiter, ReconnectPolicy
 from cstd.venue.connector import Connector
 from cstd.venue.link import MESSAGE_BYTES_MAX, PrivateLink, PublicLink
+from cstd.venue.refusal import retry_after_ns
 
 TEXT, BINARY, CONTINUATION, PING = WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION, WSMsgType.PING
 HEARTBEAT = b'{"channel":"heartbeat"}'
@@ -437,25 +438,68 @@ async def waits_of(url: str, monkeypatch: pytest.MonkeyPatch, fetch_token: Any =
     return waits
 
 
-@pytest.mark.parametrize(("status", "stays_away"), [(403, True), (401, True), (404, True), (502, False), (503, False)])
-def test_a_refused_upgrade_is_not_asked_for_again_for_ten_minutes(monkeypatch: pytest.MonkeyPatch, status: int,
-                                                                  stays_away: bool) -> None:
-    """What bans an address by asking too often waits ten minutes before each attempt; a venue in trouble is asked as usual."""
+def waits_when_refused(monkeypatch: pytest.MonkeyPatch, status: int, header: bytes = b"") -> list[float]:
+    """What a connector waits before each of its attempts but the first while every upgrade is answered with a status."""
+    waits: list[float] = []
+
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 %d No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % status)
+        writer.write(b"HTTP/1.1 %d No\r\n%bContent-Length: 0\r\nConnection: close\r\n\r\n" % (status, header))
         writer.close()
 
     async def scenario() -> None:
         server = await asyncio.start_server(refuse, "127.0.0.1", 0)
         async with server:
-            waits = await waits_of(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/v2", monkeypatch)
-        if stays_away:
-            assert len(waits) >= 3 and min(waits) >= 599
-        else:
-            assert waits and max(waits) < 60
+            waits.extend(await waits_of(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/v2", monkeypatch))
 
     on_uvloop(scenario)
+    return waits
+
+
+@pytest.mark.parametrize(("status", "stays_away"), [
+    (400, True), (401, True), (403, True), (404, True), (429, True), (500, False), (502, False), (503, False), (520, False)])
+def test_a_refused_upgrade_is_not_asked_for_again_for_ten_minutes(monkeypatch: pytest.MonkeyPatch, status: int,
+                                                                  stays_away: bool) -> None:
+    """What bans an address by asking too often waits ten minutes before each attempt; a venue in trouble is asked as usual."""
+    waits = waits_when_refused(monkeypatch, status)
+    if stays_away:
+        assert len(waits) >= 3 and min(waits) >= 599
+    else:
+        assert waits and max(waits) < 60
+
+
+@pytest.mark.parametrize(("status", "header", "seconds"), [
+    (429, b"Retry-After: 1800\r\n", 1800), (403, b"retry-after: 1800\r\n", 1800), (429, b"Retry-After: 30\r\n", 600),
+    (429, b"Retry-After: 999999999999999\r\n", 3600), (429, b"Retry-After: soon\r\n", 600),
+    (429, b"Retry-After: Thu, 01 Jan 1970 00:20:00 GMT\r\n", 600)])
+def test_a_refused_upgrade_waits_as_long_as_it_is_told(monkeypatch: pytest.MonkeyPatch, status: int, header: bytes,
+                                                       seconds: int) -> None:
+    """Retry-After makes the ten minutes longer, never shorter, and never more than an hour; what is no time changes nothing."""
+    waits = waits_when_refused(monkeypatch, status, header)
+    assert len(waits) >= 3 and all(seconds - 1 <= wait <= seconds + 1 for wait in waits)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [
+    (None, 0), ("", 0), ("0", 0), (" 7 ", 7), ("-5", 0), ("1.5", 0), ("3600", 3600), ("3601", 3600), ("9" * 5000, 3600),
+    ("Wed, 21 Oct 2015 07:28:00 GMT", 480), ("Wed, 21 Oct 2015 07:10:00 GMT", 0), ("Fri, 99 Oct", 0)])
+def test_retry_after_is_read_as_seconds_or_as_a_date(text: str | None, seconds: int) -> None:
+    """Both forms of the header; a time that has passed, or that nobody can mean, is no wait."""
+    assert retry_after_ns(text, 1_445_412_000 * 10**9) == seconds * 10**9
+
+
+def test_a_token_that_the_edge_refuses_is_asked_for_less_and_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """HTTP 429 or 403 on the call for a token: 5 s, then twice as long each time, or as long as the edge says."""
+    waits: list[float] = []
+    told = iter([0, 0, 60 * 10**9, 0])
+
+    async def no_token() -> str:
+        raise EdgeRefusedError("HTTP 429", retry_after_ns=next(told, 0))
+
+    async def scenario() -> None:
+        waits.extend(await waits_of("ws://127.0.0.1:1/v2", monkeypatch, no_token))
+
+    on_uvloop(scenario)
+    assert [round(wait) for wait in waits[:3]] == [5, 10, 60]
 
 
 def test_a_connection_ended_for_its_behaviour_stays_away_for_ten_minutes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from cstd.clock import SystemClock
-from cstd.errors import ConnectivityError, InvariantError, VenueRejectError
+from cstd.errors import ConnectivityError, EdgeRefusedError, InvariantError, VenueRejectError
 from cstd.venue.fields import FieldError
 from cstd.venue.http import Credentials, HttpClient
 from cstd.venue.rate import MICRO
@@ -402,6 +402,23 @@ def test_tokens_are_fetched_or_refused(body: dict[str, Any], error: type[Excepti
         with pytest.raises(error):
             await client.fetch_token()
         assert client.errors == {"EAPI:Invalid key" if error is VenueRejectError else "no answer": 1}
+
+    serve(scenario, handler)
+
+
+@pytest.mark.parametrize("status", [403, 429])
+def test_a_refusal_of_the_edge_is_told_with_its_time(status: int) -> None:
+    """HTTP 429 and 403 come back with what Retry-After says; of a token they are an error of their own."""
+    async def handler(_request: web.Request) -> web.Response:
+        return web.Response(status=status, headers={"Retry-After": "40"}, text="error code: 1015")
+
+    async def scenario(client: HttpClient) -> None:
+        reply = await client.call(requests.balances(), S)
+        assert (reply.status, reply.retry_after_ns) == (status, 40 * S)
+        with pytest.raises(EdgeRefusedError) as raised:
+            await client.fetch_token()
+        assert raised.value.retry_after_ns == 40 * S
+        assert client.errors == {"no answer": 1}
 
     serve(scenario, handler)
 

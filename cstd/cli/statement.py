@@ -207,7 +207,8 @@ class DirectReads:
                 continue
             reply = await self._http.call(call.request, call.timeout_ns)
             done = self._lane.on_reply(call.call_id, reply.status, reply.body, self._clock.mono_ns(),
-                                       wall_ns=self._clock.wall_ns(), transport_error=reply.transport_error)
+                                       wall_ns=self._clock.wall_ns(), transport_error=reply.transport_error,
+                                       retry_after_ns=reply.retry_after_ns)
             if done is None:
                 continue
             if done.outcome is not Outcome.DONE:

@@ -456,6 +456,7 @@ class TradingProcess:
         payload = msgspec.json.encode({
             "id": call.call_id, "method": call.request.method, "status": reply.status,
             "body": reply.body.decode("utf-8", "replace"), "error": reply.transport_error,
+            "retry_after_ns": reply.retry_after_ns,
         })
         self.engine.core.event(EventKind.EVENT_REST_REPLY, 0, self.clock.mono_ns(), self.clock.wall_ns(), payload)
         self._flush()

@@ -67,7 +67,6 @@ from cstd.venue.messages import (
 )
 from cstd.venue.private import Deadman, OrderReply, PrivateMachine, TierKnown, Unanswered
 from cstd.venue.public import PublicMachine
-from cstd.venue.rate import RestRate
 from cstd.venue.rest.lane import RestCall, RestLane, RestResult
 from cstd.venue.rest.request import RestRequest
 
@@ -115,7 +114,7 @@ class Engine:
         self.resyncs: Counter[str] = Counter()
         self.stopping = False
         self.ledger = Ledger()
-        self._rest_rate: RestRate | None = None
+        self._lane_before: RestLane | None = None
         self._mono_ns = 0
         self._wall_ns = 0
         self.congestion = Congestion()
@@ -127,7 +126,7 @@ class Engine:
     def on_event(self, kind: int, tag: int, payload: bytes, mono_ns: int, wall_ns: int) -> None:
         """Process one event that is not a frame; called by the core, which has recorded it."""
         if mono_ns < self._mono_ns:
-            self._rest_rate = None  # the host restarted: what was counted was on a clock that began anew
+            self._lane_before = None  # the host restarted: what was counted was on a clock that began anew
         self._mono_ns, self._wall_ns = mono_ns, wall_ns
         match kind:
             case EventKind.EVENT_BOOT:
@@ -220,9 +219,9 @@ class Engine:
         self.tracker.rates.boot(cfg.venue.tier)
         self.maintenance = Maintenance()
         self.own_silence = OwnSilence()
-        if self._rest_rate is not None and self._rest_rate.tier == self.lane.rate.tier:
-            self.lane.rate = self._rest_rate  # a restart does not empty the venue's counter of the key
-        self._rest_rate = self.lane.rate
+        if self._lane_before is not None:
+            self.lane.take_over(self._lane_before)
+        self._lane_before = self.lane
         self.lane.rate.charge("GetApiKeyInfo", self._mono_ns)  # each start asks for the key's rights, outside the lane
         self.account_reads = AccountReads(self.lane)
         self.core.private_up = self.core.private_ready = self.core.venue_online = self.core.batch_open = False
@@ -393,7 +392,7 @@ class Engine:
     def _on_rest_reply(self, payload: dict[str, Any]) -> None:
         self._on_rest_result(self.lane.on_reply(
             payload["id"], payload["status"], payload["body"].encode(), self._mono_ns, wall_ns=self._wall_ns,
-            transport_error=payload["error"]))
+            transport_error=payload["error"], retry_after_ns=payload.get("retry_after_ns", 0)))
 
     def _on_rest_result(self, done: RestResult | None) -> None:
         if done is not None and not (self.rest_cancels.on_result(done) or self.rest_exits.on_result(done)

@@ -47,6 +47,7 @@ UNANSWERED = (OrderState.ORDER_INTENDED, OrderState.ORDER_SENT)  # they have a d
 STATUSES = FINAL_EVENTS.keys() | {"open", "pending"}
 PLAN = ("OpenOrders", "ClosedOrders", "TradesHistory", "BalanceEx")
 CLOCK = "Time"  # read first while an order is unknown: that its deadline has passed the venue's clock says, not ours
+FAILED_WAITS_NS = tuple(seconds * NS_PER_S for seconds in (2, 4, 8, 16, 32, 60))  # after 1, 2, ... failed rounds in a row
 _LISTS = {"OpenOrders": "open", "ClosedOrders": "closed", "TradesHistory": "trades"}
 
 Ask = Callable[[str, dict[str, str], bool], None]
@@ -92,7 +93,7 @@ class Reconciler:
         self._absent_ns = absent_ns
         self._interval_ns = interval_ns
         self.done_count = 0
-        self.failed_count = 0
+        self.failed_count = self._failed_in_a_row = 0
         self.differences: list[str] = []
         self.own: dict[str, Decimal] = {}
         self.balances: dict[str, Decimal] = {}
@@ -168,7 +169,7 @@ class Reconciler:
         """
         if self.running or not (ready or blind):
             return
-        if mono_ns >= self._next_ns or self.tracker.want_reconcile:
+        if mono_ns >= self._next_ns or (self.tracker.want_reconcile and not self._failed_in_a_row):
             self._blind = not ready
             self._begin(mono_ns, wall_ns)
 
@@ -213,7 +214,8 @@ class Reconciler:
     def _fail_round(self, name: str, error: str, mono_ns: int) -> None:
         self.running = False
         self.failed_count += 1
-        self._next_ns = mono_ns + 2 * NS_PER_S
+        self._next_ns = mono_ns + FAILED_WAITS_NS[min(self._failed_in_a_row, len(FAILED_WAITS_NS) - 1)]
+        self._failed_in_a_row += 1
         self.tracker.notes.append(("warning", "reconciliation read failed", {"read": name, "error": error}))
 
     def _take(self, name: str, result: dict[str, Any], mono_ns: int, wall_ns: int) -> None:
@@ -262,7 +264,7 @@ class Reconciler:
             self._compare_balances()
             self.known = self.trusted
         self._found_last = self._finding
-        self.done_count += 1
+        self.done_count, self._failed_in_a_row = self.done_count + 1, 0
         if not self.tracker.want_reconcile:
             self._since_wall_ns = self._began_wall_ns
 

@@ -42,3 +42,47 @@ def retry_after_ns(text: str | None, wall_ns: int) -> int:
         return 0
     until_ns = int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()) * NS_PER_S
     return min(max(until_ns - wall_ns, 0), RETRY_AFTER_NS_MAX)
+
+
+class EdgeHolds:
+    """Until when the calls of a lane wait for an edge that refuses them: reads up to ten minutes, orders up to one.
+
+    Orders wait for refusals of their own alone: a ban that reads have met traps no exit and no cancel behind it, and one that
+    orders meet sees few of them. What became of an order that was refused the reads alone can tell, so for an hour they wait
+    no longer than orders do, and none of an order's refusals keeps them from their turn for more than the first wait.
+    """
+
+    __slots__ = ("_order_delays", "_order_refused_ns", "_read_delays", "orders_from_ns", "reads_from_ns")
+
+    ORDER_WAIT_NS_MAX = 60 * NS_PER_S
+    IN_DOUBT_NS = 3600 * NS_PER_S
+
+    def __init__(self) -> None:
+        self.reads_from_ns = 0
+        self.orders_from_ns = 0
+        self._read_delays = EdgeDelays()
+        self._order_delays = EdgeDelays()
+        self._order_refused_ns: int | None = None
+
+    def refuse_read(self, now_ns: int, told_ns: int) -> None:
+        """Take the refusal of a read; `told_ns` is how long the edge asks to stay away."""
+        self.reads_from_ns = max(self._read_delays.fail(now_ns), now_ns + told_ns)
+        if self._order_refused_ns is not None and now_ns - self._order_refused_ns < self.IN_DOUBT_NS:
+            self.reads_from_ns = min(self.reads_from_ns, now_ns + self.ORDER_WAIT_NS_MAX)
+
+    def refuse_order(self, now_ns: int, told_ns: int) -> None:
+        """Take the refusal of an exit or a cancel."""
+        self._order_refused_ns = now_ns
+        longest_ns = now_ns + self.ORDER_WAIT_NS_MAX
+        self.orders_from_ns = min(max(self._order_delays.fail(now_ns), now_ns + told_ns), longest_ns)
+        first_ns = now_ns + max(EdgeDelays.DELAYS_S[0] * NS_PER_S, told_ns)
+        self.reads_from_ns = min(max(self.reads_from_ns, first_ns), longest_ns)
+
+    def lift(self, *, order: bool) -> None:
+        """The edge has let a read or an order through: reads wait no more, and orders where it was one.
+
+        The next refusal waits as long as it would have: every other call refused is no reason to ask as often as before.
+        """
+        self.reads_from_ns = 0
+        if order:
+            self.orders_from_ns = 0

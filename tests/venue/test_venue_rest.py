@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -421,6 +422,99 @@ def test_a_refusal_of_the_edge_is_told_with_its_time(status: int) -> None:
         assert client.errors == {"no answer": 1}
 
     serve(scenario, handler)
+
+
+class Refusing:
+    """A lane against an edge that refuses: what is asked, when it leaves."""
+
+    def __init__(self) -> None:
+        self.lane = RestLane("pro")
+        self.now_ns = 0
+
+    def starts(self, request: RestRequest, count: int, *, status: int = 429, told_ns: int = 0) -> list[int]:
+        """Have a request refused again and again, whoever repeats it; returns its first starts, in seconds."""
+        found: list[int] = []
+        while len(found) < count:
+            if not len(self.lane):
+                self.lane.submit(request, self.now_ns)
+            call = self.lane.next_call(self.now_ns)
+            if call is None:
+                self.now_ns += S
+                continue
+            found.append(self.now_ns // S)
+            self.lane.on_reply(call.call_id, status, b"error code: 1015", self.now_ns, retry_after_ns=told_ns)
+        return found
+
+    def leaves_at(self, request: RestRequest) -> int:
+        """Submit a request and let it be done; returns when it left, in seconds."""
+        self.lane.submit(request, self.now_ns)
+        while (call := self.lane.next_call(self.now_ns)) is None:
+            self.now_ns += S
+        self.lane.on_reply(call.call_id, 200, ok({}), self.now_ns)
+        return self.now_ns // S
+
+
+@pytest.mark.parametrize("request_", [requests.balances(), requests.server_time()], ids=["private", "public"])
+@pytest.mark.parametrize("status", [403, 429])
+def test_reads_that_the_edge_refuses_wait_growing_times(request_: RestRequest, status: int) -> None:
+    """5 s, then twice as long each time, up to ten minutes; it holds all reads, public and private."""
+    refusing = Refusing()
+    starts = refusing.starts(request_, 10, status=status)
+    assert [after - before for before, after in pairwise(starts)] == [5, 10, 20, 40, 80, 160, 320, 600, 600]
+    status_row = refusing.lane.status(refusing.now_ns)
+    assert (status_row["held_ns"], status_row["hold_reason"]) == (600 * S, f"HTTP {status}")
+    for other in (requests.balances(), requests.server_time()):
+        assert refusing.lane.submit(other, refusing.now_ns)
+    assert refusing.lane.next_call((starts[-1] + 600) * S - 1) is None
+    assert refusing.lane.next_call((starts[-1] + 600) * S) is not None
+
+
+def test_a_read_that_the_edge_lets_through_ends_the_wait_and_not_the_growth() -> None:
+    """Every other call refused is no reason to begin with short waits; a quiet time is."""
+    refusing = Refusing()
+    assert refusing.starts(requests.balances(), 3) == [0, 5, 15]
+    assert refusing.leaves_at(requests.balances()) == 35
+    assert refusing.lane.status(refusing.now_ns)["held_ns"] == 0
+    assert refusing.starts(requests.balances(), 2) == [35, 75]
+    assert refusing.leaves_at(requests.balances()) == 155
+    refusing.now_ns += 200 * S
+    assert refusing.starts(requests.balances(), 2) == [355, 360]
+
+
+def test_retry_after_makes_the_wait_longer_and_never_shorter() -> None:
+    """What the edge says counts where it is more than what would be waited anyway."""
+    refusing = Refusing()
+    assert refusing.starts(requests.balances(), 2, told_ns=100 * S) == [0, 100]
+    assert Refusing().starts(requests.balances(), 3, told_ns=S) == [0, 5, 15]
+
+
+def test_orders_wait_for_their_own_refusals_alone_and_a_minute_at_most() -> None:
+    """Reads that are held for ten minutes hold no order; orders that are refused wait 5, 10 ... 60 s, whatever they are told."""
+    refusing = Refusing()
+    refusing.starts(requests.balances(), 9)
+    refusing.lane = next_lane(refusing.lane)
+    assert refusing.starts(ORDER, 1) == [refusing.now_ns // S] == [5 + 10 + 20 + 40 + 80 + 160 + 320 + 600]
+    refusing = Refusing()
+    starts = refusing.starts(ORDER, 8)
+    assert [after - before for before, after in pairwise(starts)] == [5, 10, 20, 40, 60, 60, 60]
+    assert Refusing().starts(ORDER, 3, told_ns=3600 * S) == [0, 60, 120]
+
+
+def test_the_look_ups_of_a_refused_order_wait_no_longer_than_orders() -> None:
+    """Only they tell what became of it: a ban that holds reads for ten minutes holds these for one."""
+    refusing = Refusing()
+    refusing.starts(requests.balances(), 9)
+    refusing.lane = next_lane(refusing.lane)
+    at_s = refusing.starts(ORDER, 1)[0]
+    starts = refusing.starts(requests.balances(), 4)
+    assert [start - at_s for start in starts] == [60, 120, 180, 240]
+
+
+def next_lane(before: RestLane) -> RestLane:
+    """The lane of the next boot: its queue is empty, and what the edge refused is known to it."""
+    lane = RestLane("pro")
+    lane.take_over(before)
+    return lane
 
 
 def test_public_calls_have_a_burst_and_then_one_a_second() -> None:

@@ -2,7 +2,8 @@
 
 The engine submits requests and asks `next_call` what to send; the edge makes the call and brings the reply back as an
 event. Reads are repeated after errors that allow it; an order is not, because it may have been executed behind a
-timeout, a reset or a 5xx. One call at a time also keeps nonces in order.
+timeout, a reset or a 5xx. One call at a time also keeps nonces in order. An edge that refuses this address (HTTP 429, 403) is
+asked less and less often.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from cstd.venue.backoff import TokenBucket
 from cstd.venue.errors_table import NO_ANSWER, RetryClass, classify, listed, outcome_unknown, throttled_until_s
 from cstd.venue.fields import FieldError, decode_json
 from cstd.venue.rate import REST_RESERVE_POINTS, RestRate
+from cstd.venue.refusal import EDGE_REFUSALS, EdgeHolds
 from cstd.venue.rest.request import RestRequest
 
 QUEUE_MAX = 64
@@ -102,7 +104,14 @@ class RestLane:
         self._request_id = 0
         self._private_from_ns = 0
         self._public_bucket = TokenBucket(rate_per_s=PUBLIC_RATE_PER_S, burst=PUBLIC_BURST)
+        self._edge = EdgeHolds()
         self._hold_reason = ""
+
+    def take_over(self, before: RestLane) -> None:
+        """Go on from the lane of the boot before this one: a restart empties no counter of the venue and ends no ban."""
+        if before.rate.tier == self.rate.tier:
+            self.rate = before.rate
+        self._edge, self._hold_reason = before._edge, before._hold_reason
 
     def __len__(self) -> int:
         """Return how many requests are not finished."""
@@ -156,7 +165,7 @@ class RestLane:
         return RestCall(self._call_id, request, timeout_ns)
 
     def on_reply(self, call_id: int, status: int, body: bytes, now_ns: int, *, wall_ns: int = 0,
-                 transport_error: str = "") -> RestResult | None:
+                 transport_error: str = "", retry_after_ns: int = 0) -> RestResult | None:
         """Apply the reply to a call.
 
         Args:
@@ -166,6 +175,7 @@ class RestLane:
             now_ns: monotonic ns.
             wall_ns: ns since the epoch, for errors that name a time.
             transport_error: what went wrong below HTTP, or "".
+            retry_after_ns: how long the edge asks to stay away, with a status of EDGE_REFUSALS.
 
         Returns:
             The request's result, or None: it will be tried again, or nobody waits for this reply any more.
@@ -176,8 +186,13 @@ class RestLane:
             self.late_count += 1
             return None
         self._in_flight = None
+        if status in EDGE_REFUSALS and not transport_error:
+            refuse = self._edge.refuse_order if pending.request.is_order else self._edge.refuse_read
+            refuse(now_ns, retry_after_ns)
+            self._hold_reason = f"HTTP {status}"
         if transport_error or not 200 <= status < 300:
             return self._transport_failure(pending, transport_error or f"HTTP {status}", now_ns)
+        self._edge.lift(order=pending.request.is_order)
         try:
             document = decode_json(body)
             errors, warnings = _errors_of(document)
@@ -202,11 +217,11 @@ class RestLane:
 
     def status(self, now_ns: int) -> dict[str, Any]:
         """Return what an operator sees."""
+        held_ns = max(0, self._private_from_ns - now_ns, self._edge.reads_from_ns - now_ns)
         return {
             "queued": len(self._queue), "in_flight": self._in_flight is not None,
             "points_micro": self.rate.points_micro(now_ns), "refused": self.refused_count, "late": self.late_count,
-            "retries": self.retry_count, "held_ns": max(0, self._private_from_ns - now_ns),
-            "hold_reason": self._hold_reason if self._private_from_ns > now_ns else "",
+            "retries": self.retry_count, "held_ns": held_ns, "hold_reason": self._hold_reason if held_ns else "",
         }
 
     def _next_due(self, now_ns: int) -> _Pending | None:
@@ -215,10 +230,12 @@ class RestLane:
         return min(due, key=lambda pending: 0 if pending.request.is_order else 1 if pending.ahead else 2, default=None)
 
     def _due_ns(self, pending: _Pending, now_ns: int) -> int:
-        if not pending.request.private:
-            return max(pending.not_before_ns, self._public_bucket.next_ns(now_ns))
-        return max(pending.not_before_ns, self._private_from_ns,
-                   self.rate.next_ns(pending.request.method, now_ns, reserve_points=pending.reserve_points))
+        request, urgent = pending.request, pending.request.is_order or pending.ahead
+        from_ns = max(pending.not_before_ns, self._edge.orders_from_ns if urgent else self._edge.reads_from_ns)
+        if not request.private:
+            return max(from_ns, self._public_bucket.next_ns(now_ns))
+        return max(from_ns, self._private_from_ns,
+                   self.rate.next_ns(request.method, now_ns, reserve_points=pending.reserve_points))
 
     def _transport_failure(self, pending: _Pending, error: str, now_ns: int) -> RestResult | None:
         self.errors[NO_ANSWER] += 1

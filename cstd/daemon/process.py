@@ -37,8 +37,9 @@ from cstd.ops.notify import ServiceNotifier
 from cstd.projector.mark import MARK_FILE, ProjectorMark
 from cstd.signals.agents.loader import load as load_agents
 from cstd.storage.journal import open_journal
-from cstd.storage.journal_files import JOURNAL_DIR
-from cstd.venue.backoff import AttemptLimiter, ReconnectPolicy
+from cstd.storage.journal_files import JOURNAL_DIR, boot_id
+from cstd.venue.attempts import AttemptFile
+from cstd.venue.backoff import ReconnectPolicy
 from cstd.venue.connector import Connector
 from cstd.venue.http import Credentials as ApiKey
 from cstd.venue.http import HttpClient
@@ -58,6 +59,8 @@ PROJECTOR_AFTER_S = 10.0
 ACCOUNT_PAGE_LOOK_S = 0.02
 NS_PER_S = 1_000_000_000
 RING_FILE = "journal.ring"
+NONCE_FILE = "nonce"
+ATTEMPTS_FILE = "attempts"
 BOARD_FILE = "board"
 SUMMARY_FILE = "summary.json"
 SHM = Path("/dev/shm")  # noqa: S108 -- memory is the point; the name is ours alone and the mode 0600
@@ -141,7 +144,7 @@ class TradingProcess:
         self.view = LiveView(self.engine, pid=os.getpid(), mono_ns=self.clock.mono_ns, process=self._process_status)
         self._http = HttpClient(
             credentials.endpoints.rest, clock=self.clock, credentials=ApiKey(credentials.api_key, credentials.api_secret),
-            nonces=NonceFile(run_dir / "nonce"))
+            nonces=NonceFile(run_dir / NONCE_FILE))
         self._endpoints = credentials.endpoints
         self._calls: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
@@ -250,7 +253,8 @@ class TradingProcess:
         self._flush()
 
     def _make_links(self) -> None:
-        limiter = AttemptLimiter()
+        limiter = AttemptFile(self.run_dir / ATTEMPTS_FILE, boot_id=boot_id(), now_ns=self.clock.mono_ns(),
+                              on_problem=lambda problem: self.log.warning("connection attempts", problem=problem))
         seed = self.clock.wall_ns() & 0xFFFFFFFF
         public = PublicLink(self.engine.core, self._flush)
         private = PrivateLink(self.engine.core, self._flush)

@@ -82,24 +82,26 @@ class RetryDelays:
 class AttemptLimiter:
     """At most `attempts_max` connection attempts in `window_ns`, shared by all sockets of this address."""
 
-    __slots__ = ("_attempts", "_attempts_max", "_window_ns")
+    __slots__ = ("_attempts", "_window_ns", "attempts_max")
 
     def __init__(self, attempts_max: int = 100, window_ns: int = 10 * MINUTE_NS) -> None:
-        self._attempts: deque[int] = deque()
-        self._attempts_max = attempts_max
+        self.attempts_max = attempts_max
+        self._attempts: deque[int] = deque(maxlen=attempts_max)
         self._window_ns = window_ns
 
     def next_ns(self, now_ns: int) -> int:
         """Return the earliest time at which an attempt is allowed: `now_ns` or later."""
         while self._attempts and now_ns - self._attempts[0] >= self._window_ns:
             self._attempts.popleft()
-        if len(self._attempts) < self._attempts_max:
-            return now_ns
-        return self._attempts[len(self._attempts) - self._attempts_max] + self._window_ns
+        return now_ns if len(self._attempts) < self.attempts_max else self._attempts[0] + self._window_ns
 
     def record(self, now_ns: int) -> None:
         """Count one attempt made at `now_ns`."""
         self._attempts.append(now_ns)
+
+    def times(self) -> tuple[int, ...]:
+        """Return when the attempts were made that count, oldest first; older ones may be among them."""
+        return tuple(self._attempts)
 
 
 class ReconnectPolicy:

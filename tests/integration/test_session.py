@@ -52,6 +52,16 @@ def test_run_for_prints_its_summary(session: Session) -> None:
     session.assert_journal_is_true()
 
 
+def test_a_start_counts_on_from_the_attempts_of_the_one_before(session: Session) -> None:
+    """Both sockets of each process, killed or not, are in one file: a crash loop is bounded as one process is."""
+    for start in range(1, 4):
+        session.start_ready()
+        boot, *times = (session.run_dir / "attempts").read_text().splitlines()
+        assert len(bytes.fromhex(boot)) == 16
+        assert len(times) >= 2 * start and times == sorted(times, key=int)
+        session.kill_nine()
+
+
 def test_terminate_pulls_openings_and_disarms(session: Session) -> None:
     """SIGTERM with an opening at the venue: it is canceled there, the dead man's switch is off, the exit code is 0."""
     session.start_ready()

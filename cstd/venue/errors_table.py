@@ -69,6 +69,7 @@ ERRORS: dict[str, RetryClass] = {
     "EOrder:Insufficient margin": N,
     "EOrder:Positions limit exceeded": N,
     "EOrder:Reduce only": N,
+    "EOrder:No amendable parameters": N,
     "EOrder:Scheduled orders limit exceeded": N,
     "EQuery:Unknown asset pair": N,
     "EQuery:Invalid asset pair": N,
@@ -78,11 +79,27 @@ ERRORS: dict[str, RetryClass] = {
     "ETrade:User Locked": N,
     "EBM:limit exceeded": N,
     "EFunding:": N,
+    # Without a domain: what the request itself has wrong. A repetition of it meets the same.
+    "No amendable parameters": N,
+    "Unsupported field": N,
+    "Malformed request": N,
+    "Private data and trading are unavailable on this endpoint": N,
+    "Public market data subscriptions are unavailable on this endpoint": N,
+    "Subscription name invalid": N,
+    "Subscription depth not supported": N,
+    "Subscription ohlc interval not supported": N,
+    "Currency pair not supported": N,
+    "Symbol(s) not found": N,
+    "Already subscribed": N,
+    "Subscription Not Found": N,
 }
 # Service failures behind which an order may have been taken: measured, orders stood behind 502, 504 and 520.
 _SERVER_SIDE = ("EService:Unavailable", "EService:Busy", "EService:Timeout", "EGeneral:Internal error")
 # What the second of two copies of one request is told: nonces and ids are used once, so the first one may have been taken.
 _REPEATED = ("EAPI:Invalid nonce", "EGeneral:Invalid arguments:cl_ord_id not unique")
+# What is said of subscriptions alone: as the answer to an order it cannot be meant, and nothing is concluded from it.
+_OF_SUBSCRIPTIONS = ("Public market data subscriptions", "Subscription ", "Currency pair not supported", "Symbol(s) not found",
+                     "Already subscribed")
 GONE = ("EOrder:Unknown order", "EOrder:Invalid order")
 RATE_LIMITED = ("EOrder:Rate limit exceeded", "EOrder:Domain rate limit exceeded")
 
@@ -109,7 +126,7 @@ def listed(error: str) -> str:
 
 def outcome_unknown(error: str) -> bool:
     """Tell whether an order request that got this error may have been executed. Of a text not listed nothing is concluded."""
-    return error.startswith(_SERVER_SIDE + _REPEATED) or not error.startswith(_LISTED) or classify(error) is Q
+    return error.startswith(_SERVER_SIDE + _REPEATED + _OF_SUBSCRIPTIONS) or not error.startswith(_LISTED) or classify(error) is Q
 
 
 def throttled_until_s(error: str) -> int | None:

@@ -110,14 +110,37 @@ MEANT = {
     "ETrade:User Locked": REFUSED,
     "EBM:limit exceeded:CAL": REFUSED,
     "EFunding:Unknown withdraw key": REFUSED,
-    # Texts without a category, and texts that nobody has seen yet: of an order nothing is concluded from them.
-    "Unsupported field: 'price' for the given msg type: add order": DOUBTED,
+    "EOrder:No amendable parameters specified": REFUSED,
+    # Texts without a category. Those that tell what is wrong with the request: it was not carried out.
+    "No amendable parameters": REFUSED,
+    "Unsupported field: 'price' for the given msg type: add order": REFUSED,
+    "Malformed request": REFUSED,
+    "Private data and trading are unavailable on this endpoint. Try ws-auth.kraken.com": REFUSED,
+    # Those that tell of a subscription, and texts that nobody has seen yet: of an order nothing is concluded from them.
+    "Public market data subscriptions are unavailable on this endpoint. Try ws.kraken.com": DOUBTED,
+    "Subscription name invalid": DOUBTED,
+    "Subscription depth not supported": DOUBTED,
+    "Subscription ohlc interval not supported": DOUBTED,
+    "Currency pair not supported XBT/USD": DOUBTED,
+    "Symbol(s) not found": DOUBTED,
+    "Already subscribed": DOUBTED,
+    "Subscription Not Found": DOUBTED,
     "EOrder:Something new": DOUBTED,
     "EService:Market in maintenance mode": DOUBTED,
     "EWhat:Never heard": DOUBTED,
     "nonsense": DOUBTED,
 }
-UNLISTED = tuple(MEANT)[-5:]
+UNLISTED = tuple(MEANT)[-4:]
+# What texts are counted as that end in a detail without a colon before it, or have more of them.
+COUNTED_AS = {
+    "EOrder:No amendable parameters specified": "EOrder:No amendable parameters",
+    "Unsupported field: 'price' for the given msg type: add order": "Unsupported field",
+    "Private data and trading are unavailable on this endpoint. Try ws-auth.kraken.com":
+        "Private data and trading are unavailable on this endpoint",
+    "Public market data subscriptions are unavailable on this endpoint. Try ws.kraken.com":
+        "Public market data subscriptions are unavailable on this endpoint",
+    "Currency pair not supported XBT/USD": "Currency pair not supported",
+}
 LOCKED_OUT = "EGeneral:Temporary lockout"
 
 
@@ -154,6 +177,8 @@ def name_of(text: str) -> str:
     """What an error is counted as: its text without details; of the domain of funding, which trades nothing, the domain."""
     if text.startswith("EFunding:"):
         return "EFunding"
+    if text in COUNTED_AS:
+        return COUNTED_AS[text]
     return "other" if text in UNLISTED else ":".join(text.split(":")[:2])
 
 

@@ -156,6 +156,24 @@ def test_stale_token_asks_for_a_new_connection(error: str) -> None:
     assert outcomes == [SubscriptionRefused("executions", error), TokenStale(error)]
 
 
+@pytest.mark.parametrize("error", ["Public market data subscriptions are unavailable on this endpoint. Try ws.kraken.com",
+                                   "Private data and trading are unavailable on this endpoint. Try ws-auth.kraken.com",
+                                   "Subscription name invalid", "Unsupported field: 'x' for the given msg type: subscribe"])
+def test_a_refused_private_channel_is_told_and_keeps_the_machine_from_being_ready(error: str) -> None:
+    """No new token would help: the socket stays, the channel is asked for again, and without it nothing is ready."""
+    machine = PrivateMachine()
+    machine.on_up(0)
+    refused, taken = frames(machine)[:2]
+    outcomes = machine.on_message(Ack(refused["req_id"], "subscribe", False, error=error, channel="executions"), 0)
+    assert outcomes == [SubscriptionRefused("executions", error)] and machine.want_close is None
+    machine.on_message(Ack(taken["req_id"], "subscribe", True, {}, channel=taken["params"]["channel"]), 0)
+    machine.on_message(BalancesMessage(1, True, ()), 0)
+    assert not machine.ready
+    machine.on_frame_seen(S)
+    machine.on_timer(S, progressing=True)
+    assert [frame["params"]["channel"] for frame in frames(machine) if frame["method"] == "subscribe"] == ["executions"]
+
+
 def test_tier_and_dropped_requests_are_told() -> None:
     """The executions ack tells the account's rate threshold; an error without a request may have dropped an order."""
     machine = PrivateMachine()

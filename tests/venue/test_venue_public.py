@@ -20,6 +20,7 @@ from cstd.venue.messages import (
     RequestError,
     StatusMessage,
     TickerMessage,
+    decode_public,
 )
 from cstd.venue.public import PublicMachine
 from cstd.venue.subscriptions import TRANSITIONS, Event, State, Subscription
@@ -227,6 +228,65 @@ def test_refused_subscription_is_seen_and_retried(named: bool) -> None:
     assert frames(machine) == []
     machine.on_timer(S)
     assert [r["params"]["channel"] for r in frames(machine)] == ["book"]
+
+
+# Refusals of a subscription in the venue's own words, and what each is counted as.
+SUBSCRIPTION_ERRORS = {
+    "Private data and trading are unavailable on this endpoint. Try ws-auth.kraken.com":
+        "Private data and trading are unavailable on this endpoint",
+    "Public market data subscriptions are unavailable on this endpoint. Try ws.kraken.com":
+        "Public market data subscriptions are unavailable on this endpoint",
+    "Subscription name invalid": "Subscription name invalid",
+    "Subscription depth not supported": "Subscription depth not supported",
+    "Subscription ohlc interval not supported": "Subscription ohlc interval not supported",
+    "Currency pair not supported BTC/USD": "Currency pair not supported",
+    "Symbol(s) not found": "Symbol(s) not found",
+    "Unsupported field: 'depht' for the given msg type: subscribe": "Unsupported field",
+    "Malformed request": "Malformed request",
+}
+
+
+@pytest.mark.parametrize("text", SUBSCRIPTION_ERRORS)
+def test_each_refusal_of_a_subscription_touches_it_alone_and_is_asked_again_ever_later(text: str) -> None:
+    """Its reason is shown, the text is counted, all else stays live on the same socket, and it goes again after 1, 2 ... 60 s."""
+    machine = started()
+    machine.resync("BTC/USD", "checksum", 0)
+    [leaving] = frames(machine)
+    answer(machine, leaving, 0)
+    machine.on_timer(0)
+    now_ns, waits = 0, []
+    for number in range(1, 9):
+        [request] = [frame for frame in frames(machine) if frame["method"] == "subscribe"]
+        assert (request["params"]["channel"], request["params"]["symbol"]) == ("book", ["BTC/USD"])
+        refusal = {"error": text, "method": "subscribe", "req_id": request["req_id"], "success": False}
+        machine.on_message(*decode_public(json.dumps(refusal).encode()), now_ns)
+        [shown] = machine.status()["not_live"]
+        assert (shown["channel"], shown["name"], shown["state"], shown["refusal"]) == ("book", "BTC/USD", "refused", text)
+        assert machine.errors == {SUBSCRIPTION_ERRORS[text]: number} and machine.want_close is None
+        refused_ns = now_ns
+        while not machine.out:
+            now_ns += S
+            machine.on_frame_seen(now_ns)
+            machine.on_message(StatusMessage("online", ()), now_ns)
+            machine.on_timer(now_ns)
+        waits.append((now_ns - refused_ns) // S)
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert machine.live("ETH/USD") and machine.live("BTC/USD", "ticker")
+
+
+def test_a_refusal_of_the_wrong_host_without_a_req_id_is_counted_and_outlasted() -> None:
+    """Recorded without one: nobody can tell what it refuses, so what is not answered is asked again."""
+    machine = PublicMachine(("BTC/USD",), 25, ohlc_intervals=())
+    machine.on_up(0)
+    [request] = frames(machine)
+    machine.on_message(StatusMessage("online", ()), 0)
+    text = "Private data and trading are unavailable on this endpoint. Try ws-auth.kraken.com"
+    machine.on_message(*decode_public(json.dumps({"error": text, "method": "subscribe", "success": False}).encode()), 0)
+    assert machine.status()["stray_acks"] == 1 and machine.errors == {SUBSCRIPTION_ERRORS[text]: 1}
+    machine.on_frame_seen(10 * S)
+    machine.on_timer(10 * S)
+    [again] = frames(machine)
+    assert again["params"] == request["params"] and machine.want_close is None
 
 
 def test_refusal_without_a_name_is_narrowed_down() -> None:

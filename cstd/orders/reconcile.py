@@ -287,8 +287,7 @@ class Reconciler:
         for name in ("ClosedOrders", "OpenOrders"):
             for txid, row in self._found[name].items():
                 cl_ord_id = self.ours(row)
-                ended = name == "ClosedOrders"
-                if cl_ord_id and not (ended and opened_before(row, self._known_order(cl_ord_id), ahead_ns)):
+                if cl_ord_id and (name == "OpenOrders" or not opened_before(row, self._known_order(cl_ord_id), ahead_ns)):
                     shown.setdefault(cl_ord_id, {})[txid] = row
         for cl_ord_id, rows in shown.items():
             known = self._known_order(cl_ord_id)
@@ -552,8 +551,7 @@ class Reconciler:
                 "asset": entry.asset, "kind": entry.kind, "amount": f"{entry.amount:f}", "own": f"{left:f}"}))
 
     def _balance_unmoved(self, order: dict[str, Any]) -> bool:
-        position = self.tracker.ledger.positions[order["instrument"]]
-        return self._difference(position.base) == 0
+        return self._difference(self.tracker.ledger.positions[order["instrument"]].base) == 0
 
     def _difference(self, asset: str) -> Decimal:
         """Venue's balance less what is ours and what is the user's; zero when all is explained."""

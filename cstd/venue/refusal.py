@@ -52,7 +52,7 @@ class EdgeHolds:
     no longer than orders do, and none of an order's refusals keeps them from their turn for more than the first wait.
     """
 
-    __slots__ = ("_order_delays", "_order_refused_ns", "_read_delays", "orders_from_ns", "reads_from_ns")
+    __slots__ = ("_order_delays", "_order_refused_ns", "_read_delays", "_refused_ns", "orders_from_ns", "reads_from_ns")
 
     ORDER_WAIT_NS_MAX = 60 * NS_PER_S
     IN_DOUBT_NS = 3600 * NS_PER_S
@@ -63,16 +63,23 @@ class EdgeHolds:
         self._read_delays = EdgeDelays()
         self._order_delays = EdgeDelays()
         self._order_refused_ns: int | None = None
+        self._refused_ns = 0
+
+    @property
+    def looks_from_ns(self) -> int:
+        """Until when the look that is to prove a kill waits: as reads do, up to a minute after the last refusal."""
+        return min(self.reads_from_ns, self._refused_ns + self.ORDER_WAIT_NS_MAX)
 
     def refuse_read(self, now_ns: int, told_ns: int) -> None:
         """Take the refusal of a read; `told_ns` is how long the edge asks to stay away."""
+        self._refused_ns = now_ns
         self.reads_from_ns = max(self._read_delays.fail(now_ns), now_ns + told_ns)
         if self._order_refused_ns is not None and now_ns - self._order_refused_ns < self.IN_DOUBT_NS:
             self.reads_from_ns = min(self.reads_from_ns, now_ns + self.ORDER_WAIT_NS_MAX)
 
     def refuse_order(self, now_ns: int, told_ns: int) -> None:
         """Take the refusal of an exit or a cancel."""
-        self._order_refused_ns = now_ns
+        self._order_refused_ns = self._refused_ns = now_ns
         longest_ns = now_ns + self.ORDER_WAIT_NS_MAX
         self.orders_from_ns = min(max(self._order_delays.fail(now_ns), now_ns + told_ns), longest_ns)
         first_ns = now_ns + max(EdgeDelays.DELAYS_S[0] * NS_PER_S, told_ns)

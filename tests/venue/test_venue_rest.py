@@ -510,6 +510,19 @@ def test_the_look_ups_of_a_refused_order_wait_no_longer_than_orders() -> None:
     assert [start - at_s for start in starts] == [60, 120, 180, 240]
 
 
+def test_the_look_that_proves_a_kill_waits_a_minute_at_most() -> None:
+    """Reads are held for ten minutes: a look goes a minute after the last refusal, its own too, so that it makes no ban last."""
+    refusing = Refusing()
+    refused_s = refusing.starts(requests.balances(), 9)[-1]
+    refusing.lane = next_lane(refusing.lane)
+    looked_s = []
+    for _ in range(2):
+        refusing.lane.submit_ahead(requests.open_orders(), refusing.now_ns, from_reserve=True)
+        looked_s += refusing.starts(requests.balances(), 1)
+        refusing.lane = next_lane(refusing.lane)
+    assert [looked - refused_s for looked in looked_s] == [60, 120]
+
+
 def next_lane(before: RestLane) -> RestLane:
     """The lane of the next boot: its queue is empty, and what the edge refused is known to it."""
     lane = RestLane("pro")

@@ -230,8 +230,9 @@ class RestLane:
         return min(due, key=lambda pending: 0 if pending.request.is_order else 1 if pending.ahead else 2, default=None)
 
     def _due_ns(self, pending: _Pending, now_ns: int) -> int:
-        request, urgent = pending.request, pending.request.is_order or pending.ahead
-        from_ns = max(pending.not_before_ns, self._edge.orders_from_ns if urgent else self._edge.reads_from_ns)
+        request, edge = pending.request, self._edge
+        held_ns = edge.orders_from_ns if request.is_order else edge.looks_from_ns if pending.ahead else edge.reads_from_ns
+        from_ns = max(pending.not_before_ns, held_ns)
         if not request.private:
             return max(from_ns, self._public_bucket.next_ns(now_ns))
         return max(from_ns, self._private_from_ns,

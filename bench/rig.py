@@ -24,6 +24,7 @@ from cstd.ops.client import AdminClient
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONFIG = REPOSITORY / "config" / "practice.toml"
+CSTD = ("-m", "cstd")
 # The liveliest that the practice configuration allows: an opening as soon as the last round trip is over.
 LIVELY = {
     "CSTD__STRATEGY__REHEARSAL__FLAT_S": "0.1", "CSTD__STRATEGY__REHEARSAL__HOLD_S": "0.1",
@@ -40,8 +41,9 @@ class Rig:
     """One run directory with its two processes; a context manager that ends both."""
 
     def __init__(self, run_dir: Path, *, env: dict[str, str] | None = None, exchange: tuple[str, ...] = (),
-                 config: tuple[str, ...] = (str(CONFIG),)) -> None:
+                 config: tuple[str, ...] = (str(CONFIG),), daemon: tuple[str, ...] = CSTD) -> None:
         self.run_dir = run_dir
+        self._daemon_words = daemon
         self._env = {**os.environ, **LIVELY, **(env or {})}
         self._exchange_words = exchange
         self._configs = config
@@ -63,7 +65,7 @@ class Rig:
 
     def _spawn(self, name: str, words: list[str]) -> subprocess.Popen[bytes]:
         with (self.run_dir / f"{name}.log").open("ab") as log:
-            return subprocess.Popen([sys.executable, "-m", "cstd", *words], cwd=REPOSITORY, env=self._env, stderr=log,
+            return subprocess.Popen([sys.executable, *words], cwd=REPOSITORY, env=self._env, stderr=log,
                                     stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, preexec_fn=end_with_parent)
 
     def start(self, timeout_s: float = 60.0, daemon_env: dict[str, str] | None = None) -> None:
@@ -73,7 +75,7 @@ class Rig:
 
     def start_exchange(self, timeout_s: float = 60.0) -> None:
         """Start the exchange; returns when it says where it listens."""
-        self.exchange = self._spawn("practice", ["practice", "--run-dir", str(self.run_dir), *self._exchange_words])
+        self.exchange = self._spawn("practice", [*CSTD, "practice", "--run-dir", str(self.run_dir), *self._exchange_words])
         told = self.run_dir / "practice.json"
         self._wait(told.exists, timeout_s)
         ca = json.loads(told.read_bytes()).get("ca")
@@ -83,7 +85,7 @@ class Rig:
         """Start the daemon; returns when it is *ready*."""
         self._env |= env or {}
         words = [word for path in self._configs for word in ("-c", path)]
-        self.daemon = self._spawn("daemon", ["run", *words, "--run-dir", str(self.run_dir)])
+        self.daemon = self._spawn("daemon", [*self._daemon_words, "run", *words, "--run-dir", str(self.run_dir)])
         self._wait(self.ready, timeout_s)
 
     def _wait(self, condition: Any, timeout_s: float) -> None:
@@ -101,10 +103,10 @@ class Rig:
         path = self.run_dir / f"{name}.log"
         return "\n".join(path.read_text(errors="replace").splitlines()[-15:]) if path.exists() else ""
 
-    def request(self, verb: str) -> Any:
+    def request(self, verb: str, **args: object) -> Any:
         """One request over the admin socket."""
         with AdminClient(self.run_dir / "cstd.sock", timeout_s=5.0) as client:
-            return client.request(verb)
+            return client.request(verb, args)
 
     def ready(self) -> bool:
         """Whether the daemon is in the state *ready*."""

@@ -53,6 +53,7 @@ class Control:
             "wrong_trade": self._wrong_trade,
             "wrong_order": self._wrong_order,
             "rights": self._rights,
+            "open": self._open,
             "fault": self._fault,
             "faults": self._faults,
             "heal": self._heal,
@@ -170,6 +171,9 @@ class Control:
         self.exchange.credentials.rights = tuple(rights)
         return {"rights": rights}
 
+    async def _open(self, body: Body) -> object:
+        """The open orders by client order id, with side and status, at this moment, whatever lists are made to tell."""
+        return {order.cl_ord_id: [order.side_word, order.status] for order in self.exchange.account.open.values()}
 
     async def _fault(self, body: Body) -> object:
         """`{"kind": "lost-ack", "count": 2}`: a fault that begins now, as a script has it."""

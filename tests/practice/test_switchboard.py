@@ -379,6 +379,20 @@ def test_bad_arguments_end_with_a_reason(tmp_path: Path) -> None:
         assert "Traceback" not in done.stderr and "fault" in done.stderr
 
 
+def test_the_operator_is_told_of_open_orders_as_they_are(exchange: dict[str, str]) -> None:
+    """From the acceptance of an order on and until its cancel, by client order id: side and status."""
+
+    async def scenario(client: Client) -> None:
+        assert await control(client, "open") == {}
+        socket, token = await private_socket(client)
+        await socket.ask("add_order", 2, **BUY, limit_price=FAR, cl_ord_id="watched", token=token)
+        assert await control(client, "open") == {"watched": ["buy", "new"]}
+        await socket.ask("cancel_order", 3, cl_ord_id=["watched"], token=token)
+        assert await control(client, "open") == {}
+
+    play(exchange, scenario)
+
+
 def test_control_refuses_what_is_no_fault(exchange: dict[str, str]) -> None:
     """400 with the reason, and nothing begins."""
 

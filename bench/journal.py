@@ -38,7 +38,7 @@ from cstd.signals.agents.loader import load
 from cstd.storage.journal import open_journal
 
 LIMIT_NS = 100.0
-PASSES = 12  # over the recording in each turn, some milliseconds: much shorter ones measure caches that a sync left cold; fits the ring
+PASSES = 12  # over the recording in each turn: much shorter ones measure caches that a sync left cold; they fit the ring
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
 PACE_NS = NS_PER_MS

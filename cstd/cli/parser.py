@@ -180,8 +180,8 @@ def _seed(text: str) -> int:
 
 
 def _chaos(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--faults", metavar="LIST", help="kill9, stop, disk-full, fsync-failing, net-cut, clock-step, children, "
-                        "separated by commas (default: all)")
+    parser.add_argument("--faults", metavar="LIST", help="kill9, stop, disk-full, fsync-failing, net-cut, clock-step, venue, "
+                        "children, separated by commas (default: all)")
     parser.add_argument("--kills", type=count, default=5, metavar="N", help="how many kill -9 (default 5)")
     parser.add_argument("--seed", type=_seed, metavar="N", help="of the moments and the exchange (default: a random one)")
     parser.add_argument("--tally", metavar="FILE", help="goes on until FILE has --kills in all")

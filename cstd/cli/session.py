@@ -33,6 +33,7 @@ DAEMON_STOP_S = 60.0  # TimeoutStopSec= of the shipped unit
 EXCHANGE_STOP_S = 10.0
 READY_AFTER_S = 60.0
 POLL_S = 0.05
+READER_FILE = "reader.json"  # the addresses that the reader process got
 PAGE_WAIT_S = 5.0  # the reader process starts beside the daemon and needs a little longer
 LOG_TAIL_LINES = 20
 
@@ -181,6 +182,7 @@ class Supervisor:
     def run(self, exchange: Child) -> int:
         """Return the exit code of the session: 0, or what the daemon ended with for good."""
         while True:
+            (self._run_dir / READER_FILE).unlink(missing_ok=True)  # the page of the daemon before this one is gone
             self.daemon = Child("daemon", self._run_dir, self._words(), daemon_environment(self._run_dir))
             code = self._watch(self.daemon, exchange)
             if code in (EXIT_OK, EXIT_CONFIG):
@@ -228,10 +230,11 @@ class Supervisor:
         """Say where the page is, which the reader process tells once it listens, or that there is none."""
         for _ in range(int(PAGE_WAIT_S / POLL_S)):
             with contextlib.suppress(OSError, ValueError, KeyError):
-                return f"page at {json.loads((self._run_dir / 'reader.json').read_bytes())['page']}/"
+                return f"page at {json.loads((self._run_dir / READER_FILE).read_bytes())['page']}/"
             time.sleep(POLL_S)
         listen = self._config.status.listen
-        return f"no page: nothing of this session listens on {listen}; see {self._run_dir / 'daemon.log'}"
+        return (f"no page: nothing of this session listens on {listen}; CSTD__STATUS__LISTEN names another address,"
+                f" CSTD__STATUS__LISTEN=127.0.0.1:0 any free port; see {self._run_dir / 'daemon.log'}")
 
     def _note_restart(self, code: int) -> None:
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"

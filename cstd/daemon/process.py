@@ -76,7 +76,7 @@ def run_daemon(args: argparse.Namespace) -> int:
     if problems:
         raise config_error(problems)
     run_dir = Path(args.run_dir or cfg.run.dir).resolve()
-    run_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
+    make_run_dir(run_dir)
     credentials = load_credentials(cfg.mode, run_dir, os.environ)
     process = TradingProcess(cfg, run_dir, credentials, for_s=args.for_s)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -84,6 +84,22 @@ def run_daemon(args: argparse.Namespace) -> int:
     if args.for_s is not None and process.summary is not None:
         print(json.dumps(process.summary), flush=True)
     return code
+
+
+def make_run_dir(run_dir: Path) -> None:
+    """Make the run directory where it is not there.
+
+    Raises:
+        OperatorError: there can be none, or nothing can be written there.
+    """
+    try:
+        run_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
+        why = "" if os.access(run_dir, os.W_OK | os.X_OK) else "it is not yours to write"
+    except OSError as error:
+        why = error.strerror or str(error)
+    if why:
+        raise OperatorError(f"the run directory {run_dir} cannot be used: {why}",
+                            suggestion="name a folder that you may write, with --run-dir or [run] dir")
 
 
 def ring_path(run_dir: Path) -> Path:

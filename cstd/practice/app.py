@@ -7,12 +7,14 @@ import asyncio
 import contextlib
 import dataclasses
 import datetime as dt
+import fcntl
 import json
+import os
 import signal
 import socket
 import ssl
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import randbits
@@ -274,7 +276,38 @@ class Practice:
 
 async def serve(options: Options, stop: asyncio.Event) -> None:
     """Run the exchange until `stop` is set."""
-    options.run_dir.resolve().mkdir(parents=True, exist_ok=True)  # it may be a link whose target is gone
+    with held(options.run_dir):
+        await _serve(options, stop)
+
+
+@contextlib.contextmanager
+def held(run_dir: Path) -> Iterator[None]:
+    """Hold a run directory for one exchange: a second one would take a daemon's exchange away from it.
+
+    Raises:
+        OperatorError: it cannot be used, or another exchange holds it.
+    """
+    suggestion = "name another folder with --run-dir"
+    try:
+        run_dir.resolve().mkdir(parents=True, exist_ok=True)  # it may be a link whose target is gone
+        lock = (run_dir / "practice.lock").open("a+", encoding="ascii")
+    except OSError as error:
+        raise OperatorError(f"the run directory {run_dir} cannot be used: {error.strerror}", suggestion=suggestion) from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            holder = lock.read().strip() or "unknown"
+            raise OperatorError(f"another practice exchange (pid {holder}) has the run directory {run_dir}",
+                                suggestion=f"end it, or {suggestion}") from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+async def _serve(options: Options, stop: asyncio.Event) -> None:
     practice = Practice(options)
     try:
         await practice.start()
@@ -326,7 +359,8 @@ def _parser() -> argparse.ArgumentParser:
                         help="a script of faults, JSON lines; RUN_DIR/faults.jsonl keeps what was done, as one")
     faults.add_argument("--fault-seed", type=int, metavar="N", help="faults drawn by a seed, one every six seconds or so")
     parser.add_argument("--truth", type=Path, metavar="FILE", help="truth file (default RUN_DIR/truth.json)")
-    parser.add_argument("--run-dir", type=Path, default=Path(".run/current"), metavar="DIR", help="where practice.json goes")
+    parser.add_argument("--run-dir", type=Path, default=Path(".run/current"), metavar="DIR",
+                        help="where practice.json goes, held by one exchange (default .run/current)")
     parser.add_argument(
         "--ports", type=_ports, default=(0, 0, 0, 0), metavar="REST,PUB,PRIV,FUT", help="ports, 0 = any free one"
     )

@@ -130,11 +130,15 @@ def unpacked(path: Path) -> bytes:
         raise damaged(f"the compressed segment cannot be unpacked ({error})", path, offset=0) from error
 
 
+DAMAGED = ("keep a copy of the run directory and bring the journal back from a backup, or begin another with a new --run-dir: "
+           "open orders of ours are found by their ids and canceled, coins that are held are yours from then on")
+
+
 def damaged(message: str, path: Path, *, offset: int, **place: object) -> VerificationError:
     """Return the error for a file that is not what was written, with its place."""
     where = {"file": path.name, "offset": offset, **place}
     numbers = ", ".join(f"{key} {value}" for key, value in where.items() if key != "file")
-    return VerificationError(f"{path}: {message} ({numbers})", place=where)
+    return VerificationError(f"{path}: {message} ({numbers})", place=where, suggestion=DAMAGED)
 
 
 def read_segment_header(path: Path, data: bytes | mmap.mmap) -> SegmentHeader:

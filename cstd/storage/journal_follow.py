@@ -142,7 +142,8 @@ class JournalFollower:
         piece = PIECE_BYTES
         while self._offset < end:
             base = self._offset
-            data = self._read(base, min(piece, end - base))
+            wanted = min(piece, end - base)
+            data = self._read(base, wanted)
             if not data:
                 raise files.damaged(WHAT_DIFFERS[JournalFault.JOURNAL_TORN], self._path(), offset=base, seq=self._seq + 1)
             cursor = BlockCursor(data, offset=0, prev=self._prev, next_index=self._index + 1, next_seq=self._seq + 1)
@@ -154,7 +155,7 @@ class JournalFollower:
                 self._offset, self._prev = base + cursor.offset, cursor.prev
                 self._index, self._seq = cursor.next_index - 1, cursor.next_seq - 1
                 yield batch
-            if fault == JournalFault.JOURNAL_TORN and base + len(data) < end:
+            if fault == JournalFault.JOURNAL_TORN and len(data) == wanted < end - base:
                 piece = piece * 2 if cursor.offset == 0 else piece
             elif fault != JournalFault.JOURNAL_END:
                 raise files.damaged(WHAT_DIFFERS[JournalFault(fault)], self._path(), offset=base + cursor.fault_offset,

@@ -95,6 +95,29 @@ def test_usage_errors_are_exit_2(tmp_path: Path, arguments: list[str], capsys: p
     assert capsys.readouterr().err
 
 
+def test_a_run_directory_is_one_exchanges(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A second exchange would take a running daemon's away from it: refused, with the pid of the first; the next one may."""
+    process, _ = start_practice(tmp_path)
+    kept = (tmp_path / "practice.json").read_bytes()
+    try:
+        assert main(["--run-dir", str(tmp_path)]) == 1
+        assert f"another practice exchange (pid {process.pid})" in capsys.readouterr().err
+        assert (tmp_path / "practice.json").read_bytes() == kept
+    finally:
+        assert stop_practice(process) == 0
+    process, _ = start_practice(tmp_path)
+    assert stop_practice(process) == 0
+
+
+@pytest.mark.parametrize("where", ["/dev/null", "/proc/exchange"])
+def test_a_run_directory_that_cannot_be_one_is_named(where: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file, or a place where nothing can be made: one line, exit 1, no traceback."""
+    assert main(["--run-dir", where]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith(f"cstd practice: the run directory {where} cannot be used: ") and "--run-dir" in told
+    assert told.count("\n") == 1
+
+
 def test_two_instruments_cost_a_small_part_of_a_core(tmp_path: Path) -> None:
     """With two books, trades and tickers subscribed, three seconds of the default flow cost far less than a core."""
     process, addresses = start_practice(tmp_path)

@@ -10,6 +10,7 @@ from cstd.errors import UsageError, VerificationError
 from cstd.storage import journal_reader
 from cstd.storage.journal import open_journal
 from cstd.storage.journal_compress import compress_segment, sealed_segments
+from cstd.storage.journal_files import read_head
 from cstd.storage.journal_follow import JournalFollower
 
 
@@ -108,6 +109,24 @@ def test_damage_is_found_and_placed(tmp_path: Path, packed: bool) -> None:
         second.unlink()
         with pytest.raises(VerificationError, match="missing"):
             taken(JournalFollower(tmp_path / "journal"))
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("cut", [1, 50, 100_000])
+def test_the_last_segment_cut_short_of_its_head_is_damage(tmp_path: Path, cut: int) -> None:
+    """The head knows more bytes than the file has, in the middle of a block or many: told with its place, not waited for."""
+    with opened(tmp_path, segment_bytes=1 << 22) as journal:
+        for _ in range(600):
+            journal.append_py(2, 0, 0, 0, b"z" * 500)
+            if journal.seq % 50 == 0:
+                journal.sync()
+    (segment,) = (tmp_path / "journal").glob("segment-*.cstd")
+    segment.write_bytes(segment.read_bytes()[:read_head(tmp_path / "journal").segment_bytes - cut])
+    seqs: list[int] = []
+    with pytest.raises(VerificationError) as caught:
+        for batch in JournalFollower(tmp_path / "journal").batches():
+            seqs += [record.seq for record in batch]
+    assert caught.value.place["file"] == segment.name and seqs == list(range(1, len(seqs) + 1))
 
 
 def test_a_head_that_is_being_rewritten_is_read_again(tmp_path: Path) -> None:

@@ -78,6 +78,14 @@ def test_errors_know_their_exit_code(error: CstdError, code: int, retryable: boo
     assert (error.exit_code, error.retryable, error.to_json()["message"]) == (code, retryable, "x")
 
 
+@pytest.mark.parametrize("where", ["/dev/null", "/proc/session"])
+def test_a_run_directory_that_cannot_be_one_is_named(where: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """`cstd run` in a file, or where nothing can be made: what and why, exit 1, no traceback."""
+    assert main(["run", "-c", "config/practice.toml", "--run-dir", where]) == 1
+    told = capsys.readouterr().err
+    assert f"the run directory {where} cannot be used: " in told and "--run-dir" in told and "Traceback" not in told
+
+
 def test_the_base_error_is_abstract() -> None:
     """Nobody can raise an error that does not say whose fault it is."""
     with pytest.raises(TypeError):

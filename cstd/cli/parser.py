@@ -213,7 +213,7 @@ def _admin(gives: str, name: str, add: Add = lambda _parser: None) -> Verb:
 
 
 def _all(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--all", action="store_true", help="of the whole session, not the recent ones alone")
+    parser.add_argument("--all", action="store_true", help="of the whole session: orders that have ended, fills of any age")
 
 
 def _why(parser: argparse.ArgumentParser) -> None:

@@ -40,6 +40,7 @@ REQUEST_BURST = 100.0
 MUTATIONS_PER_S = 2.0
 MUTATION_BURST = 10.0
 PAGE_ROWS_MAX = 500
+NAMES_TOLD = 20  # of instruments, in an error
 DECISIONS_SEARCHED = 128  # explaining one costs tens of microseconds of the loop
 DRAIN_TIMEOUT_S = 2.0
 IDLE_TIMEOUT_S = 300.0
@@ -278,13 +279,29 @@ class AdminServer:
         }
         return answers[verb]()
 
+    def _check_names(self, instrument: str | None, refused_by: str | None) -> None:
+        """Refuse names that no decision can have, with those that one can.
+
+        Raises:
+            OperatorError: the instrument is not of this session, or the gate is none.
+        """
+        known = self._view.status()["instruments"]
+        if instrument is not None and instrument.upper() not in {name.upper() for name in known}:
+            raise OperatorError(f"{instrument} is no instrument of this session",
+                                suggestion=f"one of: {', '.join(known[:NAMES_TOLD])}{' ...' if len(known) > NAMES_TOLD else ''}")
+        gates = {str(row["gate"]): _gate_word(row["name"]) for row in self._view.gates()}
+        if refused_by is not None and _gate_word(refused_by) not in {*gates, *gates.values()}:
+            raise OperatorError(f"{refused_by} is no gate",
+                                suggestion=f"one of: {', '.join(f'{code} {name}' for code, name in gates.items())}")
+
     def _why(self, args: JsonDict) -> object:
         if "id" in args:
             decision = self._view.find_decision(args["id"])
             if decision is None:
                 raise OperatorError(f"no decision {args['id']!r} is kept in memory",
-                                    suggestion="older ones are in the journal alone")
+                                    suggestion="older ones are in the table decisions of the session's ledger.db")
             return decision
+        self._check_names(args.get("instrument"), args.get("refused_by"))
         limit = 1 if args.get("last") else _bounded(args, "limit", 20)
         filtered = "instrument" in args or "refused_by" in args
         found = [row for row in self._view.decisions(DECISIONS_SEARCHED if filtered else limit)
@@ -304,6 +321,10 @@ class RateLimitedError(OperatorError):
     retryable = True
 
 
+def _gate_word(text: object) -> str:
+    return str(text).strip().lower().replace("-", "_").replace(" ", "_")
+
+
 def decision_matches(decision: Mapping[str, Any], instrument: str | None, refused_by: str | None) -> bool:
     """Return whether an explained decision is of an instrument and was first refused by a gate (its name or code)."""
     if instrument is not None and str(decision.get("instrument", "")).upper() != instrument.upper():
@@ -311,7 +332,7 @@ def decision_matches(decision: Mapping[str, Any], instrument: str | None, refuse
     if refused_by is None:
         return True
     first = decision.get("first_failing")
-    wanted = refused_by.strip().lower().replace("-", "_").replace(" ", "_")
+    wanted = _gate_word(refused_by)
     names = {str(first).lower()}
     for gate in decision.get("gates", ()):
         if first is not None and first in (gate.get("code"), gate.get("name")):

@@ -93,6 +93,9 @@ class Projector:
         self._projection = Projection(self._database, run_dir / JOURNAL_DIR, load_agents())
         self._follower = JournalFollower(run_dir / JOURNAL_DIR, self._projection.start)
         self._signer = open_signer(state_dir(run_dir) / KEY_NAME, run_dir / JOURNAL_DIR)
+        if self._signer.put_aside is not None:
+            sys.stderr.write("cstd projector: the signature of the journal's head did not hold; it is kept as"
+                             f" {self._signer.put_aside}\n")
         self._signed_ns = 0
         self._compression: Iterator[str] | None = None
         self._not_before_ns = 0

@@ -61,11 +61,15 @@ class Signature:
 
 
 class Signer:
-    """Signs places of one journal. Made by `open_signer`; the one writer of the signature files."""
+    """Signs places of one journal. Made by `open_signer`; the one writer of the signature files.
 
-    def __init__(self, key: Ed25519PrivateKey, directory: Path) -> None:
+    put_aside: where a signature of the head lies now that was there and did not hold.
+    """
+
+    def __init__(self, key: Ed25519PrivateKey, directory: Path, *, put_aside: Path | None = None) -> None:
         self._key = key
         self._directory = directory
+        self.put_aside = put_aside
         self.signed_seq = 0
 
     def sign(self, place: files.Head, wall_ns: int, *, seal: bool) -> None:
@@ -88,7 +92,22 @@ def open_signer(key_path: Path, directory: Path) -> Signer:
     """
     key = open_key(key_path)
     publish(key, directory, key_path)
-    return Signer(key, directory)
+    return Signer(key, directory, put_aside=_put_aside(directory, key.public_key()))
+
+
+def _put_aside(directory: Path, public: Ed25519PublicKey) -> Path | None:
+    """Keep a head's signature that does not hold under another name, before the next one takes its place; returns that name."""
+    path = directory / HEAD_SIGNATURE_NAME
+    try:
+        found = _read(path)
+        public.verify(found.signature, signed_bytes(found.place, found.wall_ns))
+    except FileNotFoundError:
+        return None
+    except (VerificationError, InvalidSignature):
+        aside = path.with_name(f"{HEAD_SIGNATURE_NAME}.damaged")
+        path.replace(aside)
+        return aside
+    return None
 
 
 def open_key(path: Path) -> Ed25519PrivateKey:

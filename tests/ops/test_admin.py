@@ -139,6 +139,16 @@ def test_a_fault_of_the_view_ends_one_answer_alone(served: tuple[Path, FakeDaemo
     assert daemon.audits == [{"what": "fault", "message": "RuntimeError: instruments is told to fail"}]
 
 
+@pytest.mark.parametrize(("args", "told"), [
+    ({"refused_by": "foo"}, "foo is no gate"), ({"refused_by": "99"}, "99 is no gate"),
+    ({"instrument": "XX/YY"}, "XX/YY is no instrument of this session")])
+def test_why_names_what_cannot_be(served: tuple[Path, FakeDaemon, AdminServer], args: dict[str, str], told: str) -> None:
+    """A gate or an instrument that is none is an error that lists those there are, not an empty answer."""
+    with AdminClient(served[0], timeout_s=5) as client, pytest.raises(DaemonError, match=told) as caught:
+        client.request("why", {"last": True, **args})
+    assert ("2 spread" if "refused_by" in args else "BTC/USD") in caught.value.suggestion
+
+
 def test_an_awaitable_answer_is_awaited_and_bounded(tmp_path: Path, view: FakeView,
                                                     monkeypatch: pytest.MonkeyPatch) -> None:
     """A daemon may answer later; one that never does is reported as a timeout."""

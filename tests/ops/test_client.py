@@ -99,6 +99,8 @@ def test_why_asks_for_what_was_named(daemon: FakeDaemon, tmp_path: Path, view: F
     assert run(tmp_path, "why", instrument="BTC/USD") == 0
     assert json.loads(capsys.readouterr().out)["instrument"] == "BTC/USD"
     assert run(tmp_path, "why", instrument="DOGE/USD") == 1
+    assert "DOGE/USD is no instrument of this session" in capsys.readouterr().err
+    assert run(tmp_path, "why", refused_by="idempotency") == 1
     assert "no such decision" in capsys.readouterr().err
     assert run(tmp_path, "why", id="1", last=True) == 2
     assert run(tmp_path, "why") == 2

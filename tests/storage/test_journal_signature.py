@@ -107,6 +107,18 @@ def test_what_is_no_signature_is_found(folder: Path, content: str) -> None:
     assert "not a signature" in refused(folder).message
 
 
+@pytest.mark.parametrize("content", ["{}", "", '{"signature": 7}'])
+def test_a_heads_signature_that_does_not_hold_is_kept_when_the_next_is_made(folder: Path, content: str) -> None:
+    """A start signs anew; what lay there and was none is not lost with it, and one that holds stays where it is."""
+    assert open_signer(folder / KEY_NAME, folder / "journal").put_aside is None
+    head = folder / "journal" / "head.sig"
+    head.write_text(content)
+    signer = sign(folder)
+    assert signer.put_aside == head.with_name("head.sig.damaged")
+    assert signer.put_aside.read_text() == content
+    assert journal_reader.verify(folder / "journal").signed_seq > 0
+
+
 def test_a_rewritten_chain_is_found(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     """A journal whose chain was computed anew, hash by hash, holds by itself; its signatures are another's."""
     forged = tmp_path_factory.mktemp("forged")

@@ -125,7 +125,7 @@ cdef class Link(WSListener):
             self.on_down(self, self.close_reason or "connection lost")
 
     cpdef on_ws_frame(self, WSTransport transport, WSFrame frame):
-        if transport is not self.transport:
+        if transport is not self.transport or (transport.close_handshake is not None and self._refused(transport)):
             return
         if frame.msg_type == WSMsgType.TEXT:
             self._text(frame)
@@ -145,6 +145,11 @@ cdef class Link(WSListener):
             self.skipping = not frame.fin
         if frame.last_in_buffer:
             self._end_read()
+
+    cdef bint _refused(self, WSTransport transport) except -1:
+        """Whether we close for what the protocol forbids: picows hands over a frame that it refused, once it is whole."""
+        sent = transport.close_handshake.sent
+        return sent is not None and sent.code in (WSCloseCode.MESSAGE_TOO_BIG, WSCloseCode.PROTOCOL_ERROR)
 
     cpdef pause_writing(self):
         self.writing_paused = True

@@ -13,7 +13,7 @@ from cstd.storage.journal_files import segment_paths
 from tests.integration.session import Session, cstd, practice_session
 
 ENV = {"CSTD__JOURNAL__SEGMENT_BYTES": str(2**20), "CSTD__JOURNAL__CHECKPOINT_INTERVAL_S": "1",
-       "CSTD__JOURNAL__KEEP_BYTES": str(2**20), "CSTD__VENUE__UNKNOWN_ABSENT_S": "0.5"}
+       "CSTD__JOURNAL__KEEP_BYTES": str(3 * 2**20), "CSTD__VENUE__UNKNOWN_ABSENT_S": "0.5"}
 
 
 def logged(session: Session, event: str) -> list[dict[str, object]]:
@@ -40,17 +40,20 @@ def test_a_cut_journal_recovers_to_the_exchanges_truth(tmp_path: Path) -> None:
         status = session.request("status")["journal"]
         session.wait(lambda: session.request("status")["journal"]["checkpoints"] > 0, 20, "no checkpoint after the restart")
         assert status["checkpoint_failures"] == 0, session.log_tail()
-        for _ in range(6):  # what is left of the journal is some seconds, in which nothing may have been traded
+        told: dict[str, object] = {}
+        for _ in range(8):  # what is left of the journal is some seconds, in which nothing may have been traded
             fills = len(session.rows("fills"))
             session.wait(lambda n=fills: len(session.rows("fills")) > n, 30, "no fill after the restart")
             time.sleep(1.7)  # a statement's span ends half a second ago, cut to a second
             stated = cstd(session, "statement", "--run-dir", str(tmp_path), "-o", "json", timeout_s=90)
+            if "there is nothing to state" in stated.stdout + stated.stderr:
+                continue  # less than a whole second of it
             assert stated.returncode == 0, stated.stdout + stated.stderr
             told = json.loads(stated.stdout)
-            assert told["differences"] == [] and len(told["balances"]) >= 2
+            assert told["differences"] == [] and len(told["balances"]) >= 2  # type: ignore[arg-type]
             if told["fills"]:
                 break
-        assert told["fills"]
+        assert told.get("fills")
         assert session.terminate() == 0
 
         first, second = logged(session, "recovered")

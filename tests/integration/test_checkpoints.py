@@ -13,7 +13,7 @@ from cstd.storage.journal_files import segment_paths
 from tests.integration.session import Session, cstd, practice_session
 
 ENV = {"CSTD__JOURNAL__SEGMENT_BYTES": str(2**20), "CSTD__JOURNAL__CHECKPOINT_INTERVAL_S": "1",
-       "CSTD__JOURNAL__KEEP_BYTES": str(3 * 2**20), "CSTD__VENUE__UNKNOWN_ABSENT_S": "0.5"}
+       "CSTD__JOURNAL__KEEP_BYTES": str(2**19), "CSTD__VENUE__UNKNOWN_ABSENT_S": "0.5"}
 
 
 def logged(session: Session, event: str) -> list[dict[str, object]]:

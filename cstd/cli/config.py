@@ -85,7 +85,7 @@ def _print_check(config: Config, blocked: list[Problem], frames_per_s: float | N
     shown = config.instruments.names[:NAMES_SHOWN]
     more = len(config.instruments.names) - len(shown)
     names = ", ".join(shown) + (f" and {more} more" if more else "")
-    verdict = "valid, not runnable in this version" if blocked else "ok"
+    verdict = "valid, but `cstd run` would refuse to start, see below" if blocked else "ok"
     lines = [f"{verdict}: mode {config.mode}, strategy {config.strategy.name}, {names}, hash {config.config_hash.hex()[:16]}", ""]
     lines += [f"  {name:<{width}}  {amount.quantize(Decimal('0.01')):>14,} {config.account.currency}"
               for name, amount in amounts.items()]

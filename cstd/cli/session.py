@@ -272,6 +272,8 @@ def main(args: argparse.Namespace) -> int:
         finally:
             _stop(supervisor.daemon, exchange)
     except InterruptedSessionError as again:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)  # all that there is left to ask for is being done
         for child in (supervisor.daemon, exchange):
             if child is not None:
                 child.kill()

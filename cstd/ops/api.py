@@ -13,11 +13,19 @@ import msgspec
 import orjson
 
 from cstd import __version__
+from cstd._fast.codes import OrderState
 from cstd.errors import UsageError
 from cstd.ops.sight import Sight
 from cstd.ops.view import Book, Decision, Equity, Fill, Gate, InstrumentStatus, Order, Position, Status, Trade
+from cstd.orders.lifecycle import STATE_NAMES
 
 ROWS_MAX = 1_000
+# The words that a filter takes; any other is an error, because an empty list would read as "there are none".
+WORDS: dict[str, tuple[str, ...]] = {
+    "verdict": ("approve", "reduce", "refuse"),
+    "state": tuple("UNKNOWN" if state == OrderState.ORDER_UNKNOWN else name for state, name in STATE_NAMES.items()
+                   if state != OrderState.ORDER_FREE),
+}
 JsonRow = dict[str, Any]
 
 
@@ -107,6 +115,7 @@ def _rows(region: str, keep: Callable[[JsonRow, Query], bool]) -> Callable[[Sigh
         limit = parse_limit(query)
         if not query:
             return sight.raw(region)[1]
+        check_words(query, sight)
         return orjson.dumps([row for row in sight.value(region) if keep(row, query)][:limit])
 
     return answer
@@ -122,6 +131,21 @@ def parse_limit(query: Query) -> int:
     if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= ROWS_MAX):
         raise UsageError(f"limit must be an integer from 1 to {ROWS_MAX}, got {text[:40]!r}")
     return int(text)
+
+
+def check_words(query: Query, sight: Sight) -> None:
+    """Check that what a query filters by exists.
+
+    Raises:
+        UsageError: an instrument that is not configured, a verdict or a state that there is not.
+    """
+    words = dict(WORDS)
+    instruments = tuple(row["name"] for row in sight.value("instruments"))
+    if instruments and not sight.overflowed().get("instruments"):
+        words["instrument"] = instruments
+    for name, known in words.items():
+        if name in query and query[name].lower() not in {word.lower() for word in known}:
+            raise UsageError(f"no {name} {query[name][:40]!r}", suggestion=f"one of {', '.join(known)}")
 
 
 def _keep(row: JsonRow, query: Query) -> bool:
@@ -199,5 +223,6 @@ def _operation(summary: str, schema: Mapping[str, Any], others: Mapping[str, Any
 
 def _parameter(name: str, text: str) -> dict[str, Any]:
     schema = ({"type": "integer", "minimum": 1, "maximum": ROWS_MAX} if name == "limit"
-              else {"type": "string", "enum": ["1"]} if name == "stale" else {"type": "string"})
+              else {"type": "string", "enum": ["1"]} if name == "stale"
+              else {"type": "string", "enum": list(WORDS[name])} if name in WORDS else {"type": "string"})
     return {"name": name, "in": "query", "required": False, "description": text, "schema": schema}

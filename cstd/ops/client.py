@@ -10,6 +10,7 @@ import argparse
 import os
 import socket
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
@@ -30,9 +31,9 @@ JsonDict = dict[str, Any]
 COLUMNS: dict[str, tuple[str, ...]] = {
     "positions": ("instrument", "qty", "entry_price", "mark_price", "value", "unrealized_pnl", "realized_pnl",
                   "user_qty"),
-    "orders": ("cl_ord_id", "symbol", "side", "kind", "state", "limit_price", "order_qty", "filled_qty",
+    "orders": ("sent_wall_ns", "cl_ord_id", "symbol", "side", "kind", "state", "limit_price", "order_qty", "filled_qty",
                "time_in_force"),
-    "fills": ("exec_id", "cl_ord_id", "symbol", "side", "qty", "price", "fee", "fee_asset"),
+    "fills": ("wall_ns", "exec_id", "cl_ord_id", "symbol", "side", "qty", "price", "fee", "fee_asset"),
     "gates": ("gate", "name", "limit", "unit", "last_value", "last_pass", "passed", "failed", "first_failed"),
     "why": ("intent_seq", "instrument", "kind", "side", "verdict", "first_failing", "cl_ord_id"),
 }
@@ -127,7 +128,7 @@ class AdminClient:
 def _no_daemon(path: str, error: OSError) -> OperatorError:
     if isinstance(error, FileNotFoundError):
         return OperatorError(f"no daemon: there is no socket at {path}",
-                             suggestion="start one with `cstd run -c FILE`, or name its socket with --socket")
+                             suggestion="start one with `cstd run -c FILE`, or name its run directory with --run-dir")
     if isinstance(error, ConnectionRefusedError):
         return OperatorError(f"no daemon: nobody listens at {path}, it is what a dead one left",
                              suggestion="start it with `cstd run -c FILE`")
@@ -247,8 +248,9 @@ def _to_text(verb: str, data: Any) -> str:
         return waterfall(data)
     if isinstance(data, list):
         columns = COLUMNS.get(verb) or tuple(data[0] if data else ())
-        cells = [[_cell(row.get(column)) for column in columns] for row in data]
-        return _table(columns, cells, sys.stdout)
+        cells = [[_cell(row.get(column), column) for column in columns] for row in data]
+        heads = [column.replace("wall_ns", "utc") for column in columns]
+        return _table(heads, cells, sys.stdout)
     pairs = [[name, _cell(value)] for name, value in _flatten("", data)]
     return _table((), pairs, sys.stdout)
 
@@ -261,14 +263,22 @@ def _flatten(prefix: str, data: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{name}", value
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, column: str = "") -> str:
     if value is None:
         return "-"
+    if column.endswith("wall_ns"):
+        return _utc(int(value))
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):
         return ", ".join(_cell(item) for item in value)
     return str(value)
+
+
+def _utc(wall_ns: int) -> str:
+    """Return a time as people read it, to the millisecond; the JSON has the nanoseconds."""
+    milliseconds = wall_ns // 1_000_000
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(milliseconds // 1_000)) + f".{milliseconds % 1_000:03d}"
 
 
 def _table(columns: Sequence[str], cells: Sequence[Sequence[str]], stream: TextIO) -> str:

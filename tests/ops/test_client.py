@@ -75,6 +75,21 @@ def test_tables_are_plain_when_stdout_is_no_terminal(daemon: FakeDaemon, tmp_pat
     assert "links.public.up" in capsys.readouterr().out
 
 
+def test_tables_of_orders_and_fills_say_when(daemon: FakeDaemon, tmp_path: Path, view: FakeView,
+                                             capsys: pytest.CaptureFixture[str]) -> None:
+    """A time is shown as UTC, to the millisecond; what was not sent has none."""
+    view.fill_rows[0]["wall_ns"] = 1_789_000_000_004_999_999
+    view.order_rows[0]["sent_wall_ns"] = None
+    run(tmp_path, "fills", output="table", all=True)
+    heads, *rows = capsys.readouterr().out.splitlines()
+    assert heads.split()[:2] == ["utc", "exec_id"]
+    assert any(row.startswith("2026-09-10 00:26:40.004  ") for row in rows)
+    run(tmp_path, "orders", output="table", all=True)
+    heads, *rows = capsys.readouterr().out.splitlines()
+    assert heads.split()[:2] == ["sent_utc", "cl_ord_id"]
+    assert any(row.startswith("-  ") for row in rows)
+
+
 def test_a_terminal_gets_a_rich_table(daemon: FakeDaemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a terminal the table is rendered by rich, and brackets in data stay as they are."""
     class Terminal(io.StringIO):
@@ -84,6 +99,7 @@ def test_a_terminal_gets_a_rich_table(daemon: FakeDaemon, tmp_path: Path, monkey
     terminal = Terminal()
     monkeypatch.setattr(sys, "stdout", terminal)
     monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "200")
     daemon.view.fill_rows[0]["fee_asset"] = "[b]USD"
     assert run(tmp_path, "fills", output="table", all=True) == 0
     assert "[b]USD" in terminal.getvalue().replace("\n", "")

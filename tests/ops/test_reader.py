@@ -87,6 +87,23 @@ def test_a_wrong_query_is_a_400_with_the_reason(reader: RunningReader, query: st
     assert ("limit" in answer.json()["message"]) or ("colour" in answer.json()["message"])
 
 
+@pytest.mark.parametrize(("path", "known"), [
+    ("orders?state=foo", "partially_filled"), ("orders?instrument=BTC", "BTC/USD"), ("decisions?verdict=no", "refuse"),
+    ("books?instrument=", "ETH/USD"),
+])
+def test_a_filter_by_what_there_is_not_is_a_400_with_what_there_is(reader: RunningReader, path: str, known: str) -> None:
+    """An empty list would read as "there are none"."""
+    answer = reader.get(f"/api/v1/{path}")
+    assert answer.status == 400
+    assert known in answer.json()["suggestion"]
+
+
+def test_an_order_in_doubt_can_be_asked_for(reader: RunningReader) -> None:
+    """Every state that the view shows is a word of the filter, in either case."""
+    for state in ("UNKNOWN", "unknown", "new", "partially_filled", "canceled"):
+        assert reader.get(f"/api/v1/orders?state={state}").status == 200
+
+
 @pytest.mark.parametrize(("state", "status"), [("ready", 200), ("paused", 503), ("reconciling", 503), ("killed", 503)])
 def test_ready_is_200_in_the_state_ready_alone(reader: RunningReader, state: str, status: int) -> None:
     """Every other state is 503 and names itself."""

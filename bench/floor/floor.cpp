@@ -18,6 +18,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <fstream>
 #include <memory>
 #include <string>
@@ -783,13 +784,15 @@ std::vector<std::string> read_frames(const char *path) {
 }  // namespace
 
 int main(int argc, char **argv) {
-    if (argc != 4) {
-        fprintf(stderr, "usage: floor FRAMES decision|order ROUNDS\n");
+    if (argc != 4 && argc != 6) {
+        fprintf(stderr, "usage: floor FRAMES decision|order ROUNDS [PAUSE_NS OF_FRAMES]\n");
         return 2;
     }
     const std::vector<std::string> frames = read_frames(argv[1]);
     const bool with_order = strcmp(argv[2], "order") == 0;
     const int rounds = atoi(argv[3]);
+    const long pause_ns = argc == 6 ? atol(argv[4]) : 0;
+    const size_t paced = argc == 6 ? static_cast<size_t>(atol(argv[5])) : 0;  // so many first frames of each round
     const double scale = ns_per_cycle();
     auto engine = std::make_unique<Engine>();
     std::vector<char> received(1 << 20);
@@ -798,8 +801,13 @@ int main(int argc, char **argv) {
     samples.reserve(frames.size() * static_cast<size_t>(rounds));
     engine->prepare_id();
     for (int round = -3; round < rounds; round++) {
-        for (const std::string &frame : frames) {
+        for (size_t i = 0; i < frames.size() && (!pause_ns || round < 0 || i < paced); i++) {
+            const std::string &frame = frames[i];
             now += STEP_NS;
+            if (pause_ns && round >= 0) {
+                const timespec pause = {0, pause_ns};
+                nanosleep(&pause, nullptr);
+            }
             memcpy(received.data(), frame.data(), frame.size());
             uint64_t start = __rdtsc();
             bool verified = engine->on_frame(received.data(), frame.size(), now);

@@ -1,5 +1,7 @@
 """The compiled path beside the floor: the same frames through `floor.cpp` and through cstd, turn by turn, in one run.
 
+`decision` and `order` are hot; `paced` is `order` with a sleep of a millisecond before each frame, in a loop of the same shape.
+
     python bench/floor/ratio.py [--rounds N] [-o table|json] [--result FILE]    exit 3 when a ratio exceeds its budget
 
 Both are timed by the cycle counter from the frame in a receive buffer to the end of the decision, and to order bytes. A
@@ -24,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from cstd.research.bench import DEFAULT_RECORDING, Bench, cycle_length_ns
+from cstd.research.bench import DEFAULT_RECORDING, PACED_FRAMES, PACED_PAUSE_NS, Bench, cycle_length_ns
 from cstd.research.replay import start_recording
 from cstd.signals.agents.loader import load
 
@@ -35,6 +37,8 @@ import result  # noqa: E402 - the folder above is no package
 
 PASSES = 15  # over the recording, in each turn
 WARM_PASSES = 3  # before them, in floor.cpp
+PACED_TURNS = 3  # of two seconds and more on each side
+PATHS = ("decision", "order", "paced")
 QUANTILES = {"p50_ns": 0.5, "p99_ns": 0.99, "p999_ns": 0.999}
 
 
@@ -70,11 +74,13 @@ def measure(recording: Path, rounds: int) -> dict[str, Any]:
         subprocess.run(["g++", "-std=c++17", "-O3", "-march=native", "-o", program, HERE / "floor.cpp"], check=True)
         _, recorded = start_recording(recording, None, strategy="none")
         frames.write_bytes(b"".join(struct.pack("<I", len(text)) + text for _, text in recorded))
-        updates = sum(b'"channel":"book","type"' in text for _, text in recorded)
-        turns: dict[str, list[tuple[dict[str, int], dict[str, int]]]] = {"decision": [], "order": []}
+        books = [b'"channel":"book","type"' in text for _, text in recorded]
+        turns: dict[str, list[tuple[dict[str, int], dict[str, int]]]] = {path: [] for path in PATHS}
         for _ in range(rounds):
-            for path, taken in turns.items():
-                taken.append((floor(program, frames, path, updates), quantiles(getattr(bench, path + "s")(PASSES))))
+            for path in ("decision", "order"):
+                turns[path].append((floor(program, frames, path, sum(books)), quantiles(getattr(bench, path + "s")(PASSES))))
+        for _ in range(PACED_TURNS):
+            turns["paced"].append((paced_floor(program, frames, books), quantiles(bench.paced())))
     for path, taken in turns.items():
         theirs = min((turn[0] for turn in taken), key=lambda row: row["p50_ns"])
         ours = min((turn[1] for turn in taken), key=lambda row: row["p50_ns"])
@@ -92,16 +98,27 @@ def vendor() -> str:
 def budget_of(maker: str) -> dict[str, float]:
     """The most that each path's ratio may be on a processor of `maker`."""
     budgets: dict[str, dict[str, float]] = json.loads((HERE / "ratio.json").read_text())
-    strictest = {path: min(row[path] for row in budgets.values()) for path in ("decision", "order")}
+    strictest = {path: min(row[path] for row in budgets.values()) for path in PATHS}
     return budgets.get(maker, strictest)
 
 
 def floor(program: Path, frames: Path, path: str, updates: int) -> dict[str, int]:
     """One turn of the C++ program; every book update must have verified there, and led to an order where one is asked for."""
-    done = subprocess.run([program, frames, path, str(PASSES)], capture_output=True, text=True, check=True)
-    row: dict[str, int] = json.loads(done.stdout)
     expected = updates * (PASSES + WARM_PASSES)
-    if row["verified"] != expected or row["orders"] != (expected if path == "order" else 0):
+    return floor_turn([program, frames, path, str(PASSES)], expected, expected if path == "order" else 0)
+
+
+def paced_floor(program: Path, frames: Path, books: list[bool]) -> dict[str, int]:
+    """One turn of the C++ program with a sleep before each of as many frames as cstd's paced turn has."""
+    expected = sum(books) * WARM_PASSES + sum(books[:PACED_FRAMES])
+    return floor_turn([program, frames, "order", "1", str(PACED_PAUSE_NS), str(PACED_FRAMES)], expected, expected)
+
+
+def floor_turn(words: list[str | Path], expected: int, orders: int) -> dict[str, int]:
+    """Run the C++ program; every book update must have verified there, and led to an order where one is asked for."""
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    row: dict[str, int] = json.loads(done.stdout)
+    if row["verified"] != expected or row["orders"] != orders:
         sys.exit(f"bench/floor/ratio.py: of {expected} updates the floor verified {row['verified']}, with {row['orders']} orders")
     return {name: row[name] for name in QUANTILES}
 
@@ -113,7 +130,7 @@ def quantiles(samples: Any) -> dict[str, int]:
 
 def show(figures: dict[str, Any]) -> None:
     """Print a table."""
-    print(f"{'':10} {'':8} {'p50':>8} {'p99':>8} {'p99.9':>8}   ns, best of {figures['rounds']} turns")
+    print(f"{'':10} {'':8} {'p50':>8} {'p99':>8} {'p99.9':>8}   ns, best of {figures['rounds']} turns ({PACED_TURNS} of paced)")
     for path, row in figures["paths"].items():
         for side in ("floor", "cstd"):
             print(f"{path:10} {side:8} " + " ".join(f"{row[side][name]:>8,}" for name in QUANTILES))

@@ -98,7 +98,7 @@ def _strike_all(fault: Fault, session: Session, outcome: Outcome, strikes: int, 
         outcome.ready_s.append(time.monotonic() - began_s)
         epoch = _later_epoch(session, epoch, started=isinstance(fault, KillNine))
         session.wait_agreement(AGREE_S)
-        say(f"{fault.name}: {outcome.strikes} of {strikes}, ready after {outcome.ready_s[-1]:.1f} s, agreed")
+        say(f"{fault.name}: {outcome.strikes}, at least {strikes} asked for, ready after {outcome.ready_s[-1]:.1f} s, agreed")
     fills = len(session.rows("fills"))
     session.wait(lambda: len(session.rows("fills")) > fills, TRADE_S, "no trading after the last fault")
 

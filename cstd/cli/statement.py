@@ -177,6 +177,9 @@ class DirectReads:
         found = load_credentials(cfg.mode, run_dir, os.environ)
         if not found.api_key:
             raise UsageError(f"mode {cfg.mode} reads no key, so there are no books of a venue to compare with")
+        # A practice exchange ends with its session, and what its account did with it.
+        self._later = ("the statement was not made: try again later" if cfg.mode != "practice" else
+                       "a practice exchange takes its books with it: make its statement while it runs")
         self._clock = SystemClock()
         self._lane = RestLane(cfg.venue.tier)
         self._http = HttpClient(found.endpoints.rest, clock=self._clock,
@@ -213,7 +216,7 @@ class DirectReads:
                 continue
             if done.outcome is not Outcome.DONE:
                 text = ", ".join(done.errors)
-                suggestion = RIGHTS if "Permission denied" in text else "the statement was not made: try again later"
+                suggestion = RIGHTS if "Permission denied" in text else self._later
                 raise VenueRejectError(f"{request.method}: {text}", code=text.split(",")[0], suggestion=suggestion)
             return done.result
 

@@ -324,9 +324,10 @@ async def _serve(options: Options, stop: asyncio.Event) -> None:
 
 
 def _ports(text: str) -> tuple[int, int, int, int]:
-    parts = [int(p) for p in text.split(",")]
-    if len(parts) != 4 or not all(0 <= p < 65536 for p in parts):
-        raise argparse.ArgumentTypeError("four port numbers are wanted: REST,PUBLIC,PRIVATE,FUTURES; 0 is any free one")
+    parts = [int(word) if word.isascii() and word.isdigit() else -1 for word in text.split(",")]
+    if len(parts) != 4 or not all(0 <= port < 65536 for port in parts):
+        raise argparse.ArgumentTypeError(
+            f"{text[:40]!r}: four port numbers are wanted, REST,PUBLIC,PRIVATE,FUTURES; 0 is any free one")
     return parts[0], parts[1], parts[2], parts[3]
 
 

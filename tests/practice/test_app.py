@@ -85,7 +85,7 @@ def test_a_port_in_use_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[st
     [
         ["--faults", "none.jsonl"], ["--fault-seed", "x"], ["--faults", "x", "--fault-seed", "3"], ["--instruments", "0"],
         ["--instruments", "9999"], ["--rate", "0"],
-        ["--ports", "1,2,3"], ["--loop"], ["--nonsense"], ["--tier", "gold"],
+        ["--ports", "1,2,3"], ["--ports", "a,b,c,d"], ["--loop"], ["--nonsense"], ["--tier", "gold"],
     ],
 )  # fmt: skip
 def test_usage_errors_are_exit_2(tmp_path: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -246,8 +246,17 @@ class Supervisor:
         self._restarts.append(now_s)
 
 
-def _on_signal(number: int, _frame: object) -> None:
-    raise InterruptedSessionError(number)
+class Interruption:
+    """The handler of a session's signals: the first stops it, the second ends it at once, more change nothing."""
+
+    def __init__(self) -> None:
+        self._left = 2
+
+    def __call__(self, number: int, _frame: object) -> None:
+        """Raise InterruptedSessionError, twice at most."""
+        self._left -= 1
+        if self._left >= 0:
+            raise InterruptedSessionError(number)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -258,8 +267,9 @@ def main(args: argparse.Namespace) -> int:
                          suggestion=f"cstd run -c {args.config}")
     run_dir = new_run_dir(Path(args.root), SystemClock().wall_ns())
     say(f"session in {run_dir}")
+    interruption = Interruption()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _on_signal)
+        signal.signal(number, interruption)
     supervisor = Supervisor(config, args.config, run_dir, args.for_s)
     exchange: Child | None = None
     code = EXIT_OK
@@ -272,11 +282,10 @@ def main(args: argparse.Namespace) -> int:
         finally:
             _stop(supervisor.daemon, exchange)
     except InterruptedSessionError as again:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)  # all that there is left to ask for is being done
         for child in (supervisor.daemon, exchange):
             if child is not None:
                 child.kill()
+        _settle(config, run_dir)
         return 128 + again.number
     return code if code != EXIT_OK else _print_summary(run_dir)
 
@@ -287,6 +296,22 @@ def _stop(daemon: Child | None, exchange: Child | None) -> None:
         daemon.stop(DAEMON_STOP_S)
     if exchange is not None:
         exchange.stop(EXCHANGE_STOP_S)
+
+
+def _settle(config: Config, run_dir: Path) -> None:
+    """Write what a killed daemon left in its ring to the journal: no later start of this session would, and a ring is memory."""
+    from cstd.daemon.process import ring_path
+    from cstd.storage.journal import open_journal
+    from cstd.storage.journal_files import JOURNAL_DIR
+
+    ring = ring_path(run_dir)
+    if not ring.exists():
+        return
+    limits = config.journal
+    journal = open_journal(run_dir / JOURNAL_DIR, ring, ring_bytes=limits.ring_bytes, segment_bytes=limits.segment_bytes,
+                           sync_interval_ms=limits.sync_interval_ms)
+    journal.close()
+    ring.unlink()
 
 
 def _print_summary(run_dir: Path) -> int:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from decimal import Decimal
@@ -12,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.session import CONFIG, Session, cstd, practice_session
+from cstd.daemon.process import ring_path
+from cstd.storage.journal_reader import verify
+from tests.integration.session import CONFIG, REPOSITORY, Session, cstd, practice_session
 
 STARTER_LIMIT = 48.0  # 80 % of the starter tier's 60 points
 SUMMARY_KEYS = {
@@ -173,3 +177,30 @@ def test_the_strictest_tier_is_traded_within(tmp_path: Path, told: str) -> None:
         logged = (session.run_dir / "daemon.log").read_text()
         assert "Rate limit exceeded" not in logged
         session.assert_journal_is_true()
+
+
+def test_a_session_that_is_told_thrice_to_end_leaves_no_memory_taken(tmp_path: Path) -> None:
+    """The second signal ends it at once, a third changes nothing; the killed daemon's journal is whole and its ring gone."""
+    root = tmp_path / ".run"
+    with (tmp_path / "stderr").open("w") as stderr:
+        process = subprocess.Popen([sys.executable, "-m", "cstd", "session", "--root", str(root)], cwd=REPOSITORY,
+                                   env=Session(tmp_path).env, stdout=subprocess.DEVNULL, stderr=stderr)
+    try:
+        until_s = time.monotonic() + 40
+        while "ready after" not in (told := (tmp_path / "stderr").read_text()):
+            assert process.poll() is None and time.monotonic() < until_s, told
+            time.sleep(0.1)
+        run_dir = (root / "current").resolve()
+        ring = ring_path(run_dir)
+        assert ring.exists()
+        for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
+            process.send_signal(number)
+            time.sleep(0.02)
+        code = process.wait(20)
+    finally:
+        process.kill()
+        process.wait()
+    told = (tmp_path / "stderr").read_text()
+    assert code in (128 + signal.SIGTERM, 128 + signal.SIGINT) and "Traceback" not in told, told
+    assert not ring.exists()
+    assert verify(run_dir / "journal").records > 0

@@ -11,7 +11,9 @@ from decimal import Decimal
 from cstd.cli.app import print_error
 from cstd.cli.plan import host_memory_bytes, journal_plan, memory_plan, memory_problems, plan_lines
 from cstd.config import Config, refusals
+from cstd.config.binding import show as as_written
 from cstd.config.canonical import plain
+from cstd.config.limit_keys import own_values, value_of
 from cstd.config.loading import bind, read_layers
 from cstd.config.problems import Problem, config_error
 from cstd.errors import EXIT_OK, ConfigError
@@ -54,6 +56,13 @@ def exposure_while_down(config: Config) -> str:
             "positions stay without one")
 
 
+def override_lines(config: Config) -> list[str]:
+    """Return what instruments have of their own, each beside the general limit."""
+    own = [f"  {name}: {key} {as_written(value)}, in general {as_written(value_of(config, key))}"
+           for name, override in config.overrides.items() for key, value in own_values(override)]
+    return ["", "limits of single instruments:", *own] if own else []
+
+
 def check(args: argparse.Namespace) -> int:
     """Print every problem, or the limits in money and what would stop a start; exit 78 when there is a problem."""
     try:
@@ -71,6 +80,8 @@ def check(args: argparse.Namespace) -> int:
         found = {"ok": True, "mode": config.mode, "config_hash": config.config_hash.hex(),
                  "starts": not blocked, "refusals": [plain(p) for p in blocked], "currency": config.account.currency,
                  "money": {name: format_decimal(amount.normalize()) for name, amount in money(config).items()},
+                 "overrides": {name: {key: as_written(value) for key, value in own_values(override)}
+                               for name, override in config.overrides.items()},
                  "memory": memory_plan(config), "memory_host_bytes": host_memory_bytes(),
                  "journal": journal_plan(config, args.frames_per_s), "while_down": exposure_while_down(config)}
         sys.stdout.write(json.dumps(found) + "\n")
@@ -89,6 +100,7 @@ def _print_check(config: Config, blocked: list[Problem], frames_per_s: float | N
     lines = [f"{verdict}: mode {config.mode}, strategy {config.strategy.name}, {names}, hash {config.config_hash.hex()[:16]}", ""]
     lines += [f"  {name:<{width}}  {amount.quantize(Decimal('0.01')):>14,} {config.account.currency}"
               for name, amount in amounts.items()]
+    lines += override_lines(config)
     lines += ["", exposure_while_down(config), "", *plan_lines(config, frames_per_s, host_memory_bytes())]
     lines += ["", "`cstd run` would refuse to start:", *(f"  {p.line()}" for p in blocked)] if blocked else []
     sys.stdout.write("\n".join(lines) + "\n")

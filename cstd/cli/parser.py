@@ -20,6 +20,7 @@ examples:
   cstd status --run-dir .run/two               what that daemon does
   cstd status -o json                          what it is doing
   cstd why --last                              the latest decision, gate by gate
+  cstd limits set policy.spread_bps_max 20     a tighter limit from now on, until `cstd limits reset`
   cstd kill --yes                              latch the kill switch, cancel everything
   cstd replay .run/current/journal --check     recompute every decision of a session
   cstd config check -c config/live.toml        every problem, and the limits in money
@@ -209,7 +210,7 @@ def _admin(gives: str, name: str, add: Add = lambda _parser: None) -> Verb:
         add(parser)
         _output(parser)
 
-    return Verb((name,), gives, "cstd.ops.client", arguments, lambda module, args: int(module.main(name, args)))
+    return Verb(tuple(name.split()), gives, "cstd.ops.client", arguments, lambda module, args: int(module.main(name, args)))
 
 
 def _all(parser: argparse.ArgumentParser) -> None:
@@ -238,6 +239,27 @@ def _flatten(parser: argparse.ArgumentParser) -> None:
     _reason(parser)
 
 
+def _limits(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--instrument", metavar="NAME", help="as they hold for this instrument (default: in general, and what "
+                        "single instruments have otherwise)")
+
+
+def _limits_reset(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("key", metavar="KEY", help="the limit's key in the configuration, as `cstd limits` lists it")
+    _limit_of(parser)
+
+
+def _limits_set(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("key", metavar="KEY", help="the limit's key in the configuration, as `cstd limits` lists it")
+    parser.add_argument("value", metavar="VALUE", help="in the key's own unit; not looser than the configuration")
+    _limit_of(parser)
+
+
+def _limit_of(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--instrument", metavar="NAME", help="of this instrument alone")
+    _flatten(parser)
+
+
 VERBS = (
     Verb(("run",), "the daemon", "cstd.daemon", _run, lambda module, args: int(module.run(args))),
     Verb(("practice",), "the practice exchange alone, on loopback", "cstd.practice.app"),
@@ -263,6 +285,9 @@ VERBS = (
     _admin("fills", "fills", _all),
     _admin("the fifteen gates: limits, last values, counts", "gates"),
     _admin("one decision, gate by gate", "why", _why),
+    _admin("a tighter limit of the gates from now on; the configuration's is the loosest", "limits set", _limits_set),
+    _admin("take back what commands made of a limit", "limits reset", _limits_reset),
+    _admin("every limit of the gates: what holds, the configuration's, and who changed it", "limits", _limits),
     _admin("no new openings until resume", "pause", _reason),
     _admin("openings again", "resume", _reason),
     _admin("latch the kill switch: no openings, cancel them all; exits go on unless --hold", "kill", _kill),

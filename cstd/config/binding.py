@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import msgspec
 
 from cstd.config.problems import Problem
-from cstd.config.schema import Bounds, Pattern
+from cstd.config.schema import Bounds, Pattern, PolicyConfig, RiskConfig
 from cstd.units import format_decimal, parse_decimal
 
 # Keys people reach for that are left out on purpose, and why.
@@ -73,19 +73,25 @@ class Binder:
                 values[field.name] = _WRONG
         return _WRONG if any(value is _WRONG for value in values.values()) else kind(**values)
 
+    def field(self, kind: type[msgspec.Struct], name: str, value: object, key: str) -> object:
+        """Return the value as one field of a `kind` takes it, or the mark of a value that cannot be used."""
+        return self.value(get_type_hints(kind, include_extras=True)[name], value, key)
+
     def value(self, hint: Any, value: object, key: str) -> object:
         """Return the value as the type that the hint asks for."""
         marks: tuple[object, ...] = ()
+        if get_origin(hint) in (Union, UnionType):
+            hint = next(part for part in get_args(hint) if part is not NoneType)
         if get_origin(hint) is Annotated:
             hint, *extras = get_args(hint)
             marks = tuple(extras)
         origin = get_origin(hint)
-        if origin in (Union, UnionType):
-            hint = next(part for part in get_args(hint) if part is not NoneType)
         if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
             return self.struct(hint, value, key)
         if origin is list:
             return self._list(get_args(hint)[0], value, key)
+        if origin is dict:
+            return self._tables(get_args(hint)[1], value, key)
         if origin is Literal:
             return self._choice(get_args(hint), value, key)
         return self._leaf(hint, marks, value, key)
@@ -95,6 +101,12 @@ class Binder:
             return self.report(key, "must be a list", value=value, suggestion="write it in [ ]")
         items = [self.value(item, entry, f"{key}[{index}]") for index, entry in enumerate(value)]
         return _WRONG if any(entry is _WRONG for entry in items) else items
+
+    def _tables(self, item: Any, value: object, key: str) -> object:
+        if not isinstance(value, Mapping):
+            return self.report(key, "must be a table", value=value, suggestion=f"write [{key}.NAME]")
+        tables = {name: self.value(item, entry, f"{key}.{name}") for name, entry in value.items()}
+        return _WRONG if any(table is _WRONG for table in tables.values()) else tables
 
     def _choice(self, choices: tuple[object, ...], value: object, key: str) -> object:
         if any(value == choice and type(value) is type(choice) for choice in choices):
@@ -120,6 +132,10 @@ class Binder:
             if pattern.fullmatch(name.lower()):
                 self.report(dotted, f"unknown key: {reason}", suggestion=suggestion)
                 return
+        if key.startswith("overrides.") and name in _general(key):
+            self.report(dotted, "is the whole account's or every exit's: an instrument has none of its own",
+                        limit=", ".join(known), suggestion="remove it")
+            return
         near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)
         self.report(dotted, "unknown key", limit=f"the keys of {f'[{key}]' if key else 'the top level'}",
                     suggestion=f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}")
@@ -128,6 +144,13 @@ class Binder:
         is_table = isinstance(hint, type) and issubclass(hint, msgspec.Struct)
         where = f"add [{key}]" if is_table else f"add {key.rpartition('.')[2]}"
         self.report(key, "required key is missing: it has no default", suggestion=f"{where}; the shipped files show it")
+
+
+def _general(key: str) -> tuple[str, ...]:
+    """Return the keys that the section of an override has in general."""
+    kinds: dict[str, type[msgspec.Struct]] = {"policy": PolicyConfig, "risk": RiskConfig}
+    kind = kinds.get(key.rpartition(".")[2])
+    return kind.__struct_fields__ if kind is not None else ()
 
 
 def show(value: object) -> str:

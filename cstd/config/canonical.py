@@ -18,6 +18,8 @@ def plain(value: object) -> object:
         return {name: plain(getattr(value, name)) for name in value.__struct_fields__}
     if isinstance(value, list):
         return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {name: plain(item) for name, item in value.items()}
     if isinstance(value, Decimal):
         return format_decimal(value.normalize())
     return value

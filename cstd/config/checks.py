@@ -7,6 +7,7 @@ from decimal import Decimal
 from itertools import pairwise
 
 from cstd._fast.wire import instruments_max
+from cstd.config.override_checks import override_problems
 from cstd.config.problems import Problem
 from cstd.config.schema import Config
 from cstd.units import BPS_PER_UNIT
@@ -194,8 +195,13 @@ def practice_section(config: Config) -> Iterator[Problem]:
                           suggestion="use 0 for any free one")
 
 
+def overrides(config: Config) -> Iterator[Problem]:
+    """Limits of single instruments are none looser than the general ones, and contradict nothing."""
+    yield from override_problems(config, (evidence, strategy, slippage, churn))
+
+
 RULES: tuple[Rule, ...] = (levels, caps, loss_amount, evidence, collars, absence, instruments, audits, strategy,
-                           slippage, churn, journal, listeners, cpus, practice_section)
+                           slippage, churn, journal, listeners, cpus, practice_section, overrides)
 
 
 def cross_check(config: Config) -> list[Problem]:

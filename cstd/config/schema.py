@@ -48,6 +48,15 @@ ExecutionBps = Annotated[Decimal, _over_zero(10_000, "basis points, to a thousan
 Money = Annotated[Decimal, _over_zero(10**12, "an amount in the account currency")]
 Seconds = Annotated[Decimal, _over_zero(10**7, "seconds", 9)]
 Port = Annotated[int, _int(0, 65_535, "a TCP port, 0 for any free one")]
+# Of limits that an instrument may have of its own as well.
+ParentsPerHour = Annotated[int, _int(1, 3_600, "openings of one instrument in an hour")]
+LosingRoundTrips = Annotated[int, _int(1, 1_000_000, "losing round trips in a row")]
+DepthMultiple = Annotated[Decimal, _over_zero(1_000, "a multiple of the order's notional", 2)]
+VolumeFrac = Annotated[Decimal, Bounds(0, 1, "a share of the mean minute's value", above=True, places=4)]
+Lifetime = Annotated[Decimal, _over_zero(3_600, "seconds an opening may rest", 9)]
+EvidenceAge = Annotated[Decimal, Bounds(0, 60, "seconds a quote counts as current", above=True, places=9)]
+Silence = Annotated[Decimal, Bounds(0, 3_600, "seconds an instrument may be silent", above=True, places=9)]
+Grace = Annotated[int, _int(0, 5_000, "how long resting openings outlive an unverified book")]
 
 
 class AccountConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -92,19 +101,19 @@ class PolicyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     # gate 1: idempotency and churn
     dedupe_window_s: Seconds
-    parents_per_instrument_hour_max: Annotated[int, _int(1, 3_600, "openings of one instrument in an hour")]
+    parents_per_instrument_hour_max: ParentsPerHour
     parents_per_minute_max: Annotated[int, _int(1, 1_000, "openings of all instruments in a minute")]
     turnover_equity_multiple_max: Annotated[Decimal, _over_zero(1_000, "a multiple of equity per day", 4)]
-    losing_round_trips_max: Annotated[int, _int(1, 1_000_000, "losing round trips in a row")]
+    losing_round_trips_max: LosingRoundTrips
     # gate 2: spread
     spread_bps_max: ExecutionBps
     # gate 3: depth
     depth_band_bps: ExecutionBps
     depth_value_min: Money
-    depth_multiple_min: Annotated[Decimal, _over_zero(1_000, "a multiple of the order's notional", 2)]
+    depth_multiple_min: DepthMultiple
     # gate 4: volume
     volume_hour_min: Money
-    volume_minute_frac_max: Annotated[Decimal, Bounds(0, 1, "a share of the mean minute's value", above=True, places=4)]
+    volume_minute_frac_max: VolumeFrac
     # gate 5: slippage budget
     exit_cost_bps_max: ExecutionBps
     markout_allowance_bps: Annotated[Decimal, Bounds(0, 10_000, "basis points, to a thousandth", places=3)]
@@ -113,7 +122,7 @@ class PolicyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     slippage_p95_fills_min: Annotated[int, _int(1, 100_000, "a count of fills")]
     # gate 6: time in force
     deadline_ms: Annotated[int, _int(1_000, 2_000, "an order is accepted within 1 to 2 s or not at all")]
-    lifetime_s_max: Annotated[Decimal, _over_zero(3_600, "seconds an opening may rest", 9)]
+    lifetime_s_max: Lifetime
     # gate 7: price
     price_band_bps_max: ExecutionBps
     reference_band_bps_max: ExecutionBps
@@ -125,9 +134,9 @@ class RiskConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """The limits of the eight risk gates and of the escalation levels."""
 
     # gate 2: data gap
-    evidence_s: Annotated[Decimal, Bounds(0, 60, "seconds a quote counts as current", above=True, places=9)]
-    silence_s: Annotated[Decimal, Bounds(0, 3_600, "seconds an instrument may be silent", above=True, places=9)]
-    grace_ms: Annotated[int, _int(0, 5_000, "how long resting openings outlive an unverified book")]
+    evidence_s: EvidenceAge
+    silence_s: Silence
+    grace_ms: Grace
     clock_offset_ms_max: Annotated[int, _int(1, 5_000, "offset of the host's clock from the venue's")]
     # gate 3: day loss
     day_loss_warning_bps: RiskBps
@@ -149,6 +158,38 @@ class RiskConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     # sizes
     size_warning_frac: Annotated[Decimal, Bounds(0, 1, "the size multiplier at Warning", places=4)]
     reduce_bps_min: Annotated[int, _int(1, 10_000, "the part of a request below which it is refused, not reduced")]
+
+
+class PolicyOverride(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What one instrument may have of its own of [policy]; None = as there. What counts the account is not here."""
+
+    parents_per_instrument_hour_max: ParentsPerHour | None = None
+    losing_round_trips_max: LosingRoundTrips | None = None
+    spread_bps_max: ExecutionBps | None = None
+    depth_value_min: Money | None = None
+    depth_multiple_min: DepthMultiple | None = None
+    volume_hour_min: Money | None = None
+    volume_minute_frac_max: VolumeFrac | None = None
+    exit_cost_bps_max: ExecutionBps | None = None
+    lifetime_s_max: Lifetime | None = None
+    price_band_bps_max: ExecutionBps | None = None
+    reference_band_bps_max: ExecutionBps | None = None
+
+
+class RiskOverride(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What one instrument may have of its own of [risk]; None = as there."""
+
+    evidence_s: EvidenceAge | None = None
+    silence_s: Silence | None = None
+    grace_ms: Grace | None = None
+    position_bps_max: RiskBps | None = None
+
+
+class OverrideConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The limits that one instrument has of its own; docs/limits.md."""
+
+    policy: PolicyOverride = PolicyOverride()
+    risk: RiskOverride = RiskOverride()
 
 
 class ExitsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -248,6 +289,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     process: ProcessConfig = ProcessConfig()
     projector: ProjectorConfig = ProjectorConfig()
     logs: LogsConfig = LogsConfig()
+    overrides: dict[str, OverrideConfig] = {}  # by instrument
     practice: PracticeConfig | None = None
 
     def to_canonical_json(self) -> bytes:

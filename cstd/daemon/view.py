@@ -54,6 +54,7 @@ class LiveView:
         self._process = process
         self._started_ns = mono_ns()
         self._edges_ns = bucket_edges_ns()
+        self._limits: tuple[int, list[shapes.Limit]] = -1, []
 
     # State.
 
@@ -317,6 +318,17 @@ class LiveView:
                 "first_failed": refused[gate.code],
             })
         return rows
+
+    def limits(self, instrument: str | None = None) -> list[shapes.Limit]:
+        """The limits in force; the general list is made anew only when one has changed."""
+        if self._engine.cfg is None:
+            return []
+        limits = self._engine.risk.limits
+        if instrument is not None:
+            return cast("list[shapes.Limit]", limits.rows(instrument))
+        if self._limits[0] != limits.version:
+            self._limits = limits.version, cast("list[shapes.Limit]", limits.rows())
+        return self._limits[1]
 
     # Counters.
 

@@ -2,9 +2,9 @@
 
 Purpose: everything about a decision except the fifteen gates themselves, which are compiled (`cstd/_fast/csrc/gates.h`).
 Takes: a `Config`; loss and drawdown in basis points and marks as events; decision rows of the gates.
-Gives: `limits.limits_row` (what the gates compare with), `levels.LevelLatch`, `kill.KillSwitch`,
-    `setup.strategy_setup`, `why.explain` and `why.waterfall`, `why.GATES`.
-Owns: the latched level and the kill latch, written by the engine alone; both come back from the journal.
+Gives: `limits.limits_row` (what the gates compare with), `operator_limits.OperatorLimits` (what commands make of it),
+    `levels.LevelLatch`, `kill.KillSwitch`, `setup.strategy_setup`, `why.explain` and `why.waterfall`, `why.GATES`.
+Owns: the latched level, the kill latch and the commands on limits, written by the engine alone; all come back from the journal.
 Invariants: no clock, no float and no random source: time comes in as nanoseconds, money and limits are ints or
     Decimals. A loss level rises by itself and falls by an operator only. A kill is cleared in two steps and followed
     by a time in which nothing is sent.

@@ -11,6 +11,7 @@ import numpy as np
 
 from cstd._fast.gates import LIMITS_DTYPE
 from cstd.config import Config
+from cstd.config.limit_keys import for_instrument
 from cstd.errors import ConfigError
 from cstd.units import BPS_PER_UNIT, INT64_MAX, NS_PER_MS, NS_PER_S, format_decimal, from_raw, to_raw
 
@@ -87,11 +88,24 @@ def _risk(cfg: Config) -> dict[str, int | tuple[int, ...]]:
 
 
 def limits_row(cfg: Config, instrument: str) -> np.ndarray:
-    """Return the gate limits of one instrument: shape (), dtype LIMITS_DTYPE.
+    """Return the gate limits that the configuration gives one instrument: shape (), dtype LIMITS_DTYPE.
 
     Args:
         cfg: the configuration.
         instrument: its name; every instrument has a row of its own in the engine.
+
+    Raises:
+        ConfigError: a value does not fit an int64 at its scale.
+    """
+    return limits_in_force(for_instrument(cfg, instrument), instrument)
+
+
+def limits_in_force(cfg: Config, instrument: str) -> np.ndarray:
+    """Return the gate limits that the keys of `cfg` stand for as they are: shape (), dtype LIMITS_DTYPE.
+
+    Args:
+        cfg: the limits, an instrument's own ones in their place already.
+        instrument: whose they are, for the error.
 
     Raises:
         ConfigError: a value does not fit an int64 at its scale.

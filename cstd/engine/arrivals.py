@@ -25,6 +25,7 @@ def note_frames_seen(engine: Engine, mono_ns: int) -> None:
 def watch_feeds(engine: Engine, mono_ns: int, wall_ns: int) -> None:
     """Begin tapes and find dead ones, and fetch evidence for books that are quiet."""
     engine.tapes.on_timer(engine.public, mono_ns, wall_ns)
+    engine.evidence.keep_within(engine.risk.evidence_max_ns)
     engine.evidence.on_timer(engine.public, mono_ns)
 
 

@@ -23,7 +23,6 @@ from cstd._fast.core import Core
 from cstd._fast.port import OrderPort
 from cstd._fast.recorder import Recorder
 from cstd.config import Config, from_canonical_json
-from cstd.decision.limits import limits_row
 from cstd.decision.setup import exit_steps_mbps, strategy_setup
 from cstd.engine import venue_clock
 from cstd.engine.arrivals import give_up_links, note_frames_seen, take_new_digits, watch_feeds
@@ -206,8 +205,6 @@ class Engine:
         core.set_collar(exit_steps_mbps(cfg), seconds_to_ns(cfg.exits.step_wait_s))
         core.deadline_ns = cfg.policy.deadline_ms * 1_000_000
         core.markout_allowance_mbps = int(cfg.policy.markout_allowance_bps * 1000)
-        for number, name in enumerate(self.names):
-            core.set_limits(number, limits_row(cfg, name))
         self.risk.configure(cfg)
         if not self.inferring:
             venue_clock.begin(core, self._mono_ns, self._wall_ns)
@@ -226,7 +223,7 @@ class Engine:
         self.account_reads = AccountReads(self.lane)
         self.core.private_up = self.core.private_ready = self.core.venue_online = self.core.batch_open = False
         self.audit.restart(seconds_to_ns(cfg.instruments.audit_interval_s))
-        self.evidence.restart(seconds_to_ns(cfg.risk.evidence_s))
+        self.evidence.restart(self.risk.evidence_max_ns)
         known = getattr(self, "reconciler", None)
         self.reconciler = Reconciler(
             self.tracker, self._ask, self.private.renew_executions, absent_ns=seconds_to_ns(cfg.venue.unknown_absent_s),

@@ -62,10 +62,14 @@ class EvidenceFetch:
 
     def restart(self, limit_ns: int) -> None:
         """Begin a boot: evidence may be `limit_ns` old."""
-        self._quiet_ns = max(limit_ns - AHEAD_NS, limit_ns // 2)
+        self.keep_within(limit_ns)
         self._turn = self._next_ns = self._asked_ns = 0
         self._number: int | None = None
         self._not_before_ns: dict[int, int] = {}
+
+    def keep_within(self, limit_ns: int) -> None:
+        """Evidence may be `limit_ns` old from now on."""
+        self._quiet_ns = max(limit_ns - AHEAD_NS, limit_ns // 2)
 
     def on_timer(self, public: PublicMachine, mono_ns: int) -> None:
         """Follow the fetch under way, or begin one that is due."""

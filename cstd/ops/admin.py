@@ -60,6 +60,7 @@ READ_VERBS: dict[str, dict[str, type]] = {
     "equity": {},
     "gates": {},
     "counters": {},
+    "limits": {"instrument": str},
     "books": {"depth": int},
     "orders": {"all": bool, "limit": int, "offset": int},
     "fills": {"all": bool, "limit": int, "offset": int},
@@ -71,6 +72,8 @@ MUTATING_VERBS: dict[str, dict[str, type]] = {
     "kill": {"hold": bool, "reason": str},
     "kill_clear": {"confirm": str},
     "flatten": {"reason": str},
+    "limits_set": {"key": str, "value": str, "instrument": str, "reason": str},
+    "limits_reset": {"key": str, "instrument": str, "reason": str},
     "account_read": {"method": str, "params": dict},
 }
 # What the venue is asked for may wait for room in its counter, and for another try.
@@ -273,26 +276,30 @@ class AdminServer:
             return view.books(_bounded(args, "depth", 100))
         if verb == "why":
             return self._why(args)
+        if verb == "limits":
+            return view.limits(self._check_names(args.get("instrument"), None))
         answers: dict[str, Callable[[], object]] = {
             "status": view.status, "instruments": view.instruments, "positions": view.positions,
             "equity": view.equity, "gates": view.gates, "counters": view.counters,
         }
         return answers[verb]()
 
-    def _check_names(self, instrument: str | None, refused_by: str | None) -> None:
-        """Refuse names that no decision can have, with those that one can.
+    def _check_names(self, instrument: str | None, refused_by: str | None) -> str | None:
+        """Refuse names that no decision can have, with those that one can; returns the instrument as it is configured.
 
         Raises:
             OperatorError: the instrument is not of this session, or the gate is none.
         """
         known = self._view.status()["instruments"]
-        if instrument is not None and instrument.upper() not in {name.upper() for name in known}:
+        names = {name.upper(): name for name in known}
+        if instrument is not None and instrument.upper() not in names:
             raise OperatorError(f"{instrument} is no instrument of this session",
                                 suggestion=f"one of: {', '.join(known[:NAMES_TOLD])}{' ...' if len(known) > NAMES_TOLD else ''}")
         gates = {str(row["gate"]): _gate_word(row["name"]) for row in self._view.gates()}
         if refused_by is not None and _gate_word(refused_by) not in {*gates, *gates.values()}:
             raise OperatorError(f"{refused_by} is no gate",
                                 suggestion=f"one of: {', '.join(f'{code} {name}' for code, name in gates.items())}")
+        return names[instrument.upper()] if instrument is not None else None
 
     def _why(self, args: JsonDict) -> object:
         if "id" in args:

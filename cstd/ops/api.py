@@ -16,7 +16,7 @@ from cstd import __version__
 from cstd._fast.codes import OrderState
 from cstd.errors import UsageError
 from cstd.ops.sight import Sight
-from cstd.ops.view import Book, Decision, Equity, Fill, Gate, InstrumentStatus, Order, Position, Status, Trade
+from cstd.ops.view import Book, Decision, Equity, Fill, Gate, InstrumentStatus, Limit, Order, Position, Status, Trade
 from cstd.orders.lifecycle import STATE_NAMES
 
 ROWS_MAX = 1_000
@@ -172,6 +172,8 @@ ROUTES: tuple[Route, ...] = (
     Route("/api/v1/fills", "Newest fills; `cstd fills --all` has all.", list[Fill], _rows("fills", _keep),
           {**_LIMIT, **_INSTRUMENT}),
     Route("/api/v1/gates", "The 15 gates with their counts.", list[Gate], _raw("gates"), {}),
+    Route("/api/v1/limits", "Limits of the gates as they hold; an instrument has rows where its own differ.", list[Limit],
+          _rows("limits", _keep), _INSTRUMENT),
     Route("/api/v1/counters", "All counters since the boot.", dict[str, int], _raw("counters"), {}),
     Route("/api/v1/latency", "Durations by stage.", dict[str, StageSummary],
           lambda sight, _query: sight.derived("latency")[1], {}),

@@ -35,7 +35,7 @@ import orjson
 from cstd.errors import OperatorError
 from cstd.ops.view import EngineView, Order
 
-MAGIC = b"CSTDBRD2"
+MAGIC = b"CSTDBRD3"
 HEADER_BYTES = 4096
 WORD_BYTES = 8
 REGION_HEADER_BYTES = 64
@@ -70,6 +70,7 @@ REGIONS: dict[str, int] = {
     "fills": 64 * _KIB,
     "decisions": 512 * _KIB,
     "gates": 32 * _KIB,
+    "limits": 256 * _KIB,
     "counters": 32 * _KIB,
     "latency": 128 * _KIB,
     "tape": 32 * _KIB,
@@ -223,6 +224,7 @@ class BoardWriter:
             ("fills", plain(lambda: view.fills(all_=True, limit=ROWS_SHOWN))),
             ("decisions", lambda name: self._new_decisions(view, REGIONS[name])),
             ("gates", plain(view.gates)),
+            ("limits", plain(view.limits)),
             ("counters", plain(view.counters)),
             ("latency", plain(view.latency)),
             ("tape", plain(lambda: view.tape(TRADES_SHOWN))),

@@ -23,7 +23,8 @@ DEFAULT_SOCKET = ".run/current/cstd.sock"
 TIMEOUT_S = 15.0
 PAGE_ROWS = 500
 PAGES_MAX = 2_000
-VERBS = ("status", "positions", "orders", "fills", "gates", "why", "pause", "resume", "kill", "flatten")
+VERBS = ("status", "positions", "orders", "fills", "gates", "why", "pause", "resume", "kill", "flatten", "limits",
+         "limits set", "limits reset")
 
 JsonDict = dict[str, Any]
 
@@ -35,8 +36,12 @@ COLUMNS: dict[str, tuple[str, ...]] = {
                "time_in_force"),
     "fills": ("wall_ns", "exec_id", "cl_ord_id", "symbol", "side", "qty", "price", "fee", "fee_asset"),
     "gates": ("gate", "name", "limit", "unit", "last_value", "last_pass", "passed", "failed", "first_failed"),
+    "limits": ("gate", "name", "key", "instrument", "value", "unit", "configured", "tighter", "source", "set_by_uid",
+               "set_wall_ns", "reason"),
+    "limits set": ("key", "instrument", "before", "value", "unit", "configured", "source", "set_by_uid", "set_wall_ns", "reason"),
     "why": ("intent_seq", "instrument", "kind", "side", "verdict", "first_failing", "cl_ord_id"),
 }
+LOSS_GATES = (13, 14)
 ROW_KEYS = {"orders": "cl_ord_id", "fills": "exec_id"}
 
 
@@ -142,7 +147,8 @@ def main(verb: str, args: argparse.Namespace) -> int:
     """Run one verb of VERBS; return the exit code.
 
     Reads of `args`: socket, output ("json" or "table"), and by verb: all (orders, fills); id, last, instrument,
-    refused_by (why); hold, clear, yes, reason (kill); yes, reason (flatten); reason (pause, resume).
+    refused_by (why); hold, clear, yes, reason (kill); yes, reason (flatten); reason (pause, resume); instrument (limits);
+    key, value, instrument, yes, reason (limits set, limits reset).
     """
     as_json = _output(args) == "json"
     try:
@@ -169,6 +175,10 @@ def _run(client: AdminClient, verb: str, args: argparse.Namespace) -> Any:
         return client.request("why", _why_args(args))
     if verb == "kill" and _get(args, "clear"):
         return _clear_kill(client, args)
+    if verb == "limits":
+        return client.request("limits", _given(args, "instrument"))
+    if verb.startswith("limits "):
+        return _change_limit(client, verb, args)
     if verb in ("kill", "flatten"):
         _confirm(args, _question(verb, args))
     if verb in ("pause", "resume", "kill", "flatten"):
@@ -196,6 +206,20 @@ def _clear_kill(client: AdminClient, args: argparse.Namespace) -> Any:
     reason = first.get("kill_reason") or first.get("reason") or "no reason recorded"
     _confirm(args, f"the kill switch is latched ({reason}); clear it?")
     return client.request("kill_clear", {"confirm": str(first["confirm"])})
+
+
+def _change_limit(client: AdminClient, verb: str, args: argparse.Namespace) -> Any:
+    """Set or reset a limit once it is confirmed, with what holds now in the question."""
+    wanted = _given(args, "key", "value", "instrument", "reason")
+    shown = {row["key"]: row for row in client.request("limits", _given(args, "instrument"))[::-1]
+             if row["instrument"] is None or "instrument" in wanted}
+    row = next((row for key, row in shown.items() if wanted["key"] in (key, key.partition(".")[2])), None)
+    if row is not None and not row["fixed"]:  # else the daemon says why not
+        to = f"set {row['key']} to {wanted['value']}" if "value" in wanted else f"take back what commands made of {row['key']}"
+        whose = f" for {wanted['instrument']}" if "instrument" in wanted else ""
+        latches = "; a threshold that is reached already latches its level at once" if row["gate"] in LOSS_GATES else ""
+        _confirm(args, f"{to}{whose}? It is {row['value']} {row['unit']}, configured {row['configured']}{latches}")
+    return client.request(verb.replace(" ", "_"), wanted)
 
 
 def _question(verb: str, args: argparse.Namespace) -> str:
@@ -246,6 +270,8 @@ def _to_text(verb: str, data: Any) -> str:
         from cstd.decision.why import waterfall
 
         return waterfall(data)
+    if verb.startswith("limits ") and isinstance(data, dict):
+        verb, data = "limits set", [data]
     if isinstance(data, list):
         columns = COLUMNS.get(verb) or tuple(data[0] if data else ())
         cells = [[_cell(row.get(column), column) for column in columns] for row in data]

@@ -215,6 +215,27 @@ class Gate(TypedDict):
     first_failed: int  # refusals where this gate was the first to fail
 
 
+class Limit(TypedDict):
+    """One limit of the gates, as it holds now; `cstd.decision.operator_limits` makes the rows."""
+
+    gate: int | None  # None: of the verdict over all gates
+    name: str
+    key: str  # in the configuration
+    instrument: str | None  # whose own row it is; None: of all that have none, or of the account
+    scope: str  # instrument: each may have its own; account
+    value: str
+    unit: str
+    tighter: str | None  # lower, higher; None where neither way is
+    configured: str  # the loosest that a command can reach
+    source: str  # configuration, override (of an instrument), operator (a command), rules
+    fixed: str | None  # why no command changes it
+    asked: str | None  # by a command on this very row, whether or not it decides
+    set_by_uid: int | None  # of the command that decides
+    set_by_pid: int | None
+    set_wall_ns: int | None
+    reason: str | None
+
+
 class DecisionGate(TypedDict):
     """One gate of an explained decision; value, limit and margin are numbers or decimal strings, in `unit`."""
 
@@ -343,6 +364,9 @@ class EngineView(Protocol):
 
     def gates(self) -> list[Gate]:
         """Return the 15 gates in order, policy first."""
+
+    def limits(self, instrument: str | None = None) -> list[Limit]:
+        """Return every limit as it holds: of an instrument, or in general and then what single instruments have otherwise."""
 
     def counters(self) -> dict[str, int]:
         """Return all counters since the boot; the set of names is fixed for the life of the process."""

@@ -6,7 +6,7 @@ them; the kill switch latches and is proven at the venue. All of it is journaled
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,10 @@ from cstd._fast.codes import IntentKind
 from cstd.config import Config
 from cstd.decision.kill import KillSwitch
 from cstd.decision.levels import NAMES as LEVEL_NAMES
-from cstd.decision.levels import LevelLatch
+from cstd.decision.levels import LevelLatch, LossLimits
+from cstd.decision.limits import limits_in_force
+from cstd.decision.operator_limits import OperatorLimits
+from cstd.errors import OperatorError
 from cstd.ledger.nav import Nav, to_money_raw
 from cstd.ledger.positions import Ledger
 from cstd.orders.tracker import OrderTracker
@@ -29,6 +32,7 @@ class RiskDesk:
 
     Attributes:
         kill: the kill switch. levels: the latched level. paused: openings are held by an operator.
+        limits: what operators made of the configured limits. evidence_max_ns: the shortest time any instrument's evidence lasts.
         halt_reason: why the process itself stopped openings (a journal that cannot keep up), until an operator resumes.
         kill_shown_empty_ns: how long the venue took to show no opening of ours after the kill, or after the boot since then;
             None until a look at the venue has shown it. kill_count: kills so far, each with a proof of its own.
@@ -48,6 +52,9 @@ class RiskDesk:
         self.kill_shown_empty_ns: int | None = None
         self._kill_began_ns: int | None = None
         self.kill_count = 0
+        self.limits = OperatorLimits()
+        self.evidence_max_ns = 0
+        self._evidence_ns: dict[str, int] = {}
         self.kill: KillSwitch
         self.levels: LevelLatch
 
@@ -61,6 +68,8 @@ class RiskDesk:
         else:
             self.kill.configure(cfg)
             self.levels.configure(cfg)
+        self.limits.configure(cfg)
+        self._apply_limits(self.limits.instruments)
         # What was proven before a boot was proven of the table of then, on the clock of then.
         self._kill_began_ns = self.kill_shown_empty_ns = None
         self.write()
@@ -141,6 +150,22 @@ class RiskDesk:
         self.core.hold_exits = (self.kill.latched and self.kill.hold) or not known or self.venue_closed
         self.core.shadow = self.kill.shadow
 
+    def _apply_limits(self, names: Sequence[str]) -> None:
+        """Give the gates of these instruments, the levels and the kill switch what holds now.
+
+        Raises:
+            ConfigError: a gate cannot hold one of the numbers; nothing is applied then.
+        """
+        in_force = self.limits.in_force()
+        common = limits_in_force(in_force, "all instruments")
+        rows = {name: limits_in_force(self.limits.in_force(name), name) if self.limits.differs(name) else common
+                for name in names}
+        for name, row in rows.items():
+            self.core.set_limits(self.tracker.numbers[name], row)
+            self._evidence_ns[name] = int(row["evidence_age_max_ns"])
+        self.evidence_max_ns = min(self._evidence_ns.values())
+        self.kill.limits = self.levels.limits = LossLimits.of(in_force)
+
     # Commands.
 
     def on_command(self, command: dict[str, Any], mono_ns: int, wall_ns: int) -> dict[str, Any]:
@@ -169,6 +194,8 @@ class RiskDesk:
             case "flatten":
                 self.paused = True  # or what was sold would be bought again in the next pass
                 return {"paused": True, "pulled": self.pull_openings(), "flattening": self._flatten()}
+            case "limits_set" | "limits_reset":
+                return self._change_limit(command, wall_ns)
             case _:
                 return {"error": "usage", "message": f"unknown command {verb!r}", "retryable": False, "suggestion": ""}
 
@@ -180,6 +207,20 @@ class RiskDesk:
         for slot in self.core.slots:
             slot.flatten = slot.flatten and not slot.is_dust()  # what the venue does not take is no reason to wait
         return {"paused": False, "kill": False, "level": LEVEL_NAMES[self.levels.lower(0)]}
+
+    def _change_limit(self, command: dict[str, Any], wall_ns: int) -> dict[str, Any]:
+        """Set a limit, or take that back. Orders that rest are judged by it at their instrument's next pass."""
+        args, before = command["args"], {name: dict(own) for name, own in self.limits.changes.items()}
+        try:
+            row = self.limits.change(args, command, wall_ns) if command["verb"] == "limits_set" else self.limits.end(args)
+            self._apply_limits([row["instrument"]] if row["instrument"] else self.limits.instruments)
+        except OperatorError as error:  # a number that no gate can hold included: then all is as it was
+            self.limits.changes = before
+            return error.to_json()
+        self.tracker.notes.append(("warning", "limit", {
+            "limit": row["key"], "instrument": row["instrument"] or "all", "before": row["before"], "value": row["value"],
+            "configured": row["configured"], "uid": command.get("uid"), "reason": args.get("reason") or ""}))
+        return row
 
     def _begin_kill(self, mono_ns: int, *, hold: bool) -> int:
         self._kill_began_ns = mono_ns

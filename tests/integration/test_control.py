@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -121,6 +122,32 @@ def test_kill_latches_through_a_crash(session: Session) -> None:
     session.wait(lambda: session.request("counters")["shadowed"], 15, "nothing was decided in shadow")
     assert opened_after(session, cleared_ns) == []
     session.wait_agreement()
+
+
+def test_a_tightened_limit_outlives_kill_nine(session: Session) -> None:
+    """limits set: openings are refused by that gate, through kill -9 as well; reset, they are sent again. The journal replays."""
+    key = "risk.position_bps_max"
+    session.wait(lambda: openings(session), 20, "no opening")
+    answer = ask(session, "limits", "set", key, "1", "--yes", "--reason", "drill")
+    assert (answer["before"], answer["value"], answer["set_by_uid"]) == ("200", "1", os.getuid())
+    assert 0 <= time.time_ns() - answer["set_wall_ns"] < 60 * NS_PER_S
+    tightened_ns = time.time_ns()
+    session.kill_nine()
+    session.start()
+    session.wait_state("ready", 20)
+    (row,) = [row for row in ask(session, "limits") if row["source"] == "operator"]
+    assert (row["key"], row["value"], row["configured"], row["reason"]) == (key, "1", "200", "drill")
+    session.wait(lambda: session.request("why", {"limit": 20, "refused_by": "position_size"}), 25, "gate 17 refused nothing")
+    assert opened_after(session, tightened_ns + NS_PER_S) == []
+    refused = cstd(session, "limits", "set", key, "201", "--yes", "--socket", str(session.run_dir / "cstd.sock"))
+    assert refused.returncode == 1
+    assert "looser than the configuration" in refused.stderr and "at most 200" in refused.stderr
+    assert ask(session, "limits", "reset", key, "--yes")["source"] == "configuration"
+    reset_ns = time.time_ns()
+    session.wait(lambda: opened_after(session, reset_ns), 25, "no opening after the reset")
+    session.wait_agreement()
+    assert session.terminate() == 0
+    session.assert_journal_is_true()
 
 
 @pytest.mark.parametrize("session", [{"CSTD__STRATEGY__REHEARSAL__HOLD_S": "600"}], indirect=True)

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
+from cstd.config import load, template
+from cstd.decision.operator_limits import OperatorLimits
 from cstd.ops.board import PUBLISH_INTERVAL_S, BoardWriter
 from cstd.units import format_raw
 
@@ -67,6 +69,8 @@ class FakeView:
         self.stage_counts = {stage: np.zeros(256, dtype=np.int64) for stage in ("frame", "decision", "order", "send")}
         self.stage_sums = dict.fromkeys(self.stage_counts, 0)
         self.failing: set[str] = set()
+        self.limits_in_force = OperatorLimits()
+        self.limits_in_force.configure(load([str(template("practice"))], {}))
 
     def step(self) -> None:
         """Move the market, judge an intent now and then, fill an order now and then."""
@@ -257,6 +261,10 @@ class FakeView:
         return [{"gate": code, "name": name, "group": group, "key": key, "unit": unit, "limit": VALUES[code][1],
                  "last_value": VALUES[code][0], "last_pass": True, "passed": self.steps, "failed": code % 3,
                  "first_failed": code % 2} for code, group, name, key, unit in GATES]
+
+    def limits(self, instrument: str | None = None) -> list[dict[str, object]]:
+        """See EngineView."""
+        return self.limits_in_force.rows(instrument or "")
 
     def counters(self) -> dict[str, int]:
         """See EngineView."""

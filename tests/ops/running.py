@@ -51,6 +51,10 @@ class FakeDaemon:
             if args["confirm"] != "k1":
                 raise OperatorError("the confirmation does not match")
             self.view.kill, self.view.state = False, "paused"
+        elif verb == "limits_set":
+            return self.view.limits_in_force.change(args, command, self.view.wall_ns)
+        elif verb == "limits_reset":
+            return self.view.limits_in_force.end(args)
         return {"state": self.view.state, "seq": len(self.commands)}
 
 

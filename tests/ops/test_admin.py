@@ -58,6 +58,8 @@ def test_read_verbs_answer_from_the_view(served: tuple[Path, FakeDaemon, AdminSe
         assert client.request("positions") == view.positions()
         assert client.request("equity") == view.equity()
         assert client.request("counters") == view.counters()
+        assert client.request("limits") == view.limits()
+        assert client.request("limits", {"instrument": "eth/usd"}) == view.limits("ETH/USD") != view.limits()
         assert client.request("instruments") == view.instruments()
         assert len(client.request("books", {"depth": 3})[0]["bids"]) == 3
     assert daemon.commands == []
@@ -137,6 +139,27 @@ def test_a_fault_of_the_view_ends_one_answer_alone(served: tuple[Path, FakeDaemo
         assert client.request("status")["ready"]
     assert server.counts["admin_faults"] == 1
     assert daemon.audits == [{"what": "fault", "message": "RuntimeError: instruments is told to fail"}]
+
+
+def test_a_limit_is_changed_by_a_command_with_who_sent_it(served: tuple[Path, FakeDaemon, AdminServer]) -> None:
+    """Set and reset reach the daemon with uid, gid and pid; reading and a wrong type send no command."""
+    path, daemon, _ = served
+    with AdminClient(path) as client:
+        row = client.request("limits_set", {"key": "policy.spread_bps_max", "value": "20", "reason": "thin"})
+        assert (row["value"], row["before"], row["set_by_uid"], row["set_by_pid"]) == ("20", "45", os.getuid(), os.getpid())
+        (listed,) = [found for found in client.request("limits") if found["source"] == "operator"]
+        assert row.pop("before") == "45" and row == listed
+        with pytest.raises(DaemonError, match="looser than the configuration") as refused:
+            client.request("limits_set", {"key": "policy.spread_bps_max", "value": "46"})
+        assert "at most 45" in refused.value.suggestion
+        with pytest.raises(DaemonError, match="value must be str"):
+            client.request("limits_set", {"key": "policy.spread_bps_max", "value": 20})
+        assert client.request("limits_reset", {"key": "policy.spread_bps_max"})["value"] == "45"
+        with pytest.raises(DaemonError, match="XX/YY is no instrument"):
+            client.request("limits", {"instrument": "XX/YY"})
+    assert [(command["verb"], command["uid"]) for command in daemon.commands] == [
+        ("limits_set", os.getuid()), ("limits_set", os.getuid()), ("limits_reset", os.getuid())]
+    assert [audit["verb"] for audit in daemon.audits] == ["limits_set", "limits_set", "limits_reset"]
 
 
 @pytest.mark.parametrize(("args", "told"), [

@@ -147,6 +147,52 @@ def test_dangerous_verbs_need_yes_without_a_terminal(daemon: FakeDaemon, tmp_pat
         ("kill", {"hold": True, "reason": "test"}), ("flatten", {})]
 
 
+def test_limits_are_listed_set_and_reset(daemon: FakeDaemon, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The list says who changed what; a change needs --yes where nobody can be asked, a refusal comes without asking."""
+    change = {"key": "spread_bps_max", "value": "20"}
+    assert run(tmp_path, "limits set", **change) == 2
+    assert json.loads(capsys.readouterr().err)["suggestion"] == "add --yes"
+    assert daemon.commands == []
+    assert run(tmp_path, "limits set", **change, yes=True, reason="thin", instrument="eth/usd") == 0
+    row = json.loads(capsys.readouterr().out)
+    assert (row["key"], row["instrument"], row["before"], row["value"]) == ("policy.spread_bps_max", "ETH/USD", "45", "20")
+    assert daemon.commands[-1]["args"] == {**change, "instrument": "eth/usd", "reason": "thin"}
+    assert run(tmp_path, "limits set", **change, yes=True, instrument="eth/usd", output="table") == 0
+    assert capsys.readouterr().out.splitlines()[1].split()[:6] == ["policy.spread_bps_max", "ETH/USD", "20", "20", "bps", "45"]
+    assert run(tmp_path, "limits", output="table") == 0
+    heads, *rows = capsys.readouterr().out.splitlines()
+    assert heads.split()[:8] == ["gate", "name", "key", "instrument", "value", "unit", "configured", "tighter"]
+    assert [line.split()[:6] for line in rows if " operator " in line] == [
+        ["2", "spread", "policy.spread_bps_max", "ETH/USD", "20", "bps"]]
+    assert run(tmp_path, "limits", instrument="ETH/USD") == 0
+    assert {row["instrument"] for row in json.loads(capsys.readouterr().out)} == {None, "ETH/USD"}
+    assert run(tmp_path, "limits reset", key="policy.spread_bps_max", yes=True) == 0
+    assert json.loads(capsys.readouterr().out)["source"] == "configuration"
+    assert run(tmp_path, "limits set", key="policy.deadline_ms", value="1000") == 1
+    assert "no command may trap an exit" in capsys.readouterr().err
+    assert run(tmp_path, "limits set", key="spred_bps_max", value="1") == 1
+    assert "did you mean spread_bps_max?" in capsys.readouterr().err
+
+
+def test_a_terminal_is_asked_with_what_holds_now(daemon: FakeDaemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                 capsys: pytest.CaptureFixture[str]) -> None:
+    """The question has the value, the configured one, and what would come; no is no."""
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stdin", Terminal("n\n"))
+    assert run(tmp_path, "limits set", key="risk.positions_max", value="3") == 1
+    assert "set risk.positions_max to 3? It is 10 positions, configured 10 [y/N]" in capsys.readouterr().err
+    assert daemon.commands == []
+    monkeypatch.setattr(sys, "stdin", Terminal("y\n"))
+    assert run(tmp_path, "limits reset", key="risk.positions_max", instrument="BTC/USD") == 0
+    assert "take back what commands made of risk.positions_max for BTC/USD?" in capsys.readouterr().err
+    assert len(daemon.commands) == 1
+    assert run(tmp_path, "limits set", key="risk.day_loss_shutdown_bps", value="300") == 1
+    assert "reached already latches its level at once" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("answer", "code", "sent"), [("y\n", 0, 1), ("yes\n", 0, 1), ("n\n", 1, 0), ("\n", 1, 0)])
 def test_a_terminal_is_asked(daemon: FakeDaemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str,
                              code: int, sent: int) -> None:

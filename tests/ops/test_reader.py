@@ -67,6 +67,15 @@ def test_what_the_view_says_arrives(reader: RunningReader) -> None:
     assert reader.get("/api/v1/decisions?limit=1").json() == view.decisions(1)
 
 
+def test_limits_are_shown_and_not_changed(reader: RunningReader) -> None:
+    """The status port has the rows of `cstd limits`; an instrument's are those that differ."""
+    limits = reader.view.limits_in_force
+    limits.change({"key": "risk.grace_ms", "value": "500", "instrument": "ETH/USD"}, {"uid": 7}, 5)
+    assert reader.get("/api/v1/limits").json() == reader.view.limits()
+    (row,) = reader.get("/api/v1/limits?instrument=eth/usd").json()
+    assert (row["key"], row["value"], row["configured"], row["set_by_uid"]) == ("risk.grace_ms", "500", "1000", 7)
+
+
 def test_rows_can_be_limited_and_filtered(reader: RunningReader) -> None:
     """limit, instrument and verdict narrow a list; they combine."""
     rows = reader.get("/api/v1/decisions?verdict=refuse&instrument=btc/usd&limit=2").json()

@@ -1,0 +1,264 @@
+"""What an operator's commands make of the configured limits while the daemon runs; docs/limits.md.
+
+A command tightens a limit, for all instruments or for one, or takes that back. What holds is the tightest of what the
+configuration gives and what the commands that stand ask for, so the configuration is the loosest that can be reached,
+also by a later boot with another one. A value that the configuration has itself is no change: it ends the command.
+
+Pure: commands are events, so replay and recovery bring the same limits back.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import pairwise
+from typing import Any
+
+from cstd._fast.gates import Gate
+from cstd.config import Config
+from cstd.config.binding import UNUSABLE, Binder, show
+from cstd.config.checks import LEVELS
+from cstd.config.limit_keys import BY_KEY, LIMIT_KEYS, SECTIONS, LimitKey, for_instrument, own_values, value_of, with_values
+from cstd.decision.limits import DEADLINE_MAX_NS, DEADLINE_MIN_NS
+from cstd.errors import OperatorError
+from cstd.units import NS_PER_MS
+
+# Plain digits: what goes further than any limit's bounds is not looked at.
+NUMBER = re.compile(r"[0-9]{1,13}(\.[0-9]{1,9})?")
+REASON_LENGTH_MAX = 200
+OWN_ROWS_MAX = 500  # of instruments that differ, in one answer; of one instrument there are all
+ALL = ""
+LADDERS = tuple(tuple(f"risk.{kind}_{level}_bps" for level in LEVELS) for kind in ("day_loss", "drawdown"))
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A command that stands: what it asks for, who sent it, when and why."""
+
+    value: Decimal | int
+    uid: int | None
+    pid: int | None
+    wall_ns: int
+    reason: str
+
+
+class OperatorLimits:
+    """The commands that stand. One writer: the engine.
+
+    Attributes:
+        changes: by instrument and key; ALL stands for every instrument.
+        version: rises with each change of what holds.
+    """
+
+    def __init__(self) -> None:
+        self.changes: dict[str, dict[str, Change]] = {}
+        self.version = 0
+        self._cfg: Config
+
+    def configure(self, cfg: Config) -> None:
+        """Take the configuration of a boot; the commands stay."""
+        self._cfg = cfg
+        self.version += 1
+
+    @property
+    def instruments(self) -> list[str]:
+        """The instruments, by number."""
+        return self._cfg.instruments.names
+
+    def differs(self, instrument: str) -> bool:
+        """Whether an instrument may have another limit than all have."""
+        return instrument in self._cfg.overrides or instrument in self.changes
+
+    def in_force(self, instrument: str = ALL) -> Config:
+        """Return the configuration with the limits that hold now for an instrument, or for all that have none of their own."""
+        cfg = for_instrument(self._cfg, instrument)
+        values: dict[str, Decimal | int] = {}
+        for name in dict.fromkeys((ALL, instrument)):
+            for key, change in self.changes.get(name, {}).items():
+                values[key] = BY_KEY[key].tightest(values.get(key, value_of(cfg, key)), change.value)
+        cfg = with_values(cfg, values)
+        return with_values(cfg, _level_order(cfg)) if values else cfg
+
+    # Commands.
+
+    def change(self, args: dict[str, Any], sender: dict[str, Any], wall_ns: int) -> dict[str, Any]:
+        """Take a command that sets a limit; returns the row of it as it is now.
+
+        Args:
+            args: key, value, and instrument and reason where they are given. sender: uid and pid.
+            wall_ns: when.
+
+        Raises:
+            OperatorError: there is no such limit or instrument, no command changes it, the value is none of it, or it is looser
+                than the configuration's.
+        """
+        limit, instrument = _adjustable(args), self._instrument(args)
+        if instrument and not limit.own:
+            raise OperatorError(f"{limit.key} is the whole account's: {instrument} has none of its own",
+                                suggestion="leave --instrument out")
+        value = _value(limit, str(args.get("value", "")))
+        before = self.row(limit, instrument)
+        loosest = value_of(for_instrument(self._cfg, instrument), limit.key)
+        if limit.is_looser(value, loosest):
+            word = "at most" if limit.tighter == "lower" else "at least"
+            of = f" for {instrument}" if instrument else ""
+            raise OperatorError(
+                f"{limit.key} = {show(value)}{of} is looser than the configuration, which allows {word} {show(loosest)}",
+                suggestion=f"set {word} {show(loosest)}, or change the configuration and start again")
+        if value == loosest:
+            self._forget(instrument, limit.key)
+        else:
+            self.changes.setdefault(instrument, {})[limit.key] = Change(
+                value, sender.get("uid"), sender.get("pid"), wall_ns, str(args.get("reason") or "")[:REASON_LENGTH_MAX])
+        return self._changed(limit, instrument, before)
+
+    def end(self, args: dict[str, Any]) -> dict[str, Any]:
+        """Take a command that ends what commands made of a limit: for one instrument, or for all and each.
+
+        Raises:
+            OperatorError: there is no such limit or instrument.
+        """
+        limit, instrument = _adjustable(args), self._instrument(args)
+        before = self.row(limit, instrument)
+        for name in [instrument] if instrument else list(self.changes):
+            self._forget(name, limit.key)
+        return self._changed(limit, instrument, before)
+
+    def _forget(self, instrument: str, key: str) -> None:
+        own = self.changes.get(instrument, {})
+        own.pop(key, None)
+        if not own:
+            self.changes.pop(instrument, None)
+
+    def _changed(self, limit: LimitKey, instrument: str, before: dict[str, Any]) -> dict[str, Any]:
+        self.version += 1
+        return {**self.row(limit, instrument), "before": before["value"]}
+
+    def _instrument(self, args: dict[str, Any]) -> str:
+        """Return the instrument that a command names, as it is configured.
+
+        Raises:
+            OperatorError: there is none of that name.
+        """
+        wanted = str(args.get("instrument") or ALL)
+        known = {name.upper(): name for name in self.instruments}
+        if wanted and wanted.upper() not in known:
+            near = difflib.get_close_matches(wanted.upper(), known, n=1)
+            raise OperatorError(f"{wanted[:40]} is no instrument of this session",
+                                suggestion=f"did you mean {known[near[0]]}?" if near else "`cstd status` lists them")
+        return known[wanted.upper()] if wanted else ALL
+
+    # Reading.
+
+    def rows(self, instrument: str = ALL) -> list[dict[str, Any]]:
+        """Return every limit as it holds for an instrument; for ALL those of the others as well that differ, a bounded number."""
+        cfg = self.in_force(instrument)
+        rows = [row for limit in LIMIT_KEYS for row in self._rows(limit, instrument, cfg)]
+        if instrument:
+            return rows
+        for name in filter(self.differs, self.instruments):
+            own, keys = self.in_force(name), self._own_keys(name)
+            rows += [row for limit in LIMIT_KEYS if limit.own
+                     if limit.key in keys or value_of(own, limit.key) != value_of(cfg, limit.key)
+                     for row in self._rows(limit, name, own)]
+            if len(rows) >= OWN_ROWS_MAX:
+                break
+        return rows[:OWN_ROWS_MAX]
+
+    def row(self, limit: LimitKey, instrument: str) -> dict[str, Any]:
+        """Return one limit as it holds for an instrument, or for ALL."""
+        return self._rows(limit, instrument, self.in_force(instrument))[0]
+
+    def _own_keys(self, instrument: str) -> set[str]:
+        override = self._cfg.overrides.get(instrument)
+        return set(self.changes.get(instrument, ())) | {key for key, _ in (own_values(override) if override is not None else ())}
+
+    def _rows(self, limit: LimitKey, instrument: str, in_force: Config) -> list[dict[str, Any]]:
+        configured, value = value_of(for_instrument(self._cfg, instrument), limit.key), value_of(in_force, limit.key)
+        source, change = self._source(limit, instrument, value, configured)
+        asked = self.changes.get(instrument, {}).get(limit.key)
+        row = {
+            "gate": limit.gate or None, "name": _gate_name(limit.gate), "key": limit.key,
+            "instrument": (instrument or None) if limit.own else None, "scope": limit.scope, "value": show(value),
+            "unit": self._cfg.account.currency if limit.unit == "money" else limit.unit, "tighter": limit.tighter or None,
+            "configured": show(configured), "source": source, "fixed": limit.fixed or None,
+            "asked": show(asked.value) if asked is not None else None,
+            "set_by_uid": change.uid if change is not None else None, "set_by_pid": change.pid if change is not None else None,
+            "set_wall_ns": change.wall_ns if change is not None else None,
+            "reason": (change.reason or None) if change is not None else None,
+        }
+        if limit.key != "policy.deadline_ms":
+            return [row]
+        # The gate's own bounds are the venue's matching engine's; the key is what our orders carry, and lies between them.
+        bounds = (("higher", DEADLINE_MIN_NS // NS_PER_MS), ("lower", DEADLINE_MAX_NS // NS_PER_MS))
+        return [{**row, "value": str(bound), "configured": str(bound), "tighter": tighter, "source": "rules"}
+                for tighter, bound in bounds]
+
+    def _source(self, limit: LimitKey, instrument: str, value: Decimal | int,
+                configured: Decimal | int) -> tuple[str, Change | None]:
+        """Return where a limit comes from, and the command, where one decides."""
+        if value == configured:
+            override = self._cfg.overrides.get(instrument)
+            own = override is not None and limit.key in dict(own_values(override))
+            return ("override" if own else "configuration"), None
+        # Its own command, one for all, or one that lowered a level above it.
+        above = next((keys[keys.index(limit.key):] for keys in LADDERS if limit.key in keys), (limit.key,))
+        deciding = (change for key in above for name in (instrument, ALL)
+                    if (change := self.changes.get(name, {}).get(key)) is not None and change.value == value)
+        return "operator", next(deciding, None)
+
+
+def _level_order(cfg: Config) -> dict[str, Decimal | int]:
+    """Return the thresholds that lie above the next level's, each lowered to it: a level comes no later than the one above it."""
+    values: dict[str, Decimal | int] = {}
+    for keys in LADDERS:
+        for upper, lower in pairwise(reversed(keys)):
+            most = values.get(upper, value_of(cfg, upper))
+            if value_of(cfg, lower) > most:
+                values[lower] = most
+    return values
+
+
+def _adjustable(args: dict[str, Any]) -> LimitKey:
+    """Return the limit that a command names, with or without its section.
+
+    Raises:
+        OperatorError: there is none, or no command changes it.
+    """
+    wanted = str(args.get("key") or "").strip().lower()
+    limit = next((limit for limit in LIMIT_KEYS if wanted in (limit.key, limit.key.partition(".")[2])), None)
+    if limit is None:
+        words = [word for known in LIMIT_KEYS for word in (known.key, known.key.partition(".")[2])]
+        near = difflib.get_close_matches(wanted, words, n=1, cutoff=0.4)
+        raise OperatorError(f"{wanted[:60] or 'nothing'} is no limit of a gate",
+                            suggestion=f"did you mean {near[0]}?" if near else "`cstd limits` lists them")
+    if limit.fixed:
+        raise OperatorError(f"{limit.key} is changed by no command: {limit.fixed}",
+                            suggestion="change the configuration and start again")
+    return limit
+
+
+def _value(limit: LimitKey, text: str) -> Decimal | int:
+    """Return a limit's value from its text.
+
+    Raises:
+        OperatorError: it is no plain number, or none that the key takes.
+    """
+    unit = "the account currency" if limit.unit == "money" else limit.unit
+    if not NUMBER.fullmatch(text.strip()):
+        raise OperatorError(f"{limit.key} = {text[:40]!r} is no plain number",
+                            suggestion=f"digits, with a point where it has decimals, in the key's own unit: {unit}")
+    number = Decimal(text.strip())
+    section, _, name = limit.key.partition(".")
+    binder = Binder({})
+    field = binder.field(SECTIONS[section], name, int(number) if number == int(number) else number, limit.key)
+    if field is UNUSABLE:
+        (problem,) = binder.problems
+        raise OperatorError(problem.line(), suggestion=f"a number that the configuration would take, in its unit: {unit}")
+    return field  # type: ignore[return-value]
+
+
+def _gate_name(code: int) -> str:
+    return Gate(code).name.removeprefix("GATE_").lower() if code else "verdict"

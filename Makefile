@@ -11,7 +11,7 @@ AGENTS := $(shell find cstd/signals/agents -name '*.py')
 RECORDING := $(wildcard $(CSTD_DATA)/recordings/kraken-v2-btcusd-d25-20260802.jsonl.zst)
 
 .PHONY: run test bench benchmarks budget floor growth peers picture round-trip burst burst-peer scale tail soak memory measuring start journal recovery hostile fuzz
-.PHONY: simulate prove mutants chaos sanitize check build lock clean
+.PHONY: simulate prove mutants chaos sanitize check controls build lock clean
 .DELETE_ON_ERROR:
 
 run: build
@@ -123,6 +123,10 @@ sanitize: build $(VENV)/.test-installed
 		LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 		$(CURDIR)/$(BIN)/python -m pytest --capture=sys --ignore=tests/kernels/test_agents.py --ignore=tests/scenario/test_memory.py \
 		tests/kernels tests/scenario tests/storage $(ARGS)
+
+# docs/controls.md, from the gates, the configuration and the tests that prove them.
+controls: build $(VENV)/.test-installed
+	@$(BIN)/python -m tests.controls
 
 check: build $(VENV)/.test-installed
 	@$(BIN)/ruff check cstd tests bench fuzz setup.py

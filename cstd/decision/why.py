@@ -52,7 +52,7 @@ class GateInfo:
         code: 1-7 policy, 11-18 risk. name, group: as in metrics and on pages.
         measure: of the gate's main condition.
         reads, passes_when: the four facts of csrc/gates_policy.h and gates_risk.h, in one line each.
-        on_fail: refuse or reduce. rule: what it implements outside this project.
+        on_fail: refuse or reduce. rule: the published rule whose purpose it serves, named no more closely than was looked up.
     """
 
     code: int
@@ -79,54 +79,56 @@ class GateInfo:
         return self.measure.unit
 
 
+PRE_TRADE = "RTS 6 Art. 15, pre-trade controls"
+
 GATES: tuple[GateInfo, ...] = (
     GateInfo(1, "idempotency", Measure("policy.parents_per_instrument_hour_max", "parents/h"),
              "client order id, dedupe key, UNKNOWN intents, parents per hour and minute, turnover, losing round trips",
              "the id is new, no parent has the same key in the window, and every count stays within its maximum", "refuse",
-             "RTS 6 Art. 15(3) repeated-execution throttle"),
+             "RTS 6 Art. 15, repeated-execution throttle"),
     GateInfo(2, "spread", Measure("policy.spread_bps_max", "bps", 3), "best bid and ask of others",
-             "(ask - bid) / mid <= limit", "refuse", "RTS 6 Art. 15(1)(a) price controls"),
+             "(ask - bid) / mid <= limit", "refuse", PRE_TRADE),
     GateInfo(3, "depth", Measure("policy.depth_value_min", "money", MONEY_DIGITS, "min"),
              "visible value of the exit side within the band around mid, notional",
              "depth >= max(limit, multiple × notional)", "refuse below the floor, reduce below the multiple",
-             "FIA market access: liquidity checks"),
+             PRE_TRADE),
     GateInfo(4, "volume", Measure("policy.volume_hour_min", "money", MONEY_DIGITS, "min"),
              "traded value of the last hour, notional", "volume >= limit and notional <= share of the mean minute", "refuse",
-             "RTS 6 Art. 15(1)(c) order volume"),
+             "RTS 6 Art. 15(1)(c), order volume"),
     GateInfo(5, "slippage", Measure("policy.exit_cost_bps_max", "bps", 3),
              "walk of the exit side, markout allowance, slippage paid today and its P95",
              "exit cost + allowance <= limit, and today's slippage and P95 within theirs", "refuse",
-             "RTS 6 Art. 16 monitoring of trading cost"),
+             PRE_TRADE),
     GateInfo(6, "time_in_force", Measure("policy.deadline_ms", "ms", 6), "post-only, time in force, deadline, lifetime",
              "openings: post-only and GTD; exits: IOC or GTD; deadline 1 to 2 s", "refuse",
-             "RTS 6 Art. 15(1) order parameters"),
+             PRE_TRADE),
     GateInfo(7, "price", Measure("policy.price_band_bps_max", "bps", 3),
              "price, quantity, tick, lot and venue limits, mid, reference price",
              "the venue would take it, it does not cross, and it lies within the band; exits: within their collar", "refuse",
-             "RTS 6 Art. 15(1)(a) price collars; SEC 15c3-5(c)(1)(ii)"),
+             "RTS 6 Art. 15(1)(a), price collars; SEC 15c3-5(c)(1)(ii), erroneous orders"),
     GateInfo(11, "kill_switch", Measure("", "level", 0, "switch"), "kill latch, state of the daemon, escalation level",
              "nothing is latched, the daemon is ready, the level leaves openings a size", "refuse",
-             "RTS 6 Art. 12 kill functionality"),
+             "RTS 6 Art. 12, kill functionality"),
     GateInfo(12, "data_gap", Measure("risk.evidence_s", "s", 9),
              "book state and fault, age of evidence, silence, venue, instrument, private stream, conversion, clock",
              "the book is verified and its quote has evidence within the limit; all streams and the clock are in order",
-             "refuse", "RTS 6 Art. 16 real-time monitoring"),
+             "refuse", "RTS 6 Art. 16, real-time monitoring"),
     GateInfo(13, "day_loss", Measure("risk.day_loss_critical_bps", "bps", strict=True),
              "the worse of the UTC day and the last 24 h", "loss < limit and loss < the absolute amount", "refuse",
-             "SEC 15c3-5(c)(1)(i) capital thresholds"),
+             "SEC 15c3-5, capital thresholds"),
     GateInfo(14, "drawdown", Measure("risk.drawdown_critical_bps", "bps", strict=True), "drawdown from the persisted peak",
-             "drawdown < limit", "refuse", "SEC 15c3-5(c)(1)(i) capital thresholds"),
+             "drawdown < limit", "refuse", "SEC 15c3-5, capital thresholds"),
     GateInfo(15, "position_count", Measure("risk.positions_max", "positions"), "positions and openings in other instruments",
-             "count, this one included, <= limit", "refuse", "RTS 6 Art. 15(2) position limits"),
+             "count, this one included, <= limit", "refuse", PRE_TRADE),
     GateInfo(16, "total_exposure", Measure("risk.exposure_bps_max", "money", MONEY_DIGITS),
              "positions, open and UNKNOWN orders, notional, equity", "exposure with this order <= share of equity", "reduce",
-             "RTS 6 Art. 15(2) position limits"),
+             "SEC 15c3-5, capital thresholds"),
     GateInfo(17, "position_size", Measure("risk.position_bps_max", "money", MONEY_DIGITS),
              "exposure of the asset, notional, equity, side", "asset with this order <= share of equity, and it is a long",
-             "reduce", "RTS 6 Art. 15(1)(b) order value; 15(2)"),
+             "reduce", "RTS 6 Art. 15(1)(b), order value"),
     GateInfo(18, "correlation", Measure("risk.cluster_bps_max", "money", MONEY_DIGITS),
              "exposure of what moves together, notional, equity", "cluster with this order <= share of equity", "reduce",
-             "FIA market access: concentration limits"),
+             PRE_TRADE),
 )
 BY_CODE: Mapping[int, GateInfo] = {gate.code: gate for gate in GATES}
 BOUND_CODE = 20
@@ -148,6 +150,7 @@ _MEASURE_OF_REASON: Mapping[str, Measure] = {
     "book_fault": Measure("", "fault", 0, "switch"),
     "loss_amount": Measure("risk.day_loss_max", "money", MONEY_DIGITS, strict=True),
 }
+_DEPTH_MULTIPLE = Measure("policy.depth_multiple_min", "money", MONEY_DIGITS, "min")
 _COLLAR = Measure("exits.collar_steps_bps", "bps", 3)
 
 # What lets a gate pass that no number describes.
@@ -233,6 +236,8 @@ def _explain_gate(row: np.void, index: int, gate: GateInfo, currency: str, *, ex
     measure = _MEASURE_OF_REASON.get(reason, gate.measure)
     if exit_ and gate.name == "price":
         measure = _COLLAR
+    elif gate.name == "depth" and reason == "over_limit":
+        measure = _DEPTH_MULTIPLE
     value, limit = _shown(value_raw, measure), _shown(limit_raw, measure)
     unit = currency if measure.unit == "money" else measure.unit
     margin = None

@@ -10,77 +10,7 @@ from gate_case import USD, S
 from cstd._fast import codes, gates, layout
 from cstd._fast.codes import Verdict
 from cstd._fast.gates import Gate, Why
-
-# gate, what is set, the value that still passes, the first that fails, the reason. Base: gate_case.opening().
-BOUNDARIES: list[tuple[Gate, str, object, object, Why]] = [
-    (Gate.GATE_IDEMPOTENCY, "parents_instrument_hour", 5, 6, Why.WHY_INSTRUMENT_RATE),
-    (Gate.GATE_IDEMPOTENCY, "parents_minute", 29, 30, Why.WHY_MINUTE_RATE),
-    (Gate.GATE_IDEMPOTENCY, "turnover_day_acct_raw", 19_900 * USD, 19_900 * USD + 1, Why.WHY_TURNOVER),
-    (Gate.GATE_IDEMPOTENCY, "losing_round_trips", 3, 4, Why.WHY_LOSING_STREAK),
-    (Gate.GATE_IDEMPOTENCY, "instrument_off", 0, 1, Why.WHY_LOSING_STREAK),
-    (Gate.GATE_IDEMPOTENCY, "id_seen", 0, 1, Why.WHY_ID_SEEN),
-    (Gate.GATE_IDEMPOTENCY, "same_unknown", 0, 1, Why.WHY_UNKNOWN_PENDING),
-    (Gate.GATE_IDEMPOTENCY, "dedupe_hit", 0, 1, Why.WHY_DUPLICATE),
-    (Gate.GATE_VOLUME, "volume_hour_acct_raw", 100_000 * USD, 100_000 * USD - 1, Why.WHY_OVER_LIMIT),
-    (Gate.GATE_VOLUME, "volume_ready", 1, 0, Why.WHY_WARMING_UP),
-    (Gate.GATE_SLIPPAGE, "markout_allowance_mbps", 24_995, 24_996, Why.WHY_OVER_LIMIT),
-    (Gate.GATE_SLIPPAGE, "slippage_day_acct_raw", 20 * USD, 20 * USD + 1, Why.WHY_SLIPPAGE_DAY),
-    (Gate.GATE_TIME_IN_FORCE, "deadline_ns", S, S - 1, Why.WHY_DEADLINE),
-    (Gate.GATE_TIME_IN_FORCE, "deadline_ns", 2 * S, 2 * S + 1, Why.WHY_DEADLINE),
-    (Gate.GATE_TIME_IN_FORCE, "lifetime_ns", 60 * S, 60 * S + 1, Why.WHY_LIFETIME),
-    (Gate.GATE_TIME_IN_FORCE, "lifetime_ns", 1, 0, Why.WHY_LIFETIME),
-    (Gate.GATE_TIME_IN_FORCE, "post_only", 1, 0, Why.WHY_NOT_POST_ONLY),
-    (Gate.GATE_TIME_IN_FORCE, "time_in_force", int(codes.TimeInForce.GTD), int(codes.TimeInForce.GTC), Why.WHY_WRONG_TIF),
-    (Gate.GATE_TIME_IN_FORCE, "time_in_force", int(codes.TimeInForce.GTD), int(codes.TimeInForce.IOC), Why.WHY_WRONG_TIF),
-    (Gate.GATE_PRICE, "price_raw", 1_000_000, 1_000_001, Why.WHY_CROSSING),
-    (Gate.GATE_PRICE, "price_raw", 990_001, 990_000, Why.WHY_OVER_LIMIT),  # 100 bps below the mid of 1,000,000.5
-    (Gate.GATE_PRICE, "tick_raw", 10, 3, Why.WHY_OFF_TICK),
-    (Gate.GATE_PRICE, "lot_raw", 1_000, 3, Why.WHY_OFF_LOT),
-    (Gate.GATE_PRICE, "price_min_raw", 1_000_000, 1_000_001, Why.WHY_VENUE_LIMIT),
-    (Gate.GATE_PRICE, "price_max_raw", 1_000_000, 999_999, Why.WHY_VENUE_LIMIT),
-    (Gate.GATE_PRICE, "qty_min_raw", 100_000, 100_001, Why.WHY_BELOW_MINIMUM),
-    (Gate.GATE_PRICE, "cost_min_quote_e8", 100 * USD, 100 * USD + 1, Why.WHY_BELOW_MINIMUM),
-    (Gate.GATE_PRICE, "reference_price_raw", 1_010_101, 1_010_102, Why.WHY_REFERENCE),
-    (Gate.GATE_PRICE, "reference_required", 0, 1, Why.WHY_NO_REFERENCE),
-    (Gate.GATE_KILL_SWITCH, "kill_latched", 0, 1, Why.WHY_KILLED),
-    (Gate.GATE_KILL_SWITCH, "trading_state", 0, int(codes.TradingState.TRADING_PAUSED), Why.WHY_PAUSED),
-    (Gate.GATE_KILL_SWITCH, "trading_state", 0, int(codes.TradingState.TRADING_NOT_READY), Why.WHY_NOT_READY),
-    (Gate.GATE_KILL_SWITCH, "trading_state", 0, int(codes.TradingState.TRADING_HALTED), Why.WHY_HALTED),
-    (Gate.GATE_KILL_SWITCH, "trading_state", 0, int(codes.TradingState.TRADING_PARITY_HALT), Why.WHY_PARITY_HALT),
-    (Gate.GATE_KILL_SWITCH, "level", 0, 2, Why.WHY_LEVEL),
-    (Gate.GATE_DATA_GAP, "evidence_age_ns", 5 * S, 5 * S + 1, Why.WHY_STALE),
-    (Gate.GATE_DATA_GAP, "silent_for_ns", 300 * S - 1, 300 * S, Why.WHY_SILENT),
-    (Gate.GATE_DATA_GAP, "clock_offset_ns", 250_000_000, 250_000_001, Why.WHY_CLOCK),
-    (Gate.GATE_DATA_GAP, "clock_offset_ns", -250_000_000, -250_000_001, Why.WHY_CLOCK),
-    (Gate.GATE_DATA_GAP, "book_verified", 1, 0, Why.WHY_BOOK_UNVERIFIED),
-    (Gate.GATE_DATA_GAP, "book_fault", 0, int(codes.BookFault.FAULT_COLLAR), Why.WHY_BOOK_FAULT),
-    (Gate.GATE_DATA_GAP, "venue_online", 1, 0, Why.WHY_VENUE_STATE),
-    (Gate.GATE_DATA_GAP, "instrument_online", 1, 0, Why.WHY_INSTRUMENT_STATE),
-    (Gate.GATE_DATA_GAP, "private_up", 1, 0, Why.WHY_PRIVATE_STREAM),
-    (Gate.GATE_DATA_GAP, "private_ready", 1, 0, Why.WHY_PRIVATE_STREAM),
-    (Gate.GATE_DATA_GAP, "conversion_ok", 1, 0, Why.WHY_CONVERSION),
-    (Gate.GATE_DAY_LOSS, "day_loss_bps", 499, 500, Why.WHY_OVER_LIMIT),
-    (Gate.GATE_DAY_LOSS, "day_loss_acct_raw", 500 * USD - 1, 500 * USD, Why.WHY_LOSS_AMOUNT),
-    (Gate.GATE_DRAWDOWN, "drawdown_bps", 999, 1000, Why.WHY_OVER_LIMIT),
-    (Gate.GATE_POSITION_COUNT, "positions_count", 9, 10, Why.WHY_OVER_LIMIT),
-]
-
-# The same for what depends on the book or on the size: gate, changes that pass, changes that fail, reason.
-SIZES: list[tuple[Gate, dict, dict, Why]] = [
-    (Gate.GATE_TOTAL_EXPOSURE, {"exposure_acct_raw": 1_400 * USD}, {"exposure_acct_raw": 1_400 * USD + 1}, Why.WHY_OVER_LIMIT),
-    (Gate.GATE_POSITION_SIZE, {"asset_exposure_acct_raw": 100 * USD}, {"asset_exposure_acct_raw": 100 * USD + 1},
-     Why.WHY_OVER_LIMIT),
-    (Gate.GATE_CORRELATION, {"cluster_exposure_acct_raw": 500 * USD}, {"cluster_exposure_acct_raw": 500 * USD + 1},
-     Why.WHY_OVER_LIMIT),
-    (Gate.GATE_VOLUME, {"volume_hour_acct_raw": 120_000 * USD, "qty_raw": 200_000},
-     {"volume_hour_acct_raw": 120_000 * USD - 60_000, "qty_raw": 200_000}, Why.WHY_ORDER_SHARE),
-    (Gate.GATE_SLIPPAGE, {"slippage_fills": 19, "slippage_p95_mbps": 30_001},
-     {"slippage_fills": 20, "slippage_p95_mbps": 30_001}, Why.WHY_SLIPPAGE_P95),
-    (Gate.GATE_SLIPPAGE, {"slippage_fills": 20, "slippage_p95_mbps": 30_000},
-     {"slippage_fills": 20, "slippage_p95_mbps": 30_001}, Why.WHY_SLIPPAGE_P95),
-    (Gate.GATE_POSITION_COUNT, {"positions_count": 10, "instrument_has_position": 1},
-     {"positions_count": 11, "instrument_has_position": 1}, Why.WHY_OVER_LIMIT),
-]
+from tests.kernels.gate_boundaries import BOUNDARIES, SIZES
 
 
 def why(row: np.void, gate: Gate) -> Why:
@@ -118,6 +48,7 @@ def test_at_and_beyond_the_limit(gate: Gate, name: str, passing: object, failing
 
 
 @pytest.mark.parametrize(("gate", "inside", "outside", "reason"), SIZES, ids=[f"{g.name}-{w.name}" for g, _, _, w in SIZES])
+@pytest.mark.control("policy.slippage_p95_fills_min")
 def test_size_limits_at_and_beyond(gate: Gate, inside: dict, outside: dict, reason: Why) -> None:
     """The same for limits that depend on the size of the order, before any reduction."""
     assert case.judge(case.opening(**inside))["verdict"] == Verdict.APPROVE
@@ -126,6 +57,7 @@ def test_size_limits_at_and_beyond(gate: Gate, inside: dict, outside: dict, reas
     assert why(row, gate) == reason
 
 
+@pytest.mark.control("spread.over_limit")
 def test_spread_at_and_beyond() -> None:
     """A spread of exactly 45 bps of mid passes; one raw unit more fails the spread gate alone, under the shipped limits."""
     bids = [(997_750, 10**9)]
@@ -136,6 +68,7 @@ def test_spread_at_and_beyond() -> None:
     assert row["policy_value"][1] == 45_010
 
 
+@pytest.mark.control("depth.depth_floor", "depth.over_limit")
 def test_depth_floor_and_multiple() -> None:
     """Below 10,000 of visible value refuses; below five times the notional reduces to a fifth of what is visible."""
     at_floor = [(1_000_000, 10_000_000)]  # 0.1 BTC at 100,000 = 10,000
@@ -148,6 +81,7 @@ def test_depth_floor_and_multiple() -> None:
     assert (cut["verdict"], cut["qty_final_raw"], cut["reduced_by"]) == (Verdict.REDUCE, 2_000_000, Gate.GATE_DEPTH)
 
 
+@pytest.mark.control("policy.depth_band_bps")
 def test_depth_counts_only_the_band_and_only_others() -> None:
     """Levels beyond 25 bps of mid and our own resting quantity are no depth."""
     inside, outside = 997_501, 997_500  # mid 1,000,000.5, band edge 997,500.5
@@ -155,6 +89,7 @@ def test_depth_counts_only_the_band_and_only_others() -> None:
     assert row["depth_acct_raw"] == 6_000 * USD + 997_501 * 10**5
 
 
+@pytest.mark.control("slippage.over_limit")
 def test_slippage_walks_the_exit_side() -> None:
     """The expected cost is the shortfall against mid of selling the quantity into others' bids, rounded up."""
     bids = [(999_000, 40_000, 40_000), (998_000, 50_000), (990_000, 10**10)]
@@ -165,6 +100,7 @@ def test_slippage_walks_the_exit_side() -> None:
     assert why(row, Gate.GATE_SLIPPAGE) == Why.WHY_OVER_LIMIT
 
 
+@pytest.mark.control("slippage.book_too_thin")
 def test_a_book_too_thin_for_the_quantity_refuses() -> None:
     """What the visible bids cannot take has no price: the slippage gate refuses and names the quantity that passes."""
     row = case.judge(case.opening(qty_raw=150_000), case.limits(depth_min_acct_raw=0, depth_multiple_e2=0),
@@ -176,6 +112,7 @@ def test_a_book_too_thin_for_the_quantity_refuses() -> None:
 
 @pytest.mark.parametrize(("bids", "asks"), [([], case.ASKS), (case.BIDS, []), ([], []), ([(10, 5, 5)], case.ASKS),
                                             ([(1_000_001, 10**9)], [(1_000_001, 10**9)])])
+@pytest.mark.control("spread.no_book", "depth.no_book", "slippage.no_book")
 def test_no_book_no_opening(bids: list, asks: list) -> None:
     """An empty side, a side that is all ours and a locked book refuse; the row says that there is no price."""
     row = case.judge(case.opening(), bids=bids, asks=asks)
@@ -192,6 +129,7 @@ def test_an_empty_side_shows_its_sentinel() -> None:
 
 @pytest.mark.parametrize("price", [layout.no_bid, layout.no_ask, 0, -1, gates.price_raw_max + 1])
 @pytest.mark.parametrize("intent", [case.opening, case.exit_sell])
+@pytest.mark.control("price.bad_input")
 def test_sentinels_and_wild_prices_refuse(price: int, intent: object) -> None:
     """A sentinel, zero, negative or out-of-domain price lets neither an opening nor an exit out."""
     row = case.judge(intent(price_raw=price))
@@ -239,6 +177,7 @@ def test_reduction_takes_the_smallest_cap_rounded_down_to_the_lot() -> None:
     assert failed(row) == set()
 
 
+@pytest.mark.control("verdict.too_small", "risk.reduce_bps_min")
 def test_a_reduction_below_a_tenth_or_the_minimum_refuses() -> None:
     """Less than 10 % of the request, or than the venue's minimum, is not worth sending: refuse, and say so."""
     tenth = case.judge(case.opening(qty_raw=2_000_000))
@@ -260,6 +199,7 @@ def test_a_reduction_does_not_hide_another_refusal() -> None:
     assert row["counterfactual_qty_raw"] == 0
 
 
+@pytest.mark.control("risk.size_warning_frac")
 def test_warning_sizes_once() -> None:
     """At Warning three quarters of what was wanted goes out, once: judging the result again does not shave it."""
     row = case.judge(case.opening(level=1))
@@ -271,6 +211,7 @@ def test_warning_sizes_once() -> None:
 
 
 @pytest.mark.parametrize("level", [2, 3, 4])
+@pytest.mark.control("kill_switch.level")
 def test_critical_and_above_open_nothing(level: int) -> None:
     """From Critical on no opening passes, whether a condition, day loss or drawdown raised the level."""
     assert failed(case.judge(case.opening(level=level))) == {Gate.GATE_KILL_SWITCH}
@@ -346,6 +287,7 @@ def test_what_does_stop_an_exit(change: dict, gate: Gate) -> None:
     assert (row["verdict"], row["first_failing"]) == (Verdict.REFUSE, gate)
 
 
+@pytest.mark.control("managed_bound.above_managed")
 def test_an_exit_is_cut_to_managed_quantity() -> None:
     """The user's own coins are not sold: an exit above managed free quantity goes out at that quantity."""
     row = case.judge(case.exit_sell(qty_raw=100_000, managed_free_qty_raw=70_009, lot_raw=100))
@@ -366,6 +308,7 @@ def test_an_exit_is_cut_to_managed_quantity() -> None:
     ({"price_raw": 5, "book_verified": 0, "unverified_for_ns": 99 * S, "last_verified_bid_raw": 0,
       "cost_min_quote_e8": 0}, True),  # no reference at all
 ], ids=str)
+@pytest.mark.control("price.collar", "policy.rest_price_after_s", "policy.rest_price_age_s_max")
 def test_the_collar_of_an_exit(change: dict, passes: bool) -> None:
     """Measured from the verified bid, then the last one, after 2 s from a fresh REST bid; no reference passes."""
     row = case.judge(case.exit_sell(**change))
@@ -387,6 +330,7 @@ def test_what_is_left_of_a_resting_order_may_be_small() -> None:
     assert case.judge(case.opening(rejudge=1, qty_raw=10))["verdict"] == Verdict.APPROVE
 
 
+@pytest.mark.control("data_gap.book_unverified", "risk.grace_ms")
 def test_the_grace_of_an_unverified_book_is_one_second() -> None:
     """A resting opening survives an unverified book for 1 s; a new one does not, and other faults have no grace."""
     gap = {"book_verified": 0, "book_fault": 1, "unverified_for_ns": S}

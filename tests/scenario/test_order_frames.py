@@ -139,6 +139,7 @@ def rehearsed() -> World:
     return world
 
 
+@pytest.mark.control("time_in_force.deadline", "policy.deadline_ms")
 def test_an_opening_is_post_only_and_ends_by_itself(rehearsed: World) -> None:
     """Openings rest post-only and good till a whole second within their lifetime; the deadline is in milliseconds."""
     request = exact(rehearsed.order_frames(OrderAction.ACTION_ADD)[0])

@@ -346,6 +346,7 @@ def test_flatten_opens_nothing_until_resume(world: World) -> None:
 
 
 
+@pytest.mark.control("exits.collar_steps_bps")
 def test_an_unfilled_exit_widens_its_collar(world: World) -> None:
     """Each exit that ends unfilled lets the next one go a step further below the bid, up to the widest."""
     holding(world)

@@ -131,6 +131,7 @@ BAD = [
 
 @pytest.mark.parametrize(("name", "value", "key", "reason", "help_part"), [case[1:] for case in BAD],
                          ids=[case[0] for case in BAD])
+@pytest.mark.control("exits.collar_urgent_bps", "exits.blind_collar_bps", "policy.deadline_ms")
 def test_bad_value_is_refused(name: str, value: str, key: str, reason: str, help_part: str) -> None:
     """Each mistake is one problem with the variable, the key, the reason, and a limit or suggestion."""
     problem = only(refused(**{name: value}))

@@ -40,11 +40,21 @@ def cfg() -> Config:
     (500, 0, CRITICAL), (0, 1000, CRITICAL), (649, 1249, CRITICAL), (650, 0, EMERGENCY), (0, 1250, EMERGENCY),
     (799, 1499, EMERGENCY), (800, 0, SHUTDOWN), (0, 1500, SHUTDOWN), (300, 1500, SHUTDOWN), (10**6, 0, SHUTDOWN),
 ])
+@pytest.mark.control("kill_switch.level",
+                     "risk.day_loss_warning_bps",
+                     "risk.day_loss_critical_bps",
+                     "risk.day_loss_emergency_bps",
+                     "risk.day_loss_shutdown_bps",
+                     "risk.drawdown_warning_bps",
+                     "risk.drawdown_critical_bps",
+                     "risk.drawdown_emergency_bps",
+                     "risk.drawdown_shutdown_bps")
 def test_the_table_of_levels(day_loss: int, drawdown: int, level: int) -> None:
     """Each threshold of loss and of drawdown reaches its level exactly; the higher of the two holds."""
     assert level_for(day_loss, drawdown, LIMITS) == level
 
 
+@pytest.mark.control("risk.day_loss_max")
 def test_the_absolute_loss_asks_for_shutdown() -> None:
     """The amount the operator named for a day ends the day, however small a share of equity it is."""
     assert level_for(1, 0, LIMITS, 80 * 10**8 - 1) == NORMAL
@@ -146,6 +156,7 @@ def test_one_mark_does_not_kill() -> None:
 
 
 @pytest.mark.parametrize(("second_ns", "kills"), [(2 * S - 1, False), (2 * S, True), (9 * S, True)])
+@pytest.mark.control("risk.loss_marks_apart_s")
 def test_the_second_mark_must_be_two_seconds_later(second_ns: int, kills: bool) -> None:
     """Two believable marks kill from 2 s apart on, not sooner."""
     first, _ = LossMarks().after(level=SHUTDOWN, agrees=True, now_mono_ns=0, apart_ns=2 * S)
@@ -165,6 +176,7 @@ def test_marks_on_books_that_disagree_prove_nothing() -> None:
 @pytest.mark.parametrize(("marks", "word"), [
     ((900, 0, 0), "day loss"), ((0, 1_600, 0), "drawdown"), ((1, 0, 10**12), "day loss"),
 ])
+@pytest.mark.control("kill_switch.killed")
 def test_the_switch_kills_for_loss(cfg: Config, marks: tuple[int, int, int], word: str) -> None:
     """Day loss, drawdown and the absolute amount each latch it, and the reason says which."""
     switch = KillSwitch(cfg)

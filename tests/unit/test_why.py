@@ -58,7 +58,7 @@ def test_every_limit_is_named_by_a_configuration_key() -> None:
 
     sections = {"policy": PolicyConfig, "risk": RiskConfig, "exits": ExitsConfig}
     keys = {info.key for info in GATES} | {measure.key for measure in why._MEASURE_OF_REASON.values()}
-    keys |= {why._COLLAR.key}
+    keys |= {why._COLLAR.key, why._DEPTH_MULTIPLE.key}
     for key in keys - {""}:
         section, _, name = key.partition(".")
         assert name in sections[section].__struct_fields__, key

@@ -62,7 +62,7 @@ def evidence(config: Config) -> Iterator[Problem]:
 
 
 def collars(config: Config) -> Iterator[Problem]:
-    """Collar steps rise, and urgent exits begin on one of them."""
+    """Collar steps rise, and the key says at which of them urgent exits begin: the second, where there are two."""
     exits = config.exits
     steps = exits.collar_steps_bps
     if not 1 <= len(steps) <= 8:
@@ -70,9 +70,9 @@ def collars(config: Config) -> Iterator[Problem]:
     if any(low >= high for low, high in pairwise(steps)):
         yield Problem(key="exits.collar_steps_bps", value=str(steps), reason="steps must rise",
                       suggestion=f"for example {sorted(set(steps))}")
-    if exits.collar_urgent_bps not in steps:
-        yield Problem(key="exits.collar_urgent_bps", value=str(exits.collar_urgent_bps),
-                      reason="must be one of collar_steps_bps", limit=", ".join(map(str, steps)))
+    elif steps and exits.collar_urgent_bps != steps[:2][-1]:
+        yield Problem(key="exits.collar_urgent_bps", value=str(exits.collar_urgent_bps), limit=str(steps[:2][-1]),
+                      reason="is not the second of collar_steps_bps, at which urgent exits begin")
     if steps and exits.blind_collar_bps < max(steps):
         yield Problem(key="exits.blind_collar_bps", value=str(exits.blind_collar_bps), limit=f"at least {max(steps)}",
                       reason="must reach as far as the last collar step: a blind exit must not be the timid one")

@@ -196,7 +196,7 @@ class ExitsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """When a position is left, and how far its exit may go to find a price."""
 
     collar_steps_bps: list[Annotated[int, _int(1, 1_000, "basis points below the best bid")]]
-    collar_urgent_bps: Annotated[int, _int(1, 1_000, "the step at which stop, emergency and flatten begin")]
+    collar_urgent_bps: Annotated[int, _int(1, 1_000, "the second of the steps, at which urgent exits begin")]
     step_wait_s: Seconds
     blind_collar_bps: Annotated[int, _int(1, 1_000, "basis points below the last verified bid")]
 

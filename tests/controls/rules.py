@@ -166,7 +166,7 @@ BESIDE: dict[str, str] = {
     "risk.day_loss_warning_bps": "from here on openings have `risk.size_warning_frac` of their size",
     "risk.drawdown_warning_bps": "the same, by the drawdown",
     "exits.step_wait_s": "an exit that is wished for this long and does not leave may go a step further below the bid",
-    "exits.collar_urgent_bps": "must be one of the steps; urgent exits begin at the second step, whichever it names",
+    "exits.collar_urgent_bps": "an urgent exit (`cstd flatten`) begins this far below the bid: at the second of the steps",
     "exits.blind_collar_bps": "at least the widest step; gate 7 accepts no wider collar. No exit is priced without a book and "
                               "without a REST snapshot yet",
 }

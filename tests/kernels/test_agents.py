@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from cstd._fast.recorder import Recorder
+from cstd.engine import Engine
 from cstd.errors import OperatorError
-from cstd.signals.agents import build, loader
+from cstd.signals.agents import build, loader, sources
 from cstd.signals.agents.api import FEATURE_COUNT, STATE_WORDS, VALID_WORDS, Agent, Feature
 
 HEAD = """
@@ -312,3 +314,11 @@ def test_the_example_of_the_guide_builds_and_votes(tmp_path: Path) -> None:
     call = Caller(loader.load(tmp_path / "out"), "thin_ask")
     assert call({"SPREAD_BPS": 2.0, "IMBALANCE_5": 0.5}) == (1, 1.0, 0.5)
     assert call({"SPREAD_BPS": 10.5, "IMBALANCE_5": 0.5})[0] == 0
+
+
+def test_the_engine_takes_as_many_agents_as_a_folder_may_hold() -> None:
+    """What the build accepts the engine has rows for; one more is refused by both."""
+    core = Engine(Recorder(None), None, strategy="none").core
+    core.set_agents([1] * sources.AGENTS_MAX, [False] * sources.AGENTS_MAX)
+    with pytest.raises(ValueError, match=f"at most {sources.AGENTS_MAX}"):
+        core.set_agents([1] * (sources.AGENTS_MAX + 1), [False] * (sources.AGENTS_MAX + 1))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engine_world import S, World, practice_config
+from engine_world import S, World, eventually, practice_config
 
 from cstd._fast.codes import IntentKind
 from cstd._fast.gates import DECISION_DTYPE, Why
@@ -78,3 +78,18 @@ def test_an_exit_that_cannot_leave_widens_its_collar_as_time_passes() -> None:
     assert list(first_ns) == [1_000_000 * (10_000 - bps) // 10_000 for bps in (25, 50, 100, 200)]
     times = list(first_ns.values())
     assert all(3 * S <= later - sooner < 3 * S + S // 2 for sooner, later in pairwise(times))
+
+
+@pytest.mark.control("exits.collar_urgent_bps")
+def test_an_urgent_exit_begins_at_the_second_step() -> None:
+    """A flatten's first exit is priced by the second step of the collar; one of the strategy's by the first."""
+    urgent, calm = (World(strategy="rehearsal").ready() for _ in range(2))
+    for world in (urgent, calm):
+        order = world.first_order()
+        world.reply(order)
+        world.fill(order, order["qty_raw"], "T1")
+    urgent.command("flatten")
+    for world, bps in ((urgent, urgent.cfg.exits.collar_urgent_bps), (calm, calm.cfg.exits.collar_steps_bps[0])):
+        eventually(world, lambda world=world: bool(world.live(IntentKind.EXIT)))
+        (exit_order,) = world.live(IntentKind.EXIT)
+        assert exit_order["price_raw"] == 1_000_000 * (10_000 - bps) // 10_000

@@ -10,7 +10,7 @@ from pathlib import Path
 from cstd.errors import OperatorError
 from cstd.signals.agents.api import Agent
 
-AGENTS_MAX = 32
+AGENTS_MAX = 16  # as many as the engine has rows for (cstd/_fast/slot.pxd)
 
 
 @dataclass(frozen=True)

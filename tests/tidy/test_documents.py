@@ -49,7 +49,7 @@ def test_no_page_is_lost() -> None:
 
 @pytest.mark.parametrize(("line", "wrong"), [
     ("cstd kill --yes", []), ("cstd kill --now", ["cstd kill --now"]), ("cstd config check -c FILE", []),
-    ("cstd config chek", ["cstd config chek"]), (".venv/bin/cstd status -o json", []), ("cstd limits", ["cstd limits"]),
+    ("cstd config chek", ["cstd config chek"]), (".venv/bin/cstd status -o json", []), ("cstd limitz", ["cstd limitz"]),
     ("cstd practice --run-dir DIR --fault-seed 7", []), ("cstd practice --fault 7", ["cstd practice --fault"]),
     ("cstd status, positions", []), ("cstd replay FILE… [--check]", []),
 ])

@@ -16,12 +16,12 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import msgspec
 
 from cstd.config.problems import Problem
-from cstd.config.schema import Bounds, Pattern, PolicyConfig, RiskConfig
+from cstd.config.schema import Bounds, Config, Pattern, PolicyConfig, RiskConfig
 from cstd.units import format_decimal, parse_decimal
 
 # Keys people reach for that are left out on purpose, and why.
 _FORBIDDEN = (
-    (re.compile(r"(api_?)?(key|secret|token|password|passphrase|private_?key)"),
+    (re.compile(r"(.*_)?(api_?)?(key|secret|token|password|passphrase|private_?key)"),
      "secrets are never read from a configuration file",
      "set KRAKEN_API_KEY and KRAKEN_API_SECRET in the environment, or use systemd credentials"),
     (re.compile(r"(.*_)?(url|uri|host|endpoints?)(_.*)?|(rest|ws|ws_public|ws_private|futures)(_url|_host)?"),
@@ -32,6 +32,8 @@ _FORBIDDEN = (
      "no order leaves except through the gates: there is no bypass", "remove it"),
 )
 _WRONG = object()
+# A number with its unit, as people write it; the unit is in the key's name.
+_WITH_UNIT = re.compile(r"[-+]?[\d.,_ ]*\d\s*(%|bps?|ns|us|ms|s|sec|min|m|h|d|k|[kmg]i?b|usd|eur|\$)", re.IGNORECASE)
 
 
 class Binder:
@@ -118,12 +120,16 @@ class Binder:
     def _leaf(self, kind: type, marks: tuple[object, ...], value: object, key: str) -> object:
         converted = _CONVERTERS[kind](value)
         if converted is None:
-            return self.report(key, f"must be {_WORDS[kind]}", value=value)
+            with_unit = kind in (int, Decimal) and isinstance(value, str) and _WITH_UNIT.fullmatch(value)
+            return self.report(key, f"must be {_WORDS[kind]}", value=value, limit=allowed(marks),
+                               suggestion="write the number alone: the unit is in the key's name" if with_unit else "")
         for mark in marks:
             if isinstance(mark, Bounds) and (reason := out_of_bounds(mark, converted)):
-                return self.report(key, reason, value=converted, limit=f"{interval(mark)}, {mark.why}")
+                return self.report(key, reason, value=converted, limit=allowed(marks))
             if isinstance(mark, Pattern) and not re.fullmatch(mark.regex, str(converted)):
-                return self.report(key, "has the wrong form", value=converted, limit=mark.words)
+                upper = str(converted).upper().replace("-", "/")
+                return self.report(key, "has the wrong form", value=converted, limit=mark.words,
+                                   suggestion=f"did you mean {upper}?" if re.fullmatch(mark.regex, upper) else "")
         return converted
 
     def _unknown(self, name: str, known: Mapping[str, object], key: str) -> None:
@@ -135,6 +141,9 @@ class Binder:
         if key.startswith("overrides.") and name in _general(key):
             self.report(dotted, "is the whole account's or every exit's: an instrument has none of its own",
                         limit=", ".join(known), suggestion="remove it")
+            return
+        if home := _home_of(name, key):
+            self.report(dotted, "unknown key", limit=f"the keys of {f'[{key}]' if key else 'the top level'}", suggestion=home)
             return
         near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)
         self.report(dotted, "unknown key", limit=f"the keys of {f'[{key}]' if key else 'the top level'}",
@@ -151,6 +160,27 @@ def _general(key: str) -> tuple[str, ...]:
     kinds: dict[str, type[msgspec.Struct]] = {"policy": PolicyConfig, "risk": RiskConfig}
     kind = kinds.get(key.rpartition(".")[2])
     return kind.__struct_fields__ if kind is not None else ()
+
+
+def _home_of(name: str, key: str) -> str:
+    """Return what to do about a key that is known elsewhere, "" for one that is not."""
+    sections = {section: get_type_hints(hint) for section, hint in get_type_hints(Config).items()
+                if isinstance(hint, type) and issubclass(hint, msgspec.Struct)}
+    homes = [section for section, keys in sections.items() if name in keys and section != key]
+    if homes:
+        return f"it belongs to [{homes[0]}]"
+    # CSTD__RISK_POSITIONS_MAX: the two underscores are one.
+    section = next((section for section, keys in sections.items() if not key and name.startswith(f"{section}_")
+                    and name[len(section) + 1:] in keys), "")
+    return f"it is {name[len(section) + 1:]} in [{section}]" if section else ""
+
+
+def allowed(marks: tuple[object, ...]) -> str:
+    """Return the limits of a value in words, "" where it has none."""
+    bounds = next((mark for mark in marks if isinstance(mark, Bounds)), None)
+    if bounds is not None:
+        return f"{interval(bounds)}, {bounds.why}"
+    return next((mark.words for mark in marks if isinstance(mark, Pattern)), "")
 
 
 def show(value: object) -> str:

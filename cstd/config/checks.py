@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from itertools import pairwise
@@ -68,7 +69,7 @@ def collars(config: Config) -> Iterator[Problem]:
     if not 1 <= len(steps) <= 8:
         yield Problem(key="exits.collar_steps_bps", value=str(steps), reason="has the wrong length", limit="1 to 8 steps")
     if any(low >= high for low, high in pairwise(steps)):
-        yield Problem(key="exits.collar_steps_bps", value=str(steps), reason="steps must rise",
+        yield Problem(key="exits.collar_steps_bps", value=str(steps), reason="steps must rise", limit="each above the one before",
                       suggestion=f"for example {sorted(set(steps))}")
     elif steps and exits.collar_urgent_bps != steps[:2][-1]:
         yield Problem(key="exits.collar_urgent_bps", value=str(exits.collar_urgent_bps), limit=str(steps[:2][-1]),
@@ -97,10 +98,14 @@ def instruments(config: Config) -> Iterator[Problem]:
         key = f"instruments.names[{index}]"
         base, _, quote = name.partition("/")
         if name in seen:
-            yield Problem(key=key, value=name, reason="is listed twice", suggestion="remove one")
+            yield Problem(key=key, value=name, reason="is listed twice", limit="each instrument once", suggestion="remove one")
         seen.add(name)
         if base in _LEGACY_NAMES:
-            yield Problem(key=key, value=name, reason="is the old name", suggestion=f"write {_LEGACY_NAMES[base]}/{quote}")
+            yield Problem(key=key, value=name, reason="is the old name", limit="Kraken's names of today",
+                          suggestion=f"write {_LEGACY_NAMES[base]}/{quote}")
+        if base == quote:
+            yield Problem(key=key, value=name, reason="is the account currency against itself", limit="another base",
+                          suggestion="remove it")
         if quote != config.account.currency:
             yield Problem(key=key, value=name, limit=f".../{config.account.currency}",
                           reason="is not quoted in account.currency, and conversion between currencies is not built yet")
@@ -154,24 +159,54 @@ def churn(config: Config) -> Iterator[Problem]:
 
 
 def journal(config: Config) -> Iterator[Problem]:
-    """The lag that halts is longer than the interval that makes it."""
+    """The ring wraps by a mask, and the lag that halts is longer than the interval that makes it."""
     section = config.journal
+    if section.ring_bytes & (section.ring_bytes - 1):
+        yield Problem(key="journal.ring_bytes", value=str(section.ring_bytes), reason="is no power of two",
+                      limit="a power of two", suggestion=f"for example {1 << section.ring_bytes.bit_length() - 1}")
     if section.sync_lag_ms_max < section.sync_interval_ms * 2:
         yield Problem(key="journal.sync_lag_ms_max", value=str(section.sync_lag_ms_max),
                       reason="must be at least twice sync_interval_ms", limit=f"at least {section.sync_interval_ms * 2}")
 
 
 def listeners(config: Config) -> Iterator[Problem]:
-    """No port twice, and a port that exists."""
-    seen: set[str] = set()
+    """An address and a port that exist, none of them twice, the practice exchange's included."""
+    seen: set[tuple[str, int]] = set()
+    practice = config.practice
+    names = practice.__struct_fields__ if practice is not None else ()
+    taken = {port: f"practice.{name}" for name in names if (port := getattr(practice, name))}
     for index, address in enumerate([config.status.listen, *config.status.extra_listen]):
         key = "status.listen" if index == 0 else f"status.extra_listen[{index - 1}]"
-        port = int(address.rpartition(":")[2])
+        named, _, digits = address.rpartition(":")
+        host, port = "127.0.0.1" if named == "localhost" else named.strip("[]"), int(digits)
         if port > 65_535:
             yield Problem(key=key, value=address, reason="there is no such port", limit="0 to 65535")
-        if port and address in seen:
-            yield Problem(key=key, value=address, reason="is listened on twice", suggestion="remove one")
-        seen.add(address)
+        if not _is_address(host):
+            yield Problem(key=key, value=address, reason="there is no such address",
+                          limit="127.0.0.1 to 127.255.255.254, or [::1]")
+        if port and (host, port) in seen:
+            yield Problem(key=key, value=address, reason="is listened on twice", limit="each address and port once",
+                          suggestion="remove one")
+        if host == "127.0.0.1" and port in taken:
+            yield Problem(key=key, value=address, reason=f"is also {taken[port]}", limit="each address and port once",
+                          suggestion="use 0 for any free one")
+        seen.add((host, port))
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def clock(config: Config) -> Iterator[Problem]:
+    """An order's deadline is longer than the clocks may be apart, or it would be over before it began."""
+    if config.risk.clock_offset_ms_max >= config.policy.deadline_ms:
+        yield Problem(key="risk.clock_offset_ms_max", value=str(config.risk.clock_offset_ms_max),
+                      reason="must be below policy.deadline_ms: a deadline would be over when the order comes",
+                      limit=f"less than {config.policy.deadline_ms}")
 
 
 def cpus(config: Config) -> Iterator[Problem]:
@@ -179,7 +214,8 @@ def cpus(config: Config) -> Iterator[Problem]:
     listed = config.process.cpus
     for index, cpu in enumerate(listed):
         if cpu in listed[:index]:
-            yield Problem(key=f"process.cpus[{index}]", value=str(cpu), reason="is listed twice", suggestion="remove one")
+            yield Problem(key=f"process.cpus[{index}]", value=str(cpu), reason="is listed twice", limit="each CPU once",
+                          suggestion="remove one")
 
 
 def practice_section(config: Config) -> Iterator[Problem]:
@@ -191,7 +227,7 @@ def practice_section(config: Config) -> Iterator[Problem]:
         ports = [port for port in (config.practice.rest_port, config.practice.ws_public_port,
                                    config.practice.ws_private_port, config.practice.ws_futures_port) if port]
         if len(set(ports)) != len(ports):
-            yield Problem(key="practice", value=str(ports), reason="two servers cannot share a port",
+            yield Problem(key="practice", value=str(ports), reason="two servers cannot share a port", limit="each port once",
                           suggestion="use 0 for any free one")
 
 
@@ -201,7 +237,7 @@ def overrides(config: Config) -> Iterator[Problem]:
 
 
 RULES: tuple[Rule, ...] = (levels, caps, loss_amount, evidence, collars, absence, instruments, audits, strategy,
-                           slippage, churn, journal, listeners, cpus, practice_section, overrides)
+                           slippage, churn, journal, listeners, clock, cpus, practice_section, overrides)
 
 
 def cross_check(config: Config) -> list[Problem]:

@@ -117,12 +117,23 @@ def _live(environ: Mapping[str, str]) -> Credentials:
 def _systemd(directory: Path) -> tuple[str, str]:
     texts = []
     for name in (_CREDENTIAL_KEY, _CREDENTIAL_SECRET):
+        if open_to_everybody(directory / name):
+            raise _refuse(name, "can be read by everybody on this host", file=str(directory / name),
+                          suggestion=f"chmod o-r {directory / name}, or let systemd make it: LoadCredential={name}:/path")
         try:
             texts.append((directory / name).read_text("ascii").strip())
         except (OSError, UnicodeDecodeError) as error:
             raise _refuse(name, f"cannot be read: {error}", file=str(directory / name),
                           suggestion=f"LoadCredential={name}:/path") from error
     return texts[0], texts[1]
+
+
+def open_to_everybody(path: Path) -> bool:
+    """Return whether any user can read a file: it and its directory are open. One that is not there is not."""
+    try:
+        return bool(path.stat().st_mode & stat.S_IROTH and path.parent.stat().st_mode & stat.S_IXOTH)
+    except OSError:
+        return False
 
 
 def _key_problems(key: str, secret: str) -> list[Problem]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
@@ -19,6 +20,7 @@ from cstd.errors import UsageError
 
 ENV_PREFIX = "CSTD__"
 FILE_BYTES_MAX = 1 << 20
+_ALMOST = re.compile(rf"CSTD_({'|'.join(field.name.upper() for field in msgspec.structs.fields(Config))})(?:_|$)")
 
 Table = dict[str, Any]
 
@@ -51,8 +53,16 @@ class Layers:
     def add_environment(self, environ: Mapping[str, str]) -> None:
         """Merge `CSTD__SECTION__KEY` variables, in the order of their names."""
         for name in sorted(environ):
-            if name.startswith(ENV_PREFIX):
-                self.set(name[len(ENV_PREFIX):].lower().split("__"), environ[name], name)
+            path = name[len(ENV_PREFIX):].lower().split("__")
+            if name.startswith(ENV_PREFIX) and not all(path):
+                self.problems.append(Problem(file=name, key=name, reason="names no key", limit="CSTD__SECTION__KEY"))
+            elif name.startswith(ENV_PREFIX):
+                self.set(path, environ[name], name)
+            elif almost := _ALMOST.match(name):
+                # It would be passed over in silence, and a limit that somebody thinks is set would not be.
+                meant = f"{ENV_PREFIX}{almost[1]}__{name[almost.end():].lstrip('_')}"
+                self.problems.append(Problem(file=name, key=name, reason="is not read", limit="CSTD__SECTION__KEY",
+                                             suggestion=f"did you mean {meant}?"))
 
     def add_assignments(self, assignments: Iterable[str]) -> None:
         """Merge `section.key=value` texts of the command line."""

@@ -45,8 +45,11 @@ Mode = Literal["practice", "paper", "live"]
 # 10,000 bps is all of it. Risk levels are whole basis points; execution limits go to a thousandth, as the gates do.
 RiskBps = Annotated[int, _int(1, 10_000, "a share of equity in basis points, at most all of it")]
 ExecutionBps = Annotated[Decimal, _over_zero(10_000, "basis points, to a thousandth", 3)]
-Money = Annotated[Decimal, _over_zero(10**12, "an amount in the account currency")]
+# Amounts are kept in 10^-8 as 64-bit integers, which end at 92 billion.
+Money = Annotated[Decimal, _over_zero(10**10, "an amount in the account currency")]
 Seconds = Annotated[Decimal, _over_zero(10**7, "seconds", 9)]
+# What an exit or a kill waits for: milliseconds written by mistake must not hold it back for the rest of the day.
+ShortSeconds = Annotated[Decimal, _over_zero(60, "seconds that an exit or a kill waits, at most a minute", 9)]
 Port = Annotated[int, _int(0, 65_535, "a TCP port, 0 for any free one")]
 # Of limits that an instrument may have of its own as well.
 ParentsPerHour = Annotated[int, _int(1, 3_600, "openings of one instrument in an hour")]
@@ -126,8 +129,8 @@ class PolicyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     # gate 7: price
     price_band_bps_max: ExecutionBps
     reference_band_bps_max: ExecutionBps
-    rest_price_after_s: Seconds
-    rest_price_age_s_max: Seconds
+    rest_price_after_s: ShortSeconds
+    rest_price_age_s_max: ShortSeconds
 
 
 class RiskConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -149,7 +152,7 @@ class RiskConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     drawdown_critical_bps: RiskBps
     drawdown_emergency_bps: RiskBps
     drawdown_shutdown_bps: RiskBps
-    loss_marks_apart_s: Seconds  # a kill for loss needs two marks this far apart
+    loss_marks_apart_s: ShortSeconds  # a kill for loss needs two marks this far apart
     # gates 5 to 8
     positions_max: Annotated[int, _int(1, 1_000, "a count of positions")]
     exposure_bps_max: RiskBps
@@ -197,7 +200,7 @@ class ExitsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     collar_steps_bps: list[Annotated[int, _int(1, 1_000, "basis points below the best bid")]]
     collar_urgent_bps: Annotated[int, _int(1, 1_000, "the second of the steps, at which urgent exits begin")]
-    step_wait_s: Seconds
+    step_wait_s: ShortSeconds
     blind_collar_bps: Annotated[int, _int(1, 1_000, "basis points below the last verified bid")]
 
 
@@ -243,11 +246,15 @@ class StatusConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     extra_listen: list[Listen] = []
 
 
+_PATH = r"[^\s\x00-\x1f\x7f]([^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?"
+
+
 class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where the daemon keeps its state."""
 
-    dir: Annotated[str, Pattern(r"\S(.*\S)?", "a path")] = ".run/current"
-    socket: str = ""  # the admin socket; empty = cstd.sock in `dir`
+    dir: Annotated[str, Pattern(rf"(?!~){_PATH}", "a path without control characters; ~ is not expanded")] = ".run/current"
+    # the admin socket; empty = cstd.sock in `dir`
+    socket: Annotated[str, Pattern(rf"((?!~){_PATH})?", "a path without control characters, or empty; ~ is not expanded")] = ""
 
 
 class ProcessConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

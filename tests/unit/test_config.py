@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
+from typing import get_args, get_type_hints
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +18,7 @@ from hypothesis import strategies as st
 from cstd.config import Config, from_canonical_json, load, template
 from cstd.config.binding import out_of_bounds
 from cstd.config.schema import Bounds
+from cstd.decision.limits import limits_row
 from cstd.errors import EXIT_CONFIG, ConfigError, UsageError
 
 MODES = ("practice", "paper", "live")
@@ -127,19 +131,134 @@ BAD = [
     ("secret", "CSTD__ACCOUNT__API_SECRET", "abc", "account.api_secret", "secrets are never", "KRAKEN_API_SECRET"),
     ("TLS", "CSTD__VENUE__TLS_VERIFY", "false", "venue.tls_verify", "TLS verification", "remove"),
     ("bypass", "CSTD__RISK__BYPASS", "true", "risk.bypass", "no bypass", "remove"),
+    ("key of another section", "CSTD__RISK__SPREAD_BPS_MAX", "3", "risk.spread_bps_max", "unknown key", "belongs to [policy]"),
+    ("key of a section at the top", "CSTD__POSITIONS_MAX", "3", "positions_max", "unknown key", "belongs to [risk]"),
+    ("one underscore for two", "CSTD__RISK_POSITIONS_MAX", "3", "risk_positions_max", "unknown key", "positions_max in [risk]"),
+    ("prefix with one underscore", "CSTD_RISK__POSITIONS_MAX", "3", "CSTD_RISK__POSITIONS_MAX", "is not read",
+     "CSTD__RISK__POSITIONS_MAX"),
+    ("variable without a key", "CSTD__RISK__", "3", "CSTD__RISK__", "names no key", "CSTD__SECTION__KEY"),
+    ("variable without anything", "CSTD__", "3", "CSTD__", "names no key", "CSTD__SECTION__KEY"),
+    ("key with another unit", "CSTD__RISK__EVIDENCE_MS", "5000", "risk.evidence_ms", "unknown key", "evidence_s"),
+    ("percent for basis points", "CSTD__RISK__EXPOSURE_PCT_MAX", "15", "risk.exposure_pct_max", "unknown key",
+     "exposure_bps_max"),
+    ("unit written after the number", "CSTD__POLICY__SPREAD_BPS_MAX", "25 bps", "policy.spread_bps_max", "decimal number",
+     "number alone"),
+    ("percent sign", "CSTD__RISK__POSITION_BPS_MAX", "2%", "risk.position_bps_max", "whole number", "1 to 10000"),
+    ("seconds written after the number", "CSTD__EXITS__STEP_WAIT_S", "2s", "exits.step_wait_s", "decimal number", "number alone"),
+    ("ten k", "CSTD__ACCOUNT__CAPITAL", "10k", "account.capital", "decimal number", "number alone"),
+    ("dollars", "CSTD__ACCOUNT__CAPITAL", "$1000", "account.capital", "decimal number", "account currency"),
+    ("thousands with a comma", "CSTD__ACCOUNT__CAPITAL", "1,000", "account.capital", "decimal number", "account currency"),
+    ("size with a unit", "CSTD__JOURNAL__RING_BYTES", "64MiB", "journal.ring_bytes", "whole number", "number alone"),
+    ("milliseconds for seconds, exit", "CSTD__EXITS__STEP_WAIT_S", "2000", "exits.step_wait_s", "too large", "60"),
+    ("milliseconds for seconds, kill", "CSTD__RISK__LOSS_MARKS_APART_S", "2000", "risk.loss_marks_apart_s", "too large", "60"),
+    ("milliseconds for seconds, price", "CSTD__POLICY__REST_PRICE_AGE_S_MAX", "2000", "policy.rest_price_age_s_max", "too large",
+     "60"),
+    ("milliseconds for seconds, quote", "CSTD__RISK__EVIDENCE_S", "5000", "risk.evidence_s", "too large", "60"),
+    ("seconds for milliseconds", "CSTD__POLICY__DEADLINE_MS", "1.5", "policy.deadline_ms", "whole number", "1 to 2 s"),
+    ("percent for a fraction", "CSTD__POLICY__VOLUME_MINUTE_FRAC_MAX", "10", "policy.volume_minute_frac_max", "too large",
+     "0 to 1"),
+    ("fraction for basis points", "CSTD__RISK__POSITION_BPS_MAX", "0.02", "risk.position_bps_max", "whole number",
+     "basis points"),
+    ("bytes as megabytes", "CSTD__JOURNAL__DISK_FREE_BYTES_MIN", "512", "journal.disk_free_bytes_min", "too small", "16777216"),
+    ("more money than fits", "CSTD__ACCOUNT__CAPITAL", "10000000000.01", "account.capital", "too large", "10000000000"),
+    ("more depth than fits", "CSTD__POLICY__DEPTH_VALUE_MIN", "1e12", "policy.depth_value_min", "too large", "10000000000"),
+    ("a number beyond all", "CSTD__RISK__POSITIONS_MAX", "1000000000000000000000", "risk.positions_max", "too large", "1000"),
+    ("money too fine", "CSTD__ACCOUNT__CAPITAL", "0.000000001", "account.capital", "fractional digits", "above 0"),
+    ("minus zero", "CSTD__POLICY__SPREAD_BPS_MAX", "-0.0", "policy.spread_bps_max", "too small", "above 0"),
+    ("a date", "CSTD__RISK__SILENCE_S", "2026-08-02", "risk.silence_s", "decimal number", "seconds"),
+    ("a list for a number", "CSTD__RISK__POSITIONS_MAX", "[10]", "risk.positions_max", "whole number", "1 to 1000"),
+    ("a table for a number", "CSTD__RISK__POSITIONS_MAX", "{max = 10}", "risk.positions_max", "whole number", "1 to 1000"),
+    ("yes for true", "CSTD__ACCOUNT__EXCLUSIVE", "yes", "account.exclusive", "true or false", ""),
+    ("one for true", "CSTD__JOURNAL__DURABLE_INTENTS", "1", "journal.durable_intents", "true or false", ""),
+    ("prefix with a capital", "CSTD__ACCOUNT__OWNER_PREFIX", "Ct", "account.owner_prefix", "wrong form", "a-z"),
+    ("instrument in small letters", "CSTD__INSTRUMENTS__NAMES", '["btc/usd"]', "instruments.names[0]", "wrong form", "BTC/USD"),
+    ("instrument with a dash", "CSTD__INSTRUMENTS__NAMES", '["BTC-USD"]', "instruments.names[0]", "wrong form", "BTC/USD"),
+    ("old name of dogecoin", "CSTD__INSTRUMENTS__NAMES", '["XDG/USD"]', "instruments.names[0]", "old name", "DOGE/USD"),
+    ("instrument of another currency", "CSTD__INSTRUMENTS__NAMES", '["BTC/EUR"]', "instruments.names[0]", "not quoted", "USD"),
+    ("depth that is no list's", "CSTD__INSTRUMENTS__DEPTH", "25.0", "instruments.depth", "not one of", "25"),
+    ("emergency above shutdown", "CSTD__RISK__DAY_LOSS_EMERGENCY_BPS", "800", "risk.day_loss_emergency_bps", "below", "800"),
+    ("critical above emergency", "CSTD__RISK__DRAWDOWN_CRITICAL_BPS", "1250", "risk.drawdown_critical_bps", "below", "1250"),
+    ("warning above critical", "CSTD__RISK__DRAWDOWN_WARNING_BPS", "1000", "risk.drawdown_warning_bps", "below", "1000"),
+    ("clocks further apart than a deadline", "CSTD__RISK__CLOCK_OFFSET_MS_MAX", "1500", "risk.clock_offset_ms_max",
+     "deadline", "1500"),
+    ("turnover below one position", "CSTD__POLICY__TURNOVER_EQUITY_MULTIPLE_MAX", "0.0199",
+     "policy.turnover_equity_multiple_max", "below one largest", "200"),
+    ("steps twice", "CSTD__EXITS__COLLAR_STEPS_BPS", "[25, 50, 50]", "exits.collar_steps_bps", "rise", "[25, 50]"),
+    ("a step too far", "CSTD__EXITS__COLLAR_STEPS_BPS", "[25, 50, 1001]", "exits.collar_steps_bps[2]", "too large", "1000"),
+    ("a step in words", "CSTD__EXITS__COLLAR_STEPS_BPS", '[25, "50"]', "exits.collar_steps_bps[1]", "whole number", "1 to 1000"),
+    ("dead man too long", "CSTD__VENUE__DEADMAN_TIMEOUT_S", "86400", "venue.deadman_timeout_s", "too large", "86399"),
+    ("tier", "CSTD__VENUE__TIER", "platinum", "venue.tier", "not one of", "pro"),
+    ("ring of an odd size", "CSTD__JOURNAL__RING_BYTES", "67108863", "journal.ring_bytes", "power of two", "33554432"),
+    ("ring too small", "CSTD__JOURNAL__RING_BYTES", "524288", "journal.ring_bytes", "too small", "1048576"),
+    ("never on disk", "CSTD__JOURNAL__SYNC_INTERVAL_MS", "60001", "journal.sync_interval_ms", "too large", "60000"),
+    ("address without a port", "CSTD__STATUS__LISTEN", "127.0.0.1", "status.listen", "wrong form", "HOST:PORT"),
+    ("no such address", "CSTD__STATUS__LISTEN", "127.0.0.300:8001", "status.listen", "no such address", "127.0.0.1"),
+    ("listened twice under two names", "CSTD__STATUS__EXTRA_LISTEN", '["localhost:8001"]', "status.extra_listen[0]", "twice",
+     "once"),
+    ("page and exchange on one port", "CSTD__PRACTICE__REST_PORT", "8001", "status.listen", "practice.rest_port", "once"),
+    ("port of the exchange", "CSTD__PRACTICE__WS_PUBLIC_PORT", "65536", "practice.ws_public_port", "too large", "65535"),
+    ("home is not expanded", "CSTD__RUN__DIR", "~/cstd", "run.dir", "wrong form", "~"),
+    ("path with a zero byte", "CSTD__RUN__DIR", '"a\\u0000b"', "run.dir", "wrong form", "control"),
+    ("empty path", "CSTD__RUN__DIR", "", "run.dir", "wrong form", "path"),
+    ("socket of blanks", "CSTD__RUN__SOCKET", " ", "run.socket", "wrong form", "empty"),
+    ("a CPU twice", "CSTD__PROCESS__CPUS", "[1, 1]", "process.cpus[1]", "twice", "once"),
+    ("no such CPU", "CSTD__PROCESS__CPUS", "[4096]", "process.cpus[0]", "too large", "4095"),
+    ("collections", "CSTD__PROCESS__GC", "never", "process.gc", "not one of", "timer"),
+    ("more of it than there is", "CSTD__STRATEGY__REHEARSAL__SIZE_FRAC", "1.5", "strategy.rehearsal.size_frac", "too large", "1"),
+    ("key of another name", "CSTD__ACCOUNT__KRAKEN_API_KEY", "abc", "account.kraken_api_key", "secrets are never",
+     "KRAKEN_API_SECRET"),
+    ("password", "CSTD__VENUE__PASSWORD", "abc", "venue.password", "secrets are never", "KRAKEN_API_SECRET"),
+    ("websocket address", "CSTD__VENUE__WS_PRIVATE", "ws://127.0.0.1:1", "venue.ws_private", "mode fixes the endpoints",
+     "remove"),
+    ("gates left out", "CSTD__POLICY__SKIP_GATES", "true", "policy.skip_gates", "no bypass", "remove"),
 ]
+HIDDEN = ("unknown key", "names no key", "is not read")  # what was not asked for is not repeated: it may be a secret
 
 
 @pytest.mark.parametrize(("name", "value", "key", "reason", "help_part"), [case[1:] for case in BAD],
                          ids=[case[0] for case in BAD])
 @pytest.mark.control("exits.collar_urgent_bps", "exits.blind_collar_bps", "policy.deadline_ms")
 def test_bad_value_is_refused(name: str, value: str, key: str, reason: str, help_part: str) -> None:
-    """Each mistake is one problem with the variable, the key, the reason, and a limit or suggestion."""
+    """Each mistake is one problem with its source, the key, the value, the reason, and a limit or what to do about it."""
     problem = only(refused(**{name: value}))
     assert problem.key == key
     assert reason in problem.reason
     assert help_part in problem.limit + problem.suggestion
     assert problem.file in (name, str(template("practice")))
+    hidden = problem.reason.startswith(HIDDEN)
+    assert bool(problem.value) != hidden and (hidden or problem.value in problem.line())
+    assert problem.limit or problem.suggestion or "true or false" in problem.reason
+    assert problem.reason in problem.line() and problem.line().startswith(f"{problem.file}: {key}")
+
+
+def numeric_keys() -> list[tuple[str, Bounds]]:
+    """Every key that has bounds, with them."""
+    def walk(kind: object, prefix: str) -> Iterator[tuple[str, Bounds]]:
+        for name, hint in get_type_hints(kind, include_extras=True).items():
+            inner = next((part for part in get_args(hint) if isinstance(part, type) and issubclass(part, msgspec.Struct)), hint)
+            if isinstance(inner, type) and issubclass(inner, msgspec.Struct):
+                yield from walk(inner, f"{prefix}{name}.")
+            yield from ((f"{prefix}{name}", mark) for mark in get_args(hint) if isinstance(mark, Bounds))
+
+    return list(walk(Config, ""))
+
+
+@pytest.mark.parametrize(("key", "bounds"), numeric_keys(), ids=[key for key, _ in numeric_keys()])
+def test_every_number_has_an_end_and_what_is_inside_fits_the_gates(key: str, bounds: Bounds) -> None:
+    """One beyond either end is refused with the interval; what a file may hold at the ends, the compiled limits take."""
+    step = Decimal(1).scaleb(-bounds.places) if isinstance(bounds.low, Decimal) or "frac" in key else 1
+    variable = f"CSTD__{key.replace('.', '__').upper()}"
+    for beyond in (bounds.low - (0 if bounds.above else 1), bounds.high + 1):
+        problem = only(refused(**{variable: str(beyond)}))
+        assert (problem.key, problem.value) == (key, str(beyond))
+        assert f"{bounds.low} to {bounds.high}" in problem.limit
+    for end in (bounds.low + (step if bounds.above else 0), bounds.high):
+        try:
+            config = load([str(template("practice"))], {variable: str(end)})
+        except ConfigError as error:
+            assert all(problem.reason not in ("is too small", "is too large") for problem in error.problems), error.message
+        else:
+            limits_row(config, "BTC/USD")
 
 
 def test_ports_of_the_practice_exchange_do_not_collide() -> None:

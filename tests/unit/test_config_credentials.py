@@ -108,6 +108,22 @@ def test_half_a_systemd_credential_is_refused(tmp_path: Path) -> None:
         load_credentials("live", tmp_path, {"CREDENTIALS_DIRECTORY": str(tmp_path)})
 
 
+def test_systemd_credentials_that_everybody_can_read_are_refused(tmp_path: Path) -> None:
+    """In a directory that is open too; in one that is the service's alone, as systemd makes it, their mode does not matter."""
+    directory = tmp_path / "credentials"
+    directory.mkdir(mode=0o755)
+    (directory / "kraken_api_key").write_text("from systemd")
+    (directory / "kraken_api_secret").write_text(SECRET)
+    (directory / "kraken_api_secret").chmod(0o444)
+    (directory / "kraken_api_key").chmod(0o440)
+    environ = {"CREDENTIALS_DIRECTORY": str(directory)}
+    with pytest.raises(ConfigError, match="kraken_api_secret: can be read by everybody") as caught:
+        load_credentials("live", tmp_path, environ)
+    assert "chmod o-r" in caught.value.suggestion and SECRET not in caught.value.message
+    directory.chmod(0o700)
+    assert load_credentials("live", tmp_path, environ).api_secret == SECRET
+
+
 @pytest.mark.parametrize(("environ", "missing"), [
     ({}, {"KRAKEN_API_KEY", "KRAKEN_API_SECRET"}),
     ({"KRAKEN_API_KEY": "k"}, {"KRAKEN_API_SECRET"}),

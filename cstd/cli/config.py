@@ -7,9 +7,12 @@ import json
 import os
 import sys
 from decimal import Decimal
+from typing import Any
 
 from cstd.cli.app import print_error
 from cstd.cli.plan import host_memory_bytes, journal_plan, memory_plan, memory_problems, plan_lines
+from cstd.cli.tradable import known_from, tradable
+from cstd.cli.tradable import lines as traded_lines
 from cstd.config import Config, refusals
 from cstd.config.binding import show as as_written
 from cstd.config.canonical import plain
@@ -69,6 +72,7 @@ def check(args: argparse.Namespace) -> int:
         config = bind(read_layers(args.config, os.environ))
         if problems := memory_problems(config, host_memory_bytes()):
             raise config_error(problems)
+        traded = tradable(config, known_from(args.session))
     except ConfigError as error:
         if args.output != "json":
             raise
@@ -83,14 +87,15 @@ def check(args: argparse.Namespace) -> int:
                  "overrides": {name: {key: as_written(value) for key, value in own_values(override)}
                                for name, override in config.overrides.items()},
                  "memory": memory_plan(config), "memory_host_bytes": host_memory_bytes(),
-                 "journal": journal_plan(config, args.frames_per_s), "while_down": exposure_while_down(config)}
+                 "journal": journal_plan(config, args.frames_per_s), "while_down": exposure_while_down(config),
+                 "tradable": traded}
         sys.stdout.write(json.dumps(found) + "\n")
     else:
-        _print_check(config, blocked, args.frames_per_s)
+        _print_check(config, blocked, args.frames_per_s, traded)
     return EXIT_OK
 
 
-def _print_check(config: Config, blocked: list[Problem], frames_per_s: float | None) -> None:
+def _print_check(config: Config, blocked: list[Problem], frames_per_s: float | None, traded: dict[str, Any]) -> None:
     amounts = money(config)
     width = max(map(len, amounts))
     shown = config.instruments.names[:NAMES_SHOWN]
@@ -101,6 +106,7 @@ def _print_check(config: Config, blocked: list[Problem], frames_per_s: float | N
     lines += [f"  {name:<{width}}  {amount.quantize(Decimal('0.01')):>14,} {config.account.currency}"
               for name, amount in amounts.items()]
     lines += override_lines(config)
+    lines += ["", *traded_lines(traded, config.account.currency)]
     lines += ["", exposure_while_down(config), "", *plan_lines(config, frames_per_s, host_memory_bytes())]
     lines += ["", "`cstd run` would refuse to start:", *(f"  {p.line()}" for p in blocked)] if blocked else []
     sys.stdout.write("\n".join(lines) + "\n")

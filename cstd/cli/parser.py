@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +25,53 @@ examples:
   cstd kill --yes                              latch the kill switch, cancel everything
   cstd replay .run/current/journal --check     recompute every decision of a session
   cstd config check -c config/live.toml        every problem, and the limits in money
+  cstd doctor -c config/live.toml              what of this host stands in the way
+  cstd why --since 10m                         what kept it from trading in the last ten minutes
 
 exit codes: 0 ok, 1 failure, 2 usage, 3 verification failed, 78 configuration, 130 and 143 ended by a second signal
 """
+
+CONFIG_CHECK_EXAMPLES = """\
+examples:
+  cstd config check -c config/live.toml
+  cstd config check -c config/practice.toml --session .run/current     with the minimums and the equity of a session
+"""
+WHY_EXAMPLES = """\
+examples:
+  cstd why --last                                 the latest decision, gate by gate
+  cstd why --last --refused-by spread             the latest one that the spread refused
+  cstd why --count 20 --instrument BTC/USD        the latest twenty of an instrument, a line each
+  cstd why --since 10m                            why nothing traded in the last ten minutes
+  cstd why --since 2026-08-02T10:00:00Z --run-dir .run/20260802T095500 -o json
+"""
+DOCTOR_EXAMPLES = """\
+examples:
+  cstd doctor
+  cstd doctor -c config/live.toml -o json         exit 1 when there is a problem; warnings alone are exit 0
+  cstd doctor -c config/practice.toml --venue     asks the practice exchange for its time
+
+Nothing but --venue uses the network. No key is ever shown. Limits are those of the shell it runs in; as the service has
+them, it tells with `ExecStartPre=-cstd doctor -c FILE` in the unit.
+"""
+SCHEMA_EXAMPLES = """\
+examples:
+  cstd schema                                     the names
+  cstd schema config > cstd.schema.json           of a configuration file: editors complete and check TOML with it
+  cstd schema status                              of what `cstd status -o json` prints
+  cstd schema config check
+
+Outputs may get new keys in a later version; what is here keeps its name and its type.
+"""
+COMPLETION_EXAMPLES = """\
+to install:
+  cstd completion bash > ~/.local/share/bash-completion/completions/cstd
+  cstd completion zsh > ~/.zfunc/_cstd            with `fpath=(~/.zfunc $fpath)` before `compinit` in ~/.zshrc
+  cstd completion fish > ~/.config/fish/completions/cstd.fish
+
+for this shell only:
+  source <(cstd completion bash)
+"""
+SHELLS = ("bash", "zsh", "fish")
 
 Add = Callable[[argparse.ArgumentParser], None]
 Call = Callable[[Any, argparse.Namespace], int]
@@ -38,7 +83,7 @@ def _main(module: Any, args: argparse.Namespace) -> int:
 
 @dataclass(frozen=True)
 class Verb:
-    """One verb: its words, what it gives, its module (imported when it runs), how to call that, its arguments."""
+    """One verb: its words, what it gives, its module (imported when it runs), how to call that, its arguments, examples."""
 
     words: tuple[str, ...]
     gives: str
@@ -46,6 +91,7 @@ class Verb:
     add: Add = lambda _parser: None
     call: Call = _main
     hidden: bool = False
+    examples: str = ""
 
     @property
     def name(self) -> str:
@@ -73,6 +119,13 @@ def seconds(text: str) -> float:
     if not 0 < value < 1e9:
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive number of seconds")
     return value
+
+
+def span(text: str) -> str:
+    """Return what is a length of time such as 90s, 10m, 2h or 1d, or a UTC day or time; which it is, is seen when it is used."""
+    if not re.fullmatch(r"\d{1,9}[smhd]|\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d(\.\d{1,9})?Z)?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no time: 90s, 10m, 2h, 1d, or 2026-08-02T10:00:00Z")
+    return text
 
 
 def count(text: str) -> int:
@@ -160,6 +213,8 @@ def _config_check(parser: argparse.ArgumentParser) -> None:
     _config(parser)
     _output(parser)
     parser.add_argument("--frames-per-s", type=count, metavar="N", help="frames a second over all instruments, for the plan")
+    parser.add_argument("--session", metavar="DIR", help="a run directory that knows the venue's minimums, its prices and the "
+                        "equity: of the daemon that runs there, or of the journal that one left")
 
 
 def _config_show(parser: argparse.ArgumentParser) -> None:
@@ -201,7 +256,24 @@ def _socket_in(directory: str) -> str:
     return f"{directory}/cstd.sock"
 
 
-def _admin(gives: str, name: str, add: Add = lambda _parser: None) -> Verb:
+def _doctor(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-c", "--config", action="append", default=[], metavar="FILE",
+                        help="what the daemon would run with (default: the shipped practice.toml); again for more")
+    parser.add_argument("--run-dir", metavar="DIR", help="where its state is kept (default: [run] dir)")
+    parser.add_argument("--venue", action="store_true",
+                        help="also ask the venue of the mode for its time: the clock's offset and the round trip")
+    _output(parser)
+
+
+def _schema(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", nargs="*", metavar="NAME", help="of what: config, error, or a verb (default: list the names)")
+
+
+def _completion(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("shell", choices=SHELLS, help="whose script")
+
+
+def _admin(gives: str, name: str, add: Add = lambda _parser: None, examples: str = "", module: str = "cstd.ops.client") -> Verb:
     """Return a verb that goes over the admin socket."""
     def arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--socket", default=default_socket(), metavar="PATH", help="the daemon's admin socket")
@@ -210,7 +282,8 @@ def _admin(gives: str, name: str, add: Add = lambda _parser: None) -> Verb:
         add(parser)
         _output(parser)
 
-    return Verb(tuple(name.split()), gives, "cstd.ops.client", arguments, lambda module, args: int(module.main(name, args)))
+    return Verb(tuple(name.split()), gives, module, arguments, lambda module, args: int(module.main(name, args)),
+                examples=examples)
 
 
 def _all(parser: argparse.ArgumentParser) -> None:
@@ -222,6 +295,9 @@ def _why(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--last", action="store_true", help="the latest decision")
     parser.add_argument("--instrument", metavar="X", help="the latest one of this instrument")
     parser.add_argument("--refused-by", metavar="GATE", help="the latest one that this gate refused first")
+    parser.add_argument("--count", type=count, metavar="N", help="the latest N instead of one, newest first, at most 20")
+    parser.add_argument("--since", type=span, metavar="TIME", help="instead: what was decided since then, by the gate that "
+                        "failed first; 10m, 2h, or 2026-08-02T10:00:00Z. Without a daemon, from the session's ledger.db")
 
 
 def _reason(parser: argparse.ArgumentParser) -> None:
@@ -272,8 +348,8 @@ VERBS = (
     Verb(("statement",), "a day's orders, fills, fees and balances against the venue's books; exit 3 if they differ",
          "cstd.cli.statement", _statement),
     Verb(("db", "rebuild"), "the SQLite ledger made anew from the journal", "cstd.projector.rebuild", _db_rebuild),
-    Verb(("config", "check"), "every problem, the limits in money, and the memory and disk it takes", "cstd.cli.config",
-         _config_check, lambda module, args: int(module.check(args))),
+    Verb(("config", "check"), "every problem, the limits in money, what can be traded, and the memory and disk it takes",
+         "cstd.cli.config", _config_check, lambda module, args: int(module.check(args)), examples=CONFIG_CHECK_EXAMPLES),
     Verb(("config", "show"), "the effective configuration and where each key comes from", "cstd.cli.config", _config_show,
          lambda module, args: int(module.show(args))),
     Verb(("agents", "build"), "the agents compiled ahead of time", "cstd.signals.agents.build", _agents_build),
@@ -284,7 +360,7 @@ VERBS = (
     _admin("orders", "orders", _all),
     _admin("fills", "fills", _all),
     _admin("the fifteen gates: limits, last values, counts", "gates"),
-    _admin("one decision, gate by gate", "why", _why),
+    _admin("one decision, gate by gate, or what was refused in a span of time", "why", _why, WHY_EXAMPLES, "cstd.cli.why"),
     _admin("a tighter limit of the gates from now on; the configuration's is the loosest", "limits set", _limits_set),
     _admin("take back what commands made of a limit", "limits reset", _limits_reset),
     _admin("every limit of the gates: what holds, the configuration's, and who changed it", "limits", _limits),
@@ -292,6 +368,12 @@ VERBS = (
     _admin("openings again", "resume", _reason),
     _admin("latch the kill switch: no openings, cancel them all; exits go on unless --hold", "kill", _kill),
     _admin("sell managed inventory, and no new openings until resume", "flatten", _flatten),
+    Verb(("doctor",), "whether this host is fit for the daemon: ok, warning or problem for each thing, and what to do",
+         "cstd.cli.doctor", _doctor, examples=DOCTOR_EXAMPLES),
+    Verb(("schema",), "JSON Schemas of the configuration and of what -o json prints", "cstd.cli.schemas", _schema,
+         examples=SCHEMA_EXAMPLES),
+    Verb(("completion",), "the words of this command line for a shell", "cstd.cli.completion", _completion,
+         examples=COMPLETION_EXAMPLES),
     Verb(("session",), "practice exchange and daemon under a supervisor: what `make run` starts", "cstd.cli.session",
          _session, hidden=True),
 )
@@ -322,6 +404,13 @@ def find_verb(words: list[str]) -> Verb:
     raise UsageError(f"unknown verb {words[0]!r}", suggestion=f"did you mean cstd {near[0]}?" if near else "see cstd --help")
 
 
+def parser_of(verb: Verb) -> Parser:
+    """Return the parser of a verb's arguments; `practice` has its own, in its package."""
+    parser = Parser(prog=f"cstd {verb.name}", description=verb.gives, epilog=verb.examples or None)
+    verb.add(parser)
+    return parser
+
+
 def parse(words: list[str]) -> argparse.Namespace | None:
     """Return the arguments of a command line with its verb, or None when it only asked for help or the version.
 
@@ -339,8 +428,7 @@ def parse(words: list[str]) -> argparse.Namespace | None:
         sys.stdout.write(f"cstd {__version__}\n")
         return None
     verb = find_verb(words)
-    parser = Parser(prog=f"cstd {verb.name}", description=verb.gives)
-    verb.add(parser)
+    parser = parser_of(verb)
     try:
         args = parser.parse_args(words[len(verb.words):])
     except SystemExit:  # argparse has printed the help

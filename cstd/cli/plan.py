@@ -67,17 +67,18 @@ def record_bytes(payload_bytes: float) -> float:
     return RECORD_HEADER_BYTES + payload_bytes + 3.5 if payload_bytes else RECORD_HEADER_BYTES
 
 
-def journal_plan(config: Config, frames_per_s: float | None) -> dict[str, Any]:
+def journal_plan(config: Config, frames_per_s: float | None, directory: Path | None = None) -> dict[str, Any]:
     """Return how fast the journal grows and how long until trading halts for the disk.
 
     Args:
-        config: the configuration; `run.dir` names the disk.
+        config: the configuration.
         frames_per_s: over all instruments, None for the estimate.
+        directory: on the disk, or to be made there; None for `run.dir`.
     """
     rate = frames_per_s if frames_per_s is not None else FRAMES_PER_S_EACH * len(config.instruments.names)
     # Each frame a read of its own is the most that the ends of batches can add. Decisions and orders come on top.
     per_s = rate * (record_bytes(FRAME_BYTES) + record_bytes(0)) + TIMERS_PER_S * record_bytes(0)
-    directory = Path(config.run.dir).absolute()
+    directory = (directory or Path(config.run.dir)).absolute()
     while not directory.exists():
         directory = directory.parent
     free = shutil.disk_usage(directory).free

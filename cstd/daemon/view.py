@@ -17,6 +17,7 @@ from cstd import __version__
 from cstd._fast.codes import BookFault, BookState, IntentKind, OrderState, Side, TimeInForce
 from cstd._fast.gates import DECISION_DTYPE
 from cstd._fast.hist import STAGES, bucket_edges_ns
+from cstd.decision.refused import tally
 from cstd.decision.why import GATES, explain
 from cstd.engine import Engine
 from cstd.ledger.nav import MONEY_PRECISION
@@ -30,6 +31,7 @@ from cstd.units import format_decimal, format_raw, from_raw
 from cstd.venue.rate import MICRO
 
 NS_PER_S = 1_000_000_000
+DECISIONS_KEPT = 1024  # by the core
 LEVELS = ("normal", "warning", "critical", "emergency", "shutdown")
 # Kraken's words for the states that a truth file knows; the others show our own.
 VENUE_STATUS = {OrderState.ORDER_CANCEL_PENDING: "new", OrderState.ORDER_SENT: "pending_new",
@@ -127,7 +129,9 @@ class LiveView:
         volume = engine.core.volume_hour(number)
         return {
             "name": name, "price_precision": price_precision, "qty_precision": qty_precision,
-            "tick": format_raw(slot.tick_raw, price_precision), "qty_min": format_raw(slot.qty_min_raw, qty_precision),
+            "tick": format_raw(slot.tick_raw, price_precision),
+            "lot": format_raw(spec.qty_increment_raw, qty_precision) if spec else "0",
+            "qty_min": format_raw(slot.qty_min_raw, qty_precision),
             "cost_min": format_decimal(spec.cost_min) if spec else "0",
             "state": BookState(slot.book.state).name[5:].lower(),
             "fault": BookFault(slot.book.fault).name[6:].lower() if slot.book.fault else None,
@@ -294,11 +298,27 @@ class LiveView:
 
     def find_decision(self, id_: str) -> dict[str, object] | None:
         """Explained decision of an intent sequence or client order id."""
-        for raw in reversed(self._engine.core.decision_rows(1024)):
+        for raw in reversed(self._engine.core.decision_rows(DECISIONS_KEPT)):
             row = np.frombuffer(raw, dtype=DECISION_DTYPE)[0]
             if id_ in (str(int(row["intent_seq"])), bytes(row["cl_ord_id"]).decode("ascii", "replace")):
                 return self._explain(raw)
         return None
+
+    def refusals(self, *, since_wall_ns: int, instrument: str | None = None) -> shapes.Refusals:
+        """What was decided since a time, by the gate that failed first."""
+        engine = self._engine
+        kept = np.frombuffer(b"".join(engine.core.decision_rows(DECISIONS_KEPT)), dtype=DECISION_DTYPE)
+        rows = kept[kept["decided_wall_ns"] >= since_wall_ns]
+        if instrument is not None:
+            rows = rows[rows["instrument"] == engine.names.index(instrument)]
+        # Fewer than there is room for: nothing has been forgotten.
+        known_ns = int(kept["decided_wall_ns"][0]) if engine.core.decision_count > len(kept) else None
+        return cast("shapes.Refusals", {
+            "since_wall_ns": since_wall_ns, "until_wall_ns": engine.wall_ns, "source": "the running daemon",
+            "complete": known_ns is None or known_ns <= since_wall_ns, "known_since_wall_ns": known_ns, "instrument": instrument,
+            "state": engine.state, "state_reason": engine.state_reason,
+            **tally(rows, lambda row: self._explain(row.tobytes())), "states": None, "fills": None,
+        })
 
     def gates(self) -> list[shapes.Gate]:
         """The 15 gates with limits of the first instrument and counts since the boot."""

@@ -65,6 +65,7 @@ READ_VERBS: dict[str, dict[str, type]] = {
     "orders": {"all": bool, "limit": int, "offset": int},
     "fills": {"all": bool, "limit": int, "offset": int},
     "why": {"id": str, "last": bool, "instrument": str, "refused_by": str, "limit": int},
+    "refusals": {"since_wall_ns": int, "instrument": str},
 }
 MUTATING_VERBS: dict[str, dict[str, type]] = {
     "pause": {"reason": str},
@@ -278,6 +279,8 @@ class AdminServer:
             return self._why(args)
         if verb == "limits":
             return view.limits(self._check_names(args.get("instrument"), None))
+        if verb == "refusals":
+            return self._refusals(args)
         answers: dict[str, Callable[[], object]] = {
             "status": view.status, "instruments": view.instruments, "positions": view.positions,
             "equity": view.equity, "gates": view.gates, "counters": view.counters,
@@ -300,6 +303,15 @@ class AdminServer:
             raise OperatorError(f"{refused_by} is no gate",
                                 suggestion=f"one of: {', '.join(f'{code} {name}' for code, name in gates.items())}")
         return names[instrument.upper()] if instrument is not None else None
+
+    def _refusals(self, args: JsonDict) -> object:
+        if "since_wall_ns" not in args:
+            raise UsageError("refusals: since_wall_ns is needed")
+        instrument = args.get("instrument")
+        self._check_names(instrument, None)
+        known = {name.upper(): name for name in self._view.status()["instruments"]}
+        return self._view.refusals(since_wall_ns=args["since_wall_ns"],
+                                   instrument=known[instrument.upper()] if instrument is not None else None)
 
     def _why(self, args: JsonDict) -> object:
         if "id" in args:

@@ -23,6 +23,7 @@ DEFAULT_SOCKET = ".run/current/cstd.sock"
 TIMEOUT_S = 15.0
 PAGE_ROWS = 500
 PAGES_MAX = 2_000
+DECISIONS_MAX = 20
 VERBS = ("status", "positions", "orders", "fills", "gates", "why", "pause", "resume", "kill", "flatten", "limits",
          "limits set", "limits reset")
 
@@ -39,7 +40,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "limits": ("gate", "name", "key", "instrument", "value", "unit", "configured", "tighter", "source", "set_by_uid",
                "set_wall_ns", "reason"),
     "limits set": ("key", "instrument", "before", "value", "unit", "configured", "source", "set_by_uid", "set_wall_ns", "reason"),
-    "why": ("intent_seq", "instrument", "kind", "side", "verdict", "first_failing", "cl_ord_id"),
+    "why": ("decided_wall_ns", "intent_seq", "instrument", "kind", "side", "verdict", "first_failing", "cl_ord_id"),
 }
 LOSS_GATES = (13, 14)
 ROW_KEYS = {"orders": "cl_ord_id", "fills": "exec_id"}
@@ -147,7 +148,7 @@ def main(verb: str, args: argparse.Namespace) -> int:
     """Run one verb of VERBS; return the exit code.
 
     Reads of `args`: socket, output ("json" or "table"), and by verb: all (orders, fills); id, last, instrument,
-    refused_by (why); hold, clear, yes, reason (kill); yes, reason (flatten); reason (pause, resume); instrument (limits);
+    refused_by, count (why); hold, clear, yes, reason (kill); yes, reason (flatten); reason (pause, resume); instrument (limits);
     key, value, instrument, yes, reason (limits set, limits reset).
     """
     as_json = _output(args) == "json"
@@ -156,7 +157,7 @@ def main(verb: str, args: argparse.Namespace) -> int:
             raise UsageError(f"unknown verb {verb!r}", suggestion=f"one of {', '.join(VERBS)}")
         with AdminClient(_get(args, "socket") or DEFAULT_SOCKET) as client:
             data = _run(client, verb, args)
-        sys.stdout.write(_to_json(data) if as_json else _to_text(verb, data))
+        sys.stdout.write(to_json(data) if as_json else _to_text(verb, data))
         sys.stdout.flush()
     except CstdError as error:
         _print_error(error, as_json=as_json)
@@ -187,13 +188,21 @@ def _run(client: AdminClient, verb: str, args: argparse.Namespace) -> Any:
 
 
 def _why_args(args: argparse.Namespace) -> JsonDict:
-    wanted = _given(args, "id", "last", "instrument", "refused_by")
+    wanted = _given(args, "id", "last", "instrument", "refused_by", "count")
     if not wanted:
-        raise UsageError("why what?", suggestion="an intent or client order id, --last, --instrument or --refused-by")
+        raise UsageError("why what?", suggestion="an intent or client order id, --last, --instrument, --refused-by, --count or "
+                         "--since")
     if "id" in wanted:
         if len(wanted) > 1:
-            raise UsageError("an id stands alone: leave out --last, --instrument and --refused-by")
+            raise UsageError("an id stands alone: leave out --last, --instrument, --refused-by and --count")
         return {"id": str(wanted["id"])}
+    limit = wanted.pop("count", None)
+    if limit is not None:
+        if "last" in wanted or limit > DECISIONS_MAX:
+            raise UsageError("--last is one decision, --count several" if "last" in wanted else
+                             f"--count {limit}: at most {DECISIONS_MAX} are explained at once",
+                             suggestion="all are in the table decisions of the session's ledger.db")
+        return {**wanted, "limit": limit}
     # Of an instrument, or of a gate: the latest one.
     return {**wanted, "last": True}
 
@@ -254,13 +263,14 @@ def _output(args: argparse.Namespace) -> str:
 
 def _print_error(error: CstdError, *, as_json: bool) -> None:
     if as_json:
-        sys.stderr.write(_to_json(error.to_json()))
+        sys.stderr.write(to_json(error.to_json()))
         return
     tail = f"\n      {error.suggestion}" if error.suggestion else ""
     sys.stderr.write(f"cstd: {error.message}{tail}\n")
 
 
-def _to_json(data: Any) -> str:
+def to_json(data: Any) -> str:
+    """Return one JSON document with its newline."""
     return orjson.dumps(data, option=orjson.OPT_APPEND_NEWLINE).decode()
 
 
@@ -293,7 +303,7 @@ def _cell(value: Any, column: str = "") -> str:
     if value is None:
         return "-"
     if column.endswith("wall_ns"):
-        return _utc(int(value))
+        return utc(int(value))
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):
@@ -301,7 +311,7 @@ def _cell(value: Any, column: str = "") -> str:
     return str(value)
 
 
-def _utc(wall_ns: int) -> str:
+def utc(wall_ns: int) -> str:
     """Return a time as people read it, to the millisecond; the JSON has the nanoseconds."""
     milliseconds = wall_ns // 1_000_000
     return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(milliseconds // 1_000)) + f".{milliseconds % 1_000:03d}"
@@ -313,10 +323,13 @@ def _table(columns: Sequence[str], cells: Sequence[Sequence[str]], stream: TextI
         return "(none)\n"
     if stream.isatty():
         return _rich_table(columns, cells)
-    rows = [list(columns), *cells] if columns else list(cells)
+    return "".join(f"{line}\n" for line in aligned([list(columns), *cells] if columns else list(cells)))
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows as lines whose columns are aligned."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return "".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() + "\n"
-                   for row in rows)
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def _rich_table(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> str:

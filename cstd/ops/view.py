@@ -99,6 +99,7 @@ class InstrumentStatus(TypedDict):
     price_precision: int
     qty_precision: int
     tick: str
+    lot: str
     qty_min: str
     cost_min: str
     state: str  # empty unverified verified
@@ -295,6 +296,52 @@ class Decision(TypedDict):
     config_hash8: str
     agents_hash8: str
     gates: list[DecisionGate]
+    route: NotRequired[str]  # of an exit: socket, rest
+    price_from: NotRequired[str]  # of an exit: book, rest_snapshot
+
+
+class RefusingGate(TypedDict):
+    """One gate that was the first to fail, or that cut a quantity, in a span of time."""
+
+    gate: str
+    reason: str  # of the last time
+    refused: int  # intents
+    reduced: int  # intents that it let through smaller
+    canceled: int  # orders of ours that rested and were judged again
+    last_wall_ns: int
+    last_instrument: str
+    last_value: str | None
+    last_limit: str | None
+    unit: str | None
+
+
+class StateChange(TypedDict):
+    """The daemon went into a state."""
+
+    wall_ns: int
+    state: str
+    before: str
+    reason: str | None
+
+
+class Refusals(TypedDict):
+    """`cstd why --since`: what was decided in a span of time, by the gate that failed first."""
+
+    since_wall_ns: int
+    until_wall_ns: int
+    source: str  # "the running daemon", or the file it was read from
+    complete: bool  # False: it knows nothing of the span's beginning
+    known_since_wall_ns: int | None
+    instrument: str | None
+    state: str | None  # now, or the last that is known
+    state_reason: str | None
+    decided: int  # intents, orders that were judged again left out
+    approved: int
+    reduced: int
+    refused: int
+    gates: list[RefusingGate]  # most refusals first
+    states: list[StateChange] | None  # None: its source does not keep them
+    fills: int | None
 
 
 class Trade(TypedDict):
@@ -361,6 +408,9 @@ class EngineView(Protocol):
 
     def find_decision(self, id_: str) -> dict[str, object] | None:
         """Return the explained decision of an intent sequence or client order id, or None where it is not kept."""
+
+    def refusals(self, *, since_wall_ns: int, instrument: str | None = None) -> Refusals:
+        """Return what was decided since a time, of one instrument or all, as far as decisions are kept in memory."""
 
     def gates(self) -> list[Gate]:
         """Return the 15 gates in order, policy first."""

@@ -339,7 +339,8 @@ def _reading(text: str) -> tuple[str, Value]:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _parser() -> argparse.ArgumentParser:
+def options_parser() -> argparse.ArgumentParser:
+    """Return the parser of the exchange's options."""
     parser = argparse.ArgumentParser(prog="cstd practice", description="Run the practice exchange on loopback.")
     parser.add_argument("--seed", type=int, default=1, help="seed of the order flow and history (default 1)")
     parser.add_argument("--instruments", type=int, default=2, metavar="N", help="how many instruments (default 2)")
@@ -377,7 +378,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _options(argv: list[str]) -> Options:
-    args = _parser().parse_args(argv)
+    args = options_parser().parse_args(argv)
     if not 1 <= args.instruments <= INSTRUMENTS_MAX:
         raise UsageError(f"--instruments {args.instruments}: 1 to {INSTRUMENTS_MAX} are possible")
     if args.rate is not None and not 0.1 <= args.rate <= 5000:

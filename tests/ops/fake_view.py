@@ -195,7 +195,8 @@ class FakeView:
         self._fails("instruments")
         rows: list[dict[str, object]] = [{
             "name": name, "price_precision": precision, "qty_precision": qty_precision,
-            "tick": format_raw(1, precision), "qty_min": "0.00005", "cost_min": "0.5", "state": "verified",
+            "tick": format_raw(1, precision), "lot": format_raw(1, qty_precision), "qty_min": "0.00005",
+            "cost_min": "0.5", "state": "verified",
             "fault": None, "evidence_age_ns": 24_000_000, "resyncs": 0, "checksums_ok": self.steps * 19,
             "checksums_bad": 0, "updates": self.steps * 19, "audit_age_ns": self.steps * 10**9,
             "tradable": True, "venue_state": "online", "off": False,
@@ -255,6 +256,20 @@ class FakeView:
     def find_decision(self, id_: str) -> dict[str, object] | None:
         """See EngineView."""
         return next((row for row in self.decision_rows if id_ in (str(row["intent_seq"]), row["cl_ord_id"])), None)
+
+    def refusals(self, *, since_wall_ns: int, instrument: str | None = None) -> dict[str, object]:
+        """See EngineView; knows its latest refusals alone."""
+        rows = [row for row in self.decision_rows if row["decided_wall_ns"] >= since_wall_ns
+                and instrument in (None, row["instrument"])]
+        refused = [row for row in rows if row["verdict"] == "refuse"]
+        names = sorted({str(row["first_failing"]) for row in refused})
+        gates = [{"gate": name, "reason": "over_limit", "refused": sum(row["first_failing"] == name for row in refused),
+                  "reduced": 0, "canceled": 0, "last_wall_ns": self.wall_ns, "last_instrument": "BTC/USD", "last_value": "70",
+                  "last_limit": "50", "unit": "bps"} for name in names]
+        return {"since_wall_ns": since_wall_ns, "until_wall_ns": self.wall_ns, "source": "the running daemon",
+                "complete": len(self.decision_rows) < 40, "known_since_wall_ns": None, "instrument": instrument,
+                "state": self.state, "state_reason": None, "decided": len(rows), "approved": len(rows) - len(refused),
+                "reduced": 0, "refused": len(refused), "gates": gates, "states": None, "fills": None}
 
     def gates(self) -> list[dict[str, object]]:
         """See EngineView."""

@@ -92,6 +92,8 @@ def test_why_finds_decisions(served: tuple[Path, FakeDaemon, AdminServer], view:
     (b'{"verb": "status", "args": {"all": true}}\n', "unknown argument 'all'"),
     (b'{"verb": "orders", "args": {"limit": true}}\n', "limit must be int"),
     (b'{"verb": "kill", "args": {"hold": 1}}\n', "hold must be bool"),
+    (b'{"verb": "refusals"}\n', "since_wall_ns is needed"),
+    (b'{"verb": "refusals", "args": {"since_wall_ns": "10m"}}\n', "since_wall_ns must be int"),
     (b"\xff\xfe\n", "not JSON"),
     (b"\n", "not JSON"),
 ])

@@ -109,6 +109,16 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.parametrize("words", [["why", "--last"], ["why", "--since", "10m"], ["status"], ["schema"]], ids=" ".join)
+def test_quick_verbs_import_nothing_heavy(words: list[str], tmp_path: Path) -> None:
+    """What scripts call in a loop starts without numpy, msgspec, asyncio, SQLite or the compiled core."""
+    socket = ["--socket", str(tmp_path / "s")] if words != ["schema"] else []
+    code = (f"import sys; from cstd.cli.app import main; main({[*words, *socket]!r}); print([m for m in ('numpy', 'msgspec', "
+            "'asyncio', 'sqlite3', 'rich', 'cstd.config', 'cstd._fast.codes') if m in sys.modules])")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
 def test_closed_pipe_is_no_traceback() -> None:
     """`cstd config show | head -1` ends quietly."""
     done = subprocess.run(f"{sys.executable} -m cstd config show -c {PRACTICE} | head -n 1", shell=True,

@@ -1,0 +1,416 @@
+"""What the verbs print with `-o json`, as types: `cstd schema` makes its schemas of them, and tests hold real outputs to them.
+
+What the running daemon answers is in `cstd.ops.view`. Decimals are texts of plain digits, times are UTC texts or int ns.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NotRequired, TypedDict
+
+
+class Error(TypedDict):
+    """Any error under `-o json`: one object on stderr."""
+
+    error: str  # its category
+    message: str
+    retryable: bool  # the same call may succeed later unchanged
+    suggestion: str
+    place: NotRequired[dict[str, Any]]  # where a verification failed
+
+
+class FrameToOrder(TypedDict):
+    """Durations from a frame to the order that it led to; upper edges of buckets."""
+
+    n: int
+    p50: int
+    p99: int
+    p999: int
+
+
+class Summary(TypedDict):
+    """The last line of a session: of `make run` and `cstd run --for`, and in summary.json. Totals are the whole session's."""
+
+    mode: str
+    seconds: float  # since the state ready
+    frames: int
+    book_updates: int
+    checksums_ok: int
+    checksums_bad: int
+    resyncs: int
+    intents: int
+    orders: int  # add_order frames sent, exits included
+    fills: int
+    refused_by_gate: dict[str, int]  # the first failing gate's number -> count
+    equity: str
+    digest: str
+    frame_to_order_ns: FrameToOrder
+
+
+class Replay(TypedDict):
+    """One input of `cstd replay`, a line each."""
+
+    file: str
+    frames: int
+    book_updates: int
+    checksums_ok: int
+    checksums_bad: int
+    sequences_ok: int
+    sequences_bad: int
+    resyncs: int
+    intents: int
+    orders: int
+    fills: NotRequired[int]
+    refused_by_gate: NotRequired[dict[str, int]]
+    equity: NotRequired[str]
+    digest: str
+    frames_per_s: int
+    precision: Literal["instrument", "inferred", "none"]
+    replayed_from_seq: NotRequired[int]  # what came before is not there any more
+    differences: NotRequired[int]  # with --check
+
+
+class ReplayFailed(TypedDict):
+    """An input of `cstd replay` that is not what was written."""
+
+    file: str
+    error: str
+
+
+class Durations(TypedDict):
+    """Durations of one bench."""
+
+    n: int
+    p50_ns: int
+    p99_ns: int
+    p999_ns: int
+
+
+class DecisionDurations(Durations):
+    """The same, with the median of every turn."""
+
+    turns_p50_ns: list[int]
+
+
+class StageDurations(TypedDict):
+    """Durations of one stage of the path."""
+
+    n: int
+    p50_ns: int
+    p99_ns: int
+
+
+class BenchHost(TypedDict):
+    """Where it was measured."""
+
+    machine: str
+    python: str
+
+
+class Bench(DecisionDurations):
+    """`cstd bench`: from frame bytes to order bytes; `decision` without a wish, `paced` with cold caches."""
+
+    stages: dict[str, StageDurations]
+    frames_per_s: int
+    decision: DecisionDurations
+    paced: Durations
+    recordings: list[str]
+    host: BenchHost
+
+
+class JournalProven(TypedDict):
+    """`cstd journal verify`: what was proven."""
+
+    ok: bool
+    directory: str
+    first_seq: int  # above 1 where older segments were removed
+    segments: int
+    blocks: int
+    records: int
+    last_seq: int
+    bytes: int
+    ring_records: int
+    torn_bytes: int
+    head_hash: str
+    signed_seq: int
+    unsigned_records: int
+    signed_by: str
+
+
+class JournalBroken(TypedDict):
+    """`cstd journal verify`: the place where it breaks."""
+
+    ok: bool
+    directory: str
+    error: str
+    message: str
+    retryable: bool
+    suggestion: str
+    place: dict[str, Any]
+
+
+class JournalCheckpoint(TypedDict):
+    """`cstd journal checkpoint`."""
+
+    seq: int  # the last record in it
+    records: int  # replayed for it
+    bytes: int
+    removed: list[str]  # files
+    took_ms: int
+
+
+class StatementOrder(TypedDict):
+    """One of our orders in a statement; `status` is the venue's word."""
+
+    cl_ord_id: str
+    order_id: str
+    symbol: str
+    side: str
+    status: str
+    limit_price: str
+    order_qty: str
+    filled_qty: str
+    sent_wall: str
+
+
+class StatementFill(TypedDict):
+    """One execution in a statement."""
+
+    exec_id: str
+    cl_ord_id: str
+    order_id: str
+    symbol: str
+    side: str
+    qty: str
+    price: str
+    cost: str
+    fees: list[tuple[str, str]]  # asset, amount
+    wall: str
+
+
+class StatementMove(TypedDict):
+    """A deposit, a withdrawal or another move of the user's."""
+
+    ledger_id: str
+    ref_id: str
+    time: str
+    kind: str
+    asset: str
+    name: str
+    amount: str
+    fee: str
+    balance: str
+
+
+class StatementBalance(TypedDict):
+    """One asset over the span, by the venue's ledger; `here` is what we were told."""
+
+    opening: str
+    traded: str
+    fees: str
+    moved: str
+    closing: str
+    here: str
+
+
+class StatementDifference(TypedDict):
+    """What does not agree, in words; "" is nothing there."""
+
+    category: str
+    subject: str
+    what: str
+    ours: str
+    theirs: str
+
+
+# The functional form, because `from` is a word of the language.
+Statement = TypedDict("Statement", {
+    "file": str, "sha256": str, "signed_by": str, "format": int, "mode": str, "owner_prefix": str, "session_began": str,
+    "boot_epoch": int, "config_hash": str, "from": str, "to": str, "orders": list[StatementOrder],
+    "fills": list[StatementFill], "fees": dict[str, str], "moves": list[StatementMove], "balances": dict[str, StatementBalance],
+    "differences": list[StatementDifference]})
+StatementProven = TypedDict("StatementProven", {
+    "ok": bool, "file": str, "sha256": str, "signed_by": str, "signed": str, "from": str, "to": str,
+    "differences": int})
+
+
+class StatementBroken(TypedDict):
+    """`cstd statement --verify`: a file that is not as it was signed."""
+
+    ok: bool
+    file: str
+    error: str
+    message: str
+    retryable: bool
+    suggestion: str
+    place: dict[str, Any]
+
+
+class DbRebuild(TypedDict):
+    """`cstd db rebuild`: what the file holds, rows by table."""
+
+    file: str
+    seq: int
+    boots: int
+    states: int
+    decisions: int
+    orders: int
+    fills: int
+    fees: int
+    marks: int
+    balances: int
+
+
+class ConfigProblem(TypedDict):
+    """One finding about a configuration."""
+
+    key: str
+    reason: str
+    file: str
+    value: str
+    limit: str
+    suggestion: str
+    warning: bool
+
+
+class JournalPlan(TypedDict):
+    """How fast the journal grows, and when trading halts for the disk."""
+
+    frames_per_s: float
+    frame_bytes_mean: float
+    rate_from: str
+    bytes_per_day_about: int
+    bytes_free: int
+    days_until_halt: float
+
+
+class TradableInstrument(TypedDict):
+    """Whether an opening of an instrument can be large enough for the venue; amounts in the account currency."""
+
+    name: str
+    tradable: bool | None  # None: not known
+    reason: str
+    minimum: str | None  # the cost of the smallest order that the venue takes
+    order_max: str | None  # the cost of the largest opening within the limits, in whole lots
+    price: str | None  # at the bid that both are taken at
+    qty_min: str | None
+    cost_min: str | None
+
+
+class Tradable(TypedDict):
+    """What can be traded at an equity and a level."""
+
+    known_from: str  # where minimums, prices and equity are from
+    as_of: str | None
+    equity: str  # what limits are shares of
+    level: str
+    position_max: str
+    instruments: list[TradableInstrument]
+
+
+class ConfigGood(TypedDict):
+    """`cstd config check` of a valid configuration."""
+
+    ok: bool
+    mode: str
+    config_hash: str
+    starts: bool
+    refusals: list[ConfigProblem]
+    currency: str
+    money: dict[str, str]
+    memory: dict[str, int]
+    memory_host_bytes: int
+    journal: JournalPlan
+    while_down: str
+    tradable: Tradable
+
+
+class ConfigBad(TypedDict):
+    """`cstd config check` of one that is not."""
+
+    ok: bool
+    problems: list[ConfigProblem]
+
+
+class ConfigShow(TypedDict):
+    """`cstd config show`: the canonical form, and which file or variable set each key last."""
+
+    config: dict[str, Any]
+    config_hash: str
+    origins: dict[str, str]
+
+
+class BuiltAgent(TypedDict):
+    """One agent that was built: its vote is asked for on every book, or on every bar; counts of its self-test."""
+
+    name: str
+    per: Literal["book", "bar"]
+    source: str
+    source_sha256: str
+    selftest: dict[str, int]
+
+
+class AgentsBuild(TypedDict):
+    """`cstd agents build`: the manifest."""
+
+    abi: int
+    features_sha256: str
+    machine: str
+    cpu: str
+    numba: str
+    so_sha256: str
+    agents: list[BuiltAgent]
+
+
+class ChaosFault(TypedDict):
+    """One fault of `cstd chaos` and what was true afterwards."""
+
+    fault: str
+    seed: int
+    result: str
+    reason: str
+    strikes: int
+    orders: int
+    fills: int
+    records: int
+    ready_s: list[float]
+    seconds: float
+    findings: list[str]
+    directory: str
+
+
+Chaos = TypedDict("Chaos", {"seed": int, "passed": int, "failed": int, "not-run": int, "faults": list[ChaosFault],
+                            "tally": dict[str, Any]})
+
+
+class Done(TypedDict):
+    """What the daemon says of a command that it took."""
+
+    paused: NotRequired[bool]
+    kill: NotRequired[bool]
+    level: NotRequired[str]
+    pulled: NotRequired[int]  # openings that are being canceled
+    flattening: NotRequired[list[str]]  # instruments
+    shadow_s: NotRequired[int]  # decides without sending for that long
+    confirm: NotRequired[str]
+    kill_reason: NotRequired[str]
+    expires_s: NotRequired[int]
+    message: NotRequired[str]
+
+
+class Check(TypedDict):
+    """One thing that `cstd doctor` looked at."""
+
+    name: str
+    state: Literal["ok", "warning", "problem"]
+    found: str
+    means: str
+    todo: str
+
+
+class Doctor(TypedDict):
+    """`cstd doctor`."""
+
+    ok: bool  # no problem
+    problems: int
+    warnings: int
+    checks: list[Check]

@@ -1,0 +1,109 @@
+"""`cstd why --since`: the running daemon and the ledger give the same account of a span of time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cstd._fast.codes import Verdict
+from cstd._fast.gates import DECISION_DTYPE
+from cstd.cli.why import from_ledger
+from cstd.daemon.view import LiveView
+from cstd.decision.refused import tally
+from cstd.engine.recovery import recover
+from cstd.errors import OperatorError
+from cstd.projector.database import DATABASE_FILE
+from cstd.projector.rebuild import rebuild
+from tests.projector.sessions import columns, written
+from tests.simulation.simulated import Simulation
+
+SAME = ("since_wall_ns", "instrument", "decided", "approved", "reduced", "refused", "gates")
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A simulated session with crashes and refusals: its journal, and the ledger made of it."""
+    for seed in range(2, 50):
+        played = Simulation(seed).run(60)
+        path = written(tmp_path_factory.mktemp("session"), played.journal)
+        rebuild(path / "journal", path / DATABASE_FILE, None)
+        gates = columns(path / DATABASE_FILE, "SELECT DISTINCT gate FROM decisions WHERE gate IS NOT NULL")
+        if played.crashes and len(gates) > 1:
+            return path
+    raise AssertionError("no seed has two gates that refuse")
+
+
+@pytest.fixture(scope="module")
+def view(run_dir: Path) -> LiveView:
+    """What a daemon that has just recovered shows."""
+    return LiveView(recover(run_dir / "journal", None).engine, pid=1, mono_ns=lambda: 0, process=dict)
+
+
+def same(found: dict[str, Any]) -> dict[str, Any]:
+    """What both sources must agree on; how a reduction is worded apart, which the ledger keeps by gate."""
+    return {key: found[key] for key in SAME}
+
+
+@pytest.mark.parametrize("part", [0.0, 0.3, 0.6, 0.9, 1.1])
+@pytest.mark.parametrize("instrument", [None, "BTC/USD"])
+def test_daemon_and_ledger_agree(run_dir: Path, view: LiveView, part: float, instrument: str | None) -> None:
+    """From any time on, over all instruments and over one: counts, gates, and each gate's last case."""
+    path = run_dir / DATABASE_FILE
+    first_ns, last_ns = columns(path, "SELECT min(wall_ns), max(wall_ns) FROM decisions")[0]
+    since_ns = first_ns + int((last_ns - first_ns) * part)
+    told = view.refusals(since_wall_ns=since_ns, instrument=instrument)
+    read = from_ledger(path, since_ns, instrument)
+    assert same(dict(told)) == same(read)
+    assert told["complete"] and (read["complete"] or part == 0.0)
+    assert bool(read["decided"]) == (part <= 1.0)
+    if part == 0.0 and instrument is None:
+        assert len(read["gates"]) > 1
+        assert read["refused"] + sum(row["canceled"] for row in read["gates"]) == sum(
+            row["refused"] + row["canceled"] for row in read["gates"])
+
+
+def test_the_ledger_tells_changes_of_state(run_dir: Path) -> None:
+    """Those of the span, oldest first, and the state that was last."""
+    path = run_dir / DATABASE_FILE
+    rows = columns(path, "SELECT wall_ns, state FROM states ORDER BY seq")
+    middle_ns = rows[len(rows) // 2][0]
+    found = from_ledger(path, middle_ns, None)
+    assert [(row["wall_ns"], row["state"]) for row in found["states"]] == [row for row in rows if row[0] >= middle_ns]
+    assert found["state"] == rows[-1][1]
+
+
+def test_an_unknown_instrument_and_a_file_that_is_no_ledger_are_said(run_dir: Path, tmp_path: Path) -> None:
+    """By name, with those that there are; a damaged file with what makes it anew."""
+    with pytest.raises(OperatorError, match="has decided nothing about XRP/USD") as caught:
+        from_ledger(run_dir / DATABASE_FILE, 0, "XRP/USD")
+    assert "BTC/USD" in caught.value.suggestion
+    (tmp_path / DATABASE_FILE).write_bytes(b"no database" * 1_000)
+    with pytest.raises(OperatorError) as caught:
+        from_ledger(tmp_path / DATABASE_FILE, 0, None)
+    assert "cstd db rebuild" in caught.value.suggestion
+
+
+def test_counts_of_hand_made_rows() -> None:
+    """Intents and orders that were judged again are told apart; a reduction counts for the gate that cut."""
+    rows = np.zeros(6, dtype=DECISION_DTYPE)
+    rows["verdict"] = [Verdict.APPROVE, Verdict.REFUSE, Verdict.REFUSE, Verdict.REDUCE, Verdict.REFUSE, Verdict.APPROVE]
+    rows["first_failing"] = [0, 2, 2, 0, 12, 0]
+    rows["reduced_by"] = [0, 0, 0, 17, 0, 0]
+    rows["rejudge"] = [0, 0, 1, 0, 1, 1]
+    rows["decided_wall_ns"] = range(6)
+
+    def explained(row: np.void) -> dict[str, Any]:
+        return {"decided_wall_ns": int(row["decided_wall_ns"]), "instrument": "BTC/USD", "verdict": "refuse",
+                "verdict_reason": "why",
+                "gates": [{"name": "spread", "value": 61, "limit": "50", "unit": "bps", "reason": "over_limit"}]}
+
+    found = tally(rows, explained)
+    assert {key: found[key] for key in ("decided", "approved", "reduced", "refused")} == {
+        "decided": 3, "approved": 1, "reduced": 1, "refused": 1}
+    assert [(row["gate"], row["refused"], row["canceled"], row["reduced"], row["last_wall_ns"]) for row in found["gates"]] == [
+        ("spread", 1, 1, 0, 2), ("data_gap", 0, 1, 0, 4), ("position_size", 0, 0, 1, 3)]
+    spread, gap = found["gates"][:2]
+    assert (spread["last_value"], spread["last_limit"], gap["last_value"]) == ("61", "50", None)

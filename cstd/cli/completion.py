@@ -111,9 +111,11 @@ def bash(table: tuple[Form, ...]) -> str:
              "    COMPREPLY=()", "    if ((COMP_CWORD == 1)); then", f"        {_bash_words(_firsts(table))}; return", "    fi",
              '    case "$verb" in']
     for first, family in _families(table).items():
+        seconds = [form.words[1] for form in family]
+        # The first word may be a verb by itself too, with options of its own.
         lines += [f"        {first})",
-                  f"            if ((COMP_CWORD == 2)); then {_bash_words([form.words[1] for form in family])}; return; fi",
-                  '            verb="$verb ${COMP_WORDS[2]}" ;;']
+                  f'            if ((COMP_CWORD == 2)) && [[ $cur != -* ]]; then {_bash_words(seconds)}; return; fi',
+                  f'            case "${{COMP_WORDS[2]}}" in {"|".join(seconds)}) verb="$verb ${{COMP_WORDS[2]}}" ;; esac ;;']
     lines += ["    esac", '    case "$verb $prev" in']
     for form in table:
         for option in form.options:
@@ -152,10 +154,12 @@ def zsh(table: tuple[Form, ...]) -> str:
              "  if (( CURRENT == 2 )); then", f"    offered=({_zsh_described(_firsts(table))})",
              "    _describe verb offered; return", "  fi", "  local verb=$words[2]", "  case $verb in"]
     for first, family in _families(table).items():
-        lines += [f"    {first})", "      if (( CURRENT == 3 )); then",
-                  f"        offered=({_zsh_described({form.words[1]: form.gives for form in family})})",
-                  "        _describe verb offered; return", "      fi", '      verb="$verb $words[3]"',
-                  "      shift words; (( CURRENT-- )) ;;"]
+        seconds = {form.words[1]: form.gives for form in family}
+        lines += [f"    {first})", "      if (( CURRENT == 3 )) && [[ $words[3] != -* ]]; then",
+                  f"        offered=({_zsh_described(seconds)})", "        _describe verb offered; return", "      fi",
+                  f'      case $words[3] in ({"|".join(seconds)})',
+                  '        verb="$verb $words[3]"; shift words; (( CURRENT-- )) ;;',
+                  "      esac ;;"]
     lines += ["  esac", "  shift words; (( CURRENT-- ))", "  case $verb in"]
     for form in table:
         specs = [_zsh_spec(argument) for argument in form.arguments]

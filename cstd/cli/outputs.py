@@ -317,6 +317,7 @@ class ConfigGood(TypedDict):
     refusals: list[ConfigProblem]
     currency: str
     money: dict[str, str]
+    overrides: dict[str, dict[str, str]]  # by instrument: its own limits, as the configuration writes them
     memory: dict[str, int]
     memory_host_bytes: int
     journal: JournalPlan

@@ -90,6 +90,9 @@ SCHEMAS: dict[str, Named] = {
     "orders": Named("", _view("Order[]")),
     "fills": Named("", _view("Fill[]")),
     "gates": Named("", _view("Gate[]")),
+    "limits": Named("", _view("Limit[]")),
+    "limits set": Named("", _view("ChangedLimit")),
+    "limits reset": Named("", _view("ChangedLimit")),
     "why": Named("one decision, with --count several, with --since a summary", _view("Decision", "Decision[]", "Refusals")),
     "pause": Named("", _outputs("Done")),
     "resume": Named("", _outputs("Done")),
@@ -158,7 +161,9 @@ def value(hint: Any) -> JsonDict:
         hint, *extras = get_args(hint)
         marks = tuple(extras)
     if get_origin(hint) in (Union, UnionType):
-        hint = next(part for part in get_args(hint) if part is not NoneType)
+        return value(next(part for part in get_args(hint) if part is not NoneType))
+    if get_origin(hint) is dict:
+        return {"type": "object", "additionalProperties": value(get_args(hint)[1])}
     if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
         return table(hint)
     if get_origin(hint) is list:

@@ -307,11 +307,8 @@ class AdminServer:
     def _refusals(self, args: JsonDict) -> object:
         if "since_wall_ns" not in args:
             raise UsageError("refusals: since_wall_ns is needed")
-        instrument = args.get("instrument")
-        self._check_names(instrument, None)
-        known = {name.upper(): name for name in self._view.status()["instruments"]}
         return self._view.refusals(since_wall_ns=args["since_wall_ns"],
-                                   instrument=known[instrument.upper()] if instrument is not None else None)
+                                   instrument=self._check_names(args.get("instrument"), None))
 
     def _why(self, args: JsonDict) -> object:
         if "id" in args:

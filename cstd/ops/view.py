@@ -237,6 +237,12 @@ class Limit(TypedDict):
     reason: str | None
 
 
+class ChangedLimit(Limit):
+    """A limit after a command on it."""
+
+    before: str  # the value until then
+
+
 class DecisionGate(TypedDict):
     """One gate of an explained decision; value, limit and margin are numbers or decimal strings, in `unit`."""
 

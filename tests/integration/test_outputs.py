@@ -37,11 +37,13 @@ def test_outputs_of_a_session_fit_their_schemas(tmp_path: Path) -> None:
         held: list[Any] = []
         session.wait(lambda: held.extend(session.request("positions")) or held, 20, "nothing held")
         assert_fits("positions", held)
-        for words in (["status"], ["positions"], ["orders", "--all"], ["fills", "--all"], ["gates"], ["why", "--last"],
+        for words in (["status"], ["positions"], ["orders", "--all"], ["fills", "--all"], ["gates"], ["limits"], ["why", "--last"],
                       ["why", "--count", "20"], ["why", "--since", "10m"], ["pause"], ["resume"]):
             found = printed(session, *words, *socket)
             assert found or words == ["positions"], words
             assert_fits(words[0], found)
+        assert_fits("limits set", printed(session, "limits", "set", "risk.positions_max", "9", "--yes", *socket))
+        assert_fits("limits reset", printed(session, "limits", "reset", "risk.positions_max", "--yes", *socket))
         kinds = {row["kind"] for row in printed(session, "why", "--count", "20", *socket)}
         assert kinds == {"opening", "exit"}, "exits have keys of their own"
         assert_fits("error", printed(session, "why", "no-such-order", *socket, code=1))

@@ -37,8 +37,8 @@ def test_outputs_of_a_session_fit_their_schemas(tmp_path: Path) -> None:
         held: list[Any] = []
         session.wait(lambda: held.extend(session.request("positions")) or held, 20, "nothing held")
         assert_fits("positions", held)
-        for words in (["status"], ["positions"], ["orders", "--all"], ["fills", "--all"], ["gates"], ["limits"], ["why", "--last"],
-                      ["why", "--count", "20"], ["why", "--since", "10m"], ["pause"], ["resume"]):
+        for words in (["status"], ["positions"], ["orders", "--all"], ["fills", "--all"], ["gates"], ["limits"],
+                      ["why", "--last"], ["why", "--count", "20"], ["why", "--since", "10m"], ["pause"], ["resume"]):
             found = printed(session, *words, *socket)
             assert found or words == ["positions"], words
             assert_fits(words[0], found)

@@ -152,7 +152,8 @@ def _run(parser: argparse.ArgumentParser) -> None:
 
 
 def _replay(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("files", nargs="+", metavar="FILE", help="a journal directory, or recordings *.jsonl.zst")
+    parser.add_argument("files", nargs="+", metavar="FILE",
+                        help="a journal or run directory, a bundle of `cstd flight`, or recordings *.jsonl.zst")
     parser.add_argument("--check", action="store_true", help="compare with what the journal says; exit 3 if it differs")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="what if: change one limit")
     _output(parser, "json")
@@ -189,6 +190,16 @@ def _statement(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--key", type=Path, metavar="PUB",
                         help="with --verify: your copy of the signer's public key (default: the one beside FILE)")
     _output(parser)
+
+
+def _flight_list(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--run-dir", metavar="DIR", help="the daemon's run directory (default .run/current)")
+    _output(parser)
+
+
+def _flight_save(parser: argparse.ArgumentParser) -> None:
+    _flight_list(parser)
+    parser.add_argument("--reason", metavar="TEXT", help="for the bundle's manifest")
 
 
 def _bench(parser: argparse.ArgumentParser) -> None:
@@ -347,6 +358,10 @@ VERBS = (
          "cstd.daemon.checkpointer", _journal_checkpoint),
     Verb(("statement",), "a day's orders, fills, fees and balances against the venue's books; exit 3 if they differ",
          "cstd.cli.statement", _statement),
+    Verb(("flight", "list"), "the bundles of a run directory: the last minute before each halt, kill and crash",
+         "cstd.cli.flight", _flight_list, lambda module, args: int(module.list_bundles(args))),
+    Verb(("flight", "save"), "such a bundle now, of a daemon that runs or of one that is gone; `cstd replay` opens it",
+         "cstd.cli.flight", _flight_save, lambda module, args: int(module.save(args))),
     Verb(("db", "rebuild"), "the SQLite ledger made anew from the journal", "cstd.projector.rebuild", _db_rebuild),
     Verb(("config", "check"), "every problem, the limits in money, what can be traded, and the memory and disk it takes",
          "cstd.cli.config", _config_check, lambda module, args: int(module.check(args)), examples=CONFIG_CHECK_EXAMPLES),

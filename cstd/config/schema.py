@@ -273,6 +273,13 @@ class ProjectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     compress: bool = True  # sealed segments, with zstd
 
 
+class FlightConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The flight recorder: what is kept of the last minute on a halt, a kill or a crash; docs/flight-recorder.md."""
+
+    enabled: bool = True
+    bundles_max: Annotated[int, _int(1, 1_000, "a count of bundles; the oldest go")] = 8
+
+
 class LogsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How much is logged."""
 
@@ -295,6 +302,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     run: RunConfig = RunConfig()
     process: ProcessConfig = ProcessConfig()
     projector: ProjectorConfig = ProjectorConfig()
+    flight: FlightConfig = FlightConfig()
     logs: LogsConfig = LogsConfig()
     overrides: dict[str, OverrideConfig] = {}  # by instrument
     practice: PracticeConfig | None = None

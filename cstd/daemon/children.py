@@ -8,13 +8,18 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from cstd.config.schema import FlightConfig
+from cstd.daemon.flight_folder import FAULT, HALT, KILL
 
 RESTART_S = (0.5, 1.0, 2.0, 5.0, 10.0)
 # A projector that ends replays the journal from its beginning before it is of use again.
 PROJECTOR_RESTART_S = (0.5, 2.0, 10.0, 60.0)
 HEALTHY_S = 60.0
 TERM_WAIT_S = 3.0
+FLIGHT_STOP_WAIT_S = 5.0
+REASON_CHARS_MAX = 1_000
 
 
 class Child:
@@ -158,6 +163,124 @@ class CheckpointChild:
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
             await self._process.wait()
+
+
+class _Ask(NamedTuple):
+    kind: str
+    reason: str
+    seq: int
+    until: bool
+
+
+class FlightChild:
+    """On a halt, a kill or a crash a process that makes a bundle of the last minute (flight.py), one a minute at most.
+
+    What is asked for while one is made, or while it is too soon for the next, goes into the next one. What cannot be made is
+    logged and counted; trading does not wait for it and gives nothing to it but a look at the engine's state each tick.
+
+    Args:
+        run_dir: the daemon's. settings: its [flight]. disk_free_bytes_min: what a bundle must leave free.
+        log: logger of the daemon. on_spawn: called with the process id of each child.
+    """
+
+    def __init__(self, run_dir: Path, settings: FlightConfig, disk_free_bytes_min: int, log: Any,
+                 on_spawn: Callable[[int], None]) -> None:
+        self._command = [sys.executable, "-m", "cstd.daemon.flight", "--run-dir", str(run_dir), "--parent", str(os.getpid()),
+                         "--bundles-max", str(settings.bundles_max), "--disk-free-bytes-min", str(disk_free_bytes_min)]
+        self._enabled = settings.enabled
+        self._log = log
+        self._on_spawn = on_spawn
+        self._waiting: list[_Ask] = []
+        self._asked = asyncio.Event()
+        self._making: asyncio.Task[float] | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self._halted = self._killed = self._faulted = False
+        self._bundle_count = 0
+        self._failure_count = 0
+
+    def known(self, state: str, kill_reason: str | None) -> None:
+        """Take what held when the journal ended: a halt or a kill that a start finds again is no new one."""
+        self._halted, self._killed = state == "halted", kill_reason is not None
+
+    def look(self, state: str, reason: str | None, kill_reason: str | None, *, faulted: bool, seq: int) -> None:
+        """Ask for a bundle when the engine has halted, was killed or has failed since the last look."""
+        if faulted and not self._faulted:
+            self.ask(FAULT, reason or "", seq)
+        elif kill_reason is not None and not self._killed:
+            self.ask(KILL, kill_reason, seq)
+        elif state == "halted" and not self._halted:
+            self.ask(HALT, reason or "", seq)
+        self._faulted, self._killed = faulted, kill_reason is not None
+        # Over again only once it could trade: a halt that ends in reconciling and comes back is the same one.
+        self._halted = state == "halted" or (self._halted and state not in ("ready", "paused"))
+
+    def ask(self, kind: str, reason: str, seq: int, *, until: bool = False) -> None:
+        """Want a bundle of the minute before record `seq`; with `until`, of nothing after it."""
+        if self._enabled:
+            self._waiting.append(_Ask(kind, reason, seq, until))
+            self._asked.set()
+
+    async def keep(self) -> None:
+        """Make what is asked for, until cancelled."""
+        while True:
+            await self._asked.wait()
+            self._making = asyncio.create_task(self._make())
+            wait_s = await asyncio.shield(self._making)
+            await asyncio.sleep(wait_s)
+
+    async def _make(self) -> float:
+        """Let one process make one; returns after how many seconds to try again, 0 when it need not."""
+        count = len(self._waiting)
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *self._command, *self._arguments(), stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE)
+            self._on_spawn(self._process.pid)
+            out, err = await self._process.communicate()
+            row = json.loads(out) if self._process.returncode == 0 else {}
+            if not row:
+                self._note_failure(f"exit code {self._process.returncode}: {err.decode(errors='replace').strip()[-500:]}")
+        except (OSError, ValueError) as error:
+            row = {}
+            self._note_failure(f"{type(error).__name__}: {error}")
+        if "wait_s" in row:
+            return float(row["wait_s"])
+        if row:
+            self._bundle_count += 1
+            self._log.info("flight bundle", **row)
+        del self._waiting[:count]
+        if not self._waiting:
+            self._asked.clear()
+        return 0.0
+
+    def _arguments(self) -> list[str]:
+        """One bundle for all that waits: it begins a minute before the first of them."""
+        first, *later = self._waiting
+        reason = "; ".join([first.reason, *(f"{ask.kind}: {ask.reason}" for ask in later)])[:REASON_CHARS_MAX]
+        seq = min(ask.seq for ask in self._waiting)
+        bound = "until" if first.until and not later else "at"
+        return [f"--kind={first.kind}", f"--reason={reason}", f"--{bound}-seq={seq}"]
+
+    def _note_failure(self, error: str) -> None:
+        self._failure_count += 1
+        self._log.error("no flight bundle", error=error)
+
+    def status(self) -> dict[str, int]:
+        """What was made and what was not, in this run."""
+        return {"bundles": self._bundle_count, "failures": self._failure_count}
+
+    async def stop(self) -> None:
+        """Give one that is being made a few seconds, then end it: half a bundle is none."""
+        if self._making is not None and not self._making.done():
+            try:
+                await asyncio.wait_for(asyncio.shield(self._making), FLIGHT_STOP_WAIT_S)
+            except TimeoutError:
+                if self._process is not None and self._process.returncode is None:
+                    self._process.kill()
+                await self._making
+        if self._waiting:
+            self._log.warning("no flight bundle", error="the daemon stops within a minute of the last one",
+                              reasons=[f"{ask.kind}: {ask.reason}" for ask in self._waiting])
 
 
 def reader_child(board: Path, listen: list[str], log: Any, on_spawn: Callable[[int], None]) -> Child:

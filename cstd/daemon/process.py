@@ -9,6 +9,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,8 @@ from cstd._fast.hist import read_cycles
 from cstd.clock import SystemClock
 from cstd.config import Config, Credentials, load, load_credentials, refusals
 from cstd.config.problems import config_error
-from cstd.daemon.children import CheckpointChild, projector_child, reader_child
+from cstd.daemon.children import CheckpointChild, FlightChild, projector_child, reader_child
+from cstd.daemon.flight_folder import BOARD_FILE, CRASH, bundles, flight_dir, put_aside
 from cstd.daemon.host import Host
 from cstd.daemon.key_check import checked_key
 from cstd.daemon.view import LiveView
@@ -29,7 +32,7 @@ from cstd.engine import Engine
 from cstd.engine.boot import boot_payload, next_epoch
 from cstd.engine.recovery import recover
 from cstd.engine.totals import latency_ns, session_totals
-from cstd.errors import ConfigError, InvariantError, OperatorError
+from cstd.errors import ConfigError, CstdError, InvariantError, OperatorError, VerificationError
 from cstd.ops.admin import AdminServer
 from cstd.ops.board import PUBLISH_INTERVAL_S, BoardWriter
 from cstd.ops.logs import Logs
@@ -55,13 +58,13 @@ STOPPED_S = 1.0  # a tick that is later than this: the process, or its host, was
 STALL_NS_MAX = 10_000_000_000
 RESUME_LOOK_S = 0.005
 STOP_WAIT_S = 8.0
+UNRECOVERED_WAIT_S = 15.0  # for a bundle of what cannot be started; nothing trades meanwhile
 PROJECTOR_AFTER_S = 10.0
 ACCOUNT_PAGE_LOOK_S = 0.02
 NS_PER_S = 1_000_000_000
 RING_FILE = "journal.ring"
 NONCE_FILE = "nonce"
 ATTEMPTS_FILE = "attempts"
-BOARD_FILE = "board"
 SUMMARY_FILE = "summary.json"
 SHM = Path("/dev/shm")  # noqa: S108 -- memory is the point; the name is ours alone and the mode 0600
 SOCKET_FILE = "cstd.sock"
@@ -78,12 +81,29 @@ def run_daemon(args: argparse.Namespace) -> int:
     run_dir = Path(args.run_dir or cfg.run.dir).resolve()
     make_run_dir(run_dir)
     credentials = load_credentials(cfg.mode, run_dir, os.environ)
-    process = TradingProcess(cfg, run_dir, credentials, for_s=args.for_s)
+    try:
+        process = TradingProcess(cfg, run_dir, credentials, for_s=args.for_s)
+    except (InvariantError, VerificationError) as error:
+        if cfg.flight.enabled:
+            _keep_unrecovered(run_dir, error)
+        raise
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         code = runner.run(process.main())
     if args.for_s is not None and process.summary is not None:
         print(json.dumps(process.summary), flush=True)
     return code
+
+
+def _keep_unrecovered(run_dir: Path, error: CstdError) -> None:
+    """Have a bundle made of a journal that no start can go on from, once: each further try finds the same."""
+    try:
+        if any(bundle.manifest().get("reason") == error.message for bundle in bundles(flight_dir(run_dir))):
+            return
+        subprocess.run([sys.executable, "-m", "cstd.daemon.flight", "--run-dir", str(run_dir), "--kind", CRASH,
+                        f"--reason={error.message}", "--parent", str(os.getpid())], timeout=UNRECOVERED_WAIT_S,
+                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False)
+    except (OSError, OperatorError, subprocess.TimeoutExpired) as trouble:
+        sys.stderr.write(f"cstd: no flight bundle: {trouble}\n")
 
 
 def make_run_dir(run_dir: Path) -> None:
@@ -156,6 +176,8 @@ class TradingProcess:
         self.projector = projector_child(run_dir, self.log, self.host.place_child, compress=cfg.projector.compress)
         self.checkpoints = CheckpointChild(run_dir / JOURNAL_DIR, cfg.journal.checkpoint_interval_s, cfg.journal.keep_bytes,
                                            self.log, self.host.place_child, self._projected_seq)
+        self.flight = FlightChild(run_dir, cfg.flight, cfg.journal.disk_free_bytes_min, self.log, self.host.place_child)
+        self._crashed = self._was_left_running()
         self.board = BoardWriter(run_dir / BOARD_FILE)
         self.view = LiveView(self.engine, pid=os.getpid(), mono_ns=self.clock.mono_ns, process=self._process_status)
         self._http = HttpClient(
@@ -191,7 +213,7 @@ class TradingProcess:
         self._public.start()
         timers = [asyncio.create_task(self._ticks()), asyncio.create_task(self._publishes()),
                   asyncio.create_task(self.checkpoints.keep()), asyncio.create_task(self._open_private(checking)),
-                  asyncio.create_task(self._start_projector())]
+                  asyncio.create_task(self._start_idle_children()), asyncio.create_task(self.flight.keep())]
         try:
             await self._stop.wait()
             code = await self._shut_down()
@@ -204,6 +226,7 @@ class TradingProcess:
             await admin.close()
             await self.reader.stop()
             await self.checkpoints.stop()
+            await self.flight.stop()
             await self._http.close()
             self.host.stop()
             self._write_summary()
@@ -226,11 +249,13 @@ class TradingProcess:
         else:
             self._private.start()
 
-    async def _start_projector(self) -> None:
-        """Start it once the daemon is ready, or after a while: loading it is a second of work that nothing waits for."""
+    async def _start_idle_children(self) -> None:
+        """Start what nothing waits for once the daemon is ready, or after a while: loading it is a second of work."""
         until_s = self.clock.mono_ns() / NS_PER_S + PROJECTOR_AFTER_S
         while self.engine.state != "ready" and self.clock.mono_ns() / NS_PER_S < until_s:
             await asyncio.sleep(TIMER_S)
+        if self._crashed:
+            self.flight.ask(CRASH, "the run before ended without a stop", self._left_seq, until=True)
         if self.cfg.projector.enabled:
             await self.projector.start()
 
@@ -240,6 +265,7 @@ class TradingProcess:
         self.notify.status("recovering")
         self.log.info("recovering", records=self.journal.seq)
         self.journal.sync()
+        self._left_seq = self.journal.seq
         found = recover(self.run_dir / JOURNAL_DIR, self.agents)
         replay, recorder = found.replay, found.engine.recorder
         for reason in found.unusable:
@@ -257,6 +283,16 @@ class TradingProcess:
                       checkpoint_seq=found.checkpoint.place.last_seq if found.checkpoint is not None else 0,
                       took_ms=(self.clock.mono_ns() - began_ns) // 1_000_000, journal=self.journal.recovery)
         return found.engine
+
+    def _was_left_running(self) -> bool:
+        """Whether the run before ended without a stop; what it showed last is put aside then, for its bundle."""
+        engine = self.engine
+        if engine.cfg is None:
+            return False
+        self.flight.known(engine.state, engine.risk.kill_reason)
+        if not engine.stopping and self.cfg.flight.enabled:
+            put_aside(self.run_dir)
+        return not engine.stopping
 
     def _boot(self) -> None:
         """Journal this start and sync it: its epoch goes into every client order id, so it must never come twice."""
@@ -385,6 +421,8 @@ class TradingProcess:
             if loop.time() - looked_at_disk_s >= DISK_LOOK_S:
                 self._disk_free_bytes, looked_at_disk_s = self._free_bytes(), loop.time()
             self._check_journal()
+            self.flight.look(self.engine.state, self.engine.state_reason, self.engine.risk.kill_reason,
+                             faulted=self.engine.core.fault is not None, seq=self.recorder.seq)
             self._check_stalls()
             if self.engine.core.fault is None:
                 self.notify.watchdog()
@@ -532,6 +570,7 @@ class TradingProcess:
                          **({"projector": self.projector.alive} if self.projector.started else {})},
             "durable": self._port.durable_status(),
             "projector": self._projector_status(stats["synced_seq"]),
+            "flight": self.flight.status(),
             "links": {name: self._links[int(code)].status()
                       for code, name in ((Link.LINK_PUBLIC, "public"), (Link.LINK_PRIVATE, "private"))},
             "reconnects": {"public": max(0, self._public.attempt_count - 1),

@@ -400,6 +400,8 @@ class LiveView:
             values[f"durable_{name}"] = value
         for name, value in process["projector"].items():
             values[f"projector_{name}"] = value
+        for name, count in process["flight"].items():
+            values[f"flight_{name}"] = count
         values["gc_collections"] = process["garbage"].count
         values["gc_longest_ns"] = process["garbage"].longest_ns
         values["reconcile_rounds"] = engine.reconciler.done_count

@@ -97,7 +97,7 @@ def _at_checkpoint(paths: Sequence[Path], agents: LoadedAgents | None,
             replay = JournalReplay(engine)
             _refuse_foreign(checkpoint, agents)
             engine.recorder.captured = restore(engine, state)
-        except (ValueError, VerificationError) as error:
+        except (FileNotFoundError, ValueError, VerificationError) as error:  # one may be superseded and removed meanwhile
             unusable.append(f"{path.name}: {error}")
             continue
         return Recovered(engine, replay, checkpoint, (checkpoint.mono_ns, checkpoint.wall_ns), unusable=unusable)

@@ -52,8 +52,10 @@ NAME_PATTERN = re.compile(r"(?!gate_\d)[a-z][a-z0-9_]{0,99}")
 class BoardCollector:
     """Yields all families of one board; register it with `prometheus_client.CollectorRegistry`."""
 
-    def __init__(self, sight: Sight) -> None:
+    def __init__(self, sight: Sight, *, stale_too: bool = False) -> None:
+        """Collect from `sight`; with `stale_too` also what a process that is gone or stuck showed last."""
         self._sight = sight
+        self._stale_too = stale_too
 
     def describe(self) -> list[Metric]:
         """Return nothing: families depend on the board, and a scrape must not be needed to register."""
@@ -70,7 +72,7 @@ class BoardCollector:
     def _families(self) -> Iterator[Metric]:
         health = self._sight.health()
         yield from _board_families(health, self._sight.overflowed())
-        if health.stale:
+        if health.stale and not self._stale_too:
             return
         sight = self._sight
         status = sight.value("status")
@@ -84,7 +86,8 @@ class BoardCollector:
         yield from _gate_families(sight.value("gates"))
         if sight.value("latency"):
             yield _stage_family(sight.value("latency"))
-        yield from _process_families({"trading": health.writer_pid, "reader": os.getpid()})
+        if not self._stale_too:
+            yield from _process_families({"trading": health.writer_pid, "reader": os.getpid()})
         yield from _counter_families(sight.value("counters"))
 
 

@@ -28,6 +28,7 @@ from cstd.errors import CstdError, UsageError, VerificationError
 from cstd.signals.agents.loader import LoadedAgents
 from cstd.signals.agents.loader import load as load_agents
 from cstd.storage.futures_sequence import FuturesSequence
+from cstd.storage.journal_files import JOURNAL_DIR
 from cstd.storage.journal_reader import Walk
 from cstd.storage.recordings import Recording, open_recording
 from cstd.storage.v1_dialect import V1Dialect
@@ -60,7 +61,9 @@ def main(args: argparse.Namespace) -> int:
 def replay_path(path: Path, agents: LoadedAgents | None, *, check: bool) -> dict[str, Any]:
     """Replay one input and return its row."""
     if path.is_dir():
-        return replay_journal(path, agents, check=check)
+        # A run directory, or a bundle of the flight recorder: the journal in it is meant.
+        inner = path / JOURNAL_DIR
+        return replay_journal(inner if inner.is_dir() else path, agents, check=check)
     if check:
         raise UsageError(f"{path}: --check compares a journal directory with what the engine makes of it",
                          suggestion="leave --check out for a recording")

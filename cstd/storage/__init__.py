@@ -4,8 +4,8 @@ Purpose: keep what the daemon knew and did so that no crash takes it, and hand i
 replay and audit. The journal's hot side is compiled (`cstd._fast.journal`); here are opening, recovery, reading.
 Takes: opaque records (kind, tag, two receive times, bytes) from the engine; recordings of Kraken's public wire.
 Gives: `journal.open_journal`, `journal_reader.records` and `verify`, `journal_follow.JournalFollower` for who reads while
-it grows, `journal_compress` and `journal_signature` for who looks after it, `recordings.open_recording` with the
-replay-only v1 dialect, `futures_sequence.check`.
+it grows, `journal_compress` and `journal_signature` for who looks after it, `journal_copy` for a part of it,
+`recordings.open_recording` with the replay-only v1 dialect, `futures_sequence.check`.
 Owns: the journal directory (segments, head, lock) and the ring file; one writer, held by a lock. The compressed form of
 sealed segments and the signatures beside them are the projector's.
 Invariants: a record whose append returned survives kill -9; after a power loss at most one sync interval is

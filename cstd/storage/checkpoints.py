@@ -88,7 +88,7 @@ def base(directory: Path) -> Head | None:
     for path in paths(directory):
         try:
             return read(path)[0].place
-        except VerificationError:
+        except (FileNotFoundError, VerificationError):  # one may be superseded and removed meanwhile
             continue
     return None
 

@@ -24,6 +24,8 @@ JOURNAL_DIR = "journal"  # of a run directory
 HASH_BYTES = 32
 ZERO_HASH = bytes(HASH_BYTES)
 HEAD_NAME = "head.cstd"
+HEAD_SIGNATURE_NAME = "head.sig"
+HEAD_SIGNATURE_LEFT_NAME = "head.sig.left"  # of a run that crashed: the next start's signatures are of later places
 LOCK_NAME = "lock"
 RING_LINK_NAME = "ring"
 PACKED_SUFFIX = ".zst"
@@ -174,6 +176,21 @@ def read_head(directory: Path) -> Head | None:
     if version != VERSION:
         raise damaged(f"head format version {version} is not known, {VERSION} is", path, offset=8)
     return Head(segment, segment_bytes, index, last_seq, journal_id, digest)
+
+
+def head_bytes(head: Head) -> bytes:
+    """Return the content of a head file: what `read_head` reads."""
+    rest = _HEAD.pack(b"CSTDEHD1", VERSION, 0, head.segment, head.segment_bytes, head.index, head.last_seq, head.journal_id,
+                      head.hash)[_HEAD_CRC_FROM:]
+    return _HEAD.pack(b"CSTDEHD1", VERSION, journal_scan.crc32c(rest), head.segment, head.segment_bytes, head.index,
+                      head.last_seq, head.journal_id, head.hash)
+
+
+def ring_bytes(ring: RingSnapshot) -> bytes:
+    """Return the content of a ring file that holds a snapshot's records and no more; for reading, nobody goes on in it."""
+    size = len(ring.pending)
+    return _RING.pack(_RING_MAGIC, VERSION, _RING.size, size, ring.journal_id, ring.boot_id, size, size, 0,
+                      ring.synced_seq) + ring.pending
 
 
 def read_ring(path: Path) -> RingSnapshot | None:

@@ -28,7 +28,7 @@ from cstd.storage import journal_files as files
 
 KEY_NAME = "journal-key.pem"
 PUBLIC_NAME = "signer.pub"
-HEAD_SIGNATURE_NAME = "head.sig"
+HEAD_SIGNATURE_NAME = files.HEAD_SIGNATURE_NAME
 KEY_BYTES_MAX = 4096  # one in PEM has 119
 _DOMAIN = b"cstd journal head 1\0"
 _SIGNED = struct.Struct("<QQQQ16s32sq")
@@ -52,12 +52,13 @@ def fingerprint(key: Ed25519PublicKey) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """One signature file: what it says, and the signature itself."""
+    """One signature file: what it says, the signature itself, and the file's bytes."""
 
     name: str
     place: files.Head
     wall_ns: int
     signature: bytes
+    content: bytes
 
 
 class Signer:
@@ -99,7 +100,7 @@ def _put_aside(directory: Path, public: Ed25519PublicKey) -> Path | None:
     """Keep a head's signature that does not hold under another name, before the next one takes its place; returns that name."""
     path = directory / HEAD_SIGNATURE_NAME
     try:
-        found = _read(path)
+        found = read_signature(path)
         public.verify(found.signature, signed_bytes(found.place, found.wall_ns))
     except FileNotFoundError:
         return None
@@ -181,15 +182,18 @@ def load_public_key(path: Path) -> Ed25519PublicKey:
 def read_signatures(directory: Path) -> list[Signature]:
     """Return every signature beside a journal; raises VerificationError for a file that is none."""
     paths = [*sorted(directory.glob("segment-*.sig")), *directory.glob(HEAD_SIGNATURE_NAME)]
-    return [_read(path) for path in paths]
+    return [read_signature(path) for path in paths]
 
 
-def _read(path: Path) -> Signature:
+def read_signature(path: Path) -> Signature:
+    """Return what one signature file says; raises VerificationError for a file that is none."""
     try:
-        content = json.loads(path.read_bytes())
+        raw = path.read_bytes()
+        content = json.loads(raw)
         place = files.Head(content["segment"], content["segment_bytes"], content["block"], content["seq"],
                            bytes.fromhex(content["journal_id"]), bytes.fromhex(content["hash"]))
-        found = Signature(path.name, place, content["wall_ns"], base64.b64decode(content["signature"], validate=True))
+        found = Signature(path.name, place, content["wall_ns"], base64.b64decode(content["signature"], validate=True),
+                          raw)
         signed_bytes(place, found.wall_ns)
     except (ValueError, KeyError, TypeError, struct.error) as error:
         raise files.damaged(f"not a signature: {error}", path, offset=0) from error

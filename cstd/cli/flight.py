@@ -1,0 +1,103 @@
+"""`cstd flight list` and `cstd flight save`: the flight recorder's bundles, and one by hand.
+
+Both look at files alone, so they serve a daemon that runs, one that hangs, and a run directory whose daemon is gone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from cstd.daemon import flight, flight_folder
+from cstd.errors import EXIT_OK, EXIT_VERIFICATION, OperatorError, UsageError
+from cstd.ops.board import BoardReader
+from cstd.storage.journal_files import JOURNAL_DIR, is_being_written
+
+COLUMNS = ("bundle", "reason", "ends", "covered_s", "records", "bytes", "differences")
+REASON_SHOWN = 48
+
+
+def run_dir_of(args: argparse.Namespace) -> Path:
+    """Return the run directory that is meant.
+
+    Raises:
+        UsageError: there is no journal in it. OperatorError: it is another's.
+    """
+    run_dir = Path(args.run_dir or os.environ.get("CSTD__RUN__DIR", ".run/current")).resolve()
+    try:
+        if (run_dir / JOURNAL_DIR).is_dir():
+            return run_dir
+    except OSError as error:
+        raise OperatorError(f"{run_dir} cannot be read: {error.strerror}", suggestion="be the daemon's user") from error
+    raise UsageError(f"there is no journal in {run_dir}", suggestion="name the run directory of a daemon, with --run-dir")
+
+
+def list_bundles(args: argparse.Namespace) -> int:
+    """Print the bundles of a run directory, oldest first; returns 0, also where there is none."""
+    rows = [row(bundle) for bundle in flight_folder.bundles(flight_folder.flight_dir(run_dir_of(args)))]
+    if args.o == "json":
+        sys.stdout.write(json.dumps(rows) + "\n")
+        return EXIT_OK
+    if not rows:
+        sys.stdout.write("no bundle yet; `cstd flight save` makes one\n")
+        return EXIT_OK
+    lines = [COLUMNS, *([_cell(name, found) for name in COLUMNS] for found in rows)]
+    widths = [max(len(line[number]) for line in lines) for number in range(len(COLUMNS))]
+    for line in lines:
+        sys.stdout.write("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() + "\n")
+    return EXIT_OK
+
+
+def row(bundle: flight_folder.Bundle) -> dict[str, Any]:
+    """Return a bundle in one row; what its manifest does not say is None."""
+    found = flight.summary(bundle.path)
+    first, last = found["first_seq"], found["last_seq"]
+    return {"bundle": bundle.path.name, **found, "ends": bundle.manifest().get("ends"), "kind": bundle.kind,
+            "records": last - first + 1 if isinstance(first, int) and isinstance(last, int) else None}
+
+
+def _cell(name: str, found: dict[str, Any]) -> str:
+    value = found[name]
+    if value is None:
+        return "-"
+    if name == "covered_s":
+        return f"{value:.1f}"
+    if name == "ends":
+        return str(value)[:19] + "Z"
+    text = str(value)
+    return text if name != "reason" or len(text) <= REASON_SHOWN else text[:REASON_SHOWN - 1] + "…"
+
+
+def save(args: argparse.Namespace) -> int:
+    """Make a bundle of now, or of how a daemon that is gone has left its run directory; returns 0, or 3.
+
+    3: the bundle is there, and its journal does not replay as it was recorded.
+    """
+    run_dir = run_dir_of(args)
+    pid = _daemon_pid(run_dir)
+    found = flight.save(flight.Ask(run_dir, flight_folder.HAND, args.reason or "by hand", pid=pid))
+    if args.o == "json":
+        sys.stdout.write(json.dumps(found) + "\n")
+    else:
+        width = max(map(len, found))
+        for name, value in found.items():
+            shown = "; ".join(map(str, value)) if isinstance(value, list) else value
+            sys.stdout.write(f"{name:<{width}}  {'-' if shown is None or shown == '' else shown}\n")
+    return EXIT_OK if found["differences"] == 0 else EXIT_VERIFICATION
+
+
+def _daemon_pid(run_dir: Path) -> int | None:
+    """Return the process id of the daemon that runs here, None where none does."""
+    if not is_being_written(run_dir / JOURNAL_DIR):
+        return None
+    try:
+        board = BoardReader(run_dir / flight_folder.BOARD_FILE)
+    except OperatorError:
+        return None
+    pid = board.health(0).writer_pid
+    board.close()
+    return pid

@@ -10,6 +10,7 @@ import os
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 from cstd.errors import OperatorError
@@ -116,6 +117,16 @@ class LedgerDatabase:
             return None
         segment, segment_bytes, block, seq, journal_id, digest = row
         return Head(segment, segment_bytes, block, seq, bytes.fromhex(journal_id), bytes.fromhex(digest))
+
+    def last_mark(self) -> tuple[int, str] | None:
+        """Return wall time in ns and cash flow of the newest mark, None where there is none."""
+        row = self._connection.execute("SELECT wall_ns, cash_flow FROM marks ORDER BY seq DESC LIMIT 1").fetchone()
+        return (int(row[0]), str(row[1])) if row is not None else None
+
+    def balances(self) -> dict[str, Decimal]:
+        """Return the newest balance of each asset."""
+        found = self._connection.execute("SELECT asset, qty, max(seq) FROM balances GROUP BY asset")
+        return {asset: Decimal(qty) for asset, qty, _ in found}
 
     def write(self, rows: Iterable[Row], place: Head) -> None:
         """Write rows and the place that they bring the file to, in one transaction.

@@ -72,13 +72,13 @@ class Projection:
         self._watched: set[str] = {core.order(index)["cl_ord_id"] for index in core.live_orders()}
         self._orders: dict[str, Row] = {}
         self._balances: dict[str, Decimal] = {}
-        self._minute = -1
-        self._fills_marked = 0
+        self._marked: tuple[int, str] | None = None     # minute and cash flow of the last mark
         if known is not None and found.checkpoint is not None:
-            # As a way from the first record would have them here: what changes from now on makes rows.
-            self._minute = found.checkpoint.wall_ns // MARK_NS
-            self._fills_marked = len(self.engine.ledger.fills)
-            self._balances = dict(self.engine.risk.balances)
+            # As a way from the first record would have them: by the rows there are, not by the engine, which may hold what a
+            # market frame changed and no row has yet.
+            last = database.last_mark()
+            self._marked = (last[0] // MARK_NS, last[1]) if last is not None else None
+            self._balances = database.balances()
         self.place: Head | None = None
 
     @property
@@ -160,13 +160,13 @@ class Projection:
     # What the engine holds.
 
     def _observe(self, seq: int, wall_ns: int) -> None:
-        """After an event: a mark for each minute and after fills, and balances that changed."""
+        """After an event: a mark for each minute and where fills moved cash, and balances that changed."""
         engine = self.engine
         if engine.cfg is None:
             return
-        minute = wall_ns // MARK_NS
-        if minute != self._minute or len(engine.ledger.fills) != self._fills_marked:
-            self._minute, self._fills_marked = minute, len(engine.ledger.fills)
+        marked = wall_ns // MARK_NS, str(engine.ledger.cash_flow)
+        if marked != self._marked:
+            self._marked = marked
             self._add(seq, rows.mark_row(seq, wall_ns, engine))
         if engine.risk.balances != self._balances:
             for asset, qty in engine.risk.balances.items():

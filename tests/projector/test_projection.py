@@ -216,9 +216,14 @@ def test_an_empty_journal_gives_a_usage_error(tmp_path: Path) -> None:
         rebuild(tmp_path / "journal", tmp_path / "ledger.db", None)
 
 
-def test_a_life_that_begins_at_a_checkpoint_writes_the_same_rows(session: Simulation, ledger: Path, tmp_path: Path) -> None:
-    """Lives that end anywhere, checkpoints made meanwhile anywhere: the rows are those of one way from the first record."""
-    seed = random.SystemRandom().randrange(1 << 32)
+@pytest.mark.parametrize("kept", [1380764735, None])
+def test_a_life_that_begins_at_a_checkpoint_writes_the_same_rows(session: Simulation, ledger: Path, tmp_path: Path,
+                                                                 kept: int | None) -> None:
+    """Lives that end anywhere, checkpoints made meanwhile anywhere: the rows are those of one way from the first record.
+
+    The kept seed has a checkpoint between the frame that brought a fill and the timer that marks it.
+    """
+    seed = kept if kept is not None else random.SystemRandom().randrange(1 << 32)
     chance = random.Random(seed)
     run_dir, begun = tmp_path / "run", []
     run_dir.mkdir()

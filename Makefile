@@ -11,7 +11,7 @@ AGENTS := $(shell find cstd/signals/agents -name '*.py')
 RECORDING := $(wildcard $(CSTD_DATA)/recordings/kraken-v2-btcusd-d25-20260802.jsonl.zst)
 
 .PHONY: run test bench benchmarks budget floor growth peers picture round-trip burst burst-peer scale tail soak memory measuring start journal recovery hostile fuzz
-.PHONY: simulate prove mutants chaos sanitize check controls build lock clean
+.PHONY: simulate prove mutants chaos sanitize controls metrics check build lock clean
 .DELETE_ON_ERROR:
 
 run: build
@@ -127,6 +127,10 @@ sanitize: build $(VENV)/.test-installed
 # docs/controls.md, from the gates, the configuration and the tests that prove them.
 controls: build $(VENV)/.test-installed
 	@$(BIN)/python -m tests.controls
+
+# The table of metrics, from the collector itself.
+metrics: build
+	@$(BIN)/python -m cstd.ops.metrics_table >docs/metrics.md
 
 check: build $(VENV)/.test-installed
 	@$(BIN)/ruff check cstd tests bench fuzz setup.py

@@ -34,7 +34,7 @@ from cstd.engine.recovery import recover
 from cstd.engine.totals import latency_ns, session_totals
 from cstd.errors import ConfigError, CstdError, InvariantError, OperatorError, VerificationError
 from cstd.ops.admin import AdminServer
-from cstd.ops.board import PUBLISH_INTERVAL_S, BoardWriter
+from cstd.ops.board import PUBLISH_INTERVAL_S, REGIONS, BoardWriter
 from cstd.ops.logs import Logs
 from cstd.ops.notify import ServiceNotifier
 from cstd.projector.mark import MARK_FILE, ProjectorMark
@@ -69,7 +69,7 @@ SUMMARY_FILE = "summary.json"
 SHM = Path("/dev/shm")  # noqa: S108 -- memory is the point; the name is ours alone and the mode 0600
 SOCKET_FILE = "cstd.sock"
 # The board is published in parts, so that no one publish holds the loop for long.
-BOARD_PARTS = 13
+BOARD_PARTS = len(REGIONS)
 
 
 def run_daemon(args: argparse.Namespace) -> int:

@@ -395,6 +395,7 @@ class LiveView:
             values[f"book_audit_inconclusive_{reason}"] = engine.audit.inconclusive[reason]
         process = self._process()
         values["loop_lag_ns"] = process["lag"].last_ns
+        values["clock_offset_ns"] = self._clock_offset_ns()
         values["reader_restarts"] = process["reader_restarts"]
         for name, value in process["durable"].items():
             values[f"durable_{name}"] = value
@@ -407,6 +408,29 @@ class LiveView:
         values["reconcile_rounds"] = engine.reconciler.done_count
         values["reconcile_differences"] = len(engine.reconciler.differences)
         return values
+
+    def _clock_offset_ns(self) -> int:
+        """What gate 12 takes for the offset: what the venue's words prove, and what the clock was stepped since."""
+        core = self._engine.core
+        stepped_ns = core.wall_ns - core.mono_ns - core.clock_base_ns if core.clock_known else 0
+        return int(core.clock_offset_ns + stepped_ns)
+
+    def alert_limits(self) -> shapes.AlertLimits:
+        """Limits in force that alerts compare with; empty before the boot."""
+        cfg = self._engine.cfg
+        if cfg is None:
+            return {}
+        in_force = self._engine.risk.limits.in_force()
+        policy, risk, journal = in_force.policy, in_force.risk, cfg.journal
+        return {
+            "sync_lag_ms_max": journal.sync_lag_ms_max, "disk_free_bytes_min": journal.disk_free_bytes_min,
+            "evidence_s": float(risk.evidence_s), "clock_offset_ms_max": risk.clock_offset_ms_max,
+            "deadman_timeout_s": cfg.venue.deadman_timeout_s, "positions_max": risk.positions_max,
+            "exposure_bps_max": risk.exposure_bps_max, "slippage_p95_bps_max": float(policy.slippage_p95_bps_max),
+            "slippage_p95_fills_min": policy.slippage_p95_fills_min, "busy_poll": cfg.process.busy_poll,
+            "day_loss_bps": {level: getattr(risk, f"day_loss_{level}_bps") for level in LEVELS[1:]},
+            "drawdown_bps": {level: getattr(risk, f"drawdown_{level}_bps") for level in LEVELS[1:]},
+        }
 
     def latency(self) -> shapes.Latency:
         """Stage histograms, and how late the loop's ticks came."""

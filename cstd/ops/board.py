@@ -72,6 +72,7 @@ REGIONS: dict[str, int] = {
     "gates": 32 * _KIB,
     "limits": 256 * _KIB,
     "counters": 32 * _KIB,
+    "alert_limits": 4 * _KIB,
     "latency": 128 * _KIB,
     "tape": 32 * _KIB,
 }
@@ -226,6 +227,7 @@ class BoardWriter:
             ("gates", plain(view.gates)),
             ("limits", plain(view.limits)),
             ("counters", plain(view.counters)),
+            ("alert_limits", plain(view.alert_limits)),
             ("latency", plain(view.latency)),
             ("tape", plain(lambda: view.tape(TRADES_SHOWN))),
         ]

@@ -18,33 +18,25 @@ from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from cstd.ops import recent
 from cstd.ops.board import BoardHealth
+from cstd.ops.metric_texts import NOW, all_counters
 from cstd.ops.sight import Sight
+from cstd.venue.errors_table import ERRORS
 
 NS_PER_S = 1e9
 STATES = ("starting", "recovering", "reconciling", "ready", "paused", "halted", "killed", "stopping")
 LEVELS = ("normal", "warning", "critical", "emergency", "shutdown")
 EXIT_ROUTES = ("socket", "rest", "none")
 BOOK_STATES = ("empty", "unverified", "verified")
+# What `status` counts beside the listed texts.
+OTHER_ERRORS = ("other", "no answer")
+COUNTER_TEXTS = all_counters()
 # Eleven series an instrument: beyond this many only those with a book on the board have series of their own.
 INSTRUMENTS_LABELLED_MAX = 64
 # Exposed upper edges of stage histograms: powers of two from 128 ns to about 1 s; they are edges of the board's own
 # finer buckets, so nothing is split.
 STAGE_EDGES_NS = tuple(1 << power for power in range(7, 31))
-# What stands among the counters and does not count: name, help, and what its unit is divided by.
-NOW = {
-    "loop_lag_ns": ("loop_lag_seconds", "How late the last tick of the event loop came.", 1e9),
-    "gc_longest_ns": ("gc_longest_seconds", "The longest collection of Python's garbage since the boot.", 1e9),
-    "subscriptions_waiting": ("subscriptions_waiting", "Subscriptions that have not delivered yet, history included.", 1),
-    "orders_foreign": ("orders_foreign", "Open orders of other programs, which cancel-all-after would cancel as well.", 1),
-    "balances_agree": ("balances_agree", "1 while the venue's balances agree with the ledger.", 1),
-    "durable_ns": ("durable_wait_seconds", "Time that orders have waited for the disk, all together.", 1e9),
-    "durable_longest_ns": ("durable_longest_seconds", "The longest that an order waited for the disk.", 1e9),
-    "projector_lag_ns": ("projector_lag_seconds", "Time since all of the journal on disk was in SQLite.", 1e9),
-    "projector_lag_records": ("projector_lag_records", "Records on disk that are not in SQLite yet.", 1),
-    "projector_signed_seq": ("projector_signed_seq", "The record up to which the journal is signed.", 1),
-    "reconcile_differences": ("reconcile_differences", "Differences with the venue that are remembered.", 1),
-}
 # Counters of single gates are exposed with labels instead (`cstd_gate_results_total`).
 NAME_PATTERN = re.compile(r"(?!gate_\d)[a-z][a-z0-9_]{0,99}")
 
@@ -89,6 +81,10 @@ class BoardCollector:
         if not self._stale_too:
             yield from _process_families({"trading": health.writer_pid, "reader": os.getpid()})
         yield from _counter_families(sight.value("counters"))
+        yield from _limit_families(sight.value("alert_limits"))
+        if status:
+            yield from _recent_families(sight, status["wall_ns"])
+        yield from _host_families()
 
 
 def _gauge(name: str, help_text: str, value: float) -> GaugeMetricFamily:
@@ -152,8 +148,10 @@ def _status_families(status: Mapping[str, Any]) -> Iterator[Metric]:
     yield _labelled(CounterMetricFamily, "link_reconnects", "Reconnects of a link.", ["link"],
                     (((name,), link["reconnects"]) for name, link in links.items()))
     yield from _link_flow(links)
+    # Zeros too: an error that comes once would otherwise be a series that was never seen to rise.
+    errors = {**dict.fromkeys((*ERRORS, *OTHER_ERRORS), 0), **status["venue_errors"]}
     yield _labelled(CounterMetricFamily, "venue_errors", "Errors that the venue answered with, by listed text.", ["error"],
-                    (((text,), count) for text, count in sorted(status["venue_errors"].items())))
+                    (((text,), count) for text, count in sorted(errors.items())))
     yield _gauge("deadman_armed", "1 while cancel-all-after is armed at the venue.", float(status["deadman"]["armed"]))
     remaining_s = status["deadman"]["remaining_s"]
     if remaining_s is not None:
@@ -299,6 +297,57 @@ def _process_families(pids: Mapping[str, int]) -> Iterator[Metric]:
                     (((name,), use[1]) for name, use in usage.items() if use))
 
 
+_LIMITS = (
+    ("journal_lag_max_seconds", "sync_lag_ms_max", 1e3, "Age of unsynced bytes at which trading halts."),
+    ("journal_disk_free_min_bytes", "disk_free_bytes_min", 1, "Free bytes below which trading halts."),
+    ("book_evidence_max_seconds", "evidence_s", 1, "Age of evidence beyond which a quote allows no opening."),
+    ("clock_offset_max_seconds", "clock_offset_ms_max", 1e3, "Offset of the clock beyond which there are no openings."),
+    ("deadman_timeout_seconds", "deadman_timeout_s", 1, "What cancel-all-after is armed with."),
+    ("positions_max", "positions_max", 1, "Positions at which there are no more openings."),
+    ("exposure_max_ratio", "exposure_bps_max", 1e4, "Exposure beyond which there are no more openings, of equity."),
+    ("slippage_p95_max_ratio", "slippage_p95_bps_max", 1e4, "Slippage beyond which there are no openings."),
+    ("slippage_fills_min", "slippage_p95_fills_min", 1, "Fills from which slippage is judged."),
+    ("process_busy_poll", "busy_poll", 1, "1 where the trading process never sleeps, by configuration."),
+)
+_LEVEL_LIMITS = (
+    ("day_loss_limit_ratio", "day_loss_bps", "Loss of a day at which a level begins."),
+    ("drawdown_limit_ratio", "drawdown_bps", "Drawdown at which a level begins."),
+)
+
+
+def _limit_families(limits: Mapping[str, Any]) -> Iterator[Metric]:
+    """Limits in force, so that an alert compares with what is."""
+    for name, key, unit, text in _LIMITS:
+        yield _labelled(GaugeMetricFamily, name, text, [], [((), limits[key] / unit)] if key in limits else [])
+    for name, key, text in _LEVEL_LIMITS:
+        yield _labelled(GaugeMetricFamily, name, text, ["level"],
+                        (((level,), bps / 1e4) for level, bps in limits.get(key, {}).items()))
+
+
+def _recent_families(sight: Sight, wall_ns: int) -> Iterator[Metric]:
+    ratio, count = recent.slippage_p95(sight.value("fills"), wall_ns)
+    yield _labelled(GaugeMetricFamily, "slippage_p95_ratio", "95th percentile of slippage over the newest fills, at most 60; "
+                    "positive is cost.", [], [((), ratio)])
+    yield _gauge("slippage_fills", "Fills that it is of.", count)
+    yield _labelled(GaugeMetricFamily, "immediate_fill_ratio", "Filled part of the newest immediate orders.", [],
+                    [((), recent.immediate_fill_ratio(sight.value("orders")))])
+    judged, thin = recent.depth_judged(sight.value("decisions"), wall_ns)
+    yield _gauge("instruments_judged", "Instruments with a decision in the last ten minutes.", judged)
+    yield _gauge("instruments_thin", "Those of them whose newest decision found too little depth.", thin)
+
+
+def _host_families() -> Iterator[Metric]:
+    memory = _host_memory()
+    yield _gauge("host_memory_bytes", "Memory of the host.", memory["MemTotal"])
+    yield _gauge("host_memory_available_bytes", "Memory of the host that can still be had without swapping.",
+                 memory["MemAvailable"])
+
+
+def _host_memory() -> dict[str, int]:
+    rows = (line.split() for line in Path("/proc/meminfo").read_text().splitlines())
+    return {row[0].rstrip(":"): int(row[1]) * 1024 for row in rows if len(row) > 2}
+
+
 def _process_usage(pid: int) -> tuple[int, float] | None:
     """Return (resident bytes, CPU seconds) of a process, None when it is gone."""
     try:
@@ -318,4 +367,5 @@ def _counter_families(counters: Mapping[str, int]) -> Iterator[Metric]:
             suffix, help_text, unit = NOW[name]
             yield _gauge(suffix, help_text, value / unit)
         elif NAME_PATTERN.fullmatch(bare):
-            yield _counter(bare, f"Counter {bare.replace('_', ' ')} of the trading process.", value)
+            text = COUNTER_TEXTS.get(bare, f"Counter {bare.replace('_', ' ')} of the trading process.")
+            yield _counter(bare, text, value)

@@ -18,7 +18,7 @@ from cstd.units import format_raw
 
 QUANTILES = {"p50_ns": 0.50, "p90_ns": 0.90, "p99_ns": 0.99, "p999_ns": 0.999}
 PARSE_TRIES = 5
-EMPTY: dict[str, bytes] = {name: b"{}" if name in ("status", "equity", "counters", "latency") else b"[]"
+EMPTY: dict[str, bytes] = {name: b"{}" if name in ("status", "equity", "counters", "alert_limits", "latency") else b"[]"
                            for name in REGIONS}
 
 

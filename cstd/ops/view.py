@@ -360,6 +360,23 @@ class Trade(TypedDict):
     wall_ns: int
 
 
+class AlertLimits(TypedDict):
+    """Limits in force that alerts compare with, in the units of the configuration; empty before the boot."""
+
+    sync_lag_ms_max: NotRequired[int]
+    disk_free_bytes_min: NotRequired[int]
+    evidence_s: NotRequired[float]
+    clock_offset_ms_max: NotRequired[int]
+    deadman_timeout_s: NotRequired[int]
+    positions_max: NotRequired[int]
+    exposure_bps_max: NotRequired[int]
+    slippage_p95_bps_max: NotRequired[float]
+    slippage_p95_fills_min: NotRequired[int]
+    busy_poll: NotRequired[bool]
+    day_loss_bps: NotRequired[dict[str, int]]  # by level
+    drawdown_bps: NotRequired[dict[str, int]]
+
+
 class StageLatency(TypedDict):
     """A histogram of one stage: `counts[i]` durations below `edges_ns[i]` and not below `edges_ns[i - 1]`; the last
     bucket is open above."""
@@ -426,6 +443,9 @@ class EngineView(Protocol):
 
     def counters(self) -> dict[str, int]:
         """Return all counters since the boot; the set of names is fixed for the life of the process."""
+
+    def alert_limits(self) -> AlertLimits:
+        """Return the limits that alerts compare with."""
 
     def latency(self) -> Latency:
         """Return the stage histograms."""

@@ -285,6 +285,14 @@ class FakeView:
         """See EngineView."""
         return self.counter
 
+    def alert_limits(self) -> dict[str, object]:
+        """See EngineView."""
+        return {"sync_lag_ms_max": 5000, "disk_free_bytes_min": 10**10, "evidence_s": 5.0, "clock_offset_ms_max": 250,
+                "deadman_timeout_s": 60, "positions_max": 10, "exposure_bps_max": 1500, "slippage_p95_bps_max": 30,
+                "slippage_p95_fills_min": 20, "busy_poll": False,
+                "day_loss_bps": {"warning": 300, "critical": 500, "emergency": 650, "shutdown": 800},
+                "drawdown_bps": {"warning": 500, "critical": 1000, "emergency": 1250, "shutdown": 1500}}
+
     def latency(self) -> dict[str, object]:
         """See EngineView."""
         return {"edges_ns": self.edges, "stages": {

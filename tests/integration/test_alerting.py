@@ -1,0 +1,78 @@
+"""A real Prometheus beside a real session: what it scrapes, what the dashboard shows, which alerts come and how soon."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+from cstd.ops.metrics_table import families
+from tests.integration.session import Session, practice_session
+from tests.integration.watching import alertmanager, free_port, prometheus, wait
+from tests.ops.alerting import DEPLOY, alerts, panels, rules, selectors
+
+# With a scrape and an evaluation each second, and two seconds of waiting for SystemDown: about one second and three.
+DELIVERED_S_MAX = 15.0
+
+
+def port_of(session: Session) -> str:
+    """Return host:port of the session's status port."""
+    path = session.run_dir / "reader.json"
+    wait(path.exists, 10, "the reader wrote no address")
+    return str(json.loads(path.read_bytes())["page"]).removeprefix("http://")
+
+
+def test_a_healthy_session_as_prometheus_sees_it(tmp_path: Path) -> None:
+    """The exposition is the table's, each rule and panel evaluates on it, labels in rules exist, and DeadMan alone fires."""
+    with practice_session(tmp_path) as session:
+        session.start_ready()
+        session.wait(lambda: session.request("fills"), 30, "no fill")
+        with prometheus(tmp_path, port_of(session)) as watcher:
+            wait(lambda: watcher.query("cstd:slo_burn:ratio1h"), 20, "no recorded burn rate")
+            wait(lambda: watcher.query("rate(cstd_frames_total[4s])"), 20, "no rate")
+            scraped = {row["metric"]: row for row in watcher.get("targets/metadata", match_target='{job="cstd"}')}
+            told = {family.name: family for family in families()}  # a scrape asks for OpenMetrics, whose counters are so named
+            own = {name: row for name, row in scraped.items() if name.startswith("cstd_")}
+            assert set(own) <= set(told), set(own) - set(told)
+            assert set(told) - set(own) <= {"cstd_kill_proven_seconds"}
+            assert {name: (row["type"], row["help"]) for name, row in own.items()} == {
+                name: (told[name].type, told[name].documentation) for name in own}
+            groups = watcher.get("rules")["groups"]
+            assert sum(len(group["rules"]) for group in groups) == len(rules())
+            assert [rule["name"] for group in groups for rule in group["rules"] if rule["health"] != "ok"] == []
+            for rule in alerts():
+                for name, matchers in selectors(rule["expr"]):
+                    for label, how, value in matchers:
+                        if how in ("=", "=~"):
+                            assert watcher.query(f'{name}{{{label}{how}"{value}"}}'), (rule["alert"], name, label, value)
+            empty = []
+            for panel in panels(json.loads((DEPLOY / "grafana" / "cstd.json").read_text())):
+                for target in panel["targets"]:
+                    expr = target["expr"].replace("$__rate_interval", "4s").replace("$instance", ".*")
+                    if not watcher.query(expr):
+                        empty.append((panel["title"], expr))
+            assert empty == []
+            # A scrape that this machine was too slow for makes SystemDown pending for a moment.
+            wait(lambda: watcher.alerts() == {"DeadMan": "firing"}, 10, f"DeadMan is not alone: {watcher.alerts()}")
+
+
+def test_a_daemon_that_falls_ill_is_told_of_within_seconds(tmp_path: Path) -> None:
+    """A kill reaches the webhook; the daemon's death goes from pending to firing and reaches it too; a start ends that alone."""
+    listen = f"127.0.0.1:{free_port()}"
+    with practice_session(tmp_path, {"CSTD__STATUS__LISTEN": listen}) as session, alertmanager(tmp_path) as (address, hook):
+        session.start_ready()
+        with prometheus(tmp_path, listen, for_s=2.0, alertmanager=address) as watcher:
+            wait(lambda: hook.when("dead-man", "DeadMan"), 20, "DeadMan was not delivered")
+            wait(lambda: watcher.alerts() == {"DeadMan": "firing"}, 10, "another alert than DeadMan is active")
+            killed_s = time.monotonic()
+            session.request("kill", {"reason": "a test"})
+            told_s = wait(lambda: hook.when("wake", "KillSwitchActivated"), DELIVERED_S_MAX, "the kill was not delivered")
+            died_s = time.monotonic()
+            session.kill_nine()
+            wait(lambda: watcher.alerts().get("SystemDown") == "pending", 10, "SystemDown is not pending")
+            down_s = wait(lambda: hook.when("wake", "SystemDown"), DELIVERED_S_MAX, "SystemDown was not delivered")
+            assert (told_s - killed_s < DELIVERED_S_MAX, down_s - died_s < DELIVERED_S_MAX) == (True, True)
+            assert "KillSwitchActivated" not in watcher.alerts()  # nobody knows
+            session.start()
+            wait(lambda: watcher.alerts().get("KillSwitchActivated") == "firing", 20, "the latch is not told of after the start")
+            wait(lambda: "SystemDown" not in watcher.alerts(), 10, "SystemDown goes on")

@@ -158,6 +158,37 @@ class JournalCheckpoint(TypedDict):
     took_ms: int
 
 
+class Flight(TypedDict):
+    """A bundle of the flight recorder; what its manifest does not say is null."""
+
+    path: str
+    kind: str | None  # halt, kill, fault, crash, hand
+    made: str | None
+    reason: str | None
+    covered_s: float | None  # of the minute that was wanted
+    first_seq: int | None  # from which its journal replays
+    last_seq: int | None
+    differences: int | None  # of its replay; null where it could not be replayed
+    check_error: str | None
+    bytes: int
+    missing: list[str] | None  # what could not be had, and why
+
+
+class FlightSaved(Flight):
+    """`cstd flight save`."""
+
+    removed: list[str]  # older bundles that made room
+    took_ms: int
+
+
+class FlightBundle(Flight):
+    """A row of `cstd flight list`."""
+
+    bundle: str
+    ends: str | None
+    records: int | None
+
+
 class StatementOrder(TypedDict):
     """One of our orders in a statement; `status` is the venue's word."""
 

@@ -33,11 +33,11 @@ class Named:
 
 
 def _outputs(*names: str) -> Callable[[], tuple[Any, ...]]:
-    """Return what gives types of `cstd.cli.outputs`: msgspec and all they need are imported when one is asked for."""
+    """Return what gives types of `cstd.cli.outputs`, a list for `Row[]`: msgspec is imported when one is asked for."""
     def types() -> tuple[Any, ...]:
         from cstd.cli import outputs
 
-        return tuple(getattr(outputs, name) for name in names)
+        return tuple(list[getattr(outputs, name[:-2])] if name.endswith("[]") else getattr(outputs, name) for name in names)  # type: ignore[misc]
 
     return types
 
@@ -79,6 +79,8 @@ SCHEMAS: dict[str, Named] = {
     "journal checkpoint": Named("", _outputs("JournalCheckpoint")),
     "statement": Named("the statement, or with --verify what was proven",
                        _outputs("Statement", "StatementProven", "StatementBroken")),
+    "flight list": Named("", _outputs("FlightBundle[]")),
+    "flight save": Named("", _outputs("FlightSaved")),
     "db rebuild": Named("", _outputs("DbRebuild")),
     "config check": Named("", _outputs("ConfigGood", "ConfigBad")),
     "config show": Named("", _outputs("ConfigShow")),

@@ -93,6 +93,8 @@ COUNTERS: dict[str, str] = {
     "projector_compressed_segments": "Journal segments compressed.",
     "projector_compressed_saved_bytes": "Bytes that compressing the journal has saved.",
     "projector_failed_compressions": "Journal segments that could not be compressed.",
+    "flight_bundles": "Bundles of the flight recorder that this run made.",
+    "flight_failures": "Bundles of the flight recorder that could not be made.",
     "gc_collections": "Collections of Python's garbage.",
 }
 # Families of counters that differ in a last word: (prefix, help with the word in it).

@@ -354,6 +354,8 @@ cdef class FastEngine(Gateway):
         for i in range(first, self.touched_count):
             slot = <InstrumentSlot>PyList_GET_ITEM(self.slots, self.touched[i])
             slot.touched = False
+            if by_timer:
+                slot.touched_cycles = cycles()  # no frame asked for this pass: what a tick did before it is no way of an order
             self._pass(slot, by_timer)
         self.touched_count = first
 

@@ -36,14 +36,6 @@ signal.signal(signal.SIGTERM, _end)
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
-def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Add each test that fails to the file that CSTD_FAILED_TESTS names, a line each, for `.ci/run`."""
-    named = os.environ.get("CSTD_FAILED_TESTS")
-    if named and report.failed:
-        with Path(named).open("a", encoding="utf-8") as failed:
-            failed.write(f"{report.nodeid}\n")
-
-
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """The folder that CSTD_DATA names."""

@@ -371,28 +371,6 @@ class ConfigShow(TypedDict):
     origins: dict[str, str]
 
 
-class BuiltAgent(TypedDict):
-    """One agent that was built: its vote is asked for on every book, or on every bar; counts of its self-test."""
-
-    name: str
-    per: Literal["book", "bar"]
-    source: str
-    source_sha256: str
-    selftest: dict[str, int]
-
-
-class AgentsBuild(TypedDict):
-    """`cstd agents build`: the manifest."""
-
-    abi: int
-    features_sha256: str
-    machine: str
-    cpu: str
-    numba: str
-    so_sha256: str
-    agents: list[BuiltAgent]
-
-
 class ChaosFault(TypedDict):
     """One fault of `cstd chaos` and what was true afterwards."""
 

@@ -52,6 +52,12 @@ def _view(*names: str) -> Callable[[], tuple[Any, ...]]:
     return types
 
 
+def _manifest() -> tuple[Any, ...]:
+    from cstd.signals.agents.build import Manifest
+
+    return (Manifest,)
+
+
 def _features() -> JsonDict:
     from cstd._fast import indicators
 
@@ -84,7 +90,7 @@ SCHEMAS: dict[str, Named] = {
     "db rebuild": Named("", _outputs("DbRebuild")),
     "config check": Named("", _outputs("ConfigGood", "ConfigBad")),
     "config show": Named("", _outputs("ConfigShow")),
-    "agents build": Named("", _outputs("AgentsBuild")),
+    "agents build": Named("the manifest", _manifest),
     "chaos": Named("", _outputs("Chaos")),
     "doctor": Named("", _outputs("Doctor")),
     "status": Named("", _view("Status")),

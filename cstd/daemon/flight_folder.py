@@ -6,19 +6,17 @@ A bundle is a folder, `YYYYMMDDTHHMMSSZ-KIND`, named when it is whole; what is n
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import re
 import shutil
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from cstd.clock import utc_parse, utc_text
 from cstd.errors import OperatorError
-from cstd.storage.journal_files import HEAD_SIGNATURE_LEFT_NAME, HEAD_SIGNATURE_NAME, JOURNAL_DIR
+from cstd.storage.journal_files import HEAD_SIGNATURE_LEFT_NAME, HEAD_SIGNATURE_NAME, JOURNAL_DIR, wait_for_lock
 from cstd.units import NS_PER_S
 
 BOARD_FILE = "board"
@@ -30,7 +28,6 @@ UNFINISHED = ".unfinished-"
 HALT, KILL, FAULT, CRASH, HAND = KINDS = ("halt", "kill", "fault", "crash", "hand")
 APART_NS = 60 * NS_PER_S  # a loop of halts makes one a minute
 LOCK_WAIT_S = 30.0
-LOCK_LOOK_S = 0.05
 _NAME = re.compile(rf"(\d{{8}}T\d{{6}})Z-({'|'.join(KINDS)})(?:-\d+)?")
 
 
@@ -128,17 +125,8 @@ def take_lock(folder: Path) -> IO[bytes]:
     """
     folder.mkdir(mode=0o700, exist_ok=True)
     file = os.fdopen(os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "ab")
-    until_s = time.monotonic() + LOCK_WAIT_S
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() < until_s:
-                time.sleep(LOCK_LOOK_S)
-                continue
-            file.close()
-            raise OperatorError(f"another process makes a bundle in {folder}", suggestion="try again in a moment") from None
-        return file
+    return wait_for_lock(file, LOCK_WAIT_S, OperatorError(f"another process makes a bundle in {folder}",
+                                                          suggestion="try again in a moment"))
 
 
 def remove_unfinished(folder: Path) -> None:

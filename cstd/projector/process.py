@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import errno
-import fcntl
 import os
 import signal
 import sys
@@ -27,7 +26,7 @@ from cstd.projector.mark import MARK_FILE, ProjectorMark
 from cstd.projector.projection import Projection
 from cstd.signals.agents.loader import load as load_agents
 from cstd.storage import journal_compress
-from cstd.storage.journal_files import HEAD_NAME, JOURNAL_DIR, Head, SegmentHeader, packed_path
+from cstd.storage.journal_files import HEAD_NAME, JOURNAL_DIR, Head, SegmentHeader, packed_path, wait_for_lock
 from cstd.storage.journal_follow import JournalFollower
 from cstd.storage.journal_signature import KEY_NAME, open_signer, segment_signature_name
 
@@ -53,18 +52,8 @@ def take_lock(run_dir: Path, wait_s: float) -> IO[bytes]:
     Raises:
         OperatorError: another process keeps it.
     """
-    file = (state_dir(run_dir) / LOCK_FILE).open("ab")
-    until_s = time.monotonic() + wait_s
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() < until_s:
-                time.sleep(POLL_S / 4)
-                continue
-            file.close()
-            raise OperatorError(f"another projector works on {run_dir}") from None
-        return file
+    return wait_for_lock((state_dir(run_dir) / LOCK_FILE).open("ab"), wait_s,
+                         OperatorError(f"another projector works on {run_dir}"))
 
 
 def adopt_rebuilt(path: Path) -> None:

@@ -160,7 +160,7 @@ def alertmanager(directory: Path) -> Iterator[tuple[str, Webhook]]:
     port = free_port()
     text = (DEPLOY / "alertmanager" / "alertmanager.yml").read_text()
     path = directory / "alertmanager.yml"
-    path.write_text(text.replace("127.0.0.1:9094", f"127.0.0.1:{hook.server.server_address[1]}"))
+    path.write_text(text.replace("127.0.0.1:9095", f"127.0.0.1:{hook.server.server_address[1]}"))
     command = [needs.program("prometheus-alertmanager"), f"--config.file={path}", f"--storage.path={directory / 'alertmanager'}",
                f"--web.listen-address=127.0.0.1:{port}", "--cluster.listen-address="]
     try:

@@ -47,6 +47,14 @@ def test_amtool_takes_the_routes() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_no_receiver_is_a_port_of_alertmanagers_own() -> None:
+    """A webhook on 9093 or 9094 would be Alertmanager itself: what it is to deliver would end there."""
+    text = (DEPLOY / "alertmanager" / "alertmanager.yml").read_text("utf-8")
+    receivers = [receiver["webhook_configs"][0]["url"] for receiver in yaml.safe_load(text)["receivers"]]
+    assert len(receivers) == 3
+    assert not [url for url in receivers if ":9093/" in url or ":9094/" in url]
+
+
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
 def test_promtool_cases(path: Path) -> None:
     """Each case fires, or does not, as the file says, with the labels and words that an operator gets."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from cstd.cli.app import main
 from cstd.cli.completion import SCRIPTS, Form, forms
 from cstd.cli.parser import SHELLS, VERBS, parser_of
 from cstd.practice.app import options_parser
+from tests import needs
 
 TABLE = forms()
 
@@ -30,20 +30,13 @@ def script(shell: str, tmp_path: Path) -> Path:
     return path
 
 
-def installed(shell: str) -> str:
-    """A shell of this machine; without it the test is skipped, also where all else is required: nothing of cstd needs it."""
-    path = shutil.which(shell)
-    if path is None:
-        pytest.skip(f"{shell} is not installed")
-    return path
-
-
 def bash_offers(tmp_path: Path, *words: str) -> list[str]:
     """What bash offers for the last word, by the script's own function."""
     line = " ".join(f"'{word}'" for word in words)
     program = (f"source {script('bash', tmp_path)}; compopt() {{ :; }}; COMP_WORDS=({line}); COMP_CWORD={len(words) - 1}; _cstd; "
                'printf "%s\\n" "${COMPREPLY[@]}"')
-    done = subprocess.run([installed("bash"), "--norc", "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path)
+    done = subprocess.run([needs.program("bash"), "--norc", "-c", program], capture_output=True, text=True, check=True,
+                          cwd=tmp_path)
     assert done.stderr == ""
     return done.stdout.split()
 
@@ -101,7 +94,7 @@ def test_bash_offers_verbs_files_and_names(tmp_path: Path) -> None:
 def test_fish_offers_the_same(tmp_path: Path) -> None:
     """First words, second words, options with what they do, choices."""
     def offers(line: str) -> dict[str, str]:
-        done = subprocess.run([installed("fish"), "-N", "-c", f"source {script('fish', tmp_path)}; complete -C '{line}'"],
+        done = subprocess.run([needs.program("fish"), "-N", "-c", f"source {script('fish', tmp_path)}; complete -C '{line}'"],
                               capture_output=True, text=True, check=True, cwd=tmp_path)
         assert done.stderr == ""
         return {word: gives for word, _, gives in (row.partition("\t") for row in done.stdout.splitlines())}
@@ -117,6 +110,7 @@ def test_fish_offers_the_same(tmp_path: Path) -> None:
 def test_zsh_takes_its_script(tmp_path: Path) -> None:
     """It parses, and its function can be loaded."""
     path = script("zsh", tmp_path)
-    done = subprocess.run([installed("zsh"), "-f", "-c", f"autoload -U compinit; compinit -u -D; source {path}; whence -w _cstd"],
+    loads = f"autoload -U compinit; compinit -u -D; source {path}; whence -w _cstd"
+    done = subprocess.run([needs.program("zsh"), "-f", "-c", loads],
                           capture_output=True, text=True, check=True, cwd=tmp_path)
     assert (done.stdout.strip(), done.stderr) == ("_cstd: function", "")

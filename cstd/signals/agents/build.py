@@ -16,7 +16,7 @@ import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 from cstd.errors import OperatorError
 from cstd.signals.agents.api import ABI_VERSION, FEATURES_SHA256
@@ -25,6 +25,16 @@ from cstd.signals.agents.target import child_environment
 
 COMPILE_TIMEOUT_S = 300
 SELFTEST_TIMEOUT_S = 30
+
+
+class BuiltAgent(TypedDict):
+    """One agent: its vote is asked for on every book, or on every bar; counts of its self-test."""
+
+    name: str
+    per: Literal["book", "bar"]
+    source: str
+    source_sha256: str
+    selftest: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -37,7 +47,7 @@ class Manifest:
     cpu: str
     numba: str
     so_sha256: str
-    agents: list[dict[str, Any]]
+    agents: list[BuiltAgent]
 
 
 def builtin_dir() -> Path:
@@ -61,7 +71,8 @@ def build(source_dir: Path | str, out_dir: Path | str, *, selftest_timeout_s: fl
         made = _child("cstd.signals.agents.aot", sources, work, COMPILE_TIMEOUT_S)
         counts = _child("cstd.signals.agents.selftest", sources, work, selftest_timeout_s)
         code = (work / LIBRARY).read_bytes()
-    agents = [{**agent, "selftest": counts[agent["name"]]} for agent in made["agents"]]
+    agents = [BuiltAgent(name=agent["name"], per=agent["per"], source=agent["source"], source_sha256=agent["source_sha256"],
+                         selftest=counts[agent["name"]]) for agent in made["agents"]]
     manifest = Manifest(ABI_VERSION, FEATURES_SHA256, platform.machine(), made["cpu"], made["numba"],
                         hashlib.sha256(code).hexdigest(), agents)
     out.mkdir(parents=True, exist_ok=True)

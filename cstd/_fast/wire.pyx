@@ -416,3 +416,25 @@ def time_ns(bytes text):
     cdef const char *after = NULL
     cdef const char *p = text
     return parse_time_ns(p, p + len(text), &after)
+
+
+def nests_beyond(const unsigned char[::1] text, int depth_max):
+    """Tell whether brackets of a JSON text nest deeper than `depth_max`, without decoding it; brackets in strings do not count."""
+    cdef Py_ssize_t i
+    cdef int depth = 0
+    cdef bint quoted = False, escaped = False
+    cdef unsigned char c
+    for i in range(text.shape[0]):
+        c = text[i]
+        if quoted:
+            quoted = escaped or c != b'"'
+            escaped = not escaped and c == b"\\"
+        elif c == b'"':
+            quoted = True
+        elif c == b"[" or c == b"{":
+            depth += 1
+            if depth > depth_max:
+                return True
+        elif c == b"]" or c == b"}":
+            depth -= 1
+    return False

@@ -24,7 +24,7 @@ from cstd.child import end_with_parent
 from cstd.clock import SystemClock, utc_text
 from cstd.config import Config, load
 from cstd.config.credentials import PRACTICE_FILE, read_practice_file
-from cstd.errors import EXIT_CONFIG, EXIT_OK, OperatorError, UsageError
+from cstd.errors import EXIT_CONFIG, EXIT_OK, CstdError, OperatorError, UsageError
 
 RESTART_WAIT_S = 1.0  # RestartSec= of the shipped unit
 RESTARTS_MAX, RESTARTS_WINDOW_S = 10, 30.0  # a daemon that cannot start is not tried for ever
@@ -285,8 +285,11 @@ def main(args: argparse.Namespace) -> int:
         for child in (supervisor.daemon, exchange):
             if child is not None:
                 child.kill()
-        _settle(config, run_dir)
         return 128 + again.number
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        _settle(config, run_dir)
     return code if code != EXIT_OK else _print_summary(run_dir)
 
 
@@ -299,7 +302,7 @@ def _stop(daemon: Child | None, exchange: Child | None) -> None:
 
 
 def _settle(config: Config, run_dir: Path) -> None:
-    """Write what a killed daemon left in its ring to the journal: no later start of this session would, and a ring is memory."""
+    """Write what a daemon that did not end well left in its ring to the journal: no later start does, and a ring is memory."""
     from cstd.daemon.process import ring_path
     from cstd.storage.journal import open_journal
     from cstd.storage.journal_files import JOURNAL_DIR
@@ -308,10 +311,13 @@ def _settle(config: Config, run_dir: Path) -> None:
     if not ring.exists():
         return
     limits = config.journal
-    journal = open_journal(run_dir / JOURNAL_DIR, ring, ring_bytes=limits.ring_bytes, segment_bytes=limits.segment_bytes,
-                           sync_interval_ms=limits.sync_interval_ms)
-    journal.close()
-    ring.unlink()
+    try:
+        journal = open_journal(run_dir / JOURNAL_DIR, ring, ring_bytes=limits.ring_bytes, segment_bytes=limits.segment_bytes,
+                               sync_interval_ms=limits.sync_interval_ms)
+        journal.close()
+        ring.unlink()
+    except (OSError, CstdError) as error:
+        say(f"what the daemon left in {ring} is not in the journal yet: {error}")
 
 
 def _print_summary(run_dir: Path) -> int:

@@ -121,7 +121,7 @@ class Binder:
         converted = _CONVERTERS[kind](value)
         if converted is None:
             with_unit = kind in (int, Decimal) and isinstance(value, str) and _WITH_UNIT.fullmatch(value)
-            return self.report(key, f"must be {_WORDS[kind]}", value=value, limit=allowed(marks),
+            return self.report(key, f"must be {_WORDS[kind]}", value=value, limit=_TRUTHS if kind is bool else allowed(marks),
                                suggestion="write the number alone: the unit is in the key's name" if with_unit else "")
         for mark in marks:
             if isinstance(mark, Bounds) and (reason := out_of_bounds(mark, converted)):
@@ -239,5 +239,6 @@ def _as_bool(value: object) -> bool | None:
 
 
 _CONVERTERS: dict[type, Any] = {int: _as_int, Decimal: _as_decimal, str: _as_str, bool: _as_bool}
-_WORDS = {int: "a whole number", Decimal: "a finite decimal number", str: "a text in quotes", bool: "true or false"}
+_TRUTHS = "true or false"
+_WORDS = {int: "a whole number", Decimal: "a finite decimal number", str: "a text in quotes", bool: _TRUTHS}
 UNUSABLE = _WRONG

@@ -12,10 +12,14 @@ from typing import Any
 
 import msgspec
 
+from cstd._fast.wire import nests_beyond
+
 NS_PER_S = 1_000_000_000
 # A number outside 10^±40 is no price, quantity or money; a huge exponent would expand to as many digits when scaled.
 EXPONENT_MAX = 40
 DIGITS_MAX = 60
+# Kraken's documents nest six deep. A decoder finds the end of thousands only after a stack that evicts the hot path's memory.
+NESTING_MAX = 32
 
 # float_hook keeps the digits: 62807.0 stays 62807.0, and 1e-08 is exactly that.
 _DECODER = msgspec.json.Decoder(float_hook=Decimal)
@@ -29,14 +33,14 @@ def decode_json(data: bytes) -> Any:
     """Return the JSON document in `data`, with Decimals for numbers that have a point or an exponent.
 
     Raises:
-        FieldError: not UTF-8, not JSON, truncated, or nested without end.
+        FieldError: not UTF-8, not JSON, truncated, or nested deeper than `NESTING_MAX`.
     """
+    if nests_beyond(data, NESTING_MAX):
+        raise FieldError("nested too deep")
     try:
         return _DECODER.decode(data)
     except UnicodeDecodeError:
         raise FieldError("not UTF-8") from None
-    except RecursionError:
-        raise FieldError("nested too deep") from None
     except (msgspec.MsgspecError, ValueError, ArithmeticError) as error:
         raise FieldError(f"not JSON: {error}") from None
 

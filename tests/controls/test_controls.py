@@ -19,10 +19,6 @@ BEHIND = (Gate.GATE_NONE, Gate.GATE_MANAGED_BOUND)
 # Fields of the limits that no key moves: the deadline is the venue's matter, levels from Critical on open nothing.
 FIXED = {"deadline_min_ns", "deadline_max_ns"}
 
-# Older names of keys in the comments, which the next change of the headers corrects; the table takes keys from the code.
-STALE = {"policy.price_band_bps", "risk.clock_offset_max_ms", "risk.cluster_max_bps", "risk.evidence_age_max_s",
-         "risk.exposure_max_bps", "risk.position_max_bps", "risk.silent_max_s"}
-
 
 def test_every_reason_of_every_gate_has_a_rule() -> None:
     """What the C of a gate can say is what the rules word, no more and no less; so with the verdict."""
@@ -62,11 +58,11 @@ def test_comments_say_what_gates_do(gate: Gate) -> None:
 
 
 def test_comments_name_keys_that_exist() -> None:
-    """A comment's limit names keys of the configuration, or a family of them; those that do not are listed, and grow no more."""
+    """A comment's limit names keys of the configuration, or a family of them."""
     named = {key for gate in source.GATES for key in re.findall(r"\b(?:policy|risk)\.[a-z0-9_]+\*?", source.rule(gate)["Limit"])}
     every = table.every_key()
     unknown = {key for key in named if not any(fnmatchcase(other, key) for other in every)}
-    assert unknown == STALE
+    assert unknown == set()
 
 
 def test_every_limit_has_a_reason_or_says_what_it_does() -> None:

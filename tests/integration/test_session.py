@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from cstd.daemon.process import ring_path
+from cstd.errors import EXIT_FAILURE
 from cstd.storage.journal_reader import verify
 from tests.integration.session import CONFIG, REPOSITORY, Session, cstd, practice_session
 
@@ -179,28 +181,53 @@ def test_the_strictest_tier_is_traded_within(tmp_path: Path, told: str) -> None:
         session.assert_journal_is_true()
 
 
-def test_a_session_that_is_told_thrice_to_end_leaves_no_memory_taken(tmp_path: Path) -> None:
-    """The second signal ends it at once, a third changes nothing; the killed daemon's journal is whole and its ring gone."""
-    root = tmp_path / ".run"
-    with (tmp_path / "stderr").open("w") as stderr:
+@pytest.fixture
+def whole_session(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """`cstd session`, ready, and its run directory; its stderr goes to the file `stderr`."""
+    root, told = tmp_path / ".run", tmp_path / "stderr"
+    with told.open("w") as stderr:
         process = subprocess.Popen([sys.executable, "-m", "cstd", "session", "--root", str(root)], cwd=REPOSITORY,
                                    env=Session(tmp_path).env, stdout=subprocess.DEVNULL, stderr=stderr)
     try:
         until_s = time.monotonic() + 40
-        while "ready after" not in (told := (tmp_path / "stderr").read_text()):
-            assert process.poll() is None and time.monotonic() < until_s, told
+        while "ready after" not in told.read_text():
+            assert process.poll() is None and time.monotonic() < until_s, told.read_text()
             time.sleep(0.1)
-        run_dir = (root / "current").resolve()
-        ring = ring_path(run_dir)
-        assert ring.exists()
-        for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
-            process.send_signal(number)
-            time.sleep(0.02)
-        code = process.wait(20)
+        yield process, (root / "current").resolve()
     finally:
         process.kill()
         process.wait()
-    told = (tmp_path / "stderr").read_text()
-    assert code in (128 + signal.SIGTERM, 128 + signal.SIGINT) and "Traceback" not in told, told
-    assert not ring.exists()
+
+
+def assert_settled(run_dir: Path) -> None:
+    """No memory is taken any more, and the journal is whole."""
+    assert not ring_path(run_dir).exists()
     assert verify(run_dir / "journal").records > 0
+    assert "Traceback" not in (run_dir.parents[1] / "stderr").read_text()
+
+
+def test_a_session_that_is_told_thrice_to_end_leaves_no_memory_taken(whole_session: tuple[subprocess.Popen[bytes], Path]) -> None:
+    """The second signal ends it at once, a third changes nothing; the killed daemon's journal is whole and its ring gone."""
+    process, run_dir = whole_session
+    assert ring_path(run_dir).exists()
+    for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
+        process.send_signal(number)
+        time.sleep(0.02)
+    assert process.wait(20) in (128 + signal.SIGTERM, 128 + signal.SIGINT)
+    assert_settled(run_dir)
+
+
+def test_a_daemon_killed_while_its_session_stops_leaves_no_memory_taken(
+        whole_session: tuple[subprocess.Popen[bytes], Path]) -> None:
+    """It hung, was told to stop and killed: no summary, which is said, but its journal is whole and its ring gone."""
+    process, run_dir = whole_session
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    [daemon] = [int(pid) for pid in children if b"\0run\0" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    os.kill(daemon, signal.SIGSTOP)
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.5)
+    assert ring_path(run_dir).exists() and process.poll() is None
+    os.kill(daemon, signal.SIGKILL)
+    assert process.wait(20) == EXIT_FAILURE
+    assert "left no summary" in (run_dir.parents[1] / "stderr").read_text()
+    assert_settled(run_dir)

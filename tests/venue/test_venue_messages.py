@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cstd.venue.fields import FieldError, decimal_of, parse_rfc3339_ns
+from cstd._fast.wire import nests_beyond
+from cstd.venue.fields import NESTING_MAX, FieldError, decimal_of, decode_json, parse_rfc3339_ns
 from cstd.venue.messages import (
     Ack,
     BalancesMessage,
@@ -94,6 +95,31 @@ def test_malformed_book_names_its_instrument() -> None:
     [message] = decode_public(book(symbol="BTC/USD", bids=[{"price": "x", "qty": 1}]))
     assert isinstance(message, Malformed)
     assert (message.channel, message.names) == ("book", ("BTC/USD",))
+
+
+def depth_of(value: object) -> int:
+    """How deep lists and dictionaries nest."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return 0 if inner is None else 1 + max((depth_of(item) for item in inner), default=0)
+
+
+TEXTS = st.text(alphabet='[]{}"\\a', max_size=5)
+
+
+@given(st.recursive(st.none() | TEXTS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3)))
+def test_nesting_is_counted_outside_of_strings(document: object) -> None:
+    """Brackets within strings, beside escaped quotes too, are no nesting."""
+    text, depth = json.dumps(document).encode(), depth_of(document)
+    assert not nests_beyond(text, depth)
+    assert depth == 0 or nests_beyond(text, depth - 1)
+
+
+def test_nesting_has_a_limit() -> None:
+    """A document of NESTING_MAX levels is read, one of a level more is refused before it is decoded."""
+    deepest = b"[" * NESTING_MAX + b"]" * NESTING_MAX
+    assert depth_of(decode_json(deepest)) == NESTING_MAX
+    with pytest.raises(FieldError, match="nested too deep"):
+        decode_json(b"[" + deepest + b"]")
 
 
 @given(st.binary(max_size=300))

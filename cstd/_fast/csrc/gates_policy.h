@@ -241,7 +241,7 @@ static inline int64_t cstd_distance_mbps(int64_t price2, cstd_whole from2) {
  * Passes when: the venue would take it, it does not cross (our own orders included), and it lies within
  * price_band_mbps of mid and reference_band_mbps of the reference price where one is configured. An exit: within its
  * collar below the best bid.
- * Limit: policy.price_band_bps, 100: further away is a mistake, not a price. On fail: refuse. */
+ * Limit: policy.price_band_bps_max, 100: further away is a mistake, not a price. On fail: refuse. */
 static inline void cstd_gate_price(const cstd_case *c) {
     const cstd_gate_input *in = c->input;
     const cstd_limits *lim = c->limits;

@@ -62,7 +62,7 @@ static inline void cstd_gate_kill_switch(const cstd_case *c) {
  * Passes when: the book is verified and without fault, its quote has evidence from the last evidence_age_max_ns, the
  * instrument was heard within silent_max_ns, venue and instrument are online, the private stream is up and
  * reconciled, the conversion path is fresh and the clock agrees within clock_offset_max_ns.
- * Limit: risk.evidence_age_max_s 5, risk.silent_max_s 300, risk.clock_offset_max_ms 250. On fail: refuse; a resting
+ * Limit: risk.evidence_s 5, risk.silence_s 300, risk.clock_offset_ms_max 250. On fail: refuse; a resting
  * order has unverified_grace_ns when an unverified book is all that is wrong, so that condition comes last. */
 static inline void cstd_gate_data_gap(const cstd_case *c) {
     const cstd_gate_input *in = c->input;
@@ -127,7 +127,7 @@ cstd_gate_share(const cstd_case *c, int gate, int64_t standing, int64_t max_bps,
 
 /* Gate 16, total exposure.
  * Reads: exposure_acct_raw, the notional, equity. Passes when: exposure + notional <= exposure_max_bps of equity.
- * Limit: risk.exposure_max_bps, 15 %. On fail: reduce. */
+ * Limit: risk.exposure_bps_max, 15 %. On fail: reduce. */
 static inline void cstd_gate_total_exposure(const cstd_case *c) {
     int64_t standing = c->input->exposure_acct_raw, max_bps = c->limits->exposure_max_bps;
     c->facts->cap_exposure = cstd_gate_share(c, CSTD_GATE_TOTAL_EXPOSURE, standing, max_bps, CSTD_WHY_PASSED);
@@ -136,7 +136,7 @@ static inline void cstd_gate_total_exposure(const cstd_case *c) {
 /* Gate 17, position size.
  * Reads: asset_exposure_acct_raw, the notional, equity, side. Passes when: asset exposure + notional <=
  * position_max_bps of equity, and it is a long: a cash account has no shorts, so a short's cap is nothing.
- * Limit: risk.position_max_bps, 2 %. On fail: reduce. */
+ * Limit: risk.position_bps_max, 2 %. On fail: reduce. */
 static inline void cstd_gate_position_size(const cstd_case *c) {
     int short_why = c->input->kind == CSTD_OPENING && c->input->side != CSTD_BUY ? CSTD_WHY_LONG_ONLY : 0;
     int64_t standing = c->input->asset_exposure_acct_raw, max_bps = c->limits->position_max_bps;
@@ -146,7 +146,7 @@ static inline void cstd_gate_position_size(const cstd_case *c) {
 /* Gate 18, correlation.
  * Reads: cluster_exposure_acct_raw (assets whose returns correlate at 0.7 or more; no history counts as 1), the
  * notional, equity. Passes when: cluster exposure + notional <= cluster_max_bps of equity.
- * Limit: risk.cluster_max_bps, 6 %. On fail: reduce. */
+ * Limit: risk.cluster_bps_max, 6 %. On fail: reduce. */
 static inline void cstd_gate_correlation(const cstd_case *c) {
     int64_t standing = c->input->cluster_exposure_acct_raw, max_bps = c->limits->cluster_max_bps;
     c->facts->cap_cluster = cstd_gate_share(c, CSTD_GATE_CORRELATION, standing, max_bps, CSTD_WHY_PASSED);

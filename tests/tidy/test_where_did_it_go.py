@@ -12,6 +12,8 @@ PAGE = docs.ROOT / "docs" / "where-did-it-go.md"
 TEXT = PAGE.read_text("utf-8")
 STATES = ("built", "partly", "not built yet", "nothing to build")
 CHAPTERS = range(1, 15)
+# The last number of each chapter of the founding documents: what they count, no row of ours may shorten.
+LAST = ("1.10", "2.4", "3.10", "4", "5.12", "6.7", "7.6", "8 gate 7", "9 gate 8", "9.6", "10.5", "11.3", "12.7", "13.6", "14")
 
 
 def rows(part: str) -> list[list[str]]:
@@ -32,7 +34,7 @@ def parts(number: str) -> tuple[int, str, int]:
 
 
 def test_no_number_is_left_out() -> None:
-    """Chapters 1 to 14 are there, and within each the numbers and the gates count up from 1 to the last that the page names."""
+    """Chapters 1 to 14 are there, and within each the numbers and the gates count up from 1 to its last."""
     numbers = [parts(row[0]) for row in SYSTEMS]
     assert len(set(numbers)) == len(numbers)
     assert sorted({chapter for chapter, _, _ in numbers}) == list(CHAPTERS)
@@ -41,9 +43,7 @@ def test_no_number_is_left_out() -> None:
         places = [place for _, _, place in group]
         assert places == (list(range(1, len(places) + 1)) if key[1] else [0]), key
         last.append((*key, places[-1]))
-    named = re.search(r"Last numbers of the chapters: (.*)\.\n", TEXT)
-    assert named
-    assert sorted(parts(number) for number in named[1].split(", ")) == last
+    assert sorted(map(parts, LAST)) == last
 
 
 @pytest.mark.parametrize("row", SYSTEMS + NAMES, ids=[row[0] for row in SYSTEMS + NAMES])

@@ -158,6 +158,29 @@ class JournalCheckpoint(TypedDict):
     took_ms: int
 
 
+class Backup(TypedDict):
+    """`cstd backup`: what the backup holds now."""
+
+    backup: str
+    holds_until: str
+    seq: int  # the last record in it
+    seq_before: int  # what it was before, 0 for a new one
+    segments: int
+    ledger: bool
+    bytes: int
+
+
+class Restored(TypedDict):
+    """`cstd restore`: what is in the run directory now."""
+
+    run_dir: str
+    holds_until: str
+    seq: int
+    records: int
+    ledger: str
+    ring_put_aside: str | None
+
+
 class Flight(TypedDict):
     """A bundle of the flight recorder; what its manifest does not say is null."""
 

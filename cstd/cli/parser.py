@@ -36,6 +36,11 @@ examples:
   cstd config check -c config/live.toml
   cstd config check -c config/practice.toml --session .run/current     with the minimums and the equity of a session
 """
+BACKUP_EXAMPLES = """\
+examples:
+  cstd backup /mnt/elsewhere/cstd                       begin it, or add what there is since
+  cstd restore /mnt/elsewhere/cstd --run-dir /run/cstd  on a host that has nothing
+"""
 WHY_EXAMPLES = """\
 examples:
   cstd why --last                                 the latest decision, gate by gate
@@ -168,6 +173,21 @@ def _journal_verify(parser: argparse.ArgumentParser) -> None:
 def _db_rebuild(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dir", nargs="?", default=".run/current", metavar="DIR", help="a run directory (default .run/current)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="make this file instead of DIR/ledger.db")
+    _output(parser)
+
+
+def _backup(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("target", metavar="BACKUP", help="the folder to bring up to date, made if it is not there")
+    parser.add_argument("--run-dir", metavar="DIR", help="the session (default: CSTD__RUN__DIR, or .run/current)")
+    _output(parser)
+
+
+def _restore(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", metavar="BACKUP", help="a folder that `cstd backup` made")
+    parser.add_argument("--run-dir", metavar="DIR", help="where to; no journal may be there (default: CSTD__RUN__DIR, or "
+                        ".run/current)")
+    parser.add_argument("--key", type=Path, metavar="FILE",
+                        help="your copy of the signer's public key (default: the one in the backup)")
     _output(parser)
 
 
@@ -356,6 +376,10 @@ VERBS = (
     Verb(("journal", "verify"), "whether a journal is what was written", "cstd.storage.verify", _journal_verify),
     Verb(("journal", "checkpoint"), "the state at a journal's end, so that a start need not replay it all",
          "cstd.daemon.checkpointer", _journal_checkpoint),
+    Verb(("backup",), "the journal, ledger and key of a run directory, kept elsewhere; again and again, while it trades",
+         "cstd.cli.backup", _backup, lambda module, args: int(module.backup(args)), examples=BACKUP_EXAMPLES),
+    Verb(("restore",), "a backup brought into an empty run directory, proven before anything is written", "cstd.cli.backup",
+         _restore, lambda module, args: int(module.restore(args))),
     Verb(("statement",), "a day's orders, fills, fees and balances against the venue's books; exit 3 if they differ",
          "cstd.cli.statement", _statement),
     Verb(("flight", "list"), "the bundles of a run directory: the last minute before each halt, kill and crash",

@@ -83,6 +83,8 @@ SCHEMAS: dict[str, Named] = {
     "features": Named("each line", _features),
     "journal verify": Named("", _outputs("JournalProven", "JournalBroken")),
     "journal checkpoint": Named("", _outputs("JournalCheckpoint")),
+    "backup": Named("", _outputs("Backup")),
+    "restore": Named("", _outputs("Restored")),
     "statement": Named("the statement, or with --verify what was proven",
                        _outputs("Statement", "StatementProven", "StatementBroken")),
     "flight list": Named("", _outputs("FlightBundle[]")),

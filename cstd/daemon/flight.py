@@ -253,7 +253,7 @@ class _Maker:
             self._need_room(first)
             if first > 1 and self._base is not None:
                 put_in_place(target / self._base.name, self._base.read_bytes(), mode=FILE_MODE)
-        copy_part(self._journal, target, first, self._part, self._signatures)
+        copy_part(self._journal, target, first, self._part.end, self._part.ring, self._signatures)
         return start if first > 1 else None
 
     def _need_room(self, first: int) -> None:

@@ -130,25 +130,25 @@ def copy_bytes(directory: Path, first: int, end: Head) -> int:
     return sum(path.stat().st_size for number, path in files.segment_paths(directory) if first <= number <= end.segment)
 
 
-def copy_part(directory: Path, target: Path, first: int, part: Part, signatures: list[Signature]) -> None:
-    """Copy the segments from number `first` to the part's end, compressed, with what belongs to them. Files get mode 0600.
+def copy_part(directory: Path, target: Path, first: int, end: Head, ring: RingSnapshot | None,
+              signatures: list[Signature]) -> None:
+    """Copy the segments from number `first` to an end, compressed, with what belongs to them. Files get mode 0600.
 
     Args:
         directory: the journal. target: an empty directory.
         first: number of the first segment to copy.
-        part: as `survey` found it.
+        end: the last block of the copy. ring: what follows it in no segment, to be copied too.
         signatures: of the journal, read before; those of places behind the end are left out.
 
     Raises:
         OperatorError: the last segment was cut by its writer meanwhile.
         OSError: the disk refuses; FileNotFoundError: a segment was removed meanwhile.
     """
-    end = part.end
     for number in range(first, end.segment + 1):
         _copy_segment(files.segment_path(directory, number), target, end.segment_bytes if number == end.segment else None)
     files.put_in_place(target / files.HEAD_NAME, files.head_bytes(end), mode=FILE_MODE)
-    if part.ring is not None:
-        files.put_in_place(target / files.RING_LINK_NAME, files.ring_bytes(part.ring), mode=FILE_MODE)
+    if ring is not None:
+        files.put_in_place(target / files.RING_LINK_NAME, files.ring_bytes(ring), mode=FILE_MODE)
     _copy_signatures(directory, target, first, end, signatures)
 
 

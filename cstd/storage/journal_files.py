@@ -134,8 +134,8 @@ def unpacked(path: Path) -> bytes:
         raise damaged(f"the compressed segment cannot be unpacked ({error})", path, offset=0) from error
 
 
-DAMAGED = ("keep a copy of the run directory and bring the journal back from a backup, or begin another with a new --run-dir: "
-           "open orders of ours are found by their ids and canceled, coins that are held are yours from then on")
+DAMAGED = ("keep a copy of the run directory and bring it back from a backup (`cstd restore`), or begin another with a new"
+           " --run-dir: open orders of ours are found by their ids and canceled, coins that are held are yours from then on")
 
 
 def damaged(message: str, path: Path, *, offset: int, **place: object) -> VerificationError:

@@ -81,6 +81,9 @@ def assert_offline(session: Session, run_dir: str, told: dict[str, Any]) -> None
     assert_fits("journal checkpoint", printed(session, "journal", "checkpoint", journal))
     assert_fits("flight save", printed(session, "flight", "save", "--run-dir", run_dir))
     assert_fits("flight list", printed(session, "flight", "list", "--run-dir", run_dir))
+    backup = f"{Path(run_dir).resolve()}-backup"
+    assert_fits("backup", printed(session, "backup", backup, "--run-dir", run_dir))
+    assert_fits("restore", printed(session, "restore", backup, "--run-dir", f"{backup}-restored"))
     assert_fits("db rebuild", printed(session, "db", "rebuild", run_dir))
     proven = next(Path(run_dir).resolve().glob("statements/*.json"))
     assert_fits("statement", printed(session, "statement", "--verify", str(proven)))

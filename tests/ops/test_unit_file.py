@@ -17,6 +17,7 @@ from tests import needs
 UNITS = Path(__file__).parents[2] / "deploy" / "systemd"
 UNIT, STATEMENT = UNITS / "cstd.service", UNITS / "cstd-statement.service"
 TIMER = UNITS / "cstd-statement.timer"
+BACKUP, BACKUP_TIMER = UNITS / "cstd-backup.service", UNITS / "cstd-backup.timer"
 EXPOSURE_MAX = 1.3
 LIVE = Path(__file__).parents[2] / "config" / "live.toml"
 
@@ -93,20 +94,22 @@ def settings(unit: Path) -> dict[str, list[str]]:
     return found
 
 
-def test_the_statement_is_as_closed_in_as_the_daemon() -> None:
+@pytest.mark.parametrize("unit", [STATEMENT, BACKUP], ids=lambda unit: unit.stem)
+def test_what_a_timer_starts_is_as_closed_in_as_the_daemon(unit: Path) -> None:
     """It has the daemon's user, directories and sandbox, but neither its credentials nor a network."""
-    daemon, statement = settings(UNIT), settings(STATEMENT)
+    daemon, job = settings(UNIT), settings(unit)
     own = {"ExecStart", "Type", "Description", "After", "Wants", "StartLimitIntervalSec", "StartLimitBurst", "NotifyAccess",
            "ExecStartPre", "KillMode", "TimeoutStartSec", "TimeoutStopSec", "WatchdogSec", "Restart", "RestartSec",
            "RestartPreventExitStatus", "RuntimeDirectoryPreserve", "LoadCredential", "LimitMEMLOCK", "OOMScoreAdjust",
-           "RestrictAddressFamilies", "SystemCallFilter", "WantedBy"}
+           "RestrictAddressFamilies", "SystemCallFilter", "WantedBy", "StateDirectory"}
     assert own <= daemon.keys()
-    assert {name: statement.get(name) for name in daemon.keys() - own} == {
+    assert {name: job.get(name) for name in daemon.keys() - own} == {
         name: values for name, values in daemon.items() if name not in own}
-    assert statement["SystemCallFilter"] == daemon["SystemCallFilter"][:2]
-    assert (statement["RestrictAddressFamilies"], statement["PrivateNetwork"]) == (["AF_UNIX"], ["yes"])
-    assert "LoadCredential" not in statement
-    assert statement["RuntimeDirectoryPreserve"] == ["yes"]  # the daemon lives in it
+    assert job["SystemCallFilter"] == daemon["SystemCallFilter"][:2]
+    assert (job["RestrictAddressFamilies"], job["PrivateNetwork"]) == (["AF_UNIX"], ["yes"])
+    assert "LoadCredential" not in job
+    assert job["StateDirectory"][0].split()[0] == daemon["StateDirectory"][0]
+    assert job["RuntimeDirectoryPreserve"] == ["yes"]  # the daemon lives in it
 
 
 def test_a_difference_leaves_the_unit_failed() -> None:
@@ -141,3 +144,19 @@ def test_the_statement_of_the_unit_is_a_command(tmp_path: Path) -> None:
     words[words.index("-c") + 1] = str(LIVE)
     assert main([*words, "--run-dir", str(tmp_path)]) == EXIT_FAILURE
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_backup_comes_every_hour(tmp_path: Path) -> None:
+    """systemd takes the timer and its service, whose words the parser takes; into a directory that it makes for the service."""
+    from cstd.cli.app import main
+
+    runnable(BACKUP, tmp_path)
+    timer = tmp_path / BACKUP_TIMER.name
+    timer.write_text(BACKUP_TIMER.read_text())
+    done = analyze("verify", str(timer))
+    assert (done.returncode, done.stderr.strip()) == (0, "")
+    assert settings(BACKUP_TIMER)["OnCalendar"] == ["hourly"]
+    words = settings(BACKUP)["ExecStart"][0].split()[1:]
+    assert words[1].removeprefix("%S/").split("/")[0] in settings(BACKUP)["StateDirectory"][0].split()
+    assert main([words[0], str(tmp_path / "backup"), "--run-dir", str(tmp_path)]) == EXIT_USAGE  # no journal there
+    assert not (tmp_path / "backup").exists()

@@ -39,7 +39,8 @@ def copied(folder: Path, part: Part, start: Head | None) -> Path:
     target.mkdir()
     if start is not None and start.segment > 1:
         checkpoints.write(target, Checkpoint(start, "build", "", 0, 0), b"state")
-    copy_part(folder / "journal", target, start.segment if start is not None else 1, part, signatures_of(folder / "journal"))
+    copy_part(folder / "journal", target, start.segment if start is not None else 1, part.end, part.ring,
+              signatures_of(folder / "journal"))
     return target
 
 

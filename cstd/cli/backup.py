@@ -1,0 +1,305 @@
+"""`cstd backup` and `cstd restore`: what a lost host would take with it, kept elsewhere and brought back.
+
+A backup is a folder that grows: each `cstd backup` adds what the journal got since, and replaces the rest by what is there now.
+It reads files alone, while the daemon trades. It is always whole: what a killed one left is no part of it.
+
+    backup.json     where the journal in it ends; written last
+    journal/        compressed segments, head, signatures and checkpoints; `cstd journal verify` and `cstd replay` open it
+    ledger.db       the ledger, with what it still knows of segments that retention removed
+    journal-key.pem the host's signing key: who has the backup can sign as this host
+    nonce, statements/
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import sqlite3
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any
+
+import zstandard
+
+from cstd import __version__
+from cstd.cli.flight import run_dir_of
+from cstd.cli.statement import STATEMENTS_DIR
+from cstd.clock import SystemClock, utc_text
+from cstd.daemon.process import NONCE_FILE, make_run_dir, ring_path
+from cstd.errors import EXIT_OK, OperatorError, UsageError, VerificationError
+from cstd.projector.database import APPLICATION_ID, DATABASE_FILE
+from cstd.projector.process import state_dir
+from cstd.storage import checkpoints, journal_reader
+from cstd.storage import journal_files as files
+from cstd.storage.journal_copy import copy_part, signatures_of
+from cstd.storage.journal_files import JOURNAL_DIR, Head, wait_for_lock
+from cstd.storage.journal_signature import KEY_NAME, PUBLIC_NAME
+
+MANIFEST_FILE = "backup.json"
+FORMAT = 1
+LOCK_FILE = "lock"
+STAGING_DIR = ".unfinished"
+RING_LEFT_FILE = "journal.ring.left"
+FILE_MODE, DIR_MODE = 0o600, 0o700
+
+
+def backup(args: argparse.Namespace) -> int:
+    """Bring the backup at `args.target` up to date, or begin it; prints what it holds and returns 0.
+
+    Raises:
+        UsageError: no journal in the run directory, or the folder is something else.
+        OperatorError: the backup is of another journal or ends in a removed segment, another makes it, the disk refuses.
+        VerificationError: the journal is not what was written; the backup stays as it was.
+    """
+    target = Path(args.target).resolve()
+    run_dir = run_dir_of(args)
+    if target.is_relative_to(run_dir) or target.is_relative_to(state_dir(run_dir) / JOURNAL_DIR):
+        raise UsageError(f"{target} lies in what it would be a copy of", suggestion="name a folder on another disk")
+    try:
+        with _held(target):
+            found = _take(run_dir, target)
+    except (OSError, sqlite3.Error) as error:
+        raise OperatorError(f"the backup {target} cannot be made: {error}",
+                            suggestion="check free space and rights; what it held it still holds") from error
+    return _print(found, args)
+
+
+@contextlib.contextmanager
+def _held(target: Path) -> Iterator[None]:
+    """Make the folder where there is none, take its lock and remove what a killed backup left."""
+    if target.exists() and not (target / MANIFEST_FILE).exists() and _strangers(target):
+        raise UsageError(f"{target} is no backup, and it is not empty", suggestion="name a new folder, or a backup")
+    target.mkdir(mode=DIR_MODE, parents=True, exist_ok=True)
+    lock = (target / LOCK_FILE).open("ab")
+    with wait_for_lock(lock, 0.0, OperatorError(f"another process makes the backup {target}", suggestion="wait for it")):
+        staging = target / STAGING_DIR
+        shutil.rmtree(staging, ignore_errors=True)
+        (staging / JOURNAL_DIR).mkdir(mode=DIR_MODE, parents=True)
+        yield
+        shutil.rmtree(staging)
+
+
+def _strangers(target: Path) -> bool:
+    """Tell whether a folder without a manifest holds what no first backup, ended half way, leaves there."""
+    ours = {LOCK_FILE, STAGING_DIR, JOURNAL_DIR, STATEMENTS_DIR, DATABASE_FILE, KEY_NAME, NONCE_FILE}
+    return not target.is_dir() or any(path.name not in ours for path in target.iterdir())
+
+
+def _take(run_dir: Path, target: Path) -> dict[str, Any]:
+    journal, state, staging = run_dir / JOURNAL_DIR, state_dir(run_dir), target / STAGING_DIR
+    before = _end_of(target) if (target / MANIFEST_FILE).exists() else None
+    # Before the journal's end is read: the ledger must not stand for records that the copy has not.
+    has_ledger = _copy_ledger(state / DATABASE_FILE, staging / DATABASE_FILE)
+    made_ns = SystemClock().wall_ns()
+    end = files.read_head(journal)
+    if end is None:
+        raise OperatorError(f"there is no record on disk in the journal {journal} yet", suggestion="try again in a moment")
+    _copy_journal(journal, staging / JOURNAL_DIR, before, end)
+    for name, source in ((KEY_NAME, state), (NONCE_FILE, run_dir)):
+        with contextlib.suppress(FileNotFoundError):
+            files.put_in_place(staging / name, (source / name).read_bytes(), mode=FILE_MODE)
+    _publish(staging, target)
+    _copy_statements(state / STATEMENTS_DIR, target / STATEMENTS_DIR)
+    files.put_in_place(target / MANIFEST_FILE, _manifest(end, made_ns), mode=FILE_MODE)
+    numbers = [number for number, _ in files.segment_paths(target / JOURNAL_DIR)]
+    return {"backup": str(target), "holds_until": utc_text(made_ns), "seq": end.last_seq,
+            "seq_before": before.last_seq if before is not None else 0, "segments": len(numbers), "ledger": has_ledger,
+            "bytes": sum(path.stat().st_size for path in target.rglob("*") if path.is_file())}
+
+
+def _copy_ledger(source: Path, target: Path) -> bool:
+    """Copy the database as one transaction left it, while its writer goes on; False where there is none."""
+    if not source.exists():
+        return False
+    target.touch(FILE_MODE)
+    with contextlib.closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as ours, \
+            contextlib.closing(sqlite3.connect(target)) as copy:
+        ours.backup(copy)
+        copy.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
+    with target.open("rb") as file:
+        os.fsync(file.fileno())
+    return True
+
+
+def _copy_journal(journal: Path, target: Path, before: Head | None, end: Head) -> None:
+    """Copy what the journal has between a backup's end and its own, with checkpoints, and prove that it goes on from there."""
+    if before is not None and before.journal_id != end.journal_id:
+        raise OperatorError(f"the backup is of journal {before.journal_id.hex()}, not of {end.journal_id.hex()} in {journal}",
+                            suggestion="begin a new backup in another folder")
+    if before is not None and before.last_seq > end.last_seq:
+        raise OperatorError(f"the backup holds records until {before.last_seq}, the journal {journal} only until {end.last_seq}",
+                            suggestion="the journal was restored: begin a new backup in another folder")
+    segments = files.segment_paths(journal)
+    first = before.segment if before is not None else segments[0][0]
+    if first < segments[0][0]:
+        raise OperatorError(f"the backup ends in segment {first}, and retention has removed it from {journal}",
+                            suggestion="begin a new backup in another folder, and more often than journal.keep_bytes lasts")
+    try:
+        for path in checkpoints.paths(journal):
+            if checkpoints.seq_of(path) <= end.last_seq:
+                files.put_in_place(target / path.name, path.read_bytes(), mode=FILE_MODE)
+        copy_part(journal, target, first, end, None, signatures_of(journal))
+    except FileNotFoundError as error:
+        raise OperatorError(f"{error.filename} went while it was copied", suggestion="run it again") from error
+    walk = journal_reader.Walk(target, include_ring=False, start=before)
+    walk.prove()
+
+
+def _publish(staging: Path, target: Path) -> None:
+    """Move what was copied to where it belongs: segments in their order, what names their end after them."""
+    (target / JOURNAL_DIR).mkdir(mode=DIR_MODE, exist_ok=True)
+    kept = {path.name for path in checkpoints.paths(staging / JOURNAL_DIR)}
+    last = (files.HEAD_NAME, files.HEAD_SIGNATURE_NAME)
+    copied = sorted((staging / JOURNAL_DIR).iterdir(), key=lambda path: (path.name in last, path.name))
+    for path in copied:
+        path.replace(target / JOURNAL_DIR / path.name)
+    for path in checkpoints.paths(target / JOURNAL_DIR):
+        if path.name not in kept:
+            path.unlink()
+    files.sync_directory(target / JOURNAL_DIR)
+    for name in (DATABASE_FILE, KEY_NAME, NONCE_FILE):
+        if (staging / name).exists():
+            (staging / name).replace(target / name)
+    files.sync_directory(target)
+
+
+def _copy_statements(source: Path, target: Path) -> None:
+    """Copy the signed statements that are not there yet: none is ever written twice."""
+    for path in sorted(source.iterdir()) if source.is_dir() else ():
+        if path.is_file() and not path.name.startswith(".") and not (target / path.name).exists():
+            target.mkdir(mode=DIR_MODE, exist_ok=True)
+            files.put_in_place(target / path.name, path.read_bytes(), mode=FILE_MODE)
+
+
+def _manifest(end: Head, made_ns: int) -> bytes:
+    place = asdict(end) | {"journal_id": end.journal_id.hex(), "hash": end.hash.hex()}
+    return (json.dumps({"format": FORMAT, "cstd": __version__, "holds_until": utc_text(made_ns), "end": place}) + "\n").encode()
+
+
+def _end_of(target: Path) -> Head:
+    """Return where a backup's journal ends, as its manifest says; raises UsageError where it is none."""
+    try:
+        told = json.loads((target / MANIFEST_FILE).read_bytes())
+        if told["format"] != FORMAT:
+            raise UsageError(f"{target} is a backup of format {told['format']}; this cstd knows {FORMAT}",
+                             suggestion=f"use cstd {told['cstd']}")
+        place = told["end"]
+        return Head(**place | {"journal_id": bytes.fromhex(place["journal_id"]), "hash": bytes.fromhex(place["hash"])})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{target} is no backup: {MANIFEST_FILE}: {error}",
+                         suggestion="name a folder that `cstd backup` made") from error
+
+
+def restore(args: argparse.Namespace) -> int:
+    """Bring a backup into a run directory that has no journal; prints what is there now and returns 0.
+
+    Raises:
+        UsageError: the folder is no backup, or the run directory has a journal or a ledger.
+        VerificationError: the backup is not what was written; nothing was restored.
+        OperatorError: the disk refuses; the daemon does not start on what is half there.
+    """
+    source = Path(args.source).resolve()
+    end = _end_of(source)
+    run_dir = Path(args.run_dir or os.environ.get("CSTD__RUN__DIR", ".run/current")).resolve()
+    make_run_dir(run_dir)
+    journal, state = run_dir / JOURNAL_DIR, state_dir(run_dir)
+    _refuse_what_is_there(journal, state)
+    report = journal_reader.verify(source / JOURNAL_DIR, args.key)
+    if report.last_seq < end.last_seq:
+        raise VerificationError(f"the backup {source} ends at record {report.last_seq}, and {MANIFEST_FILE} says {end.last_seq}",
+                                place={"file": MANIFEST_FILE, "seq": report.last_seq})
+    try:
+        ring = _put_ring_aside(run_dir)
+        _put_journal(source / JOURNAL_DIR, journal)
+        for path in [source / KEY_NAME, *sorted((source / STATEMENTS_DIR).glob("*"))]:
+            _put(path, state / path.relative_to(source))
+        _put(source / NONCE_FILE, run_dir / NONCE_FILE)
+        ledger = _put_ledger(source / DATABASE_FILE, state / DATABASE_FILE, report.last_seq)
+    except OSError as error:
+        raise OperatorError(f"{source} cannot be restored to {run_dir}: {error}",
+                            suggestion="remove what is there, check free space and rights, and restore again") from error
+    told = json.loads((source / MANIFEST_FILE).read_bytes())
+    return _print({"run_dir": str(run_dir), "holds_until": told["holds_until"], "seq": report.last_seq, "records": report.records,
+                   "ledger": ledger, "ring_put_aside": ring}, args)
+
+
+def _refuse_what_is_there(journal: Path, state: Path) -> None:
+    found = [path for path in (journal / files.HEAD_NAME, state / DATABASE_FILE) if path.exists()]
+    if journal.is_dir():
+        found += [path for _, path in files.segment_paths(journal)]
+    if found:
+        raise UsageError(f"{found[0]} is there already: a restore replaces nothing",
+                         suggestion="move it away, or name another --run-dir")
+
+
+def _put_ring_aside(run_dir: Path) -> str | None:
+    """Keep a ring that outlived its journal under another name: what it holds does not join what a backup ends with."""
+    ring = ring_path(run_dir)
+    if not ring.exists():
+        return None
+    left = run_dir / RING_LEFT_FILE
+    shutil.move(ring, left)
+    return str(left)
+
+
+def _put_journal(source: Path, journal: Path) -> None:
+    """Copy a proven journal, its head first: a start that finds the head without its segment refuses to trade."""
+    journal.mkdir(mode=DIR_MODE, exist_ok=True)
+    _put(source / files.HEAD_NAME, journal / files.HEAD_NAME)
+    *sealed, (_, last) = files.segment_paths(source)
+    others = [source / PUBLIC_NAME, *source.glob("*.sig"), *checkpoints.paths(source)]
+    for path in [*others, *(path for _, path in sealed)]:
+        _put(path, journal / path.name)
+    plain = journal / last.name.removesuffix(files.PACKED_SUFFIX)  # the one that the daemon goes on with
+    with last.open("rb") as packed, _created(plain) as target:
+        zstandard.ZstdDecompressor().copy_stream(packed, target)
+        target.flush()
+        os.fsync(target.fileno())
+    files.sync_directory(journal)
+
+
+def _created(path: Path) -> IO[bytes]:
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE), "wb")
+
+
+def _put(source: Path, target: Path) -> None:
+    """Copy a file to where none is, to disk; nothing where the backup has none."""
+    if not source.exists():
+        return
+    target.parent.mkdir(mode=DIR_MODE, exist_ok=True)
+    with source.open("rb") as content, _created(target) as file:
+        shutil.copyfileobj(content, file)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _put_ledger(source: Path, target: Path, last_seq: int) -> str:
+    """Restore the ledger if it is sound and no newer than the journal; the projector makes it anew otherwise. Says which."""
+    if not source.exists():
+        return "not in the backup: it is made anew from the journal"
+    with contextlib.closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as ledger:
+        try:
+            sound = ledger.execute("PRAGMA quick_check").fetchone() == ("ok",)
+            whose = ledger.execute("PRAGMA application_id").fetchone()[0]
+            place = ledger.execute("SELECT seq FROM place").fetchone()
+        except sqlite3.Error:
+            sound, whose, place = False, 0, None
+    if not sound or whose != APPLICATION_ID or (place is not None and place[0] > last_seq):
+        return "damaged in the backup: it is made anew from the journal"
+    _put(source, target)
+    return "restored"
+
+
+def _print(found: dict[str, Any], args: argparse.Namespace) -> int:
+    if args.o == "json":
+        sys.stdout.write(json.dumps(found) + "\n")
+        return EXIT_OK
+    width = max(map(len, found))
+    for name, value in found.items():
+        sys.stdout.write(f"{name:<{width}}  {'-' if value is None else value}\n")
+    return EXIT_OK

@@ -1,0 +1,304 @@
+"""A backup is whole at every moment, refuses what is not its own, and brings back nothing that is not proven."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from cstd.cli import backup as verbs
+from cstd.errors import CstdError, OperatorError, UsageError, VerificationError
+from cstd.projector.database import LedgerDatabase
+from cstd.storage import checkpoints, journal_reader
+from cstd.storage.checkpoints import Checkpoint
+from cstd.storage.journal import Journal, open_journal
+from cstd.storage.journal_compress import compress_segment, sealed_segments
+from cstd.storage.journal_files import read_head, segment_paths
+from cstd.storage.journal_signature import KEY_NAME, open_signer
+
+DISK_FULL = OSError(28, "No space left on device")
+
+
+def opened(run_dir: Path) -> Journal:
+    """Open the journal of a run directory with short segments."""
+    run_dir.mkdir(exist_ok=True)
+    return open_journal(run_dir / "journal", run_dir / "journal.ring", ring_bytes=1 << 20, segment_bytes=1 << 14,
+                        sync_interval_ms=20)
+
+
+def write(journal: Journal, blocks: int) -> None:
+    """So many blocks of ten records, each on disk."""
+    for block in range(blocks):
+        for record in range(10):
+            journal.append_py(2, 0, block, 1_790_000_000 * 10**9 + record, b"payload " * 8)
+        journal.sync()
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> Path:
+    """A run directory as a daemon leaves it that was stopped: five segments, a ledger, a key, a signed head, a nonce."""
+    folder = tmp_path / "run"
+    with opened(folder) as journal:
+        write(journal, 80)
+    LedgerDatabase(folder / "ledger.db").close()
+    head = read_head(folder / "journal")
+    assert head is not None
+    open_signer(folder / KEY_NAME, folder / "journal").sign(head, 1, seal=False)
+    (folder / "nonce").write_text("17")
+    return folder
+
+
+def back_up(run_dir: Path, target: Path) -> None:
+    """`cstd backup`."""
+    assert verbs.backup(argparse.Namespace(target=str(target), run_dir=str(run_dir), o="json")) == 0
+
+
+def restore(target: Path, run_dir: Path) -> None:
+    """`cstd restore`."""
+    assert verbs.restore(argparse.Namespace(source=str(target), run_dir=str(run_dir), key=None, o="json")) == 0
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder but the lock."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*"))
+            if path.is_file() and path.name != "lock"}
+
+
+def records(directory: Path) -> list[tuple[int, bytes]]:
+    """What a journal holds."""
+    return [(record.seq, record.payload) for record in journal_reader.records(directory, include_ring=False)]
+
+
+def test_a_backup_grows_with_the_journal_and_comes_back_as_it_was(run_dir: Path, tmp_path: Path) -> None:
+    """Some segments compressed meanwhile; what is restored is record for record the journal's, proven, and goes on."""
+    target, elsewhere = tmp_path / "backup", tmp_path / "new"
+    back_up(run_dir, target)
+    with opened(run_dir) as journal:
+        write(journal, 50)
+    head = read_head(run_dir / "journal")
+    assert head is not None
+    for _, path in sealed_segments(run_dir / "journal", head)[:3]:
+        assert list(compress_segment(path))
+    back_up(run_dir, target)
+    restore(target, elsewhere)
+    assert records(elsewhere / "journal") == records(run_dir / "journal")
+    assert journal_reader.verify(elsewhere / "journal").signed_seq == 800
+    for name in (KEY_NAME, "nonce"):
+        assert (elsewhere / name).read_bytes() == (run_dir / name).read_bytes()
+        assert (elsewhere / name).stat().st_mode & 0o777 == 0o600
+    with opened(elsewhere) as journal:
+        assert journal.recovery["bytes_cut"] == 0
+        write(journal, 1)
+    assert len(records(elsewhere / "journal")) == 1310
+
+
+def test_a_journal_whose_oldest_segments_were_removed_is_backed_up_from_its_base(run_dir: Path, tmp_path: Path) -> None:
+    """Its checkpoint comes with it; what a backup from before still holds, it keeps."""
+    whole, late = tmp_path / "whole", tmp_path / "late"
+    back_up(run_dir, whole)
+    walk = journal_reader.Walk(run_dir / "journal", include_ring=False)
+    place = next(place for _ in walk.batches() if (place := walk.place()) is not None and place.segment == 3)
+    checkpoints.write(run_dir / "journal", Checkpoint(place, "build", "", 0, 0), b"state")
+    for _, path in segment_paths(run_dir / "journal")[:2]:
+        path.unlink()
+    back_up(run_dir, whole)
+    back_up(run_dir, late)
+    numbers = [number for number, _ in segment_paths(whole / "journal")]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert segment_paths(late / "journal")[0][0] == 3
+    restore(late, tmp_path / "new")
+    assert journal_reader.verify(tmp_path / "new" / "journal").first_seq > 1
+    assert records(whole / "journal")[0][0] == 1
+
+
+def test_a_backup_that_is_too_old_for_retention_says_so(run_dir: Path, tmp_path: Path) -> None:
+    """The segment in which it ends is gone: there would be a hole."""
+    target = tmp_path / "backup"
+    back_up(run_dir, target)
+    with opened(run_dir) as journal:
+        write(journal, 80)
+    numbers = segment_paths(run_dir / "journal")
+    walk = journal_reader.Walk(run_dir / "journal", include_ring=False)
+    place = next(place for _ in walk.batches() if (place := walk.place()) is not None and place.segment == numbers[-1][0])
+    checkpoints.write(run_dir / "journal", Checkpoint(place, "build", "", 0, 0), b"state")
+    for _, path in numbers[:-1]:
+        path.unlink()
+    before = contents(target)
+    with pytest.raises(OperatorError, match="retention has removed it"):
+        back_up(run_dir, target)
+    assert {name: content for name, content in contents(target).items() if ".unfinished" not in name} == before
+
+
+def test_only_its_own_journal_is_added_to_a_backup(run_dir: Path, tmp_path: Path) -> None:
+    """Another journal, one that ends before the backup does, a damaged one, and a folder that is something else."""
+    target, other = tmp_path / "backup", tmp_path / "other"
+    back_up(run_dir, target)
+    before = contents(target)
+    with opened(other) as journal:
+        write(journal, 5)
+    with pytest.raises(OperatorError, match="is of journal"):
+        back_up(other, target)
+    restore(target, tmp_path / "old")
+    with opened(run_dir) as journal:
+        write(journal, 5)
+    back_up(run_dir, target)
+    with pytest.raises(OperatorError, match="only until 800"):
+        back_up(tmp_path / "old", target)
+    number, last = segment_paths(run_dir / "journal")[-1]
+    content = bytearray(last.read_bytes())
+    content[200] ^= 1
+    last.write_bytes(content)
+    with pytest.raises(VerificationError):
+        back_up(run_dir, tmp_path / "of-damaged")
+    assert not (tmp_path / "of-damaged" / "backup.json").exists()
+    with pytest.raises(UsageError, match="is no backup, and it is not empty"):
+        back_up(run_dir, tmp_path)
+    with pytest.raises(UsageError, match="a copy of"):
+        back_up(run_dir, run_dir / "journal" / "backup")
+    assert before.keys() <= contents(target).keys()
+    assert number >= 5
+
+
+def interrupted(monkeypatch: pytest.MonkeyPatch, at: int) -> Callable[[], bool]:
+    """Let the disk refuse at the at-th file that takes its name or is made; tells whether it came to that."""
+    counted = itertools.count()
+    calls = {"replace": Path.replace, "open": os.open}
+
+    def refuse_one(name: str) -> Callable[..., object]:
+        def call(*args: object, **named: object) -> object:
+            writes = name == "replace" or (isinstance(args[1], int) and args[1] & os.O_CREAT)
+            if writes and next(counted) == at:
+                raise DISK_FULL
+            return calls[name](*args, **named)  # type: ignore[operator]
+        return call
+
+    monkeypatch.setattr(Path, "replace", refuse_one("replace"))
+    monkeypatch.setattr(os, "open", refuse_one("open"))
+    return lambda: next(counted) > at
+
+
+def test_a_backup_cut_short_anywhere_is_still_one(run_dir: Path, tmp_path: Path) -> None:
+    """A full disk at each file in turn: what the backup held can be restored, and the next one goes on."""
+    for at in itertools.count():
+        target, elsewhere = tmp_path / f"backup-{at}", tmp_path / f"new-{at}"
+        back_up(run_dir, target)
+        held = json.loads((target / "backup.json").read_bytes())["end"]["last_seq"]
+        with opened(run_dir) as journal:
+            write(journal, 2)
+        with pytest.MonkeyPatch.context() as patch:
+            reached = interrupted(patch, at)
+            try:
+                back_up(run_dir, target)
+            except OperatorError as error:
+                assert "No space left" in error.message
+            if not reached():
+                break
+        restore(target, elsewhere)
+        assert len(records(elsewhere / "journal")) >= held
+        back_up(run_dir, target)
+        assert records(target / "journal") == records(run_dir / "journal")
+    assert at > 12
+
+
+def test_a_restore_cut_short_is_not_traded_on(run_dir: Path, tmp_path: Path) -> None:
+    """A full disk at each file in turn: there is nothing of a journal, or a start refuses what is there, or it is whole."""
+    target = tmp_path / "backup"
+    back_up(run_dir, target)
+    whole = records(run_dir / "journal")
+    refused = 0
+    for at in itertools.count():
+        elsewhere = tmp_path / f"new-{at}"
+        with pytest.MonkeyPatch.context() as patch:
+            reached = interrupted(patch, at)
+            with_error = True
+            try:
+                restore(target, elsewhere)
+                with_error = False
+            except OperatorError as error:
+                assert "No space left" in error.message
+            if not reached():
+                break
+        assert with_error
+        if not (elsewhere / "journal" / "head.cstd").exists():
+            continue
+        try:
+            opened(elsewhere).close()
+        except (VerificationError, OperatorError):
+            refused += 1
+        else:
+            assert records(elsewhere / "journal") == whole
+        with pytest.raises(UsageError, match="a restore replaces nothing"):
+            restore(target, elsewhere)
+    assert at > 8 and refused >= 5
+
+
+def damages() -> Iterator[tuple[str, Callable[[Path], None], type[CstdError]]]:
+    """What may befall a backup: its name, how, and the error."""
+    def flip(path: Path) -> None:
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+
+    yield "a segment damaged", lambda target: flip(segment_paths(target / "journal")[1][1]), VerificationError
+    yield "a segment missing", lambda target: segment_paths(target / "journal")[2][1].unlink(), VerificationError
+    yield "the head missing", lambda target: (target / "journal" / "head.cstd").unlink(), VerificationError
+    yield "a signature damaged", lambda target: flip(target / "journal" / "head.sig"), VerificationError
+    yield "the manifest missing", lambda target: (target / "backup.json").unlink(), UsageError
+    yield "the manifest no JSON", lambda target: (target / "backup.json").write_text("{"), UsageError
+    yield "another format", lambda target: (target / "backup.json").write_text('{"format": 2, "cstd": "9"}'), UsageError
+
+
+@pytest.mark.parametrize(("damage", "kind"), [case[1:] for case in damages()], ids=[case[0] for case in damages()])
+def test_what_is_not_proven_is_not_restored(run_dir: Path, tmp_path: Path, damage: Callable[[Path], None],
+                                            kind: type[CstdError]) -> None:
+    """An error that names it, and the run directory stays as empty as it was."""
+    target, elsewhere = tmp_path / "backup", tmp_path / "new"
+    back_up(run_dir, target)
+    damage(target)
+    with pytest.raises(kind):
+        restore(target, elsewhere)
+    assert contents(elsewhere) == {} if elsewhere.exists() else True
+
+
+def test_nothing_is_replaced_by_a_restore(run_dir: Path, tmp_path: Path) -> None:
+    """A journal or a ledger that is there stays; the command names it."""
+    target = tmp_path / "backup"
+    back_up(run_dir, target)
+    before = contents(run_dir)
+    with pytest.raises(UsageError, match=r"head\.cstd is there already"):
+        restore(target, run_dir)
+    assert contents(run_dir) == before
+    other = tmp_path / "other"
+    other.mkdir()
+    LedgerDatabase(other / "ledger.db").close()
+    with pytest.raises(UsageError, match=r"ledger\.db is there already"):
+        restore(target, other)
+
+
+def test_a_damaged_ledger_is_left_out(run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The journal is what counts: the ledger is made anew from it, and the command says so."""
+    target, elsewhere = tmp_path / "backup", tmp_path / "new"
+    back_up(run_dir, target)
+    (target / "ledger.db").write_bytes(b"no database" * 100)
+    capsys.readouterr()
+    restore(target, elsewhere)
+    assert "made anew from the journal" in json.loads(capsys.readouterr().out)["ledger"]
+    assert not (elsewhere / "ledger.db").exists()
+
+
+def test_a_ledger_in_use_is_copied_as_its_last_transaction_left_it(run_dir: Path, tmp_path: Path) -> None:
+    """What its writer has not committed is not in the copy, and the writer is not in the way."""
+    with sqlite3.connect(run_dir / "ledger.db", isolation_level=None) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        writer.execute("CREATE TABLE pending (number INTEGER)")
+        back_up(run_dir, tmp_path / "backup")
+        writer.execute("ROLLBACK")
+    with sqlite3.connect(tmp_path / "backup" / "ledger.db") as copy:
+        tables = {name for name, in copy.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    assert "boots" in tables and "pending" not in tables

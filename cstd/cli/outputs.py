@@ -158,6 +158,41 @@ class JournalCheckpoint(TypedDict):
     took_ms: int
 
 
+class Alert(TypedDict):
+    """A row of `cstd alerts`; the oldest first."""
+
+    alert: str
+    severity: str
+    since: str
+    acknowledged_by: str | None
+    until: str | None  # of the acknowledgement
+    summary: str
+    runbook: str
+
+
+class AlertAck(TypedDict):
+    """A row of `cstd alerts --acks`; the newest first."""
+
+    alert: str
+    by: str
+    at: str
+    until: str
+    after_s: int  # from its firing
+    in_time: bool  # within a quarter of an hour
+    comment: str
+
+
+class AlertAcked(TypedDict):
+    """`cstd alerts ack`: one row; with --undo the first two fields alone."""
+
+    alert: str
+    acknowledged: bool
+    by: NotRequired[str]
+    after_s: NotRequired[int]
+    in_time: NotRequired[bool]
+    until: NotRequired[str]
+
+
 class Backup(TypedDict):
     """`cstd backup`: what the backup holds now."""
 

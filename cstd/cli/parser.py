@@ -133,6 +133,13 @@ def span(text: str) -> str:
     return text
 
 
+def length_s(text: str) -> int:
+    """Return a length of time such as 90s, 10m, 2h or 1d in whole seconds."""
+    if not (found := re.fullmatch(r"(\d{1,6})([smhd])", text)) or not int(found[1]):
+        raise argparse.ArgumentTypeError(f"{text!r} is no length of time: 90s, 10m, 2h, 1d")
+    return int(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86_400}[found[2]]
+
+
 def count(text: str) -> int:
     """Return a positive whole number."""
     if not (text.isascii() and text.isdigit() and 0 < int(text) < 10**12):
@@ -173,6 +180,27 @@ def _journal_verify(parser: argparse.ArgumentParser) -> None:
 def _db_rebuild(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dir", nargs="?", default=".run/current", metavar="DIR", help="a run directory (default .run/current)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="make this file instead of DIR/ledger.db")
+    _output(parser)
+
+
+def _alerts(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--acks", action="store_true", help="instead: what was acknowledged, by whom, and how soon")
+    _alertmanager(parser)
+
+
+def _alerts_ack(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="ALERT", help="its name, as `cstd alerts` prints it")
+    parser.add_argument("--for", dest="for_s", type=length_s, default=length_s("4h"), metavar="TIME",
+                        help="how long it tells nobody again (default 4h)")
+    parser.add_argument("--comment", default="", metavar="TEXT", help="what is done about it")
+    parser.add_argument("--by", metavar="WHO", help="who has it in hand (default: you)")
+    parser.add_argument("--undo", action="store_true", help="take it back")
+    _alertmanager(parser)
+
+
+def _alertmanager(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--alertmanager", metavar="URL", help="where it listens (default: ALERTMANAGER_URL, or "
+                        "http://127.0.0.1:9093)")
     _output(parser)
 
 
@@ -376,6 +404,10 @@ VERBS = (
     Verb(("journal", "verify"), "whether a journal is what was written", "cstd.storage.verify", _journal_verify),
     Verb(("journal", "checkpoint"), "the state at a journal's end, so that a start need not replay it all",
          "cstd.daemon.checkpointer", _journal_checkpoint),
+    Verb(("alerts", "ack"), "an alert is in hand: it tells nobody again for a while", "cstd.cli.alerts", _alerts_ack,
+         lambda module, args: int(module.ack(args))),
+    Verb(("alerts",), "what fires, as Alertmanager has it, and who has it in hand", "cstd.cli.alerts", _alerts,
+         lambda module, args: int(module.list_alerts(args))),
     Verb(("backup",), "the journal, ledger and key of a run directory, kept elsewhere; again and again, while it trades",
          "cstd.cli.backup", _backup, lambda module, args: int(module.backup(args)), examples=BACKUP_EXAMPLES),
     Verb(("restore",), "a backup brought into an empty run directory, proven before anything is written", "cstd.cli.backup",

@@ -83,6 +83,8 @@ SCHEMAS: dict[str, Named] = {
     "features": Named("each line", _features),
     "journal verify": Named("", _outputs("JournalProven", "JournalBroken")),
     "journal checkpoint": Named("", _outputs("JournalCheckpoint")),
+    "alerts": Named("what fires, or with --acks what was acknowledged", _outputs("Alert[]", "AlertAck[]")),
+    "alerts ack": Named("", _outputs("AlertAcked[]")),
     "backup": Named("", _outputs("Backup")),
     "restore": Named("", _outputs("Restored")),
     "statement": Named("the statement, or with --verify what was proven",

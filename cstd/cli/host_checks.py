@@ -79,7 +79,7 @@ def looking(name: str, look: Callable[[], Iterable[Check]]) -> Iterator[Check]:
     try:
         yield from look()
     except OSError as error:
-        yield Check(name, PROBLEM, f"{error.filename}: {error.strerror}", "as this user the daemon could not use it either",
+        yield Check(name, PROBLEM, str(error), "as this user the daemon could not use it either",
                     "its rights and those of the directories above it; or run this as the daemon's user")
 
 

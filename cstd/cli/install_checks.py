@@ -46,7 +46,7 @@ def all_checks(on: Surroundings) -> Iterator[Check]:
     yield agents()
     yield from looking("TLS trust", lambda: [trust(on)])
     yield from looking("ports", lambda: ports(on))
-    yield service_manager(on)
+    yield from looking("systemd", lambda: [service_manager(on)])
     yield from looking("keys", lambda: keys(on))
     yield from looking("file modes", lambda: file_modes(on))
     yield gpu(on)

@@ -336,6 +336,21 @@ def test_modes_of_files(tmp_path: Path) -> None:
     assert [check.todo for check in install_checks.file_modes(named)] == [f"chmod o-w {file}"]
 
 
+def test_modes_of_systemd_credentials(tmp_path: Path) -> None:
+    """systemd lets a group read them; what everybody can read is a problem."""
+    folder = tmp_path / "credentials"
+    folder.mkdir()
+    folder.chmod(0o755)
+    key = folder / "kraken_api_key"
+    key.write_text("k")
+    on = host(tmp_path, environ={"CREDENTIALS_DIRECTORY": str(folder)})
+    for mode, todo in ((0o440, ""), (0o444, f"chmod 400 {key}")):
+        key.chmod(mode)
+        assert [check.todo for check in install_checks.file_modes(on)] == [todo]
+    folder.chmod(0o700)  # nobody else gets as far as the file
+    assert states(list(install_checks.file_modes(on))) == [OK]
+
+
 def test_a_gpu_is_said_to_be_of_no_use_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With or without a driver, a runtime and a CUDA provider; two runtimes in one environment are a warning."""
     check = install_checks.gpu(host(tmp_path))

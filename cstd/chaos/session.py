@@ -22,7 +22,8 @@ from cstd.daemon.process import RING_FILE, ring_path
 from cstd.errors import OperatorError, VerificationError
 from cstd.ops.client import AdminClient
 from cstd.signals.agents.loader import load as load_agents
-from cstd.storage.journal_files import JOURNAL_DIR, link_ring
+from cstd.storage.journal_files import link_ring
+from cstd.storage.run_dir import JOURNAL_DIR
 
 # Short round trips: seconds show many of them. Ports are whatever is free.
 QUICK = {

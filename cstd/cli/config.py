@@ -18,7 +18,7 @@ from cstd.config.binding import show as as_written
 from cstd.config.canonical import plain
 from cstd.config.limit_keys import own_values, value_of
 from cstd.config.loading import bind, read_layers
-from cstd.config.problems import Problem, config_error
+from cstd.config.problems import Problem, config_error, problems_of
 from cstd.errors import EXIT_OK, ConfigError
 from cstd.units import BPS_PER_UNIT, format_decimal
 
@@ -76,7 +76,7 @@ def check(args: argparse.Namespace) -> int:
     except ConfigError as error:
         if args.output != "json":
             raise
-        sys.stdout.write(json.dumps({"ok": False, "problems": [plain(p) for p in error.problems]}) + "\n")
+        sys.stdout.write(json.dumps({"ok": False, "problems": [plain(p) for p in problems_of(error)]}) + "\n")
         print_error(error, as_json=True)
         return error.exit_code
     blocked = refusals(config, os.environ)

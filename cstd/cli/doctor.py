@@ -16,7 +16,7 @@ from pathlib import Path
 from cstd.cli import host_checks, install_checks
 from cstd.cli.host_checks import OK, PROBLEM, WARNING, Check, Surroundings
 from cstd.config import Config, load, refusals, template
-from cstd.config.problems import Problem
+from cstd.config.problems import problems_of
 from cstd.errors import EXIT_FAILURE, EXIT_OK, ConfigError
 
 
@@ -50,7 +50,7 @@ def look(files: list[str], run_dir: str | None, *, venue: bool = False) -> Itera
     if venue:
         from cstd.cli.venue_check import venue as ask
 
-        yield from ask(on)
+        yield from host_checks.looking("venue", lambda: ask(on))
 
 
 def configuration(files: list[str]) -> tuple[Config, list[Check]]:
@@ -65,7 +65,7 @@ def configuration(files: list[str]) -> tuple[Config, list[Check]]:
             Check("configuration", PROBLEM, problem.line(),
                   "the daemon refuses to start; below, the shipped practice.toml stands in for it",
                   problem.suggestion or "`cstd config check` shows every problem")
-            for problem in error.problems if isinstance(problem, Problem)]
+            for problem in problems_of(error)]
     named = ", ".join(files) or "no -c: the shipped practice.toml"
     refused = [problem for problem in refusals(cfg, os.environ) if not problem.key.startswith(("KRAKEN_", "process.cpus"))]
     if refused:  # keys and CPUs have their own lines

@@ -15,7 +15,8 @@ from typing import Any
 from cstd.daemon import flight, flight_folder
 from cstd.errors import EXIT_OK, EXIT_VERIFICATION, OperatorError, UsageError
 from cstd.ops.board import BoardReader
-from cstd.storage.journal_files import JOURNAL_DIR, is_being_written
+from cstd.storage.journal_files import is_being_written
+from cstd.storage.run_dir import JOURNAL_DIR
 
 COLUMNS = ("bundle", "reason", "ends", "covered_s", "records", "bytes", "differences")
 REASON_SHOWN = 48

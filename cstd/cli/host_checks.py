@@ -7,12 +7,13 @@ import os
 import platform
 import resource
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from cstd.cli.plan import host_memory_bytes, journal_plan, memory_plan
 from cstd.config import Config
+from cstd.storage.run_dir import JOURNAL_DIR
 from cstd.units import NS_PER_MS
 
 OK, WARNING, PROBLEM = "ok", "warning", "problem"
@@ -73,6 +74,15 @@ class Surroundings:
         return self.cfg.mode != "practice"
 
 
+def looking(name: str, look: Callable[[], Iterable[Check]]) -> Iterator[Check]:
+    """Yield what a look at files finds; one that may not be looked at is a problem of that name."""
+    try:
+        yield from look()
+    except OSError as error:
+        yield Check(name, PROBLEM, str(error), "as this user the daemon could not use it either",
+                    "its rights and those of the directories above it; or run this as the daemon's user")
+
+
 def all_checks(on: Surroundings) -> Iterator[Check]:
     """Yield every check of the host."""
     yield system()
@@ -84,8 +94,8 @@ def all_checks(on: Surroundings) -> Iterator[Check]:
     yield cpu_quota(on)
     yield memory(on, host_memory_bytes())
     yield memory_lock(on, resource.getrlimit(resource.RLIMIT_MEMLOCK)[0])
-    yield ring(on)
-    yield from disk(on)
+    yield from looking("shared memory", lambda: [ring(on)])
+    yield from looking("run directory", lambda: disk(on))
     yield open_files(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
@@ -275,7 +285,7 @@ def ring(on: Surroundings) -> Check:
 
 def disk(on: Surroundings) -> Iterator[Check]:
     """Yield whether the run directory can be written, and for how long the journal has room."""
-    journal = on.run_dir / "journal"
+    journal = on.run_dir / JOURNAL_DIR
     place = journal.resolve() if journal.exists() else on.place
     plan = journal_plan(on.cfg, None, place)
     floor, free = on.cfg.journal.disk_free_bytes_min, plan["bytes_free"]

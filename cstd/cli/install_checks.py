@@ -20,11 +20,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import cstd
-from cstd.cli.host_checks import OK, PROBLEM, WARNING, Check, Surroundings
+from cstd.cli.host_checks import OK, PROBLEM, WARNING, Check, Surroundings, looking
 from cstd.config import load_credentials, template
 from cstd.config.credentials import PRACTICE_FILE, open_to_everybody
-from cstd.config.problems import Problem
+from cstd.config.problems import problems_of
 from cstd.errors import ConfigError, CstdError
+from cstd.storage.run_dir import DATABASE_FILE, JOURNAL_DIR
 
 PYTHON_MIN, PYTHON_TESTED = (3, 11), (3, 13)
 KEYS = ("KRAKEN_API_KEY", "KRAKEN_API_SECRET", "KRAKEN_SECRET")
@@ -43,11 +44,11 @@ def all_checks(on: Surroundings) -> Iterator[Check]:
     yield packages()
     yield compiled()
     yield agents()
-    yield trust(on)
-    yield from ports(on)
-    yield service_manager(on)
-    yield from keys(on)
-    yield from file_modes(on)
+    yield from looking("TLS trust", lambda: [trust(on)])
+    yield from looking("ports", lambda: ports(on))
+    yield from looking("systemd", lambda: [service_manager(on)])
+    yield from looking("keys", lambda: keys(on))
+    yield from looking("file modes", lambda: file_modes(on))
     yield gpu(on)
 
 
@@ -85,18 +86,17 @@ def packages() -> Check:
 
 
 def accepts(wanted: str, version: str) -> bool:
-    """Return whether a version is within bounds such as `>=3.14,<3.15`."""
+    """Return whether a version is within bounds as pyproject.toml writes them: `>=3.14,<3.15`, `==2.3.1`."""
     def numbers(text: str) -> tuple[int, ...]:
         parts = [int(part) for part in re.findall(r"\d+", re.split(r"[a-z+]", text)[0])]
         return (*parts, 0, 0, 0)[:4]
 
     have = numbers(version)
     for bound in filter(None, wanted.split(",")):
-        sign, limit = re.fullmatch(r"\s*(>=|<=|==|!=|~=|<|>)\s*([\w.*+]+)\s*", bound).groups()  # type: ignore[union-attr]
-        want = numbers(limit)
-        good = {">=": have >= want, "<=": have <= want, "==": have == want, "!=": have != want, "<": have < want,
-                ">": have > want, "~=": have >= want}[sign]
-        if not good:
+        parts = re.fullmatch(r"(>=|==|<)([\w.]+)", bound.strip())
+        assert parts is not None, f"{bound} is none of the bounds that are understood here"
+        want = numbers(parts[2])
+        if not {">=": have >= want, "==": have == want, "<": have < want}[parts[1]]:
             return False
     return True
 
@@ -174,27 +174,27 @@ def trust(on: Surroundings) -> Check:
 
 
 def ports(on: Surroundings) -> Iterator[Check]:
-    """Yield whether the configured ports are free, or are already those of this run directory."""
+    """Yield whether the configured ports are free, or are those of the session that runs in this run directory."""
     from cstd.errors import OperatorError
     from cstd.ops.reader import bind, parse_address
+    from cstd.storage.journal_files import is_being_written
 
     wanted = [("status.listen" if not at else f"status.extra_listen[{at - 1}]", address)
               for at, address in enumerate([on.cfg.status.listen, *on.cfg.status.extra_listen])]
     if on.cfg.practice is not None:
         wanted += [(f"practice.{name}", f"127.0.0.1:{port}") for name in on.cfg.practice.__struct_fields__
                    if (port := getattr(on.cfg.practice, name))]
-    ours = _ports_of(on.run_dir)
     for key, address in wanted:
         host, port = parse_address(address)
         if port == 0:
             yield Check(f"port {key}", OK, f"{address}: any free one", "reader.json in the run directory tells which")
             continue
-        if port in ours:
-            yield Check(f"port {key}", OK, f"{address} is served by the session in {on.run_dir}", "as configured")
-            continue
         try:
             bind(host, port).close()
         except OperatorError as error:
+            if is_being_written(on.run_dir / JOURNAL_DIR) and port in _ports_of(on.run_dir):
+                yield Check(f"port {key}", OK, f"{address} is served by the session in {on.run_dir}", "as configured")
+                continue
             if key.startswith("status."):
                 means = "there will be no page, no metrics and no API; trading does not need them"
             else:
@@ -246,8 +246,7 @@ def keys(on: Surroundings) -> Iterator[Check]:
 
         Credentials(found.api_key, found.api_secret)
     except ConfigError as error:
-        for problem in error.problems:
-            assert isinstance(problem, Problem)
+        for problem in problems_of(error):
             yield Check("keys", PROBLEM, f"{problem.key}: {problem.reason}", "the daemon does not start", problem.suggestion)
         return
     except ValueError as error:
@@ -265,32 +264,35 @@ def keys(on: Surroundings) -> Iterator[Check]:
 
 def file_modes(on: Surroundings) -> Iterator[Check]:
     """Yield who else can read what is secret, or write what the daemon obeys."""
-    wrong, looked = [], 0
-    state = (on.run_dir / "journal").resolve().parent
-    secret = [on.run_dir / PRACTICE_FILE, on.run_dir / "nonce", state / "journal-key.pem", state / "ledger.db"]
+    from cstd.storage.journal_signature import KEY_NAME
+
+    state = (on.run_dir / JOURNAL_DIR).resolve().parent
+    secret = [on.run_dir / PRACTICE_FILE, on.run_dir / "nonce", state / KEY_NAME, state / DATABASE_FILE]
     directory = on.environ.get("CREDENTIALS_DIRECTORY")
     # systemd gives these to the service alone and sets their mode itself, which may let a group read them.
     systemd = [Path(directory) / name for name in ("kraken_api_key", "kraken_api_secret")] if directory else []
-    obeyed = [Path(name) for name in on.files or (str(template("practice")),)]
-    for paths, bits, what, mode in ((secret, stat.S_IRWXG | stat.S_IRWXO, "is open to others", "600"),
-                                    (systemd, stat.S_IRWXO, "is open to others", "400"),
-                                    (obeyed, stat.S_IWOTH, "can be changed by anybody", "o-w"),
-                                    ([on.run_dir], stat.S_IWOTH, "can be changed by anybody", "o-w")):
-        for path in paths:
-            try:
-                found = path.stat().st_mode
-            except OSError:
-                continue
-            looked += 1
-            if found & bits:
-                wrong.append((path, what, found, mode))
-    wrong = [entry for entry in wrong if entry[0] not in systemd or open_to_everybody(entry[0])]
-    for path, what, found, mode in wrong:
-        yield Check("file modes", PROBLEM, f"{path} {what} (mode {stat.S_IMODE(found):04o})",
+    obeyed = [on.run_dir, *(Path(name) for name in on.files or (str(template("practice")),))]
+    wrong, looked = [], 0
+    for paths, is_wrong, what, mode in ((secret, _open_to_others, "is open to others", "600"),
+                                        (systemd, open_to_everybody, "is open to others", "400"),
+                                        (obeyed, _writable_by_everybody, "can be changed by anybody", "o-w")):
+        there = [path for path in paths if path.exists()]
+        looked += len(there)
+        wrong += [(path, what, mode) for path in there if is_wrong(path)]
+    for path, what, mode in wrong:
+        yield Check("file modes", PROBLEM, f"{path} {what} (mode {stat.S_IMODE(path.stat().st_mode):04o})",
                     "who can read a key can trade with it; who can write a limit can lift it", f"chmod {mode} {path}")
     if not wrong:
         yield Check("file modes", OK, f"{looked} files and directories",
                     "secrets are their owner's alone, limits are not for others to change")
+
+
+def _open_to_others(path: Path) -> bool:
+    return bool(path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO))
+
+
+def _writable_by_everybody(path: Path) -> bool:
+    return bool(path.stat().st_mode & stat.S_IWOTH)
 
 
 def gpu(on: Surroundings) -> Check:

@@ -18,8 +18,8 @@ from cstd.errors import UsageError, VerificationError
 from cstd.ledger.statement import OwnBooks, OwnFill, OwnOrder, Span
 from cstd.signals.agents.loader import LoadedAgents
 from cstd.signals.agents.loader import load as load_agents
-from cstd.storage.journal_files import JOURNAL_DIR
 from cstd.storage.journal_reader import Walk
+from cstd.storage.run_dir import JOURNAL_DIR
 from cstd.units import NS_PER_S, from_raw, seconds_to_ns
 from cstd.venue.messages import BalancesMessage
 

@@ -6,6 +6,7 @@ import argparse
 import difflib
 import os
 import re
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, NoReturn
 
 from cstd import __version__
 from cstd.errors import UsageError
+from cstd.units import INT64_MAX, NS_PER_S
 
 EXAMPLES = """\
 examples:
@@ -77,6 +79,7 @@ for this shell only:
   source <(cstd completion bash)
 """
 SHELLS = ("bash", "zsh", "fish")
+UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 Add = Callable[[argparse.ArgumentParser], None]
 Call = Callable[[Any, argparse.Namespace], int]
@@ -126,11 +129,24 @@ def seconds(text: str) -> float:
     return value
 
 
-def span(text: str) -> str:
-    """Return what is a length of time such as 90s, 10m, 2h or 1d, or a UTC day or time; which it is, is seen when it is used."""
-    if not re.fullmatch(r"\d{1,9}[smhd]|\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d(\.\d{1,9})?Z)?", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no time: 90s, 10m, 2h, 1d, or 2026-08-02T10:00:00Z")
-    return text
+def since(text: str) -> int:
+    """Return the wall time in ns that a length of time before now, such as 90s, 10m, 2h or 1d, or a UTC day or time names."""
+    from cstd.clock import utc_parse
+
+    length = re.fullmatch(r"([0-9]{1,9})([smhd])", text)
+    try:
+        at_ns = (time.time_ns() - int(length[1]) * UNITS_S[length[2]] * NS_PER_S if length is not None
+                 else utc_parse(text if "T" in text else f"{text}T00:00:00Z"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time: 90s, 10m, 2h, 1d, or 2026-08-02T10:00:00Z") from None
+    return min(max(0, at_ns), INT64_MAX)  # what the socket's JSON and the ledger can hold
+
+
+def gate(text: str) -> str:
+    """Return the name of a gate that is given by its name or its code."""
+    from cstd.decision.names import gate_named
+
+    return gate_named(text)
 
 
 def length_s(text: str) -> int:
@@ -353,9 +369,10 @@ def _why(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("id", nargs="?", metavar="ID", help="an intent's number or a client order id")
     parser.add_argument("--last", action="store_true", help="the latest decision")
     parser.add_argument("--instrument", metavar="X", help="the latest one of this instrument")
-    parser.add_argument("--refused-by", metavar="GATE", help="the latest one that this gate refused first")
+    parser.add_argument("--refused-by", type=gate, metavar="GATE",
+                        help="the latest one that this gate, by name or code, refused first")
     parser.add_argument("--count", type=count, metavar="N", help="the latest N instead of one, newest first, at most 20")
-    parser.add_argument("--since", type=span, metavar="TIME", help="instead: what was decided since then, by the gate that "
+    parser.add_argument("--since", type=since, metavar="TIME", help="instead: what was decided since then, by the gate that "
                         "failed first; 10m, 2h, or 2026-08-02T10:00:00Z. Without a daemon, from the session's ledger.db")
 
 

@@ -305,7 +305,7 @@ def _settle(config: Config, run_dir: Path) -> None:
     """Write what a daemon that did not end well left in its ring to the journal: no later start does, and a ring is memory."""
     from cstd.daemon.process import ring_path
     from cstd.storage.journal import open_journal
-    from cstd.storage.journal_files import JOURNAL_DIR
+    from cstd.storage.run_dir import JOURNAL_DIR
 
     ring = ring_path(run_dir)
     if not ring.exists():

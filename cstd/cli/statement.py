@@ -38,8 +38,9 @@ from cstd.ledger.statement import (
 from cstd.ops.client import AdminClient
 from cstd.orders.account_reads import RIGHTS
 from cstd.projector.process import state_dir
-from cstd.storage.journal_files import JOURNAL_DIR, is_being_written, lock_directory, put_in_place
+from cstd.storage.journal_files import is_being_written, lock_directory, put_in_place
 from cstd.storage.journal_signature import KEY_NAME, open_key, publish
+from cstd.storage.run_dir import JOURNAL_DIR
 from cstd.storage.statement_signature import prove, sign
 from cstd.units import NS_PER_S
 from cstd.units import seconds_to_ns as to_ns

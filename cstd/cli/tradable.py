@@ -18,11 +18,12 @@ from typing import Any
 from cstd.clock import utc_text
 from cstd.config import Config
 from cstd.errors import OperatorError, UsageError, VerificationError
+from cstd.storage.run_dir import JOURNAL_DIR
 from cstd.units import BPS_PER_UNIT, format_decimal
 
 UNKNOWN = "not known offline: the venue's minimums and prices; --session DIR takes them from a session"
 EXITS_ONLY = ("critical", "emergency", "shutdown")
-SOCKET_FILE, JOURNAL_DIR = "cstd.sock", "journal"
+SOCKET_FILE = "cstd.sock"
 
 
 @dataclass(frozen=True, slots=True)

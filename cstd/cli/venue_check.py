@@ -67,14 +67,10 @@ def venue(on: Surroundings) -> list[Check]:
         where = KRAKEN if on.is_real else load_credentials(on.cfg.mode, on.run_dir, on.environ).endpoints
     except ConfigError as error:
         return [Check("venue", PROBLEM, error.message, "there is nobody to ask", error.suggestion)]
-    clock = SystemClock()
-    answers, trouble = asyncio.run(_ask(where, clock))
+    answers, bounds, trouble = asyncio.run(_ask(where, SystemClock()))
     if not answers:
         return [Check("venue", PROBLEM, f"{where.rest}: {trouble}", "the daemon could not connect either",
                       "the network, the name service, a firewall; SSL_CERT_FILE where a proxy has its own authority")]
-    bounds = ClockBounds()
-    for one in answers:
-        bounds.learn(one)
     return [_offset(bounds, on), _round_trip(where, answers, trouble)]
 
 
@@ -101,8 +97,8 @@ def _round_trip(where: Endpoints, answers: list[Answered], trouble: str) -> Chec
     return Check("venue", OK, found, "REST, over a connection that is kept; orders go by websocket")
 
 
-async def _ask(where: Endpoints, clock: Clock) -> tuple[list[Answered], str]:
-    """Ask for the time; returns the answers, and why it ended before its time, "" if it did not."""
+async def _ask(where: Endpoints, clock: Clock) -> tuple[list[Answered], ClockBounds, str]:
+    """Ask for the time; returns the answers, what they prove, and why it ended before its time, "" if it did not."""
     http = HttpClient(where.rest, clock=clock)
     answers: list[Answered] = []
     bounds, trouble = ClockBounds(), ""
@@ -124,7 +120,7 @@ async def _ask(where: Endpoints, clock: Clock) -> tuple[list[Answered], str]:
         trouble = f"not an answer of the venue's: {error}"
     finally:
         await http.close()
-    return answers, trouble
+    return answers, bounds, trouble
 
 
 def _second_ns(body: bytes) -> int:

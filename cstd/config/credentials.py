@@ -66,6 +66,14 @@ def _refuse(key: str, reason: str, *, file: str = "", suggestion: str = "") -> E
     return config_error([Problem(key=key, reason=reason, file=file, suggestion=suggestion)])
 
 
+def _is_there(path: Path, key: str) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        raise _refuse(key, f"cannot be looked at: {error.strerror}", file=str(path),
+                      suggestion="its rights and those of the directories above it") from error
+
+
 def _private(path: Path, key: str) -> bytes:
     """Return the content of a file that only its owner can read."""
     try:
@@ -80,7 +88,7 @@ def _private(path: Path, key: str) -> bytes:
 
 
 def _practice(path: Path, environ: Mapping[str, str]) -> Credentials:
-    if not path.exists():
+    if not _is_there(path, "practice.json"):
         raise _refuse("practice.json", "there is no practice exchange in this run directory", file=str(path),
                       suggestion="start `cstd practice` first")
     try:
@@ -100,7 +108,7 @@ def _practice(path: Path, environ: Mapping[str, str]) -> Credentials:
 def _live(environ: Mapping[str, str]) -> Credentials:
     notes: list[str] = []
     directory = environ.get("CREDENTIALS_DIRECTORY")
-    if directory and (Path(directory) / _CREDENTIAL_KEY).exists():
+    if directory and _is_there(Path(directory) / _CREDENTIAL_KEY, _CREDENTIAL_KEY):
         # systemd mounts these readable to the service alone, with a mode that is its own affair (0440 on a tmpfs).
         key, secret = _systemd(Path(directory))
     else:

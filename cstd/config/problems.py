@@ -35,6 +35,12 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
         return text
 
 
+def problems_of(error: ConfigError) -> list[Problem]:
+    """Return what an error carries, one at least: its own message where it carries nothing."""
+    found = [problem for problem in error.problems if isinstance(problem, Problem)]
+    return found or [Problem(key="(configuration)", reason=error.message, suggestion=error.suggestion)]
+
+
 def config_error(problems: list[Problem]) -> ConfigError:
     """Return the error that carries all problems, one to a line."""
     first = next((p.suggestion for p in problems if p.suggestion), "")

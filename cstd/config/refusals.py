@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 
 from cstd.config.credentials import load_credentials
-from cstd.config.problems import Problem
+from cstd.config.problems import Problem, problems_of
 from cstd.config.schema import Config
 from cstd.errors import ConfigError
 
@@ -24,7 +24,7 @@ def refusals(config: Config, environ: Mapping[str, str]) -> list[Problem]:
         try:
             load_credentials("live", config.run.dir, environ)
         except ConfigError as error:
-            found += [problem for problem in error.problems if isinstance(problem, Problem)]
+            found += problems_of(error)
     return found
 
 

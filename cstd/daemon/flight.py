@@ -43,9 +43,10 @@ from cstd.signals.agents.loader import load as load_agents
 from cstd.storage import checkpoints
 from cstd.storage.checkpoints import Checkpoint
 from cstd.storage.journal_copy import Part, copy_bytes, copy_part, signatures_of, survey
-from cstd.storage.journal_files import JOURNAL_DIR, Head, put_in_place, segment_paths, sync_directory
+from cstd.storage.journal_files import Head, put_in_place, segment_paths, sync_directory
 from cstd.storage.journal_reader import Walk
 from cstd.storage.journal_signature import Signature
+from cstd.storage.run_dir import JOURNAL_DIR
 from cstd.units import NS_PER_S
 
 FORMAT = 1

@@ -16,7 +16,8 @@ from typing import IO, Any
 
 from cstd.clock import utc_parse, utc_text
 from cstd.errors import OperatorError
-from cstd.storage.journal_files import HEAD_SIGNATURE_LEFT_NAME, HEAD_SIGNATURE_NAME, JOURNAL_DIR, wait_for_lock
+from cstd.storage.journal_files import HEAD_SIGNATURE_LEFT_NAME, HEAD_SIGNATURE_NAME, wait_for_lock
+from cstd.storage.run_dir import JOURNAL_DIR
 from cstd.units import NS_PER_S
 
 BOARD_FILE = "board"

@@ -40,7 +40,8 @@ from cstd.ops.notify import ServiceNotifier
 from cstd.projector.mark import MARK_FILE, ProjectorMark
 from cstd.signals.agents.loader import load as load_agents
 from cstd.storage.journal import open_journal
-from cstd.storage.journal_files import JOURNAL_DIR, boot_id
+from cstd.storage.journal_files import boot_id
+from cstd.storage.run_dir import JOURNAL_DIR
 from cstd.venue.attempts import AttemptFile
 from cstd.venue.backoff import ReconnectPolicy
 from cstd.venue.connector import Connector

@@ -71,7 +71,7 @@ class LiveView:
             "pid": self._pid, "mode": cfg.mode if cfg is not None else "starting", "state": engine.state,
             "ready": engine.state == "ready", "boot_epoch": engine.boot_epoch,
             "kill": booted and engine.risk.killed, "level": LEVELS[engine.core.level],
-            "instruments": list(engine.names), "kill_reason": engine.risk.kill_reason if booted else None,
+            "instruments": self.instrument_names(), "kill_reason": engine.risk.kill_reason if booted else None,
             "kill_hold": booted and engine.risk.kill.hold,
             "kill_shown_empty_ns": engine.risk.kill_shown_empty_ns if booted and engine.risk.killed else None,
             "state_reason": engine.state_reason,
@@ -112,6 +112,10 @@ class LiveView:
         return {"armed": True, "remaining_s": (private.deadman.armed_until_ns - now_ns) / NS_PER_S}
 
     # Market.
+
+    def instrument_names(self) -> list[str]:
+        """Configured instruments in their order."""
+        return list(self._engine.names)
 
     def instruments(self, *, offset: int = 0, limit: int | None = None) -> list[shapes.InstrumentStatus]:
         """Configured instruments in their order, all or `limit` of them from `offset` on."""

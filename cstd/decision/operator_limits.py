@@ -22,6 +22,7 @@ from cstd.config.binding import UNUSABLE, Binder, show
 from cstd.config.checks import LEVELS
 from cstd.config.limit_keys import BY_KEY, LIMIT_KEYS, SECTIONS, LimitKey, for_instrument, own_values, value_of, with_values
 from cstd.decision.limits import DEADLINE_MAX_NS, DEADLINE_MIN_NS
+from cstd.decision.names import instrument_named
 from cstd.errors import OperatorError
 from cstd.units import NS_PER_MS
 
@@ -94,10 +95,7 @@ class OperatorLimits:
             OperatorError: there is no such limit or instrument, no command changes it, the value is none of it, or it is looser
                 than the configuration's.
         """
-        limit, instrument = _adjustable(args), self._instrument(args)
-        if instrument and not limit.own:
-            raise OperatorError(f"{limit.key} is the whole account's: {instrument} has none of its own",
-                                suggestion="leave --instrument out")
+        limit, instrument = self._named(args)
         value = _value(limit, str(args.get("value", "")))
         before = self.row(limit, instrument)
         loosest = value_of(for_instrument(self._cfg, instrument), limit.key)
@@ -118,9 +116,9 @@ class OperatorLimits:
         """Take a command that ends what commands made of a limit: for one instrument, or for all and each.
 
         Raises:
-            OperatorError: there is no such limit or instrument.
+            OperatorError: there is no such limit or instrument, no command changes it, or it is the whole account's.
         """
-        limit, instrument = _adjustable(args), self._instrument(args)
+        limit, instrument = self._named(args)
         before = self.row(limit, instrument)
         for name in [instrument] if instrument else list(self.changes):
             self._forget(name, limit.key)
@@ -136,19 +134,18 @@ class OperatorLimits:
         self.version += 1
         return {**self.row(limit, instrument), "before": before["value"]}
 
-    def _instrument(self, args: dict[str, Any]) -> str:
-        """Return the instrument that a command names, as it is configured.
+    def _named(self, args: dict[str, Any]) -> tuple[LimitKey, str]:
+        """Return the limit and the instrument, or ALL, that a command names.
 
         Raises:
-            OperatorError: there is none of that name.
+            OperatorError: there is no such limit or instrument, no command changes it, or it is the whole account's.
         """
-        wanted = str(args.get("instrument") or ALL)
-        known = {name.upper(): name for name in self.instruments}
-        if wanted and wanted.upper() not in known:
-            near = difflib.get_close_matches(wanted.upper(), known, n=1)
-            raise OperatorError(f"{wanted[:40]} is no instrument of this session",
-                                suggestion=f"did you mean {known[near[0]]}?" if near else "`cstd status` lists them")
-        return known[wanted.upper()] if wanted else ALL
+        limit, text = _adjustable(args), str(args.get("instrument") or ALL)
+        instrument = instrument_named(text, self.instruments) if text else ALL
+        if instrument and not limit.own:
+            raise OperatorError(f"{limit.key} is the whole account's: {instrument} has none of its own",
+                                suggestion="leave --instrument out")
+        return limit, instrument
 
     # Reading.
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from cstd._fast.codes import Verdict
-from cstd.decision.why import gate_name
-
-Explained = Callable[[np.void], dict[str, Any]]
+if TYPE_CHECKING:
+    import numpy as np
 
 
-def tally(rows: np.ndarray, explained: Explained) -> dict[str, Any]:
+
+
+def tally(rows: np.ndarray, explained: Callable[[np.void], dict[str, Any]]) -> dict[str, Any]:
     """Return counts of decisions and, for every gate that refused, cut or pulled an order, how often and its last case.
 
     Args:
@@ -23,6 +21,12 @@ def tally(rows: np.ndarray, explained: Explained) -> dict[str, Any]:
     Returns:
         decided, approved, reduced, refused; and gates, as `cstd.ops.view.RefusingGate`, the most refusals first.
     """
+    # Here, so that a command line that reads the ledger has the rest of this module without them.
+    import numpy as np
+
+    from cstd._fast.codes import Verdict
+    from cstd.decision.why import gate_name
+
     again = rows["rejudge"] != 0
     verdict = rows["verdict"]
     refused, reduced = verdict == int(Verdict.REFUSE), verdict == int(Verdict.REDUCE)

@@ -22,13 +22,14 @@ import socket
 import stat
 import struct
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from cstd.decision.names import gate_named, instrument_named
 from cstd.errors import CstdError, OperatorError, UsageError
 from cstd.ops.socket_path import socket_address
 from cstd.ops.view import EngineView
@@ -40,7 +41,6 @@ REQUEST_BURST = 100.0
 MUTATIONS_PER_S = 2.0
 MUTATION_BURST = 10.0
 PAGE_ROWS_MAX = 500
-NAMES_TOLD = 20  # of instruments, in an error
 DECISIONS_SEARCHED = 128  # explaining one costs tens of microseconds of the loop
 DRAIN_TIMEOUT_S = 2.0
 IDLE_TIMEOUT_S = 300.0
@@ -278,7 +278,7 @@ class AdminServer:
         if verb == "why":
             return self._why(args)
         if verb == "limits":
-            return view.limits(self._check_names(args.get("instrument"), None))
+            return view.limits(self._instrument(args))
         if verb == "refusals":
             return self._refusals(args)
         answers: dict[str, Callable[[], object]] = {
@@ -287,28 +287,15 @@ class AdminServer:
         }
         return answers[verb]()
 
-    def _check_names(self, instrument: str | None, refused_by: str | None) -> str | None:
-        """Refuse names that no decision can have, with those that one can; returns the instrument as it is configured.
-
-        Raises:
-            OperatorError: the instrument is not of this session, or the gate is none.
-        """
-        known = self._view.status()["instruments"]
-        names = {name.upper(): name for name in known}
-        if instrument is not None and instrument.upper() not in names:
-            raise OperatorError(f"{instrument} is no instrument of this session",
-                                suggestion=f"one of: {', '.join(known[:NAMES_TOLD])}{' ...' if len(known) > NAMES_TOLD else ''}")
-        gates = {str(row["gate"]): _gate_word(row["name"]) for row in self._view.gates()}
-        if refused_by is not None and _gate_word(refused_by) not in {*gates, *gates.values()}:
-            raise OperatorError(f"{refused_by} is no gate",
-                                suggestion=f"one of: {', '.join(f'{code} {name}' for code, name in gates.items())}")
-        return names[instrument.upper()] if instrument is not None else None
+    def _instrument(self, args: JsonDict) -> str | None:
+        """Return the instrument that a request names, as it is configured; None where it names none."""
+        return instrument_named(args["instrument"], self._view.instrument_names()) if "instrument" in args else None
 
     def _refusals(self, args: JsonDict) -> object:
         if "since_wall_ns" not in args:
             raise UsageError("refusals: since_wall_ns is needed")
         return self._view.refusals(since_wall_ns=args["since_wall_ns"],
-                                   instrument=self._check_names(args.get("instrument"), None))
+                                   instrument=self._instrument(args))
 
     def _why(self, args: JsonDict) -> object:
         if "id" in args:
@@ -317,11 +304,11 @@ class AdminServer:
                 raise OperatorError(f"no decision {args['id']!r} is kept in memory",
                                     suggestion="older ones are in the table decisions of the session's ledger.db")
             return decision
-        self._check_names(args.get("instrument"), args.get("refused_by"))
+        instrument, gate = self._instrument(args), gate_named(args["refused_by"]) if "refused_by" in args else None
         limit = 1 if args.get("last") else _bounded(args, "limit", 20)
-        filtered = "instrument" in args or "refused_by" in args
+        filtered = instrument is not None or gate is not None
         found = [row for row in self._view.decisions(DECISIONS_SEARCHED if filtered else limit)
-                 if decision_matches(row, args.get("instrument"), args.get("refused_by"))][:limit]
+                 if instrument in (None, row["instrument"]) and gate in (None, row["first_failing"])][:limit]
         if args.get("last"):
             if not found:
                 raise OperatorError("no such decision is kept in memory" if filtered else "there is no decision yet",
@@ -335,25 +322,6 @@ class RateLimitedError(OperatorError):
 
     category = "rate_limit"
     retryable = True
-
-
-def _gate_word(text: object) -> str:
-    return str(text).strip().lower().replace("-", "_").replace(" ", "_")
-
-
-def decision_matches(decision: Mapping[str, Any], instrument: str | None, refused_by: str | None) -> bool:
-    """Return whether an explained decision is of an instrument and was first refused by a gate (its name or code)."""
-    if instrument is not None and str(decision.get("instrument", "")).upper() != instrument.upper():
-        return False
-    if refused_by is None:
-        return True
-    first = decision.get("first_failing")
-    wanted = _gate_word(refused_by)
-    names = {str(first).lower()}
-    for gate in decision.get("gates", ()):
-        if first is not None and first in (gate.get("code"), gate.get("name")):
-            names |= {str(gate.get("code")), str(gate.get("name")).lower().replace(" ", "_")}
-    return first not in (None, 0, "") and wanted in names
 
 
 def bind_admin_socket(path: Path) -> socket.socket:

@@ -219,7 +219,7 @@ def _clear_kill(client: AdminClient, args: argparse.Namespace) -> Any:
 
 def _change_limit(client: AdminClient, verb: str, args: argparse.Namespace) -> Any:
     """Set or reset a limit once it is confirmed, with what holds now in the question."""
-    wanted = _given(args, "key", "value", "instrument", "reason")
+    wanted = {**_given(args, "value", "instrument", "reason"), "key": args.key.strip().lower()}  # as the daemon reads it
     shown = {row["key"]: row for row in client.request("limits", _given(args, "instrument"))[::-1]
              if row["instrument"] is None or "instrument" in wanted}
     row = next((row for key, row in shown.items() if wanted["key"] in (key, key.partition(".")[2])), None)

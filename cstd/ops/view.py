@@ -398,6 +398,9 @@ class EngineView(Protocol):
     def status(self) -> Status:
         """Return the daemon's state."""
 
+    def instrument_names(self) -> list[str]:
+        """Return the names of the configured instruments, in configured order."""
+
     def instruments(self, *, offset: int = 0, limit: int | None = None) -> list[InstrumentStatus]:
         """Return every configured instrument, in configured order."""
 

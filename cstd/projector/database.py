@@ -16,7 +16,6 @@ from pathlib import Path
 from cstd.errors import OperatorError
 from cstd.storage.journal_files import Head
 
-DATABASE_FILE = "ledger.db"
 APPLICATION_ID = 0x43535444  # "CSTD"
 SCHEMA_VERSION = 1
 BUSY_S = 5.0

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from cstd.errors import EXIT_OK, OperatorError, UsageError
-from cstd.projector.database import DATABASE_FILE, LedgerDatabase
+from cstd.projector.database import LedgerDatabase
 from cstd.projector.process import REBUILT_SUFFIX, adopt_rebuilt, state_dir, take_lock
 from cstd.projector.projection import Projection
 from cstd.signals.agents.loader import LoadedAgents
 from cstd.signals.agents.loader import load as load_agents
-from cstd.storage.journal_files import JOURNAL_DIR
 from cstd.storage.journal_follow import JournalFollower
+from cstd.storage.run_dir import DATABASE_FILE, JOURNAL_DIR
 
 COMMIT_ROWS = 5_000
 HAND_OVER_S = 60.0

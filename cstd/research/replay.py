@@ -28,9 +28,9 @@ from cstd.errors import CstdError, UsageError, VerificationError
 from cstd.signals.agents.loader import LoadedAgents
 from cstd.signals.agents.loader import load as load_agents
 from cstd.storage.futures_sequence import FuturesSequence
-from cstd.storage.journal_files import JOURNAL_DIR
 from cstd.storage.journal_reader import Walk
 from cstd.storage.recordings import Recording, open_recording
+from cstd.storage.run_dir import JOURNAL_DIR
 from cstd.storage.v1_dialect import V1Dialect
 
 

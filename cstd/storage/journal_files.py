@@ -21,7 +21,6 @@ from cstd._fast import journal_scan
 from cstd.errors import OperatorError, VerificationError
 
 VERSION = 2
-JOURNAL_DIR = "journal"  # of a run directory
 HASH_BYTES = 32
 ZERO_HASH = bytes(HASH_BYTES)
 HEAD_NAME = "head.cstd"

@@ -15,8 +15,8 @@ from cstd._fast.codes import EventKind, Link
 from cstd.chaos.judge import told
 from cstd.ops.board import BoardReader
 from cstd.practice.readings import VALUES, value_text
-from cstd.storage.journal_files import JOURNAL_DIR
 from cstd.storage.journal_reader import records
+from cstd.storage.run_dir import JOURNAL_DIR
 from tests.integration.session import Session, practice_session
 from tests.integration.test_private_socket_gone import LIFETIME, cancels_by_rest, open_at_venue, strand_an_order
 

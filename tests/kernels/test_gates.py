@@ -57,27 +57,11 @@ def test_size_limits_at_and_beyond(gate: Gate, inside: dict, outside: dict, reas
     assert why(row, gate) == reason
 
 
-@pytest.mark.control("spread.over_limit")
-def test_spread_at_and_beyond() -> None:
-    """A spread of exactly 45 bps of mid passes; one raw unit more fails the spread gate alone, under the shipped limits."""
-    bids = [(997_750, 10**9)]
-    intent = case.opening(price_raw=997_750, qty_raw=100_000)
-    assert case.judge(intent, bids=bids, asks=[(1_002_250, 10**9)])["verdict"] == Verdict.APPROVE
-    row = case.judge(intent, bids=bids, asks=[(1_002_251, 10**9)])
-    assert failed(row) == {Gate.GATE_SPREAD}
-    assert row["policy_value"][1] == 45_010
-
-
-@pytest.mark.control("depth.depth_floor", "depth.over_limit")
-def test_depth_floor_and_multiple() -> None:
-    """Below 10,000 of visible value refuses; below five times the notional reduces to a fifth of what is visible."""
-    at_floor = [(1_000_000, 10_000_000)]  # 0.1 BTC at 100,000 = 10,000
-    assert case.judge(case.opening(), bids=at_floor)["verdict"] == Verdict.APPROVE
-    row = case.judge(case.opening(), bids=[(1_000_000, 9_999_999)])
-    assert failed(row) == {Gate.GATE_DEPTH}
-    assert why(row, Gate.GATE_DEPTH) == Why.WHY_DEPTH_FLOOR
+@pytest.mark.control("depth.over_limit")
+def test_depth_below_the_multiple_reduces() -> None:
+    """Below five times the notional the order is cut to a fifth of what is visible."""
     wide = case.limits(position_max_bps=10_000, exposure_max_bps=10_000, cluster_max_bps=10_000)
-    cut = case.judge(case.opening(qty_raw=2_500_000), wide, bids=at_floor)
+    cut = case.judge(case.opening(qty_raw=2_500_000), wide, bids=[(1_000_000, 10_000_000)])  # 0.1 BTC at 100,000 = 10,000
     assert (cut["verdict"], cut["qty_final_raw"], cut["reduced_by"]) == (Verdict.REDUCE, 2_000_000, Gate.GATE_DEPTH)
 
 
@@ -101,12 +85,11 @@ def test_slippage_walks_the_exit_side() -> None:
 
 
 @pytest.mark.control("slippage.book_too_thin")
-def test_a_book_too_thin_for_the_quantity_refuses() -> None:
-    """What the visible bids cannot take has no price: the slippage gate refuses and names the quantity that passes."""
+def test_a_book_too_thin_names_the_quantity_that_passes() -> None:
+    """What the visible bids cannot take has no price: the row says how much they can."""
     row = case.judge(case.opening(qty_raw=150_000), case.limits(depth_min_acct_raw=0, depth_multiple_e2=0),
                      bids=[(1_000_000, 99_999)])
     assert failed(row) == {Gate.GATE_SLIPPAGE}
-    assert why(row, Gate.GATE_SLIPPAGE) == Why.WHY_BOOK_TOO_THIN
     assert row["counterfactual_qty_raw"] == 99_999
 
 
@@ -145,19 +128,14 @@ def test_wild_quantities_refuse(qty: int, intent: object) -> None:
 
 
 @pytest.mark.parametrize("change", [
-    {"conversion_rate_e8": 0}, {"conversion_rate_e8": -1}, {"conversion_rate_e8": 2**63 - 1}, {"equity_acct_raw": -(2**63)},
-    {"conversion_haircut_bps": -1}, {"conversion_haircut_bps": 10_001}, {"price_scale": 0}, {"qty_scale": -1},
-    {"exposure_acct_raw": 2**63 - 1}, {"asset_exposure_acct_raw": -1}, {"cluster_exposure_acct_raw": -(2**63)},
-    {"turnover_day_acct_raw": 2**63 - 1}, {"turnover_day_acct_raw": -1}, {"positions_count": -1},
-    {"positions_count": 2**63 - 1},
-    {"volume_hour_acct_raw": -1}, {"day_start_equity_acct_raw": 0}, {"markout_allowance_mbps": -1},
-    {"markout_allowance_mbps": 2**63 - 1}, {"evidence_age_ns": -1}, {"silent_for_ns": -1}, {"parents_minute": -1},
+    {"conversion_rate_e8": -1}, {"conversion_rate_e8": 2**63 - 1}, {"equity_acct_raw": -(2**63)}, {"conversion_haircut_bps": -1},
+    {"price_scale": 0}, {"qty_scale": -1}, {"exposure_acct_raw": 2**63 - 1}, {"cluster_exposure_acct_raw": -(2**63)},
+    {"turnover_day_acct_raw": 2**63 - 1}, {"positions_count": 2**63 - 1}, {"markout_allowance_mbps": 2**63 - 1},
     {"reference_price_raw": -1}, {"reference_price_raw": 2**63 - 1}, {"day_loss_bps": 2**63 - 1}, {"level": 77},
-    {"trading_state": -5}, {"tick_raw": 0}, {"lot_raw": 0}, {"side": int(codes.Side.SELL)}, {"side": 0},
-    {"losing_round_trips": -1}, {"slippage_fills": -1}, {"kind": 7}, {"conversion_rate_e8": 2**61, "qty_raw": 2**61},
+    {"trading_state": -5}, {"side": 0}, {"kind": 7}, {"conversion_rate_e8": 2**61, "qty_raw": 2**61},
 ], ids=str)
 def test_bad_and_overflowing_inputs_refuse(change: dict) -> None:
-    """Negative, overflowing and impossible inputs refuse an opening; nothing wraps into an approval."""
+    """Overflowing and impossible inputs, beside the rows of gate_boundaries, refuse an opening; nothing wraps into a yes."""
     assert case.judge(case.opening(**change))["verdict"] == Verdict.REFUSE
 
 
@@ -185,8 +163,6 @@ def test_a_reduction_below_a_tenth_or_the_minimum_refuses() -> None:
     less = case.judge(case.opening(qty_raw=2_000_010))
     assert (less["verdict"], less["verdict_reason"]) == (Verdict.REFUSE, Why.WHY_TOO_SMALL)
     assert less["counterfactual_qty_raw"] == 200_000
-    small = case.judge(case.opening(qty_raw=900_000, qty_min_raw=200_001))
-    assert (small["verdict"], small["verdict_reason"]) == (Verdict.REFUSE, Why.WHY_TOO_SMALL)
     cost = case.judge(case.opening(qty_raw=900_000, cost_min_quote_e8=200 * USD + 1))
     assert (cost["verdict"], cost["counterfactual_qty_raw"]) == (Verdict.REFUSE, 0)
 
@@ -277,9 +253,9 @@ def test_an_exit_goes_out_in_any_book(kind: str) -> None:
 @pytest.mark.parametrize(("change", "gate"), [
     ({"id_seen": 1}, Gate.GATE_IDEMPOTENCY), ({"time_in_force": int(codes.TimeInForce.GTC)}, Gate.GATE_TIME_IN_FORCE),
     ({"deadline_ns": 5 * S}, Gate.GATE_TIME_IN_FORCE), ({"post_only": 1}, Gate.GATE_TIME_IN_FORCE),
-    ({"price_raw": 997_499}, Gate.GATE_PRICE), ({"tick_raw": 3}, Gate.GATE_PRICE),
+    ({"tick_raw": 3}, Gate.GATE_PRICE),
     ({"qty_min_raw": 100_001}, Gate.GATE_PRICE), ({"managed_free_qty_raw": 0}, Gate.GATE_MANAGED_BOUND),
-    ({"managed_free_qty_raw": -5}, Gate.GATE_MANAGED_BOUND), ({"side": int(codes.Side.BUY)}, Gate.GATE_MANAGED_BOUND),
+    ({"managed_free_qty_raw": -5}, Gate.GATE_MANAGED_BOUND),
 ], ids=str)
 def test_what_does_stop_an_exit(change: dict, gate: Gate) -> None:
     """A used id, a wrong time in force, a price beyond the collar, and more than the daemon's own quantity."""
@@ -295,24 +271,14 @@ def test_an_exit_is_cut_to_managed_quantity() -> None:
     assert row["reduced_by"] == Gate.GATE_MANAGED_BOUND
 
 
-@pytest.mark.parametrize(("change", "passes"), [
-    ({"price_raw": 997_500}, True),  # 25 bps below the bid
-    ({"price_raw": 997_499}, False),
-    ({"price_raw": 980_000, "collar_mbps": 900_000}, True),  # never wider than collar_max
-    ({"price_raw": 979_999, "collar_mbps": 900_000}, False),
-    ({"price_raw": 900_000, "book_verified": 0, "unverified_for_ns": 1, "last_verified_bid_raw": 902_000}, True),
-    ({"price_raw": 900_000, "book_verified": 0, "unverified_for_ns": 2 * S, "rest_bid_raw": 900_000}, False),
-    ({"price_raw": 900_000, "book_verified": 0, "unverified_for_ns": 2 * S + 1, "rest_bid_raw": 900_000}, True),
-    ({"price_raw": 900_000, "book_verified": 0, "unverified_for_ns": 3 * S, "rest_bid_raw": 900_000,
-      "rest_age_ns": 2 * S + 1}, False),
-    ({"price_raw": 5, "book_verified": 0, "unverified_for_ns": 99 * S, "last_verified_bid_raw": 0,
-      "cost_min_quote_e8": 0}, True),  # no reference at all
+@pytest.mark.parametrize("change", [
+    {"price_raw": 900_000, "unverified_for_ns": 1, "last_verified_bid_raw": 902_000},
+    {"price_raw": 5, "unverified_for_ns": 99 * S, "last_verified_bid_raw": 0, "cost_min_quote_e8": 0},  # no reference at all
 ], ids=str)
-@pytest.mark.control("price.collar", "policy.rest_price_after_s", "policy.rest_price_age_s_max")
-def test_the_collar_of_an_exit(change: dict, passes: bool) -> None:
-    """Measured from the verified bid, then the last one, after 2 s from a fresh REST bid; no reference passes."""
-    row = case.judge(case.exit_sell(**change))
-    assert bool(row["verdict"] == Verdict.APPROVE) == passes
+@pytest.mark.control("price.collar")
+def test_the_collar_of_an_exit_without_a_verified_bid(change: dict) -> None:
+    """It is measured from the last verified bid, and where there was none an exit goes out at any price."""
+    assert case.judge(case.exit_sell(book_verified=0, **change))["verdict"] == Verdict.APPROVE
 
 
 def test_rejudging_excuses_the_order_from_its_own_marks() -> None:

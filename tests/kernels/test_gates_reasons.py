@@ -25,6 +25,7 @@ def reason(row: np.void, gate: Gate) -> Why:
 
 
 @pytest.mark.parametrize("sides", REASONS, ids=[sides.name for sides in REASONS])
+@pytest.mark.control("policy.rest_price_after_s", "policy.rest_price_age_s_max")
 def test_the_last_that_passes_and_the_first_that_does_not(sides: Sides) -> None:
     """One side passes the gate; a step further the gate fails for the stated reason, and nothing goes out."""
     assert reason(judged(sides, sides.passing, sides.book), sides.gate) == Why.WHY_PASSED

@@ -190,6 +190,10 @@ class FakeView:
                         "bytes": self.steps * 9_000, "error": None},
             "digest": hashlib.sha256(str(self.steps).encode()).hexdigest(), "children": {"reader": True}}
 
+    def instrument_names(self) -> list[str]:
+        """See EngineView."""
+        return [name for name, *_ in SPECS]
+
     def instruments(self, *, offset: int = 0, limit: int | None = None) -> list[dict[str, object]]:
         """See EngineView."""
         self._fails("instruments")
@@ -273,6 +277,7 @@ class FakeView:
 
     def gates(self) -> list[dict[str, object]]:
         """See EngineView."""
+        self._fails("gates")
         return [{"gate": code, "name": name, "group": group, "key": key, "unit": unit, "limit": VALUES[code][1],
                  "last_value": VALUES[code][0], "last_pass": True, "passed": self.steps, "failed": code % 3,
                  "first_failed": code % 2} for code, group, name, key, unit in GATES]

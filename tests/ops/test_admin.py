@@ -172,6 +172,15 @@ def test_why_names_what_cannot_be(served: tuple[Path, FakeDaemon, AdminServer], 
     with AdminClient(served[0], timeout_s=5) as client, pytest.raises(DaemonError, match=told) as caught:
         client.request("why", {"last": True, **args})
     assert ("2 spread" if "refused_by" in args else "BTC/USD") in caught.value.suggestion
+    assert caught.value.exit_code == (2 if "refused_by" in args else 1)
+
+
+def test_names_are_looked_up_without_making_answers(tmp_path: Path, view: FakeView) -> None:
+    """A look-up by name costs the loop no status and no gates."""
+    view.failing = {"status", "gates"}
+    with admin_socket(tmp_path / "s", view), AdminClient(tmp_path / "s") as client:
+        assert client.request("why", {"last": True, "instrument": "eth/usd", "refused_by": "2"})["first_failing"] == "spread"
+        assert client.request("limits", {"instrument": "eth/usd"}) == view.limits("ETH/USD")
 
 
 def test_an_awaitable_answer_is_awaited_and_bounded(tmp_path: Path, view: FakeView,

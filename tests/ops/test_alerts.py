@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cstd.cli.parser import VERBS, parse
 from tests import needs
 from tests.ops.alerting import ADDED, CASES, DEPLOY, RULES, alerts, groupings, known, panels, recorded, rules, selectors
 
@@ -114,23 +113,3 @@ def test_every_alert_has_its_runbook_and_every_runbook_its_alert() -> None:
     for name, text in sections().items():
         for part in ("Means", "By itself", "Look", "Do"):
             assert f"**{part}:**" in text, (name, part)
-
-
-def test_every_command_of_a_runbook_exists() -> None:
-    """Each `cstd …` is taken by the parser, with its options, and each key is in the configuration."""
-    text = " ".join(RUNBOOKS.read_text("utf-8").split())
-    commands = set(re.findall(r"`cstd ([a-z][^`]*)`", text))
-    assert len(commands) > 10
-    for command in commands:
-        words = command.replace("ID", "1").split()
-        assert any(tuple(words[:len(verb.words)]) == verb.words for verb in VERBS if not verb.hidden), command
-        assert parse(words) is not None, command
-    live = (REPOSITORY / "config" / "live.toml").read_text()
-    for table, key in re.findall(r"`(account|exits|instruments|policy|risk|venue|journal|process|status)\.(\w+)`", text):
-        assert re.search(rf"^{key}\s*=", live[live.index(f"[{table}]"):], re.MULTILINE), f"{table}.{key}"
-
-
-def test_every_metric_of_a_runbook_exists() -> None:
-    """Metrics that a runbook sends its reader to are exposed or recorded."""
-    exists = {*known(), *(name.removesuffix("_bucket") for name in known())}
-    assert set(re.findall(r"`(cstd_\w+)", RUNBOOKS.read_text("utf-8"))) <= exists

@@ -26,6 +26,14 @@ def daemon(tmp_path: Path, view: FakeView) -> Iterator[FakeDaemon]:
         yield fake
 
 
+class Terminal(io.StringIO):
+    """Somebody who types, or looks."""
+
+    def isatty(self) -> bool:
+        """Whether there is somebody."""
+        return True
+
+
 def run(tmp_path: Path, verb: str, output: str = "json", **given: Any) -> int:
     """Run a verb as the command line does."""
     return client.main(verb, argparse.Namespace(socket=str(tmp_path / "s"), output=output, **given))
@@ -92,10 +100,6 @@ def test_tables_of_orders_and_fills_say_when(daemon: FakeDaemon, tmp_path: Path,
 
 def test_a_terminal_gets_a_rich_table(daemon: FakeDaemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a terminal the table is rendered by rich, and brackets in data stay as they are."""
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
     terminal = Terminal()
     monkeypatch.setattr(sys, "stdout", terminal)
     monkeypatch.setenv("TERM", "xterm")
@@ -177,30 +181,37 @@ def test_limits_are_listed_set_and_reset(daemon: FakeDaemon, tmp_path: Path, cap
 def test_a_terminal_is_asked_with_what_holds_now(daemon: FakeDaemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                                  capsys: pytest.CaptureFixture[str]) -> None:
     """The question has the value, the configured one, and what would come; no is no."""
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
     monkeypatch.setattr(sys, "stdin", Terminal("n\n"))
     assert run(tmp_path, "limits set", key="risk.positions_max", value="3") == 1
     assert "set risk.positions_max to 3? It is 10 positions, configured 10 [y/N]" in capsys.readouterr().err
     assert daemon.commands == []
     monkeypatch.setattr(sys, "stdin", Terminal("y\n"))
-    assert run(tmp_path, "limits reset", key="risk.positions_max", instrument="BTC/USD") == 0
-    assert "take back what commands made of risk.positions_max for BTC/USD?" in capsys.readouterr().err
+    assert run(tmp_path, "limits reset", key="policy.spread_bps_max", instrument="BTC/USD") == 0
+    assert "take back what commands made of policy.spread_bps_max for BTC/USD?" in capsys.readouterr().err
     assert len(daemon.commands) == 1
     assert run(tmp_path, "limits set", key="risk.day_loss_shutdown_bps", value="300") == 1
     assert "reached already latches its level at once" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["limits set", "limits reset"])
+@pytest.mark.parametrize("key", ["risk.positions_max", "RISK.Positions_Max", "  Positions_max "])
+def test_no_spelling_of_a_key_gets_past_the_question(daemon: FakeDaemon, tmp_path: Path, verb: str, key: str,
+                                                     capsys: pytest.CaptureFixture[str]) -> None:
+    """However a key is written that the daemon would take, nothing is sent before a yes; an empty one is no limit."""
+    value = {"value": "3"} if verb == "limits set" else {}
+    assert run(tmp_path, verb, key=key, **value) == 2
+    assert json.loads(capsys.readouterr().err)["suggestion"] == "add --yes"
+    assert daemon.commands == []
+    assert run(tmp_path, verb, key=key, yes=True, **value) == 0
+    assert json.loads(capsys.readouterr().out)["key"] == "risk.positions_max"
+    assert run(tmp_path, verb, key="", **value) == 1
+    assert "nothing is no limit" in json.loads(capsys.readouterr().err)["message"]
 
 
 @pytest.mark.parametrize(("answer", "code", "sent"), [("y\n", 0, 1), ("yes\n", 0, 1), ("n\n", 1, 0), ("\n", 1, 0)])
 def test_a_terminal_is_asked(daemon: FakeDaemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str,
                              code: int, sent: int) -> None:
     """Only yes is yes."""
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
     monkeypatch.setattr(sys, "stdin", Terminal(answer))
     assert run(tmp_path, "flatten") == code
     assert len(daemon.commands) == sent

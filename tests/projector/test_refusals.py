@@ -15,8 +15,8 @@ from cstd.daemon.view import LiveView
 from cstd.decision.refused import tally
 from cstd.engine.recovery import recover
 from cstd.errors import OperatorError
-from cstd.projector.database import DATABASE_FILE
 from cstd.projector.rebuild import rebuild
+from cstd.storage.run_dir import DATABASE_FILE
 from tests.projector.sessions import columns, written
 from tests.simulation.simulated import Simulation
 
@@ -77,7 +77,7 @@ def test_the_ledger_tells_changes_of_state(run_dir: Path) -> None:
 
 def test_an_unknown_instrument_and_a_file_that_is_no_ledger_are_said(run_dir: Path, tmp_path: Path) -> None:
     """By name, with those that there are; a damaged file with what makes it anew."""
-    with pytest.raises(OperatorError, match="has decided nothing about XRP/USD") as caught:
+    with pytest.raises(OperatorError, match="XRP/USD is no instrument of this session") as caught:
         from_ledger(run_dir / DATABASE_FILE, 0, "XRP/USD")
     assert "BTC/USD" in caught.value.suggestion
     (tmp_path / DATABASE_FILE).write_bytes(b"no database" * 1_000)

@@ -138,6 +138,20 @@ def test_what_is_no_limit_or_no_value_changes_nothing(args: dict[str, str], mess
     next_order(world)
 
 
+@pytest.mark.parametrize(("args", "message"), [
+    ({"key": "policy.spread_bp_max"}, "is no limit of a gate"), ({"key": "policy.deadline_ms"}, "no command may trap an exit"),
+    ({"key": SPREAD, "instrument": "BTCUSD"}, "no instrument of this session"),
+    ({"key": "risk.exposure_bps_max", "instrument": BTC}, "the whole account's"),
+])
+def test_what_cannot_be_set_cannot_be_reset(args: dict[str, str], message: str) -> None:
+    """A reset names a limit and an instrument by the rules of a change, and is refused in the same words."""
+    world = World(strategy="rehearsal").ready()
+    refused = operator(world, "limits_reset", **args)
+    assert message in refused["message"]
+    assert refused == operator(world, "limits_set", **args, value="1")
+    world.sound()
+
+
 def test_exits_go_on_under_the_tightest_limits_there_can_be() -> None:
     """With every limit that a command can change as tight as it goes, what is held is sold."""
     world = World(strategy="rehearsal").ready()

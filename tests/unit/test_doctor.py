@@ -6,18 +6,23 @@ import json
 import os
 import re
 import socket
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from cstd.cli import host_checks, install_checks
+from cstd.cli import doctor, host_checks, install_checks
 from cstd.cli.app import main
 from cstd.cli.doctor import configuration
 from cstd.cli.host_checks import OK, PROBLEM, STA_NANO, STA_UNSYNC, TIME_ERROR, WARNING, Check, ClockReading, Surroundings
 from cstd.cli.install_checks import accepts
 from cstd.cli.venue_check import Answered, ClockBounds
 from cstd.config import Config, load, template
+from cstd.errors import ConfigError
+from cstd.storage.journal_files import lock_directory
+from cstd.storage.run_dir import JOURNAL_DIR
 from cstd.units import NS_PER_MS, NS_PER_S
 
 SECRET = "c2VjcmV0IGZvciB0ZXN0cw=="
@@ -78,6 +83,20 @@ def test_a_wrong_configuration_is_a_problem_and_the_rest_is_looked_at(tmp_path: 
     assert cfg.mode == "practice"
     _, found = configuration([str(template("live"))])
     assert PROBLEM in states(found) and "account.exclusive" in " ".join(check.found for check in found)
+
+
+def test_an_error_that_lists_nothing_is_one_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A configuration, or a key, that is refused in one sentence is one line; it is not lost for want of a list."""
+    def refuse(*_args: object) -> None:
+        raise ConfigError("it is not right", suggestion="mend it")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(doctor, "load", lambda files, *_environ: refuse() if files == ["x"] else config())
+        _, (check,) = configuration(["x"])
+    assert (check.state, check.todo) == (PROBLEM, "mend it") and "it is not right" in check.found
+    monkeypatch.setattr(install_checks, "load_credentials", refuse)
+    (check,) = install_checks.keys(host(tmp_path, config("live")))
+    assert check.state == PROBLEM and "it is not right" in check.found
 
 
 @pytest.mark.parametrize(("clock", "mode", "state", "part"), [
@@ -204,6 +223,14 @@ def test_versions(wanted: str, version: str, good: bool) -> None:
     assert accepts(wanted, version) is good
 
 
+def test_every_bound_of_pyproject_is_one_that_is_understood(repository: Path) -> None:
+    """Those that the project writes are; one that would be judged wrongly, such as ~=, is no bound here."""
+    for line in tomllib.loads((repository / "pyproject.toml").read_text())["project"]["dependencies"]:
+        accepts(re.sub(r"^[\w.-]+", "", line), "1")
+    with pytest.raises(AssertionError, match=r"~=1\.4 is none of the bounds"):
+        accepts("~=1.4", "2.0")
+
+
 def test_a_package_that_is_missing_or_too_old_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     """By name, with what is wanted; extras are not looked at."""
     monkeypatch.setattr(install_checks.importlib.metadata, "requires",
@@ -239,9 +266,13 @@ def test_ports(tmp_path: Path) -> None:
         on = host(tmp_path, config(CSTD__STATUS__LISTEN=f"127.0.0.1:{port}"))
         check = next(install_checks.ports(on))
         assert check.state == PROBLEM and str(port) in check.found
-        on.run_dir.mkdir(parents=True)
+        (on.run_dir / JOURNAL_DIR).mkdir(parents=True)
         (on.run_dir / "reader.json").write_text(json.dumps({"pid": 1, "page": "", "addresses": [f"http://127.0.0.1:{port}"]}))
-        assert next(install_checks.ports(on)).state == OK
+        assert next(install_checks.ports(on)).state == PROBLEM  # what a session left behind that is no more
+        with lock_directory(on.run_dir / JOURNAL_DIR):
+            check = next(install_checks.ports(on))
+            assert check.state == OK and "is served by the session" in check.found
+    assert next(install_checks.ports(on)).found.endswith("is free")  # whatever was left behind
     assert next(install_checks.ports(host(tmp_path, config(CSTD__STATUS__LISTEN="127.0.0.1:0")))).state == OK
 
 
@@ -265,6 +296,27 @@ def test_keys_of_live(environ: dict[str, str], expected: list[str], tmp_path: Pa
     assert not any(value in str(found) for value in environ.values())
 
 
+def test_what_may_not_be_looked_at_is_a_problem_and_the_rest_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                                         capsys: pytest.CaptureFixture[str]) -> None:
+    """A run directory behind one that this user may not enter: a line for each check that needs it, no traceback."""
+    whole = os.stat
+
+    def entered(path: str | os.PathLike[str] | int, **options: Any) -> os.stat_result:
+        if not isinstance(path, int) and str(path).startswith(f"{tmp_path}/closed/"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return whole(path, **options)
+
+    monkeypatch.setattr(os, "stat", entered)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", f"{tmp_path}/closed/credentials")
+    for words in (["--venue"], ["-c", str(template("live"))]):
+        assert main(["doctor", *words, "--run-dir", str(tmp_path / "closed" / "run"), "-o", "json"]) == 1
+        checks = json.loads(capsys.readouterr().out)["checks"]
+        denied = {check["name"] for check in checks if "Permission denied" in check["found"]}
+        assert denied >= {"shared memory", "run directory", "keys", "file modes"}
+        assert {"open files", "GPU"} <= {check["name"] for check in checks}
+        assert all(check["state"] == PROBLEM and check["todo"] for check in checks if check["name"] in denied)
+
+
 def test_modes_of_files(tmp_path: Path) -> None:
     """A secret that others can read, and a limit that anybody can write, are problems with the command that ends them."""
     on = host(tmp_path)
@@ -282,6 +334,21 @@ def test_modes_of_files(tmp_path: Path) -> None:
     file.chmod(0o666)
     named = Surroundings(on.cfg, (str(file),), on.run_dir, {}, on.root)
     assert [check.todo for check in install_checks.file_modes(named)] == [f"chmod o-w {file}"]
+
+
+def test_modes_of_systemd_credentials(tmp_path: Path) -> None:
+    """systemd lets a group read them; what everybody can read is a problem."""
+    folder = tmp_path / "credentials"
+    folder.mkdir()
+    folder.chmod(0o755)
+    key = folder / "kraken_api_key"
+    key.write_text("k")
+    on = host(tmp_path, environ={"CREDENTIALS_DIRECTORY": str(folder)})
+    for mode, todo in ((0o440, ""), (0o444, f"chmod 400 {key}")):
+        key.chmod(mode)
+        assert [check.todo for check in install_checks.file_modes(on)] == [todo]
+    folder.chmod(0o700)  # nobody else gets as far as the file
+    assert states(list(install_checks.file_modes(on))) == [OK]
 
 
 def test_a_gpu_is_said_to_be_of_no_use_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

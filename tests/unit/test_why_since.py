@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from cstd.cli import why
+from cstd.cli import parser, why
 from cstd.cli.app import main
-from cstd.errors import UsageError
+from cstd.projector.database import LedgerDatabase
 from tests.ops.fake_view import FakeView
 from tests.ops.running import admin_socket
 from tests.schemas import assert_fits
@@ -49,16 +49,19 @@ def asked(capsys: pytest.CaptureFixture[str], run_dir: Path, *words: str, code: 
     ("90s", NOW_NS - 90 * 10**9), ("10m", NOW_NS - 600 * 10**9), ("2h", NOW_NS - 7_200 * 10**9), ("1d", NOW_NS - 86_400 * 10**9),
     ("2026-08-02", 1_785_628_800 * 10**9), ("2026-08-02T10:00:00Z", 1_785_664_800 * 10**9),
     ("2026-08-02T10:00:00.5Z", 1_785_664_800_500_000_000), ("999999999d", 0),
+    ("1815-12-10", 0), ("9999-12-31", 2**63 - 1),
 ])
-def test_times(text: str, wall_ns: int) -> None:
+def test_times(text: str, wall_ns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A length of time before now, or a UTC day or time."""
-    assert why.wall_ns(text, NOW_NS) == wall_ns
+    monkeypatch.setattr(parser.time, "time_ns", lambda: NOW_NS)
+    assert parser.since(text) == wall_ns
 
 
 @pytest.mark.parametrize("words", [
     ["--since", "soon"], ["--since", "10"], ["--since", "2026-08-02 10:00"], ["--since", "2026-13-02"], ["--since", "-5m"],
     ["--since", "10m", "--last"], ["--since", "10m", "--count", "3"], ["--since", "10m", "17"], ["--count", "0"],
-    ["--count", "21"], ["--count", "3", "--last"], ["--count", "3", "17"], ["--since", "10m", "--refused-by", "nogate"], [],
+    ["--count", "21"], ["--count", "3", "--last"], ["--count", "3", "17"], ["--since", "10m", "--refused-by", "nogate"],
+    ["--last", "--refused-by", "nogate"], [],
 ])
 def test_what_cannot_be_asked_is_a_usage_error(words: list[str], run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Exit 2, with what there is instead, as a JSON object under -o json."""
@@ -82,6 +85,58 @@ def test_neither_daemon_nor_ledger_is_said(tmp_path: Path, capsys: pytest.Captur
     """Exit 1, with both places looked at."""
     message = asked(capsys, tmp_path, "--since", "10m", code=1)["message"]
     assert "cstd.sock" in message and "ledger.db" in message
+
+
+@pytest.mark.parametrize("words", [["--last"], ["--since", "10m"]])
+def test_an_unknown_gate_is_said_before_a_daemon_is_asked(tmp_path: Path, words: list[str],
+                                                          capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit 2 with those that there are, whether or not anybody listens."""
+    told = asked(capsys, tmp_path, *words, "--refused-by", "nogate", code=2)
+    assert told["message"] == "nogate is no gate" and "2 spread" in told["suggestion"]
+
+
+def test_a_ledger_that_cannot_be_read_takes_nothing_from_the_daemons_answer(run_dir: Path,
+                                                                            capsys: pytest.CaptureFixture[str]) -> None:
+    """The daemon's answer on stdout, exit 0, and one line that says what could not be read; without a daemon it is the error."""
+    (run_dir / "ledger.db").write_bytes(b"no database" * 1_000)
+    assert main(["why", "--since", "999999999d", "--run-dir", str(run_dir)]) == 0
+    told = capsys.readouterr()
+    assert "from the running daemon" in told.out
+    (line,) = told.err.splitlines()
+    assert "the daemon's answer alone" in line and "ledger.db: file is not a database" in line
+    (run_dir / "cstd.sock").rename(run_dir / "elsewhere")
+    assert "not a database" in asked(capsys, run_dir, "--since", "10m", code=1)["message"]
+
+
+def test_a_run_directory_that_may_not_be_looked_into_is_one_line(run_dir: Path, monkeypatch: pytest.MonkeyPatch,
+                                                                 capsys: pytest.CaptureFixture[str]) -> None:
+    """Beside the daemon's answer, or as the error where none answers; never a traceback."""
+    def denied(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "exists", denied)
+    assert main(["why", "--since", "1d", "--run-dir", str(run_dir)]) == 0
+    assert "Permission denied" in capsys.readouterr().err
+    for kept in ("journal", "ledger.db"):
+        monkeypatch.setattr(Path, "exists", lambda path, kept=kept: denied(path) if path.name == kept else False)
+        message = asked(capsys, run_dir / "nobody", "--since", "1d", code=1)["message"]
+        assert f"{kept} cannot be looked at: Permission denied" in message
+
+
+def test_an_instrument_that_the_ledger_has_no_decision_of_is_no_error(run_dir: Path, view: FakeView,
+                                                                      capsys: pytest.CaptureFixture[str]) -> None:
+    """The daemon's counts, and the ledger's fills; without a daemon zero for what is configured."""
+    database = LedgerDatabase(run_dir / "ledger.db")
+    database._connection.execute("INSERT INTO boots VALUES (1, 1, 1, 'practice', '', '', '', ?)",
+                                 (json.dumps({"instruments": {"names": ["BTC/USD", "ETH/USD"]}}),))
+    database.close()
+    del view.decision_rows[39:]  # all that it has seen is kept
+    found = asked(capsys, run_dir, "--since", "999999999d", "--instrument", "eth/usd")
+    assert (found["source"], found["fills"], found["states"]) == ("the running daemon", 0, [])
+    assert found["decided"] > 0
+    (run_dir / "cstd.sock").rename(run_dir / "elsewhere")
+    found = asked(capsys, run_dir, "--since", "1d", "--instrument", "eth/usd")
+    assert (found["instrument"], found["decided"]) == ("ETH/USD", 0)
 
 
 @pytest.mark.parametrize("complete", [True, False])
@@ -129,9 +184,3 @@ def test_text(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     quiet = why.text(EMPTY)
     assert "what was before 1970-01-01 00:00:00.000 is not known there" in quiet
     assert "state halted: disk" in quiet and "ready -> halted: disk" in quiet and "no gate has refused anything" in quiet
-
-
-def test_times_are_checked_again_where_they_are_used() -> None:
-    """A month that there is not passes the parser's pattern, not the clock."""
-    with pytest.raises(UsageError):
-        why.wall_ns("2026-13-02", NOW_NS)

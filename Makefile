@@ -11,7 +11,7 @@ AGENTS := $(shell find cstd/signals/agents -name '*.py')
 RECORDING := $(wildcard $(CSTD_DATA)/recordings/kraken-v2-btcusd-d25-20260802.jsonl.zst)
 
 .PHONY: run test bench benchmarks budget floor growth peers picture round-trip burst burst-peer scale tail soak memory measuring start journal recovery hostile fuzz
-.PHONY: simulate prove mutants chaos sanitize controls metrics check build lock clean
+.PHONY: simulate prove mutants chaos sanitize controls metrics check build wheel lock clean
 .DELETE_ON_ERROR:
 
 run: build
@@ -139,6 +139,11 @@ check: build $(VENV)/.test-installed
 	@$(BIN)/mypy
 
 build: $(VENV)/.agents
+
+# For a host without a compiler: docs/install.md.
+wheel: build
+	@$(PIP) wheel --no-deps --no-build-isolation -w dist . >&2
+	@ls dist/*.whl
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=..." >&2; exit 1; }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -57,4 +56,4 @@ def test_a_session_trades_without_a_compiler(installed: Path, tmp_path: Path) ->
     summary = json.loads(done.stdout)
     assert summary["checksums_ok"] > 0 and summary["checksums_bad"] == 0
     assert summary["orders"] > 0
-    assert os.listdir(tmp_path / "bin") == []
+    assert not list((tmp_path / "bin").iterdir())

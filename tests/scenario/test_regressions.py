@@ -414,6 +414,7 @@ def test_a_cl_ord_id_of_18_characters(world: World, theirs: str) -> None:
     world.report("canceled", other, "OTHERS-BBBBB-CCCCCC", reason="User requested")
     assert [live["cl_ord_id"] for live in world.live()] == [own]
     assert world.live()[0]["order_id"] == "" and world.live()[0]["state"] == OrderState.ORDER_SENT
+    assert world.engine.tracker.foreign_count == (0 if theirs.startswith(world.cfg.account.owner_prefix) else 2)
     world.reply(order)
     world.report("new", order)
     world.rest["OpenOrders"] = {"open": {OID: closed(order, "open", 0), **rows}}

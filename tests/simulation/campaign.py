@@ -106,7 +106,9 @@ def version_of(tally: dict[str, Any]) -> dict[str, Any]:
     versions = tally.setdefault("versions", {})
     if not versions and tally.get("seeds"):
         versions[UNKNOWN] = {key: value for key, value in tally.items() if key not in ("next", "versions")}
-    part: dict[str, Any] = versions.setdefault(engine_version(), {"commit": commit()})
+    part: dict[str, Any] = versions.setdefault(engine_version(), {"commit": ""})
+    if not part["commit"] or part["commit"].endswith("+"):
+        part["commit"] = commit()
     return part
 
 

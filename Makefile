@@ -93,9 +93,9 @@ hostile: build $(VENV)/.test-installed
 fuzz: build
 	@$(PIP) install --target build/fuzz-env --no-deps -r fuzz/requirements.txt && fuzz/build.sh
 
-# Seeds of the simulation, going on from the tally of the last time; SEEDS of them.
+# Seeds of the simulation, going on from the tally of the last time; SEEDS of them. ARGS=--show prints the tally by version.
 simulate: build $(VENV)/.test-installed
-	@$(BIN)/python -m tests.simulation.campaign --tally build/simulation.json $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)
+	@$(BIN)/python -m tests.simulation.campaign --tally $(or $(TALLY),build/simulation.json) $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)
 
 # The gates: theorems over all inputs, the kernel beside their model for DECISIONS generated cases, and planted faults.
 prove: build $(VENV)/.test-installed
@@ -106,7 +106,7 @@ mutants: build $(VENV)/.test-installed
 
 # Real faults on this host, against a session of its own; KILLS of them by kill -9, going on from the tally of the last time.
 chaos: build
-	@$(BIN)/cstd chaos --tally build/chaos-kills.json $(if $(KILLS),--kills $(KILLS)) $(ARGS)
+	@$(BIN)/cstd chaos --tally $(or $(TALLY),build/chaos-kills.json) $(if $(KILLS),--kills $(KILLS)) $(ARGS)
 
 # The compiled core with the address and undefined-behaviour sanitizers, in a copy of the tree, under the tests that reach
 # into it most. Children that compile agents are started without the preloaded library, so test_agents.py stays out; so does

@@ -74,7 +74,10 @@ def practice_config(given: str | None) -> tuple[Path, int]:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Run the verb; returns 0 when all that ran passed, 3 when a promise broke, 1 when nothing ran, 128 + the signal's number."""
+    """Run the verb; returns 0 when all that ran passed, 3 when a promise broke, 128 + the number of a signal that ended it.
+
+    1 when nothing ran, or with --must-run when something did not.
+    """
     names = chosen(args.faults)
     if args.tally and KillNine.name not in names:
         raise UsageError("--tally counts kills, and kill9 is not among the faults", suggestion="add kill9 to --faults")
@@ -92,14 +95,19 @@ def main(args: argparse.Namespace) -> int:
                 outcome = kills(args.kills, _next_seed(tally, seed), tally, say, lambda: _save(tally_path, tally), config=config,
                                 instruments=instruments)
             else:
-                outcome = play(FAULTS[name](), seed, say, config=config, instruments=instruments)
+                fault = FAULTS[name]()
+                fault.must_be_real = args.must_run
+                outcome = play(fault, seed, say, config=config, instruments=instruments)
             _tell(outcome)
             outcomes.append(outcome)
     except EndedError as ended:
         say(f"{ended}: ended, everything was taken away; what was under way is not counted")
         return 128 + ended.number
     _print(outcomes, seed, tally, as_json=args.output == "json")
-    return _code(outcomes)
+    missing = [f"{outcome.fault} ({outcome.reason})" for outcome in outcomes if outcome.result == NOT_RUN]
+    if missing:
+        say(f"not run here: {'; '.join(missing)}" + (", and --must-run requires them" if args.must_run else ""))
+    return _code(outcomes, must_run=args.must_run)
 
 
 def _next_seed(tally: Table, seed: int) -> int:
@@ -119,10 +127,12 @@ def _tell(outcome: Outcome) -> None:
         say(f"{outcome.fault}: seed {outcome.seed} (again: cstd chaos --faults {outcome.fault} --seed {outcome.seed}){kept}")
 
 
-def _code(outcomes: list[Outcome]) -> int:
+def _code(outcomes: list[Outcome], *, must_run: bool) -> int:
     results = {outcome.result for outcome in outcomes}
     if FAILED in results:
         return EXIT_VERIFICATION
+    if must_run and NOT_RUN in results:
+        return EXIT_FAILURE
     return EXIT_OK if PASSED in results else EXIT_FAILURE
 
 

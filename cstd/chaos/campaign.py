@@ -16,7 +16,7 @@ from cstd.chaos.faults import READY_S, Fault, KillNine
 from cstd.chaos.host import NotPossibleError
 from cstd.chaos.judge import Finding, told
 from cstd.chaos.session import STOP_S, NotReachedError, Session
-from cstd.chaos.tally import Table, add_session
+from cstd.chaos.tally import DeadmanTrials, Table, add_session
 from cstd.errors import CstdError
 
 KILLS_A_SESSION = 10
@@ -162,13 +162,14 @@ def kills(count: int, first_seed: int, tally: Table, say: Say, save: Callable[[]
                        strikes=min(KILLS_A_SESSION, count - tally["kills"]))
         add_session(tally, seed=seed, kills=outcome.strikes, orders=outcome.orders, fills=outcome.fills,
                     records=outcome.records, ready_s_max=max(outcome.ready_s, default=0.0), moments=fault.moments,
-                    findings=outcome.findings,
+                    findings=outcome.findings, deadman=fault.deadman,
                     not_reached="" if outcome.result == PASSED or outcome.findings else outcome.reason)
         save()
         _add(total, outcome)
         say(f"kill9: {tally['kills']} of {count} kills in {tally['sessions']} sessions, {tally['orders']} orders, "
             f"{tally['fills']} fills, {sum(tally['found'].values())} differences")
         seed += 1
+    say(f"kill9: {DeadmanTrials(**tally['deadman'])}")
     if tally["failed"] and total.result == PASSED:
         total.result, total.reason = FAILED, f"the tally holds sessions that failed: seeds {tally['failed']}"
     elif total.result == PASSED and not total.strikes:

@@ -12,18 +12,27 @@ import random
 import signal
 import time
 from abc import ABC, abstractmethod
+from decimal import Decimal
 from pathlib import Path
 
 from cstd.chaos.host import NotPossibleError, OwnNetwork, Shim, SmallDisk
 from cstd.chaos.judge import OPEN_STATUSES
 from cstd.chaos.moments import MOMENTS, wait_moment
 from cstd.chaos.session import NotReachedError, Session
+from cstd.chaos.tally import DeadmanTrials
+from cstd.config import Config, load
 from cstd.units import NS_PER_S
+from cstd.venue.backoff import Liveness
+from cstd.venue.rest.lane import READ_TIMEOUT_NS
+from cstd.venue.subscriptions import ACK_WAIT_NS
 
 READY_S = 60.0
 HALTED_S = 60.0
-DEADMAN_S = 15  # the least that a configuration may say: the venue's own timeout is then the longest there is
-STOPPED_S = 20.0  # longer than that one, 10 s of silence that close a link, 5 s of an admin client, 10 s of an order's life
+DEADMAN_S = 15  # the least that a configuration may say
+STOPPED_BEYOND_S = 5.0
+OUTLIVES_DEADMAN_S = 25  # an opening's life, where what ends it after a kill is to be the dead man's switch
+LEFT_ALONE = 0.5  # share of the kills with resting orders after which nobody starts the daemon before the switch fired
+DEADMAN_LATE_S = 3.0  # of the switch's own timer and of our polling
 CUT_S = 18
 STEPS_S = (120, -120, 600)
 STEPPED_S = 6.0
@@ -41,9 +50,11 @@ class Fault(ABC):
     Attributes:
         name: on the command line. env: configuration of the session's processes. daemon_env: environment of the daemon alone.
         prefix: words before each command of the session. how: said with the result when there is more than one way.
+        must_be_real: nothing lesser may be done in its place.
     """
 
     name = ""
+    must_be_real = False
 
     def __init__(self) -> None:
         self.env: dict[str, str] = {}
@@ -92,20 +103,33 @@ def _wait_fill(session: Session, when: str) -> None:
 
 
 class KillNine(Fault):
-    """SIGKILL at random moments, also while a start recovers; the next start goes on."""
+    """SIGKILL at random moments, also while a start recovers; the next start goes on.
+
+    Attributes:
+        moments: how often at which moment. deadman: what became of the orders that rested when the daemon died.
+    """
 
     name = "kill9"
 
     def __init__(self) -> None:
         super().__init__()
+        self.env = {"CSTD__VENUE__DEADMAN_TIMEOUT_S": str(DEADMAN_S),
+                    "CSTD__STRATEGY__REHEARSAL__LIFETIME_S": str(OUTLIVES_DEADMAN_S)}
         self.moments: dict[str, int] = {}
+        self.deadman = DeadmanTrials(DEADMAN_S)
 
     def strike(self, session: Session, chance: random.Random) -> int:
-        """Kill at one moment, now and then kill the start that follows too, and start again."""
+        """Kill at one moment, now and then leave the orders to the venue, or kill the start that follows, and start again."""
         found = _moment(session, chance)
         session.kill_nine()
+        died_s = time.monotonic()
         self._count(found)
         kills = 1
+        resting = sorted(session.tell_exchange("open"))
+        if resting:
+            self.deadman.resting += 1
+            if chance.random() < LEFT_ALONE:
+                self._leave_alone(session, resting, died_s)
         if chance.random() < 0.2:
             session.start()
             time.sleep(chance.uniform(0.0, START_SPAN_S))
@@ -115,8 +139,35 @@ class KillNine(Fault):
         session.start()
         return kills
 
+    def _leave_alone(self, session: Session, resting: list[str], died_s: float) -> None:
+        """Wait for the venue to clear what rests. It matches nothing meanwhile, and with the daemon dead nobody else cancels."""
+        session.tell_exchange("system", state="cancel_only")
+        session.wait(lambda: not session.tell_exchange("open"), DEADMAN_S + DEADMAN_LATE_S,
+                     f"the dead man's switch left open what it had to cancel of {', '.join(resting)}")
+        took_s = time.monotonic() - died_s
+        session.tell_exchange("system", state="online")
+        ends = {row["cl_ord_id"]: row["status"] for row in session.fresh_truth()["orders"]}
+        self.deadman.add(took_s, by_switch=any(ends[cl_ord_id] == "canceled" for cl_ord_id in resting))
+
     def _count(self, moment: str) -> None:
         self.moments[moment] = self.moments.get(moment, 0) + 1
+
+
+def timeouts(config: Config) -> dict[str, float]:
+    """Return what a configuration and the program let pass before they give up waiting, in seconds, by its name.
+
+    Windows that are looked back on (of a gate, of a day) are no timeouts, nor are pauses between two tries.
+    """
+    rehearsal = config.strategy.rehearsal
+    found: dict[str, Decimal | float] = {
+        "venue.deadman_timeout_s": config.venue.deadman_timeout_s, "venue.unknown_absent_s": config.venue.unknown_absent_s,
+        "risk.silence_s": config.risk.silence_s, "risk.evidence_s": config.risk.evidence_s,
+        "strategy.rehearsal.lifetime_s": rehearsal.lifetime_s if rehearsal is not None else 0,
+        "policy.rest_price_after_s": config.policy.rest_price_after_s, "exits.step_wait_s": config.exits.step_wait_s,
+        "silence that closes a link": Liveness.CLOSE_NS / NS_PER_S, "a read by REST": READ_TIMEOUT_NS / NS_PER_S,
+        "the answer to a subscription": ACK_WAIT_NS / NS_PER_S,
+    }
+    return {name: float(seconds) for name, seconds in found.items()}
 
 
 class Stop(Fault):
@@ -126,20 +177,25 @@ class Stop(Fault):
 
     def __init__(self) -> None:
         super().__init__()
-        self.env = {"CSTD__VENUE__DEADMAN_TIMEOUT_S": str(DEADMAN_S)}
+        # The longest of a shipped configuration, shortened: what is stopped for longer than them takes less than half a minute.
+        self.env = {"CSTD__VENUE__DEADMAN_TIMEOUT_S": str(DEADMAN_S), "CSTD__RISK__SILENCE_S": str(DEADMAN_S)}
 
     def strike(self, session: Session, chance: random.Random) -> int:
         """Stop the process, let every timeout pass, and see that the venue has canceled what was open."""
+        found = timeouts(load([str(session.config)], session.env))
+        longest = max(found, key=lambda name: found[name])
+        stopped_s = found[longest] + STOPPED_BEYOND_S
+        self.how = f"stopped {stopped_s:g} s; the longest of {len(found)} timeouts is {longest}, {found[longest]:g} s"
         _moment(session, chance)
         daemon = session.running_daemon()
         daemon.send_signal(signal.SIGSTOP)
         try:
-            time.sleep(STOPPED_S)
+            time.sleep(stopped_s)
             left = [row["cl_ord_id"] for row in session.fresh_truth()["orders"] if row["status"] in OPEN_STATUSES]
         finally:
             daemon.send_signal(signal.SIGCONT)
         if left:
-            raise NotReachedError(f"open {STOPPED_S:g} s after the process stopped, whatever the dead man's switch: {left}")
+            raise NotReachedError(f"open {stopped_s:g} s after the process stopped, whatever the dead man's switch: {left}")
         return 1
 
 
@@ -247,10 +303,15 @@ class NetCut(Fault):
         self._network: OwnNetwork | None = None
 
     def prepare(self, run_dir: Path) -> None:
-        """Make a network namespace for the session; without the right to, the exchange will refuse connections instead."""
+        """Make a network namespace for the session; without the right to, the exchange will refuse connections instead.
+
+        That is less than a cut network: where the fault must be real it does not count.
+        """
         try:
             self._network = OwnNetwork()
         except NotPossibleError as error:
+            if self.must_be_real:
+                raise
             self.how = f"by the exchange dropping and refusing connections, not by the network: {error}"
             return
         self.prefix = self._network.prefix

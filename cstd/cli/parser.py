@@ -316,6 +316,8 @@ def _chaos(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--kills", type=count, default=5, metavar="N", help="how many kill -9 (default 5)")
     parser.add_argument("--seed", type=_seed, metavar="N", help="of the moments and the exchange (default: a random one)")
     parser.add_argument("--tally", metavar="FILE", help="goes on until FILE has --kills in all")
+    parser.add_argument("--must-run", action="store_true", help="exit 1 where this host does not let one of the faults happen, "
+                        "or lets something lesser happen in its place")
     parser.add_argument("-c", "--config", metavar="FILE", help="of mode practice (default: the shipped one)")
     _output(parser)
 

@@ -42,6 +42,7 @@ from cstd.orders.desk import RiskDesk
 from cstd.orders.exit_prices import ExitPrices
 from cstd.orders.kill_proof import KillProof
 from cstd.orders.lifecycle import TABLE
+from cstd.orders.margin import MarginPositions
 from cstd.orders.reconcile import Reconciler
 from cstd.orders.rest_cancels import RestCancels
 from cstd.orders.rest_exits import RestExits
@@ -221,6 +222,7 @@ class Engine:
         self._lane_before = self.lane
         self.lane.rate.charge("GetApiKeyInfo", self._mono_ns)  # each start asks for the key's rights, outside the lane
         self.account_reads = AccountReads(self.lane)
+        self.margin = MarginPositions(self.lane, self.tracker.notes.append)
         self.core.private_up = self.core.private_ready = self.core.venue_online = self.core.batch_open = False
         self.audit.restart(seconds_to_ns(cfg.instruments.audit_interval_s))
         self.evidence.restart(self.risk.evidence_max_ns)
@@ -395,7 +397,8 @@ class Engine:
         if done is not None and not (self.rest_cancels.on_result(done) or self.rest_exits.on_result(done)
                                      or self.kill_proof.on_result(done, self._mono_ns, self._wall_ns)
                                      or self.exit_prices.on_result(done, self._mono_ns) or self.account_reads.on_result(done)
-                                     or self.audit.on_reply(done, self._mono_ns) or self.maintenance.on_result(self, done)):
+                                     or self.audit.on_reply(done, self._mono_ns) or self.maintenance.on_result(self, done)
+                                     or self.margin.on_result(done, self._mono_ns)):
             self.reconciler.on_reply(done.method, done.result, ", ".join(done.errors), self._mono_ns, self._wall_ns)
 
     # Time.
@@ -437,6 +440,7 @@ class Engine:
         self.reconciler.on_timer(mono_ns, wall_ns, ready=self.private.ready,
                                  blind=self.rest_cancels.looking_up(mono_ns) or self.rest_exits.looking_up(mono_ns)
                                  or self.risk.kill_unproven)
+        self.margin.on_timer(mono_ns, ready=self.private.ready)
         self.account_reads.on_timer(mono_ns)
         watch_feeds(self, mono_ns, wall_ns)
         self._audit_books(mono_ns)

@@ -30,6 +30,8 @@ def not_ready_reason(engine: Engine, mono_ns: int) -> str:
         return "not reconciled yet"
     if not engine.reconciler.trusted:
         return "balances do not agree yet"
+    if engine.margin.reason:
+        return engine.margin.reason
     if not engine.private.deadman.armed(mono_ns):
         return "the dead man's switch is not armed"
     return ""

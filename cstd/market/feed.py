@@ -67,14 +67,12 @@ class PublicFeed:
 
     def on_instrument(self, update: InstrumentUpdate) -> None:
         """Take trading rules: a snapshot lists every instrument that there is, an update those that changed."""
-        if update.snapshot:
-            listed = {spec.name for spec in update.pairs} | set(update.skipped) | self.inferred
-            for name in sorted(self.specs.keys() - listed):
-                self._unlist(name)
+        for name in update.left(self.specs.keys() - self.inferred):
+            self._unlist(name)
         for name in update.skipped:
             if name in self.numbers:
                 self._block(name)
-        for spec in update.pairs:
+        for spec in update.listed():
             if spec.name in self.numbers:
                 self._configure(spec)
                 if spec.name in self._waiting:

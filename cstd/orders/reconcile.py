@@ -154,7 +154,7 @@ class Reconciler:
     def halt_reason(self) -> str:
         """Why openings stop until the cause is gone, or until the next start; "" while nothing of the look-ups asks for it."""
         if self.mismatch_rounds >= MISMATCH_ROUNDS_MAX:
-            return f"{self._mismatch}: another account, or coins moved by hand"
+            return f"{self._mismatch}: another account, or coins moved by hand, or an asset renamed"
         ambiguous = (text for (finding, _), text in self._found_last.items() if finding is Finding.AMBIGUOUS)
         return self.strangers.halt_reason or next(ambiguous, "")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from cstd.practice.instruments import Instrument
@@ -136,6 +136,16 @@ class Account:
             if volume >= from_volume:
                 taker, maker = tier_taker, tier_maker
         return taker, maker
+
+    def rename(self, before: Instrument, after: Instrument) -> None:
+        """Tell everything of an instrument, and of its base asset, under another name."""
+        for order in self.orders.values():
+            if order.instrument is before:
+                order.instrument = after
+        for amounts in (self.balances, self.start_balances):
+            if before.base in amounts:
+                amounts[after.base] = amounts.pop(before.base)
+        self.ledger = [replace(entry, asset=after.base) if entry.asset == before.base else entry for entry in self.ledger]
 
     def hold(self, order: Order) -> tuple[str, Decimal]:
         """Return (asset, amount) that an open order keeps from being used again; a buy's fee is held at the taker's rate."""

@@ -7,6 +7,7 @@ body and the API key in the header `API-Key`.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Awaitable, Callable
 from decimal import Decimal, InvalidOperation
 
@@ -24,6 +25,7 @@ from cstd.practice.wire import NS_PER_S, dumps, loads
 
 Body = dict[str, object]
 REFUSED_S_MAX = 3600
+CODE = re.compile("[A-Z0-9]{3,8}")
 SIDES = {"buy": BUY, "sell": SELL}
 
 
@@ -52,6 +54,8 @@ class Control:
             "wrong_level": self._wrong_level,
             "wrong_trade": self._wrong_trade,
             "wrong_order": self._wrong_order,
+            "rename": self._rename,
+            "margin": self._margin,
             "rights": self._rights,
             "open": self._open,
             "fault": self._fault,
@@ -162,6 +166,35 @@ class Control:
             raise WrongBodyError("order_id is an order of the account")
         self.exchange.wrong_orders[order_id] = _excess(body, "cost")
         return {"order_id": order_id, "cost": body.get("cost")}
+
+    async def _rename(self, body: Body) -> object:
+        """`{"symbol": "BTC/USD", "base": "NBT"}`: another name for a pair and its asset; `"told": false`: without a word."""
+        name, code, told = str(body.get("symbol")), body.get("base"), body.get("told", True)
+        if name not in self.exchange.markets or not isinstance(code, str) or not CODE.fullmatch(code) \
+                or code in self.exchange.assets or not isinstance(told, bool):
+            raise WrongBodyError("symbol is a traded pair, base 3 to 8 capitals or digits of no asset, told true or false")
+        before = self.exchange.rename(name, code)
+        self._public.on_renamed(before, told=told)
+        self.exchange.settle()
+        return {"symbol": f"{code}/{before.quote}"}
+
+    async def _margin(self, body: Body) -> object:
+        """`{"symbol": "BTC/USD", "volume": "0.1"}`: somebody has opened a margin position on the account; "0": closed it."""
+        market = self.exchange.markets.get(str(body.get("symbol")))
+        try:
+            volume = Decimal(str(body.get("volume")))
+        except InvalidOperation:
+            volume = Decimal(-1)
+        if market is None or not volume.is_finite() or volume < 0:
+            raise WrongBodyError("symbol is a traded pair, volume a number from 0 up")
+        pair = market.instrument.rest_id
+        positions = {txid: row for txid, row in self.exchange.margin_positions.items() if row["pair"] != pair}
+        if volume:
+            positions[self.exchange.ids.make("T")] = {
+                "ordertxid": self.exchange.ids.make("O"), "posstatus": "open", "pair": pair, "type": "buy",
+                "ordertype": "limit", "vol": f"{volume:.8f}", "vol_closed": "0.00000000", "misc": "", "oflags": ""}
+        self.exchange.margin_positions = positions
+        return positions
 
     async def _rights(self, body: Body) -> object:
         """`{"rights": ["query-funds", …]}`: what the key may do from now on."""

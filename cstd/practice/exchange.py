@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from random import Random
 from secrets import token_bytes
@@ -72,6 +73,7 @@ class Exchange:
         self.public_rest_counter = Counter(*PUBLIC_REST) if self.readings.public_rest_limited else None
         self.wrong_trades: dict[str, Decimal | None] = {}  # by exec_id: what its fee is told too high by; None: not told at all
         self.wrong_orders: dict[str, Decimal | None] = {}  # by order id: what its cost is told too high by; None: not told at all
+        self.margin_positions: dict[str, dict[str, str]] = {}  # by id; opened by somebody else: nothing here trades on margin
         self.on_private: list[Callable[[list[Event]], None]] = []
         self.on_system: list[Callable[[], None]] = []
         self.on_timers_changed: Callable[[], None] | None = None
@@ -101,6 +103,24 @@ class Exchange:
         self.system = state
         self.desk.system = state
         self._say_system()
+
+    def rename(self, name: str, code: str) -> Instrument:
+        """Give an instrument's base asset another code; returns what the instrument was.
+
+        From now on orders, fills, balances and lists tell of the new name alone, of the past as well.
+        """
+        market = self.markets.pop(name)
+        before = market.instrument
+        name, pair = f"{code}/{before.quote}", f"{code}{before.quote}"
+        after = replace(before, name=name, base=code, rest_id=pair, altname=pair, wsname=name)
+        market.instrument = after
+        self.markets[after.name] = market
+        # Another object: who has looked names up in the one before looks again.
+        self.instruments = {i.name: i for i in (after if i is before else i for i in self.instruments.values())}
+        self.assets[code] = replace(self.assets[before.base], code=code, rest_id=code, altname=code)
+        self.account.rename(before, after)
+        self.version += 1
+        return before
 
     def announce(self, entries: list[object]) -> None:
         """Announce maintenance, or with [] take what was announced back."""

@@ -206,7 +206,7 @@ class PublicServer(SocketServer):
             envelope.error("Symbol(s) not found")
             return
         for name in wanted:
-            if name not in self._feeds:
+            if name not in self._feeds or (envelope.method == "subscribe" and name not in self.exchange.markets):
                 envelope.error(f"Currency pair not supported {name}", symbol=name)
             elif envelope.method == "subscribe":
                 self._subscribe(envelope, params, channel, name)
@@ -493,6 +493,18 @@ class PublicServer(SocketServer):
         if not told:
             raise ValueError(f"nobody holds level {rank} of {name}")
         return told
+
+    def on_renamed(self, before: Instrument, *, told: bool) -> None:
+        """Nothing is said any more under an instrument's old name; `told`: an update calls it delisted and has the new one."""
+        after = next(name for name in self.exchange.markets if name not in self._feeds)
+        self._feeds[after] = _MarketFeeds()
+        if told:
+            document = json.loads(self.instrument_text("update"))
+            new = next(pair for pair in document["data"]["pairs"] if pair["symbol"] == after)
+            document["data"]["pairs"].append({**new, "symbol": before.name, "base": before.base, "status": "delisted"})
+            text = json.dumps(document, separators=(",", ":"))
+            for connection in self._instrument:
+                connection.send(text)
 
     def announce_instruments(self) -> None:
         """Send an `instrument` update to whoever subscribed; call after a pair's status changed."""

@@ -94,12 +94,31 @@ class Names:
     """Translates what a caller may call a pair or an asset."""
 
     def __init__(self, exchange: Exchange) -> None:
-        self.pairs: dict[str, Instrument] = {}
-        self.assets: dict[str, Asset] = {}
-        for i in exchange.instruments.values():
-            self.pairs |= {i.name: i, i.rest_id: i, i.altname: i, i.name.replace("/", ""): i}
-        for a in exchange.assets.values():
-            self.assets |= {a.code: a, a.rest_id: a, a.altname: a}
+        self._exchange = exchange
+        self._read()
+
+    def _read(self) -> None:
+        self._instruments = self._exchange.instruments
+        self._pairs: dict[str, Instrument] = {}
+        self._assets: dict[str, Asset] = {}
+        for i in self._exchange.instruments.values():
+            self._pairs |= {i.name: i, i.rest_id: i, i.altname: i, i.name.replace("/", ""): i}
+        for a in self._exchange.assets.values():
+            self._assets |= {a.code: a, a.rest_id: a, a.altname: a}
+
+    @property
+    def pairs(self) -> dict[str, Instrument]:
+        """Return the instruments by everything that they may be called now."""
+        if self._instruments is not self._exchange.instruments:
+            self._read()
+        return self._pairs
+
+    @property
+    def assets(self) -> dict[str, Asset]:
+        """Return the assets by everything that they may be called now."""
+        if self._instruments is not self._exchange.instruments:
+            self._read()
+        return self._assets
 
     def pair(self, text: str | None) -> Instrument:
         """Return the instrument; v1 names such as XBT/USD are refused, as Kraken refuses them."""

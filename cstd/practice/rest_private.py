@@ -188,7 +188,7 @@ class PrivateRest(PrivateEndpoints):
         return result
 
     def _open_positions(self, params: Params) -> object:
-        return {}  # spot only: there is no margin here, so there can be no position
+        return self.exchange.margin_positions  # of somebody else's making: nothing here trades on margin
 
     # --- orders: reading ----------------------------------------------------------------------------------------------
 

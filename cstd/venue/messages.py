@@ -8,7 +8,7 @@ Order of dispatch: `method` first (a refusal may carry `channel` too), then `cha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from decimal import Decimal
 from functools import lru_cache
@@ -42,6 +42,7 @@ __all__ = [
 ]
 
 Level: TypeAlias = tuple[Decimal, Decimal]
+DELISTED = "delisted"  # a pair's status with which it is over: nothing may be done there (Kraken: drop the pair)
 NAMES_MAX = 16  # a Malformed names the instruments it touches, up to this many
 
 class Malformed(msgspec.Struct, frozen=True):
@@ -148,6 +149,16 @@ class InstrumentUpdate(msgspec.Struct, frozen=True):
     pairs: tuple[InstrumentSpec, ...]
     assets: tuple[AssetSpec, ...]
     skipped: tuple[str, ...] = ()
+
+    def listed(self) -> list[InstrumentSpec]:
+        """The pairs that the venue still has: one that it calls delisted is no longer in its list, whoever sends it along."""
+        return [spec for spec in self.pairs if spec.status != DELISTED]
+
+    def left(self, known: Iterable[str]) -> list[str]:
+        """Which of the known names have left the list by this message: called delisted, or missing from all that there is."""
+        listed = {spec.name for spec in self.listed()} | set(self.skipped)
+        told = {spec.name for spec in self.pairs} - listed
+        return sorted(name for name in known if name in told or (self.snapshot and name not in listed))
 
 
 class BookMessage(msgspec.Struct, frozen=True):

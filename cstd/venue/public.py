@@ -229,20 +229,19 @@ class PublicMachine:
         }
 
     def _on_instrument(self, update: InstrumentUpdate, now_ns: int) -> None:
-        """Take reference data; on a snapshot, start the other channels of the names it lists and drop those of others."""
+        """Take reference data; on a snapshot, start the other channels of the names it lists. Drop those of names that left."""
         wanted = set(self.names)
         if update.snapshot:
             self._listed = True
             self._table.on_data(self._instrument)
-            listed = {spec.name for spec in update.pairs} | set(update.skipped)
-            for name in [name for name in self.specs if name not in listed]:
-                del self.specs[name]
-                for subscription in self._table.of_name(name):
-                    self._table.drop(subscription)
+        for name in update.left(self.specs):
+            del self.specs[name]
+            for subscription in self._table.of_name(name):
+                self._table.drop(subscription)
         for name in update.skipped:
             # What the venue changed is unreadable, so what was known is no longer true.
             self.specs.pop(name, None)
-        for spec in update.pairs:
+        for spec in update.listed():
             if spec.name not in wanted:
                 continue
             before = self.specs.get(spec.name)

@@ -9,7 +9,7 @@ import pytest
 from cstd.chaos import campaign
 from cstd.chaos.campaign import FAILED, PASSED, Outcome, kills
 from cstd.chaos.judge import Finding
-from cstd.chaos.tally import add_session, new_tally, read_tally, write_tally
+from cstd.chaos.tally import DeadmanTrials, add_session, new_tally, read_tally, write_tally
 from cstd.errors import UsageError
 
 
@@ -24,6 +24,20 @@ def test_a_tally_comes_back_as_it_was_written(tmp_path: Path) -> None:
     assert read_tally(path) == tally
     assert (tally["kills"], tally["found"]["fill_missed"], tally["failed"], tally["moments"]) == (3, 2, [7], {"open": 3})
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_tally_says_how_long_the_dead_mans_switch_took() -> None:
+    """Trials of many sessions: how often orders rested, how often they were left alone, and the longest until they were gone."""
+    tally = new_tally()
+    for seed, (took_s, by_switch) in enumerate([(3.0, True), (14.256, True), (1.0, False)]):
+        trials = DeadmanTrials(15, resting=2)
+        trials.add(took_s, by_switch=by_switch)
+        add_session(tally, seed=seed, kills=5, orders=1, fills=1, records=1, ready_s_max=1.0, moments={}, findings=[],
+                    deadman=trials)
+    assert tally["deadman"] == {"timeout_s": 15, "resting": 6, "left_alone": 3, "cleared": 2, "cleared_s_max": 14.26}
+    assert str(DeadmanTrials(**tally["deadman"])) == (
+        "orders rested in 6 of the kills; 3 times nobody started the daemon again, and the dead man's switch cleared them 2 "
+        "times, after 14.26 s at most (its timeout is 15 s); the other 1 times they had filled or expired before")
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 2}', "no json"])

@@ -58,6 +58,7 @@ def test_a_kill_and_a_stop_lose_nothing(tmp_path: Path) -> None:
     assert (result["passed"], result["failed"], result["not-run"]) == (2, 0, 0)
     kill, stop = result["faults"]
     assert (kill["fault"], stop["fault"]) == ("kill9", "stop")
+    assert "stopped 20 s; the longest of" in stop["reason"]
     assert kill["fills"] > 0 and stop["fills"] > 0 and kill["records"] > 0
     kept = json.loads(tally.read_text())
     assert kept == result["tally"] and kept["kills"] >= 1 and sum(kept["found"].values()) == 0 and kept["fills"] == kill["fills"]
@@ -119,6 +120,10 @@ def test_what_cannot_be_done_here_is_not_passed(tmp_path: Path) -> None:
     assert (result["passed"], result["not-run"]) == (0, 3)
     assert [fault["reason"] for fault in result["faults"]] == ["the program mount is not installed"] + [
         "no C compiler is installed to build the preloaded library with"] * 2
+    assert left(tmp_path) == []
+    code, _, err = finished(chaos(tmp_path, "--faults", "disk-full,net-cut", "--must-run", PATH="/nowhere"))
+    assert code == 1 and "not run here: disk-full (the program mount is not installed); net-cut (" in err
+    assert "--must-run requires them" in err
     assert left(tmp_path) == []
 
 

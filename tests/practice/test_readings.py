@@ -363,6 +363,49 @@ def test_help_lists_every_reading(capsys: pytest.CaptureFixture[str]) -> None:
         assert getattr(Readings(), name) == values[0]
 
 
+def test_control_renames_an_instrument_and_opens_margin_positions(tmp_path: Path) -> None:
+    """Under the old name nothing is said or taken any more, the new one has book, lists and money; margin positions are shown."""
+    process, addresses = start_practice(tmp_path)
+
+    async def control(client: Client, verb: str, **body: object) -> int:
+        headers = {"API-Key": addresses["api_key"]}
+        async with client.session.post(f"{addresses['rest']}/practice/{verb}", json=body, headers=headers) as reply:
+            return int(reply.status)
+
+    async def scenario(client: Client) -> None:
+        public, private = await client.socket("ws_public"), await client.socket("ws_private")
+        await public.send("subscribe", 1, channel="instrument", snapshot=False)
+        await public.ask("subscribe", 2, channel="book", symbol=["BTC/USD"], depth=10)
+        held = (await client.private("BalanceEx"))["result"]["XXBT"]["balance"]
+        assert [await control(client, "rename", symbol="BTC/USD", base=base) for base in ("ETH", "nbt", 1)] == [400] * 3
+        assert await control(client, "rename", symbol="XYZ/USD", base="NBT") == 400
+        assert await control(client, "rename", symbol="BTC/USD", base="NBT") == 200
+        update = await public.until(lambda m: m.get("channel") == "instrument")
+        told = {pair["symbol"]: pair["status"] for pair in update["data"]["pairs"]}
+        assert (told["BTC/USD"], told["NBT/USD"]) == ("delisted", "online")
+        refused = await public.ask("subscribe", 3, channel="book", symbol=["BTC/USD"], depth=25)
+        assert refused["error"] == "Currency pair not supported BTC/USD"
+        assert (await public.ask("subscribe", 4, channel="book", symbol=["NBT/USD"], depth=10))["success"] is True
+        frame = await public.until(lambda m: m.get("channel") == "book" and m["type"] == "update")
+        assert frame["data"][0]["symbol"] == "NBT/USD"
+        balances = (await client.private("BalanceEx"))["result"]
+        assert balances["NBT"]["balance"] == held and "XXBT" not in balances
+        order = {"order_type": "market", "side": "buy", "order_qty": Decimal("0.0004"), "token": await client.token()}
+        assert (await private.ask("add_order", 5, symbol="BTC/USD", **order))["error"] == "EQuery:Unknown asset pair"
+        assert (await private.ask("add_order", 6, symbol="NBT/USD", **order))["success"] is True
+        assert [await control(client, "margin", symbol="NBT/USD", volume=volume) for volume in ("-1", "x", "NaN")] == [400] * 3
+        assert await control(client, "margin", symbol="NBT/USD", volume="0.1") == 200
+        (position,) = (await client.private("OpenPositions"))["result"].values()
+        assert (position["pair"], position["type"], position["vol"]) == ("NBTUSD", "buy", "0.10000000")
+        assert await control(client, "margin", symbol="NBT/USD", volume="0") == 200
+        assert (await client.private("OpenPositions"))["result"] == {}
+
+    try:
+        with_client(addresses, scenario)
+    finally:
+        assert stop_practice(process) == 0
+
+
 def test_control_moves_states_money_tokens_and_connections(tmp_path: Path) -> None:
     """The operator's verbs reach the clients: states are announced, money is booked, tokens die, connections are cut."""
     process, addresses = start_practice(tmp_path)

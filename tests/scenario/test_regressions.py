@@ -2,6 +2,7 @@
 
 Other files hold the rest: silent subscriptions, gaps and tokens in tests/venue; books in test_bad_input; unknown orders,
 replies in any order, repeated fills in test_orders_tracker; look-ups in test_reconcile; cancels by REST in test_rest_cancels.
+docs/regressions.md names each with its test.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import pytest
 from engine_world import BTC, REST_NAMES, S, World, eventually, instrument_row, next_order, practice_config, time_text
 from test_bad_input import instrument_frame
 
-from cstd._fast.codes import IntentKind, Link, OrderAction, OrderState
+from cstd._fast.codes import IntentKind, Link, OrderAction, OrderState, Side
 from cstd._fast.journal import Journal
 from cstd.daemon.checkpointer import bring_up_to_date
 from cstd.engine.recovery import Recovered, recover
@@ -64,6 +65,26 @@ def test_a_fast_fill_that_was_never_in_open_orders(world: World) -> None:
     assert world.engine.ledger.positions[0].qty_raw == order["qty_raw"]
     assert world.engine.tracker.history[order["cl_ord_id"]]["state"] == OrderState.ORDER_FILLED
     assert sum(b'"side":"buy"' in frame for frame in world.order_frames(OrderAction.ACTION_ADD)) == 1
+    world.sound()
+
+
+@pytest.mark.parametrize("late_reply", [False, True])
+def test_the_acknowledgement_is_lost_and_the_order_filled(world: World, *, late_reply: bool) -> None:
+    """The first word of an order is its fill: booked once, the order filled, and nothing is sent in its place."""
+    order = world.first_order()
+    world.fill(order, order["qty_raw"], "T1")
+    world.report("filled", order, order_status="filled", cum_qty=f"{Decimal(order['qty_raw']).scaleb(-8):f}")
+    if late_reply:
+        world.reply(order)
+    world.rest["ClosedOrders"] = {"count": 1, "closed": {OID: closed(order, "closed", order["qty_raw"])}}
+    world.rest["TradesHistory"] = {"count": 1, "trades": {"T1": trade(order, world)}}
+    world.engine.risk.paused = True  # no exit and no next round trip: whatever is sent now is sent again
+    world.run(6)
+    assert world.engine.tracker.history[order["cl_ord_id"]]["state"] == OrderState.ORDER_FILLED
+    assert len(world.engine.ledger.fills) == 1 and world.engine.ledger.positions[0].qty_raw == order["qty_raw"]
+    buys = [frame for frame in world.order_frames(OrderAction.ACTION_ADD) if b'"side":"buy"' in frame]
+    assert len(buys) == 1
+    assert world.engine.reconciler.differences == []
     world.sound()
 
 
@@ -137,28 +158,65 @@ def test_an_add_whose_outcome_is_unknown_is_not_sent_again(world: World, answer:
     assert world.live()[0]["state"] == OrderState.ORDER_UNKNOWN
 
 
-def test_a_kill_while_the_profit_cannot_be_computed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Marks raise: openings end, a kill still cancels at the venue and the look-ups that prove it go on."""
-    order = world.first_order()
-    world.reply(order)
-    world.report("new", order)
-
+def without_profit(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on the computation of profits raises."""
     def broken(*_args: object) -> None:
         raise ZeroDivisionError("profit")
 
     monkeypatch.setattr(world.engine.nav, "mark", broken)
     world.step()
     assert isinstance(world.core.fault, ZeroDivisionError)
+
+
+def test_a_kill_while_the_profit_cannot_be_computed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Marks raise: openings end, a kill still cancels at the venue, and a read that began after it proves that none is left."""
+    order = world.first_order()
+    world.reply(order)
+    world.report("new", order)
+    without_profit(world, monkeypatch)
     world.command("kill", reason="test")
     assert [json.loads(frame)["params"]["cl_ord_id"] for frame in world.order_frames(OrderAction.ACTION_CANCEL)] == [
         [order["cl_ord_id"]]]
-    asked = len(world.asked)
+    world.rest["OpenOrders"] = {"open": {OID: {**closed(order, "open", 0)}}}
+    world.run(3)
+    assert world.engine.risk.kill_unproven, "the venue shows it still"
+    looks = [method for method, _ in world.asked].count("OpenOrders")
+    world.rest["OpenOrders"] = {"open": {}}
     world.rest["ClosedOrders"] = {"count": 1, "closed": {OID: closed(order, "canceled", 0)}}
+    world.report("canceled", order)
     world.run(10)
-    assert len(world.asked) > asked, "the venue is still asked"
+    assert [method for method, _ in world.asked].count("OpenOrders") > looks
+    assert not world.engine.risk.kill_unproven, "and none is left: proven"
     assert not world.live()
     assert world.engine.state == "halted"
     assert len(world.order_frames(OrderAction.ACTION_ADD)) == 1
+
+
+def test_a_kill_while_the_profit_cannot_be_computed_sells_what_is_held(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Marks raise and something is held: after the kill its exit leaves, for all of it, and no opening does."""
+    order = world.first_order()
+    world.reply(order)
+    world.fill(order, order["qty_raw"], "T1")
+    world.rest["ClosedOrders"] = {"count": 1, "closed": {OID: closed(order, "closed", order["qty_raw"])}}
+    without_profit(world, monkeypatch)
+    world.command("kill", reason="test")
+    for _ in range(120):
+        world.step()
+        world.tick()
+        if world.live():
+            break
+    (sell,) = world.live(IntentKind.EXIT)
+    assert sell["qty_raw"] == order["qty_raw"]
+    world.reply(sell, "OEXIT1-BBBBB-CCCCCC")
+    world.fill(sell, sell["qty_raw"], "T2", "OEXIT1-BBBBB-CCCCCC")
+    world.rest["ClosedOrders"]["closed"]["OEXIT1-BBBBB-CCCCCC"] = {**closed(sell, "closed", sell["qty_raw"])}
+    for _ in range(60):
+        world.step()
+        world.tick()
+    assert world.engine.ledger.positions[0].qty_raw == 0 and not world.engine.risk.kill_unproven
+    sides = [json.loads(frame)["params"]["side"] for frame in world.order_frames(OrderAction.ACTION_ADD)]
+    assert sides == ["buy", "sell"]
+    assert world.engine.state == "halted"
 
 
 def crashed(world: World, directory: Path, journal: Journal) -> tuple[World, Recovered]:
@@ -287,3 +345,115 @@ def test_a_move_that_is_repeated_after_a_thousand_others_counts_once(world: Worl
     assert moved == Decimal("0.001") * len(rows)
     world.say_balances(*rows[:20])
     assert world.engine.reconciler.own["BTC"] - own == moved
+
+
+# What a book message may hold.
+
+
+def spelled(frame: bytes, *, scanned: bool) -> bytes:
+    """A frame for the scanner, or one with a blank in it, which takes the tolerant path."""
+    return frame if scanned else frame.replace(b'"data":', b'"data": ')
+
+
+def top(world: World, count: int) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """Price and quantity of the best levels of both sides as the engine has them."""
+    bids, asks = ([(price, qty) for price, qty, *_ in world.slot.book.levels(side, count)] for side in (Side.BUY, Side.SELL))
+    return bids, asks
+
+
+def at_venue(world: World, count: int) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """The same as the venue has them."""
+    book = world.books[BTC]
+    return sorted(book.bids.items(), reverse=True)[:count], sorted(book.asks.items())[:count]
+
+
+@pytest.mark.parametrize("scanned", [True, False])
+def test_one_book_frame_carries_both_sides(world: World, *, scanned: bool) -> None:
+    """Bids and asks of one message are applied together, and its checksum is that of both."""
+    book = world.books[BTC]
+    best_bid, best_ask = max(book.bids), min(book.asks)
+    frame = book.update(world.now_ns, [(best_bid - 1, 11), (best_bid - 7, 0)],
+                        [(best_ask + 1, 12), (best_ask + 7, 0), (best_ask, 13)])
+    world.public(spelled(frame, scanned=scanned))
+    assert world.verified() and not world.engine.resyncs
+    assert top(world, 25) == at_venue(world, 25)
+    world.sound()
+
+
+@pytest.mark.parametrize("scanned", [True, False])
+def test_an_update_lies_outside_the_depth(world: World, *, scanned: bool) -> None:
+    """A level beyond the depth is not kept, on either side: it is not there when levels before it go."""
+    book = world.books[BTC]
+    outside = (min(book.bids) - 70, max(book.asks) + 70)
+    world.public(spelled(book.update(world.now_ns, [(outside[0], 5)], [(outside[1], 6)]), scanned=scanned))
+    assert outside[0] not in book.bids and outside[1] not in book.asks, "the venue holds 25 levels"
+    assert world.verified() and top(world, 99) == at_venue(world, 99)
+    gone = [(price, 0) for price, _ in top(world, 16)[0]], [(price, 0) for price, _ in top(world, 16)[1]]
+    world.public(spelled(book.update(world.now_ns, *gone), scanned=scanned))
+    assert world.verified(), "nine levels a side are left, and none of them is the one outside"
+    assert top(world, 99) == at_venue(world, 99)
+    world.public(spelled(book.update(world.now_ns, [(outside[0], 0)], [(outside[1], 0)]), scanned=scanned))
+    assert world.verified() and not world.engine.resyncs
+    world.sound()
+
+
+# Client order ids and nonces.
+
+
+@pytest.mark.parametrize("theirs", ["my order number 18", "CT0123456789ABCDEF", "xx0123456789abcdef", "{own}x",
+                                    "{own}-4234-8234-1234"])
+def test_a_cl_ord_id_of_18_characters(world: World, theirs: str) -> None:
+    """Ours has the longest that free text may have, and is ours in each message; another's is not, however alike it looks."""
+    order = world.first_order()
+    own = order["cl_ord_id"]
+    assert len(own) == 18
+    theirs = theirs.replace("{own}", own)
+    other = {**order, "cl_ord_id": theirs}
+    rows = {"OTHERS-BBBBB-CCCCCC": closed(other, "open", 0)}
+    world.report("new", other, "OTHERS-BBBBB-CCCCCC", symbol=BTC)
+    world.report("canceled", other, "OTHERS-BBBBB-CCCCCC", reason="User requested")
+    assert [live["cl_ord_id"] for live in world.live()] == [own]
+    assert world.live()[0]["order_id"] == "" and world.live()[0]["state"] == OrderState.ORDER_SENT
+    assert world.engine.tracker.foreign_count == (0 if theirs.startswith(world.cfg.account.owner_prefix) else 2)
+    world.reply(order)
+    world.report("new", order)
+    world.rest["OpenOrders"] = {"open": {OID: closed(order, "open", 0), **rows}}
+    world.engine.tracker.want_reconcile = True
+    world.run(3)
+    assert [(live["cl_ord_id"], live["order_id"]) for live in world.live()] == [(own, OID)]
+    assert world.engine.reconciler.strangers.open == set(rows)
+    world.fill(order, order["qty_raw"], "T1")
+    assert world.engine.tracker.history[own]["state"] == OrderState.ORDER_FILLED
+    assert not [frame for frame in world.order_frames() if f'"{theirs}"'.encode() in frame]
+    world.sound()
+
+
+@pytest.mark.parametrize("count", [1, 2, 12])
+def test_a_nonce_error_after_a_restart(world: World, count: int) -> None:
+    """The first calls of a start are refused for their nonce, with an order out: asked again, ready, and nothing sent twice."""
+    order = world.first_order()
+    world.reply(order)
+    world.report("new", order)
+    world.open_orders = [{"exec_type": "status", "order_id": OID, "cl_ord_id": order["cl_ord_id"], "order_status": "new",
+                          "cum_qty": 0}]
+    answers = {**world.rest, "OpenOrders": {"open": {OID: closed(order, "open", 0)}}}
+    refused: list[str] = []
+
+    def reply(method: str) -> Any:
+        def answer(params: dict[str, str]) -> Any:
+            if len(refused) < count:
+                refused.append(method)
+                return "EAPI:Invalid nonce"
+            found = answers[method]
+            return found(params) if callable(found) else found
+        return answer
+
+    for method in ("OpenOrders", "ClosedOrders", "TradesHistory", "BalanceEx", "OpenPositions"):
+        world.rest[method] = reply(method)
+    world.boot(2)
+    eventually(world, lambda: world.engine.state == "ready", 150)
+    assert len(refused) == count
+    assert world.engine.lane.errors["EAPI:Invalid nonce"] == count
+    assert len(world.order_frames(OrderAction.ACTION_ADD)) == 1
+    assert [live["order_id"] for live in world.live()] == [OID]
+    world.sound()

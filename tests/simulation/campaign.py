@@ -5,21 +5,26 @@
     python -m tests.simulation.campaign --seed 4711 --shrink      the few of its faults that make it fail
     python -m tests.simulation.campaign --seed 4711 --only 3,7    with these faults and no other
     python -m tests.simulation.campaign --kept                    the failures of kept.json
+    python -m tests.simulation.campaign --tally FILE --show       what the tally has, by version of the engine; plays nothing
 
 `--keep "what was wrong"` beside --seed adds the failure to kept.json, which the tests play.
 
 Without --from, seeds go on after the last of the tally, or begin at a random one. The tally is written as the seeds are
 played, so a campaign that is stopped goes on where it was. Exit 1 when a seed failed, in this run or in one before it of the
-same tally; each failure is printed with its seed, and kept in the tally.
+same tally; each failure is printed with its seed, and kept in the tally. What was played is added up by the version of the engine
+that played it, which is a digest of its sources, with the commit that was checked out.
 """
 
 from __future__ import annotations
 
 import argparse
 import concurrent.futures
+import hashlib
 import json
 import multiprocessing
 import os
+import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -27,13 +32,19 @@ from pathlib import Path
 from typing import Any
 
 from cstd.child import end_with_parent
+from cstd.units import NS_PER_S
 from tests.simulation.faults import Faults, drawn
 from tests.simulation.shrink import Kept, Shrunk, keep, read_kept, shrink
-from tests.simulation.simulated import Simulation
+from tests.simulation.simulated import START_NS, Simulation
 
 SEED_BITS = 40
 SAVED_EVERY_S = 1.0
 SINGLE = ("seed", "failure", "kind", "log")     # of a row: what is not added up
+ROOT = Path(__file__).resolve().parents[2]
+# Whose sources are the engine's: what decides, and nothing of the exchange, the edges or the tools.
+ENGINE = ("_fast", "config", "decision", "engine", "ledger", "market", "orders", "signals", "venue")
+SHOWN = ("seeds", "simulated_s", "orders", "fills", "crashes", "faults", "records")
+UNKNOWN = "unknown"     # the version of what an older tally has
 
 
 def play(seed: int, seconds: float, faults: Faults | None = None, only: Sequence[int] | None = None) -> dict[str, Any]:
@@ -45,9 +56,10 @@ def play(seed: int, seconds: float, faults: Faults | None = None, only: Sequence
     except Exception as error:  # whatever it is, it is the finding
         failure, kind = f"{type(error).__name__}: {error}", getattr(error, "kind", type(error).__name__)
     account = simulation.exchange.account
+    simulated_s = (simulation.now_ns - START_NS) // NS_PER_S
     return {"seed": seed, "failure": failure, "kind": kind, "log": simulation.log, "crashes": simulation.crashes,
-            "faults": simulation.struck.total(), "orders": len(account.orders), "fills": len(account.fills),
-            "records": len(simulation.journal), **simulation.hits()}
+            "simulated_s": simulated_s, "faults": simulation.struck.total(), "orders": len(account.orders),
+            "fills": len(account.fills), "records": len(simulation.journal), **simulation.hits()}
 
 
 def shrunk(seed: int, seconds: float, kind: str, only: Sequence[int] | None = None) -> Shrunk:
@@ -67,6 +79,48 @@ def show(row: dict[str, Any]) -> None:
     """Print one seed's outcome with its log."""
     print("\n".join(row["log"]), file=sys.stderr)
     print(f"seed {row['seed']}: {row['failure'] or 'ok'}", file=sys.stderr)
+
+
+def engine_version(root: Path = ROOT) -> str:
+    """Return the digest of the engine's sources, twelve hexadecimal digits: the same for two commits that do not differ in it."""
+    digest = hashlib.sha256()
+    files = [path for package in ENGINE for path in (root / "cstd" / package).rglob("*")
+             if path.suffix in (".py", ".pyx", ".pxd", ".h") or (path.suffix == ".c" and path.parent.name == "csrc")]
+    for path in sorted(files):
+        digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:12]
+
+
+def commit(root: Path = ROOT) -> str:
+    """Return the commit that is checked out, with a plus where files of cstd differ from it; "" outside a repository."""
+    git = shutil.which("git")
+    if git is None:
+        return ""
+    head, changed = (subprocess.run([git, "-C", str(root), *words], capture_output=True, text=True, check=False, timeout=30)
+                     for words in (("rev-parse", "--short", "HEAD"), ("status", "--porcelain", "--", "cstd")))
+    return head.stdout.strip() + ("+" if changed.stdout else "") if head.returncode == 0 else ""
+
+
+def version_of(tally: dict[str, Any]) -> dict[str, Any]:
+    """Return the part of a tally that counts what this engine plays; made where there is none."""
+    versions = tally.setdefault("versions", {})
+    if not versions and tally.get("seeds"):
+        versions[UNKNOWN] = {key: value for key, value in tally.items() if key not in ("next", "versions")}
+    part: dict[str, Any] = versions.setdefault(engine_version(), {"commit": ""})
+    if not part["commit"] or part["commit"].endswith("+"):
+        part["commit"] = commit()
+    return part
+
+
+def table(tally: dict[str, Any]) -> str:
+    """Return the tally by version, oldest first, with a line of all."""
+    rows = [("engine", "commit", *SHOWN, "failed")]
+    versions = tally.get("versions", {})
+    for name, part in (*versions.items(), ("all", tally)):
+        rows.append((name, part.get("commit", ""), *(f"{part[key]:,}" if key in part else "" for key in SHOWN),
+                     f"{len(part.get('failed', [])):,}"))
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
 
 
 def save(tally: dict[str, Any], path: Path | None) -> None:
@@ -94,15 +148,18 @@ def rows(first: int, count: int, seconds: float, jobs: int) -> Iterator[dict[str
 def campaign(first: int, count: int, seconds: float, jobs: int, tally: dict[str, Any], path: Path | None) -> None:
     """Play seeds and add them to the tally, which is left whole however this ends."""
     saved_s = time.monotonic()
+    version = version_of(tally)
     try:
         for row in rows(first, count, seconds, jobs):
-            for key in row.keys() - set(SINGLE):
-                tally[key] = tally.get(key, 0) + row[key]
-            tally["seeds"] = tally.get("seeds", 0) + 1
+            for part in (tally, version):
+                for key in row.keys() - set(SINGLE):
+                    part[key] = part.get(key, 0) + row[key]
+                part["seeds"] = part.get("seeds", 0) + 1
+                if row["failure"]:
+                    part.setdefault("failed", []).append(row["seed"])
             tally["next"] = row["seed"] + 1
             if row["failure"]:
                 show(row)
-                tally.setdefault("failed", []).append(row["seed"])
             if time.monotonic() - saved_s >= SAVED_EVERY_S:
                 save(tally, path)
                 saved_s = time.monotonic()
@@ -157,12 +214,15 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--keep", metavar="WHAT", help="with --seed: add its failure to kept.json under this name")
     parser.add_argument("--kept", action="store_true", help="play kept.json")
     parser.add_argument("--tally", type=Path, help="a file to go on from and to write")
+    parser.add_argument("--show", action="store_true", help="with --tally: print it by version of the engine, and play nothing")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one for each CPU)")
     args = parser.parse_args(words)
     if args.seeds < 1 or args.jobs < 1 or args.seconds <= 0:
         parser.error("--seeds, --jobs and --seconds are above 0")
     if args.seed is None and (args.shrink or args.keep or args.only is not None):
         parser.error("--shrink, --only and --keep want --seed")
+    if args.show and args.tally is None:
+        parser.error("--show wants --tally")
     args.known = {}
     if args.tally is not None and args.tally.exists():
         try:
@@ -177,6 +237,9 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
 def main(words: Sequence[str] | None = None) -> int:
     """Do what the command line says; returns the exit status."""
     args = parse(words)
+    if args.show:
+        print(table(args.known))
+        return 1 if args.known.get("failed") else 0
     if args.kept:
         return all_kept()
     if args.seed is not None:
@@ -186,6 +249,7 @@ def main(words: Sequence[str] | None = None) -> int:
     began_s = time.monotonic()
     campaign(first, args.seeds, args.seconds, args.jobs, tally, args.tally)
     print(json.dumps({"first": first, "took_s": round(time.monotonic() - began_s, 1), **tally}))
+    print(table(tally), file=sys.stderr)
     if tally.get("failed"):
         print(f"failed: {tally['failed']}; --seed N --shrink shows why", file=sys.stderr)
     return 1 if tally.get("failed") else 0

@@ -64,6 +64,56 @@ def test_a_tally_with_a_failed_seed_stays_failed(monkeypatch: pytest.MonkeyPatch
     assert run(tmp_path / "another.json", "--from", "200", "--seeds", "3") == 0
 
 
+def test_a_tally_counts_by_version_of_the_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+                                                 capsys: pytest.CaptureFixture[str]) -> None:
+    """What each version played stands by itself, over campaigns; the seeds go on; --show prints it and plays nothing."""
+    path = tmp_path / "tally.json"
+    monkeypatch.setattr(campaign, "play", fake_play())
+    monkeypatch.setattr(campaign, "commit", lambda: "abc1234")
+    for version, seeds in (("aaaa", 2), ("bbbb", 3), ("aaaa", 4)):
+        monkeypatch.setattr(campaign, "engine_version", lambda version=version: version)
+        run(path, "--from" if version == "aaaa" and seeds == 2 else "--jobs", "100" if seeds == 2 else "1", "--seeds", str(seeds))
+    known = json.loads(path.read_text())
+    assert known["versions"] == {"aaaa": {"commit": "abc1234", "fills": 12, "seeds": 6},
+                                 "bbbb": {"commit": "abc1234", "fills": 6, "seeds": 3, "failed": [BAD_SEED]}}
+    assert (known["seeds"], known["fills"], known["next"]) == (9, 18, 109)
+    monkeypatch.setattr(campaign, "play", fake_play(stop_at=109))
+    capsys.readouterr()
+    assert run(path, "--show") == 1
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [(row[0], row[-1]) for row in rows] == [("engine", "failed"), ("aaaa", "0"), ("bbbb", "1"), ("all", "1")]
+    assert json.loads(path.read_text()) == known
+
+
+def test_what_an_older_tally_has_is_of_an_unknown_version(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing of it is lost, and nothing of it is called this version's."""
+    path = tmp_path / "tally.json"
+    path.write_text('{"seeds": 7, "next": 8, "fills": 70}')
+    monkeypatch.setattr(campaign, "play", fake_play())
+    monkeypatch.setattr(campaign, "engine_version", lambda: "cccc")
+    monkeypatch.setattr(campaign, "commit", lambda: "")
+    assert run(path, "--seeds", "1") == 0
+    assert json.loads(path.read_text())["versions"] == {"unknown": {"seeds": 7, "fills": 70},
+                                                        "cccc": {"commit": "", "fills": 2, "seeds": 1}}
+
+
+def test_the_version_is_of_the_engine_alone(tmp_path: Path) -> None:
+    """Another line of the engine is another version; the exchange, the tools and what a build makes are none of it."""
+    for name in ("engine/flow.py", "orders/desk.py", "_fast/core.pyx", "_fast/csrc/gates.h", "practice/desk.py", "chaos/app.py"):
+        path = tmp_path / "cstd" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+    before = campaign.engine_version(tmp_path)
+    for name in ("practice/desk.py", "chaos/app.py", "_fast/core.c", "_fast/core.so"):
+        (tmp_path / "cstd" / name).write_text("another")
+        assert campaign.engine_version(tmp_path) == before
+    seen = {before}
+    for name in ("engine/flow.py", "orders/desk.py", "_fast/core.pyx", "_fast/csrc/gates.h"):
+        (tmp_path / "cstd" / name).write_text("another")
+        seen.add(campaign.engine_version(tmp_path))
+    assert len(seen) == 5
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"seeds": "x", "next": 1}'])
 def test_another_file_is_no_tally(tmp_path: Path, text: str) -> None:
     """It is refused and left as it was."""

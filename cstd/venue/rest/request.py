@@ -182,7 +182,7 @@ def balances() -> RestRequest:
 
 
 def open_positions() -> RestRequest:
-    """Ask for open margin positions. Nothing asks it yet: a start does not look for any."""
+    """Ask for open margin positions."""
     return _private("OpenPositions")
 
 

@@ -289,6 +289,8 @@ class DbRebuild(TypedDict):
     fees: int
     marks: int
     balances: int
+    arrivals: int
+    markouts: int
 
 
 class ConfigProblem(TypedDict):

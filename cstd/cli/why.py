@@ -18,13 +18,11 @@ from typing import TYPE_CHECKING, Any
 from cstd.cli.app import print_error
 from cstd.errors import EXIT_OK, CstdError, OperatorError, UsageError
 from cstd.ops import client
+from cstd.ops.ledger_file import JOURNAL_DIR, ledger_of, opened
 
 if TYPE_CHECKING:
     import sqlite3
 
-LEDGER_FILE = "ledger.db"  # cstd.projector.database, whose import takes longer than this command may
-JOURNAL_DIR = "journal"
-SCHEMA_VERSION = 1
 STATES_SHOWN = 20
 UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 NS_PER_S = 1_000_000_000
@@ -99,7 +97,7 @@ def ledger_path(socket: Path) -> Path:
     run_dir = socket.parent
     if not (run_dir / JOURNAL_DIR).exists() and (named := os.environ.get("CSTD__RUN__DIR")):
         run_dir = Path(named)
-    return (run_dir / JOURNAL_DIR).resolve().parent / LEDGER_FILE
+    return ledger_of(run_dir)
 
 
 def from_ledger(path: Path, since_ns: int, instrument: str | None) -> JsonDict:
@@ -108,27 +106,11 @@ def from_ledger(path: Path, since_ns: int, instrument: str | None) -> JsonDict:
     Raises:
         OperatorError: it cannot be read, or is of another schema, or has no such instrument.
     """
-    import sqlite3
-
-    try:
-        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=5.0)
-        try:
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version != SCHEMA_VERSION:
-                raise OperatorError(f"{path} has schema {version}; this cstd reads {SCHEMA_VERSION}",
-                                    suggestion="`cstd db rebuild` makes it anew")
-            return _read(connection, path, since_ns, instrument)
-        finally:
-            connection.close()
-    except sqlite3.Error as error:
-        raise OperatorError(f"{path} cannot be read: {error}",
-                            suggestion="see its rights; `cstd db rebuild` makes it anew") from error
+    with opened(path) as connection:
+        return _read(connection, path, since_ns, instrument)
 
 
 def _read(connection: sqlite3.Connection, path: Path, since_ns: int, instrument: str | None) -> JsonDict:
-    import sqlite3
-
-    connection.row_factory = sqlite3.Row
     name = None
     if instrument is not None:
         names = [row[0] for row in connection.execute("SELECT DISTINCT instrument FROM decisions")]

@@ -1,7 +1,7 @@
 """The quality of executions in money and basis points: shortfall, markouts, score; and how often resting orders fill.
 
-Positive is cost, for buys and sells alike. Amounts are exact (`Decimal` in quote, from the venue's own costs and fees); a ratio
-is rounded once, when it is shown.
+Positive is cost, for buys and sells alike. Amounts are `Decimal` in quote, from the venue's own costs and fees; a ratio is
+rounded once, when it is shown.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Ratio:
     def bps(self) -> Decimal:
         """Return the ratio in basis points, to a thousandth."""
         with localcontext(prec=DIGITS):
-            return (self.amount * BPS / self.value).quantize(MILLI, ROUND_HALF_EVEN)
+            return (self.amount * BPS / self.value).quantize(MILLI, ROUND_HALF_EVEN) + ZERO     # no minus before a zero
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +113,10 @@ def together(ratios: Sequence[Ratio]) -> Decimal | None:
     return Ratio(sum((ratio.amount for ratio in ratios), ZERO), value).bps() if value else None
 
 
-def percentile(ratios: Sequence[Ratio], percent: int) -> Decimal | None:
-    """Return a percentile over the ratios, each counting once, in basis points; None without one."""
+def percentiles(ratios: Iterable[Ratio], percents: Sequence[int]) -> list[Decimal | None]:
+    """Return percentiles over the ratios, each counting once, in basis points; None without a ratio."""
     ordered = sorted(ratio.bps() for ratio in ratios)
-    return ordered[min(len(ordered) - 1, percent * len(ordered) // 100)] if ordered else None
+    return [ordered[min(len(ordered) - 1, percent * len(ordered) // 100)] if ordered else None for percent in percents]
 
 
 # How often orders that rest are filled, by what was ahead of them.

@@ -22,7 +22,7 @@ from cstd.ledger.execution import (
     Ratio,
     fee_in_quote,
     markout,
-    percentile,
+    percentiles,
     queue_class,
     together,
     wilson,
@@ -38,8 +38,7 @@ WINDOW_NS = 86_400_000_000_000     # what the status port looks at, and at most 
 WINDOW_ORDERS = 2_000
 ALL = 1 << 60
 SHARE = Decimal("0.0001")
-RESTED = ("filled", "canceled", "expired")     # ends of an order that the venue had taken
-ENDED = (*RESTED, "rejected")
+ENDED = ("filled", "canceled", "expired")      # of an order that the venue had taken
 
 
 class Figures(TypedDict):
@@ -132,13 +131,15 @@ class ExecutionSight:
     def look(self, wall_ns: int) -> None:
         """Read the last 24 hours; what cannot be read leaves its reason."""
         seen: ExecutionSeen
-        if not self._path.exists():
-            seen = {"reason": f"there is no {self._path}: the projector makes it", "quality": None}
-        else:
-            try:
+        try:
+            if self._path.exists():
                 seen = {"reason": None, "quality": read(self._path, since_ns=wall_ns - WINDOW_NS, orders_max=WINDOW_ORDERS)}
-            except OperatorError as error:
-                seen = {"reason": error.message, "quality": None}
+            else:
+                seen = {"reason": f"there is no {self._path}: the projector makes it", "quality": None}
+        except OperatorError as error:
+            seen = {"reason": error.message, "quality": None}
+        except OSError as error:
+            seen = {"reason": f"{self._path} cannot be read: {error.strerror}", "quality": None}
         self._seen = (self._seen[0] + 1, seen)
 
     def seen(self) -> tuple[int, ExecutionSeen]:
@@ -196,7 +197,7 @@ def _order_rows(connection: sqlite3.Connection, since_ns: int, name: str | None,
         "SELECT a.cl_ord_id, a.seq, a.wall_ns, a.instrument, a.mid, a.queue, a.better_raw + a.ahead_raw AS queue_raw,"  # noqa: S608 -- ours
         " a.qty_raw AS sent_raw, a.qty_precision AS sent_precision, o.side, o.kind, o.state, o.qty_raw, o.filled_raw,"
         f" o.qty_precision FROM arrivals a JOIN orders o USING (cl_ord_id) WHERE a.wall_ns >= ? {of_one}"
-        " ORDER BY a.seq DESC LIMIT ?", (since_ns, *([name] if name is not None else []), limit))
+        " ORDER BY a.wall_ns DESC, a.seq DESC LIMIT ?", (since_ns, *([name] if name is not None else []), limit))
     return [dict(row) for row in found]
 
 
@@ -233,8 +234,9 @@ def _filled_order(row: Mapping[str, Any], fills: Iterable[Mapping[str, Any]]) ->
 def _figures(ratios: Iterable[Ratio | None]) -> Figures:
     found = list(ratios)
     known = [ratio for ratio in found if ratio is not None]
+    median, high = percentiles(known, (50, 95))
     return {"n": len(known), "unknown": len(found) - len(known), "mean_bps": _text(together(known)),
-            "p50_bps": _text(percentile(known, 50)), "p95_bps": _text(percentile(known, 95))}
+            "p50_bps": _text(median), "p95_bps": _text(high)}
 
 
 def _markout(orders: Sequence[_Order], fills: Mapping[str, Sequence[Mapping[str, Any]]], horizon_s: int) -> Markout:

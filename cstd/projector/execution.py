@@ -87,7 +87,7 @@ class Markouts:
         if age_ns > EVIDENCE_NS_MAX:
             return _markout(wanted, seq, unknown=STALE)
         touch = slot.book.levels(Side.BUY, 1)[0][0] + slot.book.levels(Side.SELL, 1)[0][0]
-        return _markout(wanted, seq, mid=_half(touch, slot.number, self._engine), age_ns=age_ns)
+        return _markout(wanted, seq, mid=_half(touch, slot), age_ns=age_ns)
 
     def _set_due(self) -> None:
         self.due_ns = self._wanted[0][0] if self._wanted else NEVER_NS
@@ -109,11 +109,10 @@ def arrival_row(record: Record, engine: Engine) -> Row | None:
     queue, better_raw, ahead_raw = _queue(slot, int(raw["side"]), int(raw["price_raw"]), int(raw["time_in_force"]))
     if stale and queue == SEEN:
         queue, better_raw, ahead_raw = STALE, None, None
-    digits = engine.ledger.digits(number)
     return Row("arrivals", (
         bytes(raw["cl_ord_id"]).decode("ascii"), record.seq, int(raw["decided_wall_ns"]), engine.names[number],
-        _half(mid2_raw, number, engine) if mid2_raw > 0 and not stale else None, queue, better_raw, ahead_raw,
-        int(raw["qty_final_raw"]), digits[1] if digits is not None else 0))
+        _half(mid2_raw, slot) if mid2_raw > 0 and not stale else None, queue, better_raw, ahead_raw,
+        int(raw["qty_final_raw"]), _digits(slot.qty_scale)))
 
 
 def _queue(slot: InstrumentSlot, side: int, price_raw: int, time_in_force: int) -> tuple[str, int | None, int | None]:
@@ -134,10 +133,14 @@ def _queue(slot: InstrumentSlot, side: int, price_raw: int, time_in_force: int) 
             sum(qty for price, qty, _ in levels if price == price_raw))
 
 
-def _half(sum_raw: int, number: int, engine: Engine) -> str | None:
+def _half(sum_raw: int, slot: InstrumentSlot) -> str:
     """Return half of bid + ask as text, exact: one digit more than a price has."""
-    digits = engine.ledger.digits(number)
-    return f"{from_raw(sum_raw * 5, digits[0] + 1):f}" if digits is not None else None
+    return f"{from_raw(sum_raw * 5, _digits(slot.price_scale) + 1):f}"
+
+
+def _digits(scale: int) -> int:
+    """Return how many decimals a power of ten as scale has: what the book's own raw numbers are counted in."""
+    return len(str(scale)) - 1
 
 
 def _markout(wanted: tuple[int, str, int, int, str], seq: int, *, mid: str | None = None, age_ns: int | None = None,

@@ -115,7 +115,7 @@ def test_the_page_shows_it(browser: Any, tmp_path: Path) -> None:  # noqa: F811 
         rows = {row.split("\t")[0]: row.split("\t")[1:] for row in page.locator("#execution-figures tbody tr").all_inner_texts()}
         assert rows["Shortfall"] == ["15.00", "15.00", "15.00", "2", "0"]
         assert rows["Markout after 60 s"][0] == "−9.99"
-        assert rows["Markout after 300 s"] == ["–", "–", "–", "0", "2"]
+        assert rows["Markout after 300 s"] == ["–", "–", "–", "0", "2 stale"]
         assert "66.7 %\t20.8 % to 93.8 %" in page.locator("#execution-queue tbody tr").all_inner_texts()[2]
         assert page.locator("#execution-orders tbody tr").count() == 2
         page.set_viewport_size({"width": 390, "height": 844})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import random
 from collections.abc import Callable
 from decimal import Decimal
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from cstd._fast.codes import IntentKind, Link
+from cstd._fast.codes import EventKind, IntentKind, Link
 from cstd.daemon.checkpointer import bring_up_to_date
 from cstd.errors import OperatorError
 from cstd.ledger.execution import HORIZONS_S
@@ -20,8 +21,11 @@ from cstd.projector.execution import EVIDENCE_NS_MAX
 from cstd.projector.rebuild import rebuild
 from cstd.storage import checkpoints
 from cstd.storage.journal_reader import records
-from tests.projector.sessions import append, columns, follow, opened, rows
+from cstd.units import from_raw, to_raw
+from tests.kernels.oracle_book import OracleBook
+from tests.projector.sessions import append, columns, follow, opened, rows, written
 from tests.scenario.engine_world import BTC, DEPTH, S, World, practice_config, time_text
+from tests.simulation.simulated import Simulation
 
 Script = Callable[[World, dict[str, Any]], None]
 
@@ -185,6 +189,50 @@ def test_an_exit_that_takes_does_not_rest(tmp_path: Path) -> None:
     assert (found["orders"], found["filled_orders"], sum(row["orders"] for row in found["queue"])) == (2, 2, 1)
 
 
+def test_an_exit_priced_from_rest_has_no_arrival(tmp_path: Path) -> None:
+    """Its quote was of no verified book: there is no mid, and so no shortfall of it; its fill has markouts all the same."""
+    def script(world: World, order: dict[str, Any]) -> None:
+        world.fill(order, order["qty_raw"], "T1")
+        world.snapshots = False
+        world.public(world.books[BTC].frame("update", [(999_000, 1)], [], world.now_ns, checksum=1))
+        for _ in range(400):
+            world.step()
+            if world.live(IntentKind.EXIT):
+                break
+        (exit_order,) = world.live(IntentKind.EXIT)
+        world.reply(exit_order, "OEXIT1-AAAAA-AAAAAA")
+        world.fill(exit_order, exit_order["qty_raw"], "T2", "OEXIT1-AAAAA-AAAAAA")
+        world.run(2)
+
+    _, path = played(tmp_path, script)
+    assert columns(path, "SELECT kind, mid IS NULL, queue FROM arrivals JOIN orders USING (cl_ord_id) ORDER BY seq") == [
+        ("opening", 0, "seen"), ("exit", 1, "takes")]
+    assert mids(path, "T2")[1] == (None, "unverified")
+    found = execution.read(path)
+    assert (found["shortfall"]["n"], found["shortfall"]["unknown"]) == (1, 1)
+    assert [(row["kind"], row["arrival"], row["shortfall_bps"] is None) for row in found["newest"]] == [
+        ("exit", None, True), ("opening", "100000.05", False)]
+
+
+def test_an_arrival_of_old_evidence_is_unknown(tmp_path: Path) -> None:
+    """Exits go on while a feed is silent; those that left more than EVIDENCE_NS_MAX after its last word have no arrival."""
+    def script(world: World, order: dict[str, Any]) -> None:
+        world.fill(order, order["qty_raw"], "T1")
+        world.tick()
+        world.snapshots = False
+        for _ in range(100):
+            world.step()
+            for exit_order in world.live(IntentKind.EXIT):
+                world.reply(exit_order, f"OEXIT1-AAAAA-{world.now_ns // 10**7 % 10**6:06d}")
+                world.report("canceled", exit_order, f"OEXIT1-AAAAA-{world.now_ns // 10**7 % 10**6:06d}")
+
+    _, path = played(tmp_path, script)
+    ages = columns(path, "SELECT a.wall_ns - f.wall_ns, a.mid FROM arrivals a JOIN orders o USING (cl_ord_id), fills f"
+                         " WHERE o.kind = 'exit'")
+    assert {mid is not None for age_ns, mid in ages if age_ns <= EVIDENCE_NS_MAX} == {True}
+    assert {mid is not None for age_ns, mid in ages if age_ns > EVIDENCE_NS_MAX} == {False}
+
+
 def test_the_report_by_hand(tmp_path: Path) -> None:
     """A buy of the whole order at its limit, with a fee: shortfall, markout and score computed here from what was played."""
     def script(world: World, order: dict[str, Any]) -> None:
@@ -211,6 +259,46 @@ def test_the_report_by_hand(tmp_path: Path) -> None:
     assert (found["shortfall"]["n"], found["shortfall"]["mean_bps"]) == (1, row["shortfall_bps"])
     assert [(one["horizon_s"], one["n"], one["unknown"], one["reasons"]) for one in found["markouts"]] == [
         (1, 1, 0, {}), (10, 1, 0, {}), (60, 1, 0, {}), (300, 0, 1, {"to come": 1})]
+
+
+@pytest.mark.parametrize("seed", [5, 7, 13])
+def test_every_mid_and_queue_is_that_of_a_plain_book(tmp_path: Path, seed: int) -> None:
+    """Over a session with faults: what the rows hold is what dictionaries of prices say, made of the journal's frames alone."""
+    session = Simulation(seed).run(60)
+    path = tmp_path / "ledger.db"
+    rebuild(written(tmp_path / "run", session.journal) / "journal", path, None)
+    expected = {row[0]: row for row in columns(path, "SELECT seq, mid FROM markouts WHERE mid IS NOT NULL")}
+    assert len(expected) > 5
+    arrivals = {row[0]: row[1:] for row in columns(
+        path, "SELECT a.seq, mid, queue, better_raw, ahead_raw, o.side, o.price_raw"
+              " FROM arrivals a JOIN orders o USING (cl_ord_id)")}
+    assert any(row[1] == "seen" for row in arrivals.values())
+    book = OracleBook(10, 1, 8)
+    for seq, (kind, tag, _, _, payload) in enumerate(session.journal, 1):
+        if seq in expected:
+            assert Decimal(expected[seq][1]) == mid_of(book), f"seed {seed} record {seq}"
+        if seq in arrivals and arrivals[seq][0] is not None:
+            mid, queue, better_raw, ahead_raw, side, price_raw = arrivals[seq]
+            assert Decimal(mid) == mid_of(book)
+            if queue == "seen":
+                price, levels = from_raw(price_raw, 1), book.bids if side == "buy" else book.asks
+                assert (better_raw, ahead_raw) == (
+                    sum(to_raw(qty, 8) for level, qty in levels.items() if (level > price if side == "buy" else level < price)),
+                    to_raw(levels.get(price, Decimal(0)), 8)), f"seed {seed} record {seq}"
+        if kind == EventKind.EVENT_FRAME and tag == Link.LINK_PUBLIC and b'"channel":"book","type"' in payload:
+            message = json.loads(payload, parse_float=Decimal, parse_int=Decimal)
+            for row in message["data"]:
+                book.apply(snapshot=message["type"] == "snapshot", bids=pairs(row["bids"]), asks=pairs(row["asks"]))
+
+
+def pairs(levels: list[dict[str, Decimal]]) -> list[tuple[Decimal, Decimal]]:
+    """Levels of a frame as price and quantity."""
+    return [(level["price"], level["qty"]) for level in levels]
+
+
+def mid_of(book: OracleBook) -> Decimal:
+    """Half of best bid and best ask."""
+    return (max(book.bids) + min(book.asks)) / 2
 
 
 def test_what_is_asked_for_is_what_is_counted(tmp_path: Path) -> None:

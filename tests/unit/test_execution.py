@@ -17,7 +17,7 @@ from cstd.ledger.execution import (
     Ratio,
     fee_in_quote,
     markout,
-    percentile,
+    percentiles,
     queue_class,
     together,
     wilson,
@@ -79,8 +79,8 @@ def test_fees_in_base_count_at_the_fills_price() -> None:
 def test_the_mean_is_weighted_by_value_and_percentiles_are_not() -> None:
     """10 bps of 100 and 0 bps of 900 are 1 bps together; the 50th percentile of the two is the upper."""
     both = [Ratio(D("0.1"), D(100)), Ratio(D(0), D(900))]
-    assert (together(both), percentile(both, 50), percentile(both, 95)) == (D("1.000"), D("10.000"), D("10.000"))
-    assert (together([]), percentile([], 50)) == (None, None)
+    assert (together(both), percentiles(both, (0, 50, 95))) == (D("1.000"), [D("0.000"), D("10.000"), D("10.000")])
+    assert (together([]), percentiles([], (50,))) == (None, [None])
 
 
 PRICES = st.decimals(min_value=D("0.01"), max_value=D(100_000), places=2)

@@ -530,7 +530,7 @@ function paintExecution(seen) {
   ] : [];
   paintTable("execution-figures", [
     ["Cost", ([name]) => name], ["Mean", ([, f]) => bps(f.mean_bps), "num"], ["Median", ([, f]) => bps(f.p50_bps), "num"],
-    ["95 %", ([, f]) => bps(f.p95_bps), "num"], ["Of", ([, f]) => count(f.n), "num"], ["Unknown", ([, f]) => count(f.unknown), "num"],
+    ["95 %", ([, f]) => bps(f.p95_bps), "num"], ["Of", ([, f]) => count(f.n), "num"], ["Unknown", ([, f]) => unknownOf(f), "num"],
   ], figures, seen.reason ?? "");
   paintTable("execution-queue", [
     ["Ahead, in own quantities", (q) => q.ahead], ["Rested", (q) => count(q.orders), "num"], ["Filled", (q) => count(q.filled), "num"],
@@ -542,6 +542,11 @@ function paintExecution(seen) {
     ["10 s", (o) => bps(o.markouts_bps["10"]), "num"], ["60 s", (o) => bps(o.markouts_bps["60"]), "num"], ["Score", (o) => bps(o.score_bps), "num"],
     ["Order", (o) => o.cl_ord_id],
   ], quality?.newest ?? [], "No order with a fill.");
+}
+
+function unknownOf(figures) {
+  const reasons = Object.entries(figures.reasons ?? {}).map(([reason, fills]) => `${fills} ${reason}`);
+  return reasons.length ? reasons.join(", ") : count(figures.unknown);
 }
 
 function paintGates(gates) {

@@ -347,6 +347,8 @@ class DbRebuild(TypedDict):
     fees: int
     marks: int
     balances: int
+    arrivals: int
+    markouts: int
 
 
 class ConfigProblem(TypedDict):

@@ -81,6 +81,15 @@ for this shell only:
 SHELLS = ("bash", "zsh", "fish")
 UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
+EXECUTION_EXAMPLES = """\
+examples:
+  cstd execution                                  every order of the session, in basis points; positive is cost
+  cstd execution --since 1d --instrument BTC/USD
+  cstd execution --orders 20                      the newest twenty that have a fill, a line each
+
+What each figure is: docs/execution.md.
+"""
+
 Add = Callable[[argparse.ArgumentParser], None]
 Call = Callable[[Any, argparse.Namespace], int]
 
@@ -378,6 +387,16 @@ def _why(parser: argparse.ArgumentParser) -> None:
                         "failed first; 10m, 2h, or 2026-08-02T10:00:00Z. Without a daemon, from the session's ledger.db")
 
 
+def _execution(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--run-dir", dest="socket", type=_socket_in, metavar="DIR", default=default_socket(),
+                        help="the session's run directory; a daemon need not run there")
+    parser.add_argument("--instrument", metavar="X", help="orders of this instrument alone")
+    parser.add_argument("--since", type=span, metavar="TIME", help="orders decided since then: 10m, 2h, or 2026-08-02T10:00:00Z "
+                        "(default: all)")
+    parser.add_argument("--orders", type=count, metavar="N", help="instead: the newest N orders that have a fill, a line each")
+    _output(parser)
+
+
 def _reason(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reason", metavar="TEXT", help="for the journal")
 
@@ -451,6 +470,8 @@ VERBS = (
     _admin("fills", "fills", _all),
     _admin("the fifteen gates: limits, last values, counts", "gates"),
     _admin("one decision, gate by gate, or what was refused in a span of time", "why", _why, WHY_EXAMPLES, "cstd.cli.why"),
+    Verb(("execution",), "how well orders were executed: shortfall, markouts, score, fills by queue position",
+         "cstd.cli.execution", _execution, examples=EXECUTION_EXAMPLES),
     _admin("a tighter limit of the gates from now on; the configuration's is the loosest", "limits set", _limits_set),
     _admin("take back what commands made of a limit", "limits reset", _limits_reset),
     _admin("every limit of the gates: what holds, the configuration's, and who changed it", "limits", _limits),

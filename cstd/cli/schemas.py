@@ -52,6 +52,12 @@ def _view(*names: str) -> Callable[[], tuple[Any, ...]]:
     return types
 
 
+def _execution() -> tuple[Any, ...]:
+    from cstd.ops.execution import ExecutionQuality
+
+    return (ExecutionQuality,)
+
+
 def _manifest() -> tuple[Any, ...]:
     from cstd.signals.agents.build import Manifest
 
@@ -106,6 +112,7 @@ SCHEMAS: dict[str, Named] = {
     "limits set": Named("", _view("ChangedLimit")),
     "limits reset": Named("", _view("ChangedLimit")),
     "why": Named("one decision, with --count several, with --since a summary", _view("Decision", "Decision[]", "Refusals")),
+    "execution": Named("", _execution),
     "pause": Named("", _outputs("Done")),
     "resume": Named("", _outputs("Done")),
     "kill": Named("", _outputs("Done")),

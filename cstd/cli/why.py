@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from cstd.cli.app import print_error
 from cstd.errors import EXIT_OK, OperatorError, UsageError
 from cstd.ops import client
-from cstd.storage.run_dir import DATABASE_FILE, JOURNAL_DIR
+from cstd.ops.ledger_file import ledger_of, opened
+from cstd.storage.run_dir import JOURNAL_DIR
 
 if TYPE_CHECKING:
     import sqlite3
@@ -79,7 +80,7 @@ def ledger_path(socket: Path) -> Path:
     run_dir = socket.parent
     if not _is_there(run_dir / JOURNAL_DIR) and (named := os.environ.get("CSTD__RUN__DIR")):
         run_dir = Path(named)
-    return (run_dir / JOURNAL_DIR).resolve().parent / DATABASE_FILE
+    return ledger_of(run_dir)
 
 
 def _is_there(path: Path) -> bool:
@@ -97,30 +98,13 @@ def from_ledger(path: Path, since_ns: int, instrument: str | None) -> JsonDict |
     """
     if not _is_there(path):
         return None
-    import sqlite3
-
-    from cstd.projector.database import BUSY_S, SCHEMA_VERSION, database_error
-
-    try:
-        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=BUSY_S)
-        try:
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version != SCHEMA_VERSION:
-                raise OperatorError(f"{path} has schema {version}; this cstd reads {SCHEMA_VERSION}",
-                                    suggestion="`cstd db rebuild` makes it anew")
-            return _read(connection, path, since_ns, instrument)
-        finally:
-            connection.close()
-    except sqlite3.Error as error:
-        raise database_error(path, error) from error
+    with opened(path) as connection:
+        return _read(connection, path, since_ns, instrument)
 
 
 def _read(connection: sqlite3.Connection, path: Path, since_ns: int, instrument: str | None) -> JsonDict:
-    import sqlite3
-
     from cstd.decision.names import instrument_named
 
-    connection.row_factory = sqlite3.Row
     name = None
     if instrument is not None:
         name = instrument_named(instrument, [row[0] for row in connection.execute(

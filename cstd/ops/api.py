@@ -15,6 +15,7 @@ import orjson
 from cstd import __version__
 from cstd._fast.codes import OrderState
 from cstd.errors import UsageError
+from cstd.ops.execution import ExecutionSeen
 from cstd.ops.sight import Sight
 from cstd.ops.view import Book, Decision, Equity, Fill, Gate, InstrumentStatus, Limit, Order, Position, Status, Trade
 from cstd.orders.lifecycle import STATE_NAMES
@@ -178,6 +179,8 @@ ROUTES: tuple[Route, ...] = (
     Route("/api/v1/latency", "Durations by stage.", dict[str, StageSummary],
           lambda sight, _query: sight.derived("latency")[1], {}),
     Route("/api/v1/tape", "Newest trades of others.", list[Trade], _rows("tape", _keep), {**_LIMIT, **_INSTRUMENT}),
+    Route("/api/v1/execution", "Shortfall, markouts, scores and fills by queue position, last 24 hours.", ExecutionSeen,
+          lambda sight, _query: sight.quality()[1], {}),
     Route("/api/v1/market/overview", "One row per instrument: touch, spread, imbalance, last trade, quality.",
           list[MarketRow], lambda sight, _query: sight.derived("market")[1], {}),
 )

@@ -20,6 +20,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 
 from cstd.ops import recent
 from cstd.ops.board import BoardHealth
+from cstd.ops.execution import ExecutionQuality, Figures
 from cstd.ops.metric_texts import NOW, all_counters
 from cstd.ops.sight import Sight
 from cstd.venue.errors_table import ERRORS
@@ -39,6 +40,14 @@ INSTRUMENTS_LABELLED_MAX = 64
 STAGE_EDGES_NS = tuple(1 << power for power in range(7, 31))
 # Counters of single gates are exposed with labels instead (`cstd_gate_results_total`).
 NAME_PATTERN = re.compile(r"(?!gate_\d)[a-z][a-z0-9_]{0,99}")
+
+
+EXECUTION_TEXTS = {
+    "price": "Cost of orders against the mid at their decision, fees left out: mean by value, percentiles; positive is cost.",
+    "fees": "Fees of orders, of their value at the mid at their decision.",
+    "shortfall": "Implementation shortfall of orders: price and fees.",
+    "score": "Shortfall of orders and markout after 60 s together; lower is better.",
+}
 
 
 class BoardCollector:
@@ -84,6 +93,7 @@ class BoardCollector:
         yield from _limit_families(sight.value("alert_limits"))
         if status:
             yield from _recent_families(sight, status["wall_ns"])
+        yield from _execution_families(sight.execution.seen()[1]["quality"])
         yield from _host_families()
 
 
@@ -334,6 +344,39 @@ def _recent_families(sight: Sight, wall_ns: int) -> Iterator[Metric]:
     judged, thin = recent.depth_judged(sight.value("decisions"), wall_ns)
     yield _gauge("instruments_judged", "Instruments with a decision in the last ten minutes.", judged)
     yield _gauge("instruments_thin", "Those of them whose newest decision found too little depth.", thin)
+
+
+def _execution_families(quality: ExecutionQuality | None) -> Iterator[Metric]:
+    """Orders decided in the last 24 hours; nothing without a ledger."""
+    if quality is None:
+        return
+    yield _gauge("execution_orders", "Orders sent in the last 24 hours, at most 2000.", quality["orders"])
+    yield _gauge("execution_orders_filled", "Those of them with a fill.", quality["filled_orders"])
+    for name in ("price", "fees", "shortfall", "score"):
+        yield _labelled(GaugeMetricFamily, f"execution_{name}_ratio", EXECUTION_TEXTS[name], ["of"], _of(quality[name]))
+    yield _gauge("execution_scores_unknown", "Orders with a fill whose score is not known, or not yet.",
+                 quality["score"]["unknown"])
+    after = [((f"{row['horizon_s']}s",), row) for row in quality["markouts"]]
+    yield _labelled(GaugeMetricFamily, "execution_markout_ratio", "Mean cost of fills against the mid a while after them; "
+                    "positive is cost.", ["horizon"], ((label, _ratio(row["mean_bps"])) for label, row in after))
+    yield _labelled(GaugeMetricFamily, "execution_markouts", "Fills whose markout is known.", ["horizon"],
+                    ((label, row["n"]) for label, row in after))
+    yield _labelled(GaugeMetricFamily, "execution_markouts_unknown", "Fills whose markout is not known, or not yet.", ["horizon"],
+                    ((label, row["unknown"]) for label, row in after))
+    queue = [((row["ahead"],), row) for row in quality["queue"]]
+    yield _labelled(GaugeMetricFamily, "execution_resting_orders", "Orders that rested and have ended, by what was ahead of "
+                    "them in multiples of their own quantity.", ["ahead"], ((label, row["orders"]) for label, row in queue))
+    yield _labelled(GaugeMetricFamily, "execution_resting_orders_filled", "Those of them that were filled whole.", ["ahead"],
+                    ((label, row["filled"]) for label, row in queue))
+
+
+def _of(figures: Figures) -> Iterator[tuple[tuple[str], float | None]]:
+    return (((name,), _ratio(text)) for name, text in (
+        ("mean", figures["mean_bps"]), ("p50", figures["p50_bps"]), ("p95", figures["p95_bps"])))
+
+
+def _ratio(bps: str | None) -> float | None:
+    return float(bps) / 1e4 if bps is not None else None
 
 
 def _host_families() -> Iterator[Metric]:

@@ -13,7 +13,9 @@ from typing import Any, cast
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
+from cstd.ledger.execution import HORIZONS_S, QUEUE_NAMES
 from cstd.ops.board import BoardHealth
+from cstd.ops.execution import ExecutionQuality, ExecutionSeen, Figures
 from cstd.ops.metric_texts import NOW, all_counters
 from cstd.ops.metrics import BoardCollector
 from cstd.ops.reader import count_requests
@@ -76,8 +78,28 @@ _SPECIMEN: dict[str, Any] = {
 }
 
 
+_FIGURES: Figures = {"n": 0, "unknown": 0, "mean_bps": "0", "p50_bps": "0", "p95_bps": "0"}
+_QUALITY: ExecutionQuality = {
+    "source": "", "seq": 0, "since_wall_ns": 0, "instrument": None, "orders": 0, "cut": False, "filled_orders": 0, "fills": 0,
+    "price": _FIGURES, "fees": _FIGURES, "shortfall": _FIGURES, "score": _FIGURES,
+    "markouts": [{"horizon_s": horizon_s, "reasons": {}, **_FIGURES} for horizon_s in HORIZONS_S],
+    "queue": [{"ahead": name, "orders": 0, "filled": 0, "partly": 0, "share": None, "low": None, "high": None}
+              for name in QUEUE_NAMES], "queue_open": 0, "queue_unknown": {}, "newest": [],
+}
+
+
+class SpecimenLedger:
+    """Execution quality with every figure; stands in for an `ExecutionSight`."""
+
+    def seen(self) -> tuple[int, ExecutionSeen]:
+        """Return one reading."""
+        return 1, {"reason": None, "quality": _QUALITY}
+
+
 class Specimen:
     """A board with everything on it once; stands in for a `Sight`."""
+
+    execution = SpecimenLedger()
 
     def health(self) -> BoardHealth:
         """Return the header of a board that has just been published."""

@@ -14,6 +14,8 @@ import orjson
 
 from cstd.errors import OperatorError
 from cstd.ops.board import REGIONS, BoardHealth, BoardReader
+from cstd.ops.execution import ExecutionSight
+from cstd.ops.ledger_file import ledger_of
 from cstd.units import format_raw
 
 QUANTILES = {"p50_ns": 0.50, "p90_ns": 0.90, "p99_ns": 0.99, "p999_ns": 0.999}
@@ -25,8 +27,10 @@ EMPTY: dict[str, bytes] = {name: b"{}" if name in ("status", "equity", "counters
 class Sight:
     """One board, read lazily; used from one event loop."""
 
-    def __init__(self, board: BoardReader) -> None:
+    def __init__(self, board: BoardReader, execution: ExecutionSight | None = None) -> None:
+        """Look at a board and at the ledger of its run directory, or at another one's."""
         self._board = board
+        self.execution = execution if execution is not None else ExecutionSight(ledger_of(board.path.parent))
         self._parsed: dict[str, tuple[int, bytes, Any]] = {}
         self._derived: dict[str, tuple[tuple[int, ...], bytes]] = {}
 
@@ -75,6 +79,14 @@ class Sight:
             self._parsed[name] = loaded
             return loaded
         raise OperatorError(f"region {name} of the board does not parse", suggestion="restart the daemon")
+
+    def quality(self) -> tuple[tuple[int, ...], bytes]:
+        """Return (reading, JSON bytes) of how well orders were executed; it changes when the ledger is looked at."""
+        number, seen = self.execution.seen()
+        cached = self._derived.get("execution")
+        if cached is None or cached[0] != (number,):
+            cached = self._derived["execution"] = ((number,), orjson.dumps(seen))
+        return cached
 
     def derived(self, name: str) -> tuple[tuple[int, ...], bytes]:
         """Return (versions, JSON bytes) of something computed from regions: "latency" or "market"."""

@@ -17,7 +17,7 @@ from cstd.errors import OperatorError
 from cstd.storage.journal_files import Head
 
 APPLICATION_ID = 0x43535444  # "CSTD"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUSY_S = 5.0
 
 SCHEMA = """
@@ -59,8 +59,18 @@ CREATE TABLE marks (
 CREATE TABLE balances (
     seq INTEGER NOT NULL, wall_ns INTEGER NOT NULL, asset TEXT NOT NULL, qty TEXT NOT NULL,
     PRIMARY KEY (seq, asset)) STRICT, WITHOUT ROWID;
+CREATE TABLE arrivals (
+    cl_ord_id TEXT PRIMARY KEY, seq INTEGER NOT NULL, wall_ns INTEGER NOT NULL, instrument TEXT NOT NULL, mid TEXT,
+    queue TEXT NOT NULL, better_raw INTEGER, ahead_raw INTEGER, qty_raw INTEGER NOT NULL,
+    qty_precision INTEGER NOT NULL) STRICT;
+CREATE INDEX arrivals_by_time ON arrivals (wall_ns);
+CREATE TABLE markouts (
+    exec_id TEXT NOT NULL, horizon_s INTEGER NOT NULL, fill_seq INTEGER NOT NULL, instrument TEXT NOT NULL,
+    due_wall_ns INTEGER NOT NULL, seq INTEGER NOT NULL, mid TEXT, age_ns INTEGER, unknown TEXT,
+    PRIMARY KEY (exec_id, horizon_s)) STRICT, WITHOUT ROWID;
+CREATE INDEX markouts_by_fill ON markouts (fill_seq);
 """
-TABLES = ("boots", "states", "decisions", "orders", "fills", "fees", "marks", "balances")
+TABLES = ("boots", "states", "decisions", "orders", "fills", "fees", "marks", "balances", "arrivals", "markouts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +136,15 @@ class LedgerDatabase:
         """Return the newest balance of each asset."""
         found = self._connection.execute("SELECT asset, qty, max(seq) FROM balances GROUP BY asset")
         return {asset: Decimal(qty) for asset, qty, _ in found}
+
+    def markouts_to_come(self, fill_seq_max: int) -> list[tuple[int, str, int, int, str]]:
+        """Return (due wall time in ns, exec_id, horizon in s, fill's record, instrument) of each markout whose time lies ahead.
+
+        Of fills up to a record.
+        """
+        return self._connection.execute(
+            "SELECT due_wall_ns, exec_id, horizon_s, fill_seq, instrument FROM markouts"
+            " WHERE unknown = 'to come' AND fill_seq <= ?", (fill_seq_max,)).fetchall()
 
     def write(self, rows: Iterable[Row], place: Head) -> None:
         """Write rows and the place that they bring the file to, in one transaction.

@@ -24,10 +24,14 @@ from cstd.errors import VerificationError
 from cstd.orders.lifecycle import FINAL
 from cstd.projector import rows
 from cstd.projector.database import LedgerDatabase, Row
+from cstd.projector.execution import STEP_BACK_NS, Markouts, arrival_row
 from cstd.signals.agents.loader import LoadedAgents
 from cstd.storage.journal_files import Head
 
 MARK_NS = 60_000_000_000
+# Plain integers, for they are compared with the kind of every record.
+OUT_DECISION, OUT_LEDGER = int(EventKind.OUT_DECISION), int(EventKind.OUT_LEDGER)
+PROJECTED = frozenset(map(int, (EventKind.OUT_DECISION, EventKind.OUT_LEDGER, EventKind.OUT_STATE, EventKind.EVENT_BOOT)))
 REBUILD = "`cstd db rebuild` makes it anew from the journal"
 
 
@@ -73,6 +77,10 @@ class Projection:
         self._orders: dict[str, Row] = {}
         self._balances: dict[str, Decimal] = {}
         self._marked: tuple[int, str] | None = None     # minute and cash flow of the last mark
+        self._markouts = Markouts(self.engine)
+        self._wall_ns = found.times[1]      # of the last record
+        if known is not None and found.start is not None:
+            self._markouts.restore(database.markouts_to_come(found.start.last_seq))
         if known is not None and found.checkpoint is not None:
             # As a way from the first record would have them: by the rows there are, not by the engine, which may hold what a
             # market frame changed and no row has yet.
@@ -92,16 +100,53 @@ class Projection:
         Raises:
             VerificationError: the engine does not make of it what is recorded, or the database is of another journal.
         """
+        self._play(batch)
         for record in batch:
-            if record.kind == EventKind.OUT_LEDGER:
-                self._watched.add(msgspec.json.decode(record.payload)["cl_ord_id"])
-        self._replay.take(batch)
-        self._check(batch)
-        for record in batch:
-            self._project(record)
+            if record.kind in PROJECTED:
+                self._project(record)
         self._look_at_orders(place.last_seq)
         self.place = place
         self._check_known(place)
+
+    def _play(self, batch: list[Record]) -> None:
+        """Feed the engine, and look at its books in between, where an order left, a fill was booked or a markout is due."""
+        begun, last_ns, due_ns = 0, self._wall_ns, self._markouts.due_ns
+        for number, record in enumerate(batch):
+            kind = record.kind
+            if kind < first_output:
+                wall_ns = record.wall_ns
+                stepped = wall_ns < last_ns - STEP_BACK_NS
+                if wall_ns > due_ns or stepped:
+                    self._replay_part(batch[begun:number])
+                    begun = number
+                    for row in self._markouts.give_up(record) if stepped else self._markouts.before(record):
+                        self._add(record.seq, row)
+                    due_ns = self._markouts.due_ns
+                last_ns = wall_ns
+            elif kind in (OUT_LEDGER, OUT_DECISION):
+                self._replay_part(batch[begun:number + 1])
+                begun = number + 1
+                self._look_at_book(record)
+                due_ns = self._markouts.due_ns
+        self._replay_part(batch[begun:])
+        self._wall_ns = last_ns
+
+    def _replay_part(self, part: list[Record]) -> None:
+        if part:
+            self._replay.take(part)
+            self._check(part)
+
+    def _look_at_book(self, record: Record) -> None:
+        """Behind a decision or a fill: the books are as its event found them."""
+        if record.kind == OUT_DECISION:
+            row = arrival_row(record, self.engine)
+            if row is not None:
+                self._add(record.seq, row)
+            return
+        booked = msgspec.json.decode(record.payload)
+        self._watched.add(booked["cl_ord_id"])
+        for row in self._markouts.on_fill(record, self.engine.ledger.fills[booked["exec_id"]]):
+            self._add(record.seq, row)
 
     def commit(self) -> None:
         """Write what was projected since the last commit, with the place it brings the file to."""

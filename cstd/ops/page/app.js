@@ -2,7 +2,7 @@
 // Text from the daemon only ever becomes text nodes, so no value can become markup.
 "use strict";
 
-/* global decimals, grouped, money, trimmed, number, count, clock, duration, words: format.js */
+/* global decimals, grouped, money, trimmed, number, count, clock, duration, words, bps, percent: format.js */
 
 const regions = {};
 const dirty = new Set();
@@ -94,6 +94,7 @@ function showBanner() {
 const PAINTERS = {
   status: paintStatus, equity: paintEquity, latency: paintLatency, books: paintBooks, decisions: paintDecisions,
   positions: paintPositions, orders: paintOrders, fills: paintFills, gates: paintGates, instruments: paintQuality,
+  execution: paintExecution,
 };
 
 function render() {
@@ -518,6 +519,34 @@ function paintFills(fills) {
     ["Price", (f) => grouped(f.price), "num"], ["Fee", (f) => `${trimmed(f.fee)} ${f.fee_asset}`, "num"], ["As", (f) => f.liquidity ?? "–"],
     ["Slippage", (f) => (f.slippage_bps === null || f.slippage_bps === undefined ? "–" : `${number(f.slippage_bps)} bps`), "num"],
   ], fills, "No fill yet.");
+}
+
+function paintExecution(seen) {
+  const quality = seen.quality;
+  setText("execution-count", quality ? `${quality.cut ? "newest " : ""}${quality.orders} orders, ${quality.fills} fills · bps, + is cost` : "");
+  const figures = quality ? [
+    ["Price against arrival", quality.price], ["Fees", quality.fees], ["Shortfall", quality.shortfall],
+    ...quality.markouts.map((markout) => [`Markout after ${markout.horizon_s} s`, markout]), ["Score", quality.score],
+  ] : [];
+  paintTable("execution-figures", [
+    ["Cost", ([name]) => name], ["Mean", ([, f]) => bps(f.mean_bps), "num"], ["Median", ([, f]) => bps(f.p50_bps), "num"],
+    ["95 %", ([, f]) => bps(f.p95_bps), "num"], ["Of", ([, f]) => count(f.n), "num"], ["Unknown", ([, f]) => unknownOf(f), "num"],
+  ], figures, seen.reason ?? "");
+  paintTable("execution-queue", [
+    ["Ahead, in own quantities", (q) => q.ahead], ["Rested", (q) => count(q.orders), "num"], ["Filled", (q) => count(q.filled), "num"],
+    ["Share", (q) => percent(q.share), "num"], ["95 % interval", (q) => (q.low === null ? "–" : `${percent(q.low)} to ${percent(q.high)}`), "num"],
+  ], quality?.queue ?? [], "");
+  paintTable("execution-orders", [
+    ["Decided", (o) => clock(o.wall_ns), "num"], ["Instrument", (o) => o.instrument], ["Side", (o) => o.side, sideClass], ["Kind", (o) => o.kind],
+    ["Arrival", (o) => grouped(o.arrival), "num"], ["Average", (o) => grouped(o.average_price), "num"], ["Shortfall", (o) => bps(o.shortfall_bps), "num"],
+    ["10 s", (o) => bps(o.markouts_bps["10"]), "num"], ["60 s", (o) => bps(o.markouts_bps["60"]), "num"], ["Score", (o) => bps(o.score_bps), "num"],
+    ["Order", (o) => o.cl_ord_id],
+  ], quality?.newest ?? [], "No order with a fill.");
+}
+
+function unknownOf(figures) {
+  const reasons = Object.entries(figures.reasons ?? {}).map(([reason, fills]) => `${fills} ${reason}`);
+  return reasons.length ? reasons.join(", ") : count(figures.unknown);
 }
 
 function paintGates(gates) {

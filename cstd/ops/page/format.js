@@ -1,7 +1,7 @@
 // How numbers, money, durations and words are written on the page. Loaded before app.js.
 "use strict";
 
-/* exported decimals, grouped, money, trimmed, number, count, clock, duration, words */
+/* exported decimals, grouped, money, trimmed, number, count, clock, duration, words, bps, percent */
 
 function decimals(raw, precision) {
   // Exact below 2^53; a larger quantity (90 million at 8 decimals) would lose its last digits on the screen alone.
@@ -51,6 +51,14 @@ function duration(ns) {
 
 function count(value) {
   return value === null || value === undefined ? "–" : grouped(value);
+}
+
+function bps(text) {
+  return text === null || text === undefined ? "–" : grouped(Number(text).toFixed(2).replace(/^-(0\.00)$/, "$1"));
+}
+
+function percent(text) {
+  return text === null || text === undefined ? "–" : `${(Number(text) * 100).toFixed(1)} %`;
 }
 
 function clock(ns) {

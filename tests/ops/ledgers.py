@@ -1,0 +1,37 @@
+"""A ledger.db as the projector would have left it: orders with fills and mids that a test names."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from cstd.projector.database import LedgerDatabase, Row
+from cstd.storage.journal_files import Head
+
+
+def made(run_dir: Path, orders: int = 3) -> Path:
+    """Make the ledger of a run directory: buys of 1 BTC at 100.10, arrival 100, fee 0.05, mids 100.20 and the last unknown.
+
+    The last order is canceled without a fill; each has 2 BTC ahead of it.
+    """
+    (run_dir / "journal").mkdir()
+    database = LedgerDatabase(run_dir / "ledger.db")
+    now_ns = time.time_ns()
+    rows = []
+    for number in range(orders):
+        name, seq = f"ct{number:016d}", 10 * number + 1
+        filled = number < orders - 1
+        state = "filled" if filled else "canceled"
+        rows += [
+            Row("arrivals", (name, seq, now_ns - 10**9 * (orders - number), "BTC/USD", "100.00", "seen", 0, 2 * 10**8, 10**8, 8)),
+            Row("orders", (name, f"O{number}", number, "BTC/USD", "buy", "opening", state, state, "GTD", 1, 10010, 2, 10**8,
+                           10**8 if filled else 0, 8, now_ns, now_ns))]
+        if filled:
+            rows += [Row("fills", (f"T{number}", seq + 1, name, f"O{number}", now_ns, "BTC/USD", "buy", "opening", "maker", 10**8,
+                                   8, "100.10", "100.10", 0, "0", "0")), Row("fees", (f"T{number}", "USD", "0.05"))]
+            rows += [Row("markouts", (f"T{number}", horizon_s, seq + 1, "BTC/USD", now_ns, seq + 2, mid, 0 if mid else None,
+                                      None if mid else "stale"))
+                     for horizon_s, mid in ((1, "100.20"), (10, "100.20"), (60, "100.20"), (300, None))]
+    database.write(rows, Head(1, 1, 1, 10 * orders, bytes(16), bytes(32)))
+    database.close()
+    return run_dir / "ledger.db"

@@ -13,11 +13,10 @@ import pytest
 
 from cstd.daemon import flight_folder
 from cstd.daemon.flight_folder import Bundle
-from cstd.storage import checkpoints
-from cstd.storage.journal_files import unpacked
 from tests.integration.session import Session, cstd, practice_session
 from tests.integration.test_checkpoints import logged
 from tests.integration.test_projector import metrics
+from tests.journals import content
 
 FIRST_BYTES = 1_500_000  # of the journal before a test strikes
 
@@ -48,13 +47,6 @@ def proven(session: Session, bundle: Bundle) -> dict[str, Any]:
     row = json.loads(checked.stdout)
     assert row["differences"] == bundle.manifest()["check"]["differences"] == 0
     return dict(row)
-
-
-def content(path: Path) -> bytes:
-    """What a file of a bundle holds, unpacked."""
-    if path.name.startswith("checkpoint-"):
-        return checkpoints.read(path)[1]
-    return unpacked(path) if path.suffix == ".zst" else path.read_bytes()
 
 
 def assert_no_secret(session: Session, bundle: Bundle) -> None:

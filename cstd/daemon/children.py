@@ -293,7 +293,7 @@ class FlightChild:
 
     async def stop(self) -> None:
         """Have what waits made within a few seconds, then end it: half a bundle is none."""
-        error = f"the daemon stops, and it was not made within {FLIGHT_STOP_WAIT_S:g} s"
+        error = f"the daemon stops, and it was not done within {FLIGHT_STOP_WAIT_S:g} s"
         try:
             async with asyncio.timeout(FLIGHT_STOP_WAIT_S):
                 while self._waiting:

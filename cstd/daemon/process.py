@@ -226,6 +226,7 @@ class TradingProcess:
             await admin.close()
             await self.reader.stop()
             await self.checkpoints.stop()
+            self._ask_of_crash()  # the next start finds a stop, and asks no more
             await self.flight.stop()
             await self._http.close()
             self.host.stop()
@@ -254,10 +255,15 @@ class TradingProcess:
         until_s = self.clock.mono_ns() / NS_PER_S + PROJECTOR_AFTER_S
         while self.engine.state != "ready" and self.clock.mono_ns() / NS_PER_S < until_s:
             await asyncio.sleep(TIMER_S)
-        if self._crashed:
-            self.flight.ask(CRASH, "the run before ended without a stop", self._left_seq, until=True)
+        self._ask_of_crash()
         if self.cfg.projector.enabled:
             await self.projector.start()
+
+    def _ask_of_crash(self) -> None:
+        """Want a bundle of the run before where that ended without a stop, once."""
+        if self._crashed:
+            self._crashed = False
+            self.flight.ask(CRASH, "the run before ended without a stop", self._left_seq, until=True)
 
     def _recover(self) -> Engine:
         """Replay the journal, from its newest checkpoint: the same path after a crash as after a clean stop."""

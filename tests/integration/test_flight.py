@@ -130,6 +130,24 @@ def test_a_kill_and_then_a_crash_leave_a_bundle_each(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_a_crash_is_not_forgotten_when_the_next_start_is_stopped_at_once(tmp_path: Path) -> None:
+    """Before it was ready, or ten seconds had passed: after a clean stop no start would ask for it any more."""
+    with practice_session(tmp_path) as session:
+        session.start_ready()
+        session.kill_nine()
+        assert session.exchange is not None
+        session.exchange.kill()  # so that the next start does not become ready
+        session.exchange.wait(5)
+        session.start()
+        session.wait(session.state, 20, "it does not answer")
+        assert session.terminate() == 0
+        # A busy host leaves the maker, which has idle priority, no five seconds: then the log says that there is none.
+        (row,) = [*logged(session, "flight bundle"), *logged(session, "no flight bundle")]
+        assert row.get("kind") == "crash" or row["reasons"] == ["crash: the run before ended without a stop"]
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(200)
 def test_a_daemon_that_can_write_no_bundle_says_so_and_trades_on(tmp_path: Path) -> None:
     """A file where the folder should be: one error in the log with the reason, one failure counted, fills go on."""

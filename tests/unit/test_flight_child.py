@@ -203,7 +203,7 @@ def test_a_stop_says_why_it_leaves_a_bundle_out(tmp_path: Path, monkeypatch: pyt
     kept(endless, again)
     assert endless.status() == {"bundles": 1, "failures": 1}
     assert endless._log.rows[-1] == ("error", "no flight bundle", {
-        "error": "the daemon stops, and it was not made within 0.3 s", "reasons": ["kill: operator"]})
+        "error": "the daemon stops, and it was not done within 0.3 s", "reasons": ["kill: operator"]})
     assert not Path("/proc", pid.read_text().strip()).exists()
 
     soon = child(tmp_path, "echo '{\"wait_s\": 50}'")

@@ -130,7 +130,7 @@ controls: build $(VENV)/.test-installed
 
 # The table of metrics, from the collector itself.
 metrics: build
-	@$(BIN)/python -m cstd.ops.metrics_table >docs/metrics.md
+	@mkdir -p build; $(BIN)/python -m cstd.ops.metrics_table >build/metrics.md && mv build/metrics.md docs/metrics.md
 
 check: build $(VENV)/.test-installed
 	@$(BIN)/ruff check cstd tests bench fuzz setup.py

@@ -32,12 +32,13 @@ from cstd.cli.statement import STATEMENTS_DIR
 from cstd.clock import SystemClock, utc_text
 from cstd.daemon.process import NONCE_FILE, make_run_dir, ring_path
 from cstd.errors import EXIT_OK, OperatorError, UsageError, VerificationError
+from cstd.locks import wait_for_lock
 from cstd.projector.database import APPLICATION_ID
 from cstd.projector.process import state_dir
 from cstd.storage import checkpoints, journal_reader
 from cstd.storage import journal_files as files
 from cstd.storage.journal_copy import copy_part, signatures_of
-from cstd.storage.journal_files import Head, wait_for_lock
+from cstd.storage.journal_files import Head
 from cstd.storage.journal_signature import KEY_NAME, PUBLIC_NAME
 from cstd.storage.run_dir import DATABASE_FILE, JOURNAL_DIR
 

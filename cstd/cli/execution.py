@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cstd.cli.why import ledger_path, wall_ns
+from cstd.cli.why import ledger_path
 from cstd.errors import EXIT_OK, OperatorError
 from cstd.ops import execution
 from cstd.ops.client import aligned, to_json, utc
@@ -29,8 +28,7 @@ def main(args: argparse.Namespace) -> int:
     if not path.exists():
         raise OperatorError(f"there is no {path}",
                             suggestion="name the session with --run-dir; `cstd db rebuild` makes its ledger")
-    since_ns = wall_ns(args.since, time.time_ns()) if args.since is not None else 0
-    found = execution.read(path, since_ns=since_ns, instrument=args.instrument,
+    found = execution.read(path, since_ns=args.since or 0, instrument=args.instrument,
                            newest=args.orders if args.orders is not None else execution.NEWEST_SHOWN)
     if args.output == "json":
         sys.stdout.write(to_json(found))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cstd.daemon import flight, flight_folder
-from cstd.errors import EXIT_OK, EXIT_VERIFICATION, OperatorError, UsageError
+from cstd.errors import EXIT_OK, EXIT_VERIFICATION, OperatorError
 from cstd.ops.board import BoardReader
 from cstd.storage.journal_files import is_being_written
 from cstd.storage.run_dir import JOURNAL_DIR
@@ -23,18 +23,8 @@ REASON_SHOWN = 48
 
 
 def run_dir_of(args: argparse.Namespace) -> Path:
-    """Return the run directory that is meant.
-
-    Raises:
-        UsageError: there is no journal in it. OperatorError: it is another's.
-    """
-    run_dir = Path(args.run_dir or os.environ.get("CSTD__RUN__DIR", ".run/current")).resolve()
-    try:
-        if (run_dir / JOURNAL_DIR).is_dir():
-            return run_dir
-    except OSError as error:
-        raise OperatorError(f"{run_dir} cannot be read: {error.strerror}", suggestion="be the daemon's user") from error
-    raise UsageError(f"there is no journal in {run_dir}", suggestion="name the run directory of a daemon, with --run-dir")
+    """Return the run directory that is meant."""
+    return Path(args.run_dir or os.environ.get("CSTD__RUN__DIR", ".run/current")).resolve()
 
 
 def list_bundles(args: argparse.Namespace) -> int:
@@ -93,11 +83,11 @@ def save(args: argparse.Namespace) -> int:
 
 def _daemon_pid(run_dir: Path) -> int | None:
     """Return the process id of the daemon that runs here, None where none does."""
-    if not is_being_written(run_dir / JOURNAL_DIR):
-        return None
     try:
+        if not is_being_written(run_dir / JOURNAL_DIR):
+            return None
         board = BoardReader(run_dir / flight_folder.BOARD_FILE)
-    except OperatorError:
+    except (OSError, OperatorError):  # of a run directory that is another's: the bundle says what is wrong with it
         return None
     pid = board.health(0).writer_pid
     board.close()

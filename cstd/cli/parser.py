@@ -162,7 +162,7 @@ def length_s(text: str) -> int:
     """Return a length of time such as 90s, 10m, 2h or 1d in whole seconds."""
     if not (found := re.fullmatch(r"(\d{1,6})([smhd])", text)) or not int(found[1]):
         raise argparse.ArgumentTypeError(f"{text!r} is no length of time: 90s, 10m, 2h, 1d")
-    return int(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86_400}[found[2]]
+    return int(found[1]) * UNITS_S[found[2]]
 
 
 def count(text: str) -> int:
@@ -391,7 +391,7 @@ def _execution(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run-dir", dest="socket", type=_socket_in, metavar="DIR", default=default_socket(),
                         help="the session's run directory; a daemon need not run there")
     parser.add_argument("--instrument", metavar="X", help="orders of this instrument alone")
-    parser.add_argument("--since", type=span, metavar="TIME", help="orders decided since then: 10m, 2h, or 2026-08-02T10:00:00Z "
+    parser.add_argument("--since", type=since, metavar="TIME", help="orders decided since then: 10m, 2h, or 2026-08-02T10:00:00Z "
                         "(default: all)")
     parser.add_argument("--orders", type=count, metavar="N", help="instead: the newest N orders that have a fill, a line each")
     _output(parser)

@@ -22,8 +22,7 @@ from cstd.signals.agents.loader import LoadedAgents
 from cstd.signals.agents.loader import load as load_agents
 from cstd.storage import checkpoints
 from cstd.storage.checkpoints import Checkpoint
-
-NS_PER_MS = 1_000_000
+from cstd.units import NS_PER_MS
 
 
 def bring_up_to_date(directory: Path, agents: LoadedAgents | None, *, keep_bytes: int = 0,

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cstd.config.schema import FlightConfig
-from cstd.daemon.flight_folder import FAULT, HALT, KILL
+from cstd.config import Config
+from cstd.daemon.flight_folder import APART_NS, CRASH, FAULT, HALT, KILL
+from cstd.units import NS_PER_S
 
 RESTART_S = (0.5, 1.0, 2.0, 5.0, 10.0)
 # A projector that ends replays the journal from its beginning before it is of use again.
@@ -130,8 +131,8 @@ class CheckpointChild:
             await asyncio.sleep(self._interval_s)
             try:
                 await self.make()
-            except OSError as error:
-                self._note_failure(f"cannot start: {error}")
+            except Exception as error:  # noqa: BLE001 -- whatever became of this one, the next is made
+                self._note_failure(f"{type(error).__name__}: {error}")
 
     async def make(self) -> None:
         """Let one process do its work to the end."""
@@ -145,8 +146,8 @@ class CheckpointChild:
             self._note_failure(f"exit code {self._process.returncode}: {err.decode(errors='replace').strip()[-500:]}")
             return
         made = json.loads(out)
-        self._made_count += 1
         self._last_seq = made["seq"]
+        self._made_count += 1
         self._log.info("checkpoint", **made)
 
     def _note_failure(self, error: str) -> None:
@@ -165,6 +166,12 @@ class CheckpointChild:
             await self._process.wait()
 
 
+def flight_command(run_dir: Path, cfg: Config) -> list[str]:
+    """Return what makes a bundle for this process, within the bounds of its configuration; what of is still to be said."""
+    return [sys.executable, "-m", "cstd.daemon.flight", "--run-dir", str(run_dir), "--parent", str(os.getpid()),
+            "--bundles-max", str(cfg.flight.bundles_max), "--disk-free-bytes-min", str(cfg.journal.disk_free_bytes_min)]
+
+
 class _Ask(NamedTuple):
     kind: str
     reason: str
@@ -179,21 +186,18 @@ class FlightChild:
     logged and counted; trading does not wait for it and gives nothing to it but a look at the engine's state each tick.
 
     Args:
-        run_dir: the daemon's. settings: its [flight]. disk_free_bytes_min: what a bundle must leave free.
+        run_dir: the daemon's. cfg: its configuration.
         log: logger of the daemon. on_spawn: called with the process id of each child.
     """
 
-    def __init__(self, run_dir: Path, settings: FlightConfig, disk_free_bytes_min: int, log: Any,
-                 on_spawn: Callable[[int], None]) -> None:
-        self._command = [sys.executable, "-m", "cstd.daemon.flight", "--run-dir", str(run_dir), "--parent", str(os.getpid()),
-                         "--bundles-max", str(settings.bundles_max), "--disk-free-bytes-min", str(disk_free_bytes_min)]
-        self._enabled = settings.enabled
+    def __init__(self, run_dir: Path, cfg: Config, log: Any, on_spawn: Callable[[int], None]) -> None:
+        self._command = flight_command(run_dir, cfg)
+        self._enabled = cfg.flight.enabled
         self._log = log
         self._on_spawn = on_spawn
         self._waiting: list[_Ask] = []
         self._asked = asyncio.Event()
         self._making: asyncio.Task[float] | None = None
-        self._process: asyncio.subprocess.Process | None = None
         self._halted = self._killed = self._faulted = False
         self._bundle_count = 0
         self._failure_count = 0
@@ -221,66 +225,85 @@ class FlightChild:
             self._asked.set()
 
     async def keep(self) -> None:
-        """Make what is asked for, until cancelled."""
+        """Make what is asked for, until cancelled; one that is being made then goes on until `stop`."""
         while True:
             await self._asked.wait()
-            self._making = asyncio.create_task(self._make())
-            wait_s = await asyncio.shield(self._making)
-            await asyncio.sleep(wait_s)
+            await asyncio.sleep(await asyncio.shield(self._make()))
 
-    async def _make(self) -> float:
-        """Let one process make one; returns after how many seconds to try again, 0 when it need not."""
+    def _make(self) -> asyncio.Task[float]:
+        """Have one made, if none is being made; its result is after how many seconds to try again, 0 when it need not."""
+        if self._making is None or self._making.done():
+            self._making = asyncio.create_task(self._made())
+        return self._making
+
+    async def _made(self) -> float:
         count = len(self._waiting)
         try:
-            self._process = await asyncio.create_subprocess_exec(
-                *self._command, *self._arguments(), stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE)
-            self._on_spawn(self._process.pid)
-            out, err = await self._process.communicate()
-            row = json.loads(out) if self._process.returncode == 0 else {}
-            if not row:
-                self._note_failure(f"exit code {self._process.returncode}: {err.decode(errors='replace').strip()[-500:]}")
-        except (OSError, ValueError) as error:
-            row = {}
-            self._note_failure(f"{type(error).__name__}: {error}")
-        if "wait_s" in row:
-            return float(row["wait_s"])
-        if row:
-            self._bundle_count += 1
+            row = await self._told()
+            if "wait_s" in row:
+                return float(row["wait_s"])
             self._log.info("flight bundle", **row)
+            self._bundle_count += 1
+        except Exception as error:  # noqa: BLE001 -- whatever became of this one, the next is made
+            self._note_failure(f"{type(error).__name__}: {error}")
         del self._waiting[:count]
         if not self._waiting:
             self._asked.clear()
         return 0.0
 
+    async def _told(self) -> dict[str, Any]:
+        """Let one process make a bundle of all that waits; returns what it says: where that is, or how long to wait.
+
+        Raises:
+            OSError: it cannot be started, or it failed.
+            ValueError: it says neither.
+        """
+        process = await asyncio.create_subprocess_exec(
+            *self._command, *self._arguments(), stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE)
+        self._on_spawn(process.pid)
+        try:
+            out, err = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        if process.returncode != 0:
+            raise ChildProcessError(f"exit code {process.returncode}: {err.decode(errors='replace').strip()[-500:]}")
+        row = json.loads(out)
+        if isinstance(row, dict) and (isinstance(row.get("path"), str) or 0 < row.get("wait_s", 0) <= APART_NS / NS_PER_S):
+            return row
+        raise ValueError(f"it names no bundle: {out[:200]!r}")
+
     def _arguments(self) -> list[str]:
-        """One bundle for all that waits: it begins a minute before the first of them."""
-        first, *later = self._waiting
+        """One bundle for all that waits: it begins a minute before the first of them. A crash's has the dead run's board."""
+        first, *later = sorted(self._waiting, key=lambda ask: ask.kind != CRASH)
         reason = "; ".join([first.reason, *(f"{ask.kind}: {ask.reason}" for ask in later)])[:REASON_CHARS_MAX]
         seq = min(ask.seq for ask in self._waiting)
         bound = "until" if first.until and not later else "at"
         return [f"--kind={first.kind}", f"--reason={reason}", f"--{bound}-seq={seq}"]
 
-    def _note_failure(self, error: str) -> None:
+    def _note_failure(self, error: str, **fields: object) -> None:
         self._failure_count += 1
-        self._log.error("no flight bundle", error=error)
+        self._log.error("no flight bundle", error=error, **fields)
 
     def status(self) -> dict[str, int]:
         """What was made and what was not, in this run."""
         return {"bundles": self._bundle_count, "failures": self._failure_count}
 
     async def stop(self) -> None:
-        """Give one that is being made a few seconds, then end it: half a bundle is none."""
-        if self._making is not None and not self._making.done():
-            try:
-                await asyncio.wait_for(asyncio.shield(self._making), FLIGHT_STOP_WAIT_S)
-            except TimeoutError:
-                if self._process is not None and self._process.returncode is None:
-                    self._process.kill()
-                await self._making
+        """Have what waits made within a few seconds, then end it: half a bundle is none."""
+        error = f"the daemon stops, and it was not done within {FLIGHT_STOP_WAIT_S:g} s"
+        try:
+            async with asyncio.timeout(FLIGHT_STOP_WAIT_S):
+                while self._waiting:
+                    if wait_s := await self._make():
+                        error = f"the daemon stops, and one a minute at most is made: the next in {wait_s:.0f} s"
+                        break
+        except TimeoutError:
+            pass
         if self._waiting:
-            self._log.warning("no flight bundle", error="the daemon stops within a minute of the last one",
-                              reasons=[f"{ask.kind}: {ask.reason}" for ask in self._waiting])
+            self._note_failure(error, reasons=[f"{ask.kind}: {ask.reason}" for ask in self._waiting])
 
 
 def reader_child(board: Path, listen: list[str], log: Any, on_spawn: Callable[[int], None]) -> Child:

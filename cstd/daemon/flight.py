@@ -33,7 +33,7 @@ from cstd.daemon import flight_folder
 from cstd.daemon.flight_folder import BOARD_FILE, BOARD_LEFT_FILE, CRASH, HAND, MANIFEST_FILE
 from cstd.engine.checkpoint import build_id, dump
 from cstd.engine.recovery import begin, recover
-from cstd.errors import CstdError, OperatorError, UsageError, VerificationError
+from cstd.errors import CstdError, OperatorError, VerificationError
 from cstd.ops.board import REGIONS, BoardReader
 from cstd.ops.logs import Redactor
 from cstd.ops.metrics import BoardCollector
@@ -47,7 +47,7 @@ from cstd.storage.journal_files import Head, put_in_place, segment_paths, sync_d
 from cstd.storage.journal_reader import Walk
 from cstd.storage.journal_signature import Signature
 from cstd.storage.run_dir import JOURNAL_DIR
-from cstd.units import NS_PER_S
+from cstd.units import NS_PER_MS, NS_PER_S
 
 FORMAT = 1
 SPAN_S = 60
@@ -58,9 +58,8 @@ METRICS_FILE = "metrics.prom"
 STATE_FILE = "board.json"
 LOG_FILE = "log.jsonl"
 DAEMON_LOG = "daemon.log"  # where `make run` has the daemon's stderr
-LOG_BYTES_MAX = 256 << 10
+LOG_BYTES_MAX = 256 << 10  # of the log's end
 OTHER_BYTES = 4 << 20  # of a bundle beside the segments: board, log, checkpoint
-NS_PER_MS = 1_000_000
 # Where the journal does not say: see the schema.
 BUNDLES_MAX = 8
 DISK_FREE_BYTES_MIN = 2**29
@@ -89,13 +88,12 @@ def save(ask: Ask) -> dict[str, Any]:
     """Make a bundle and return what its manifest says of it in one row; {"wait_s": ...} when it is too soon for one.
 
     Raises:
+        UsageError: there is no journal in the run directory.
         OperatorError: it cannot be written, it would leave less of the disk than the floor, or there is nothing to save.
         VerificationError: the journal is not what was written.
     """
     began_ns = time.monotonic_ns()
     folder = flight_folder.flight_dir(ask.run_dir)
-    if not (ask.run_dir / JOURNAL_DIR).is_dir():
-        raise UsageError(f"there is no journal in {ask.run_dir}", suggestion="name the run directory of a daemon, with --run-dir")
     try:
         signatures = signatures_of(ask.run_dir / JOURNAL_DIR)
         with flight_folder.take_lock(folder):
@@ -114,14 +112,15 @@ def save(ask: Ask) -> dict[str, Any]:
 
 def _made(ask: Ask, folder: Path, signatures: list[Signature]) -> tuple[_Maker, Path]:
     """Make a bundle; begins again where the daemon removes a checkpoint or a segment that it no longer needs meanwhile."""
-    for left in reversed(range(TRIES)):
+    tries = 0
+    while True:
+        tries += 1
         try:
             maker = _Maker(ask, folder, signatures)
             return maker, maker.make()
         except FileNotFoundError:
-            if not left:
+            if tries == TRIES:
                 raise
-    raise AssertionError("the last try returns or raises")
 
 
 def summary(path: Path) -> dict[str, Any]:
@@ -147,6 +146,7 @@ class _Maker:
         self._missing: list[str] = []
         self._part, self._base = self._find_part()
         self._boot = self._last_boot()
+        self._redactor = self._make_redactor()
         self.bundles_max, self._floor_bytes = self._limits()
 
     # What there is.
@@ -154,12 +154,7 @@ class _Maker:
     def _find_part(self) -> tuple[Part, Path | None]:
         """Return what to copy, and the checkpoint that reading began at; as few records as hold the last minute."""
         found: tuple[Part, Path | None] | None = None
-        for path in self._starts():
-            try:
-                start = checkpoints.read(path)[0] if path is not None else None
-            except (OSError, VerificationError) as error:
-                self._missing.append(f"{path}: {error}")
-                continue
+        for path, start in self._starts():
             part = survey(self._journal, start, SPAN_S * NS_PER_S, at_seq=self._ask.at_seq, until_seq=self._ask.until_seq)
             if found is None or part.covered_ns > found[0].covered_ns:
                 found = part, path
@@ -170,23 +165,28 @@ class _Maker:
                                 suggestion="see `cstd journal verify`")
         return found
 
-    def _starts(self) -> Iterator[Path | None]:
+    def _starts(self) -> Iterator[tuple[Path | None, Checkpoint | None]]:
         """Yield where reading may begin, latest first: checkpoints of this build, the first record, checkpoints of others."""
         wanted = [seq for seq in (self._ask.at_seq, self._ask.until_seq) if seq is not None]
-        paths = [path for path in reversed(checkpoints.paths(self._journal))
-                 if not wanted or checkpoints.seq_of(path) < min(wanted)]
-        ours = [path for path in paths if self._is_ours(path)]
-        yield from ours
+        others: list[tuple[Path, Checkpoint]] = []
+        for path in reversed(checkpoints.paths(self._journal)):
+            if wanted and checkpoints.seq_of(path) >= min(wanted):
+                continue
+            try:
+                found = checkpoints.read(path)[0]
+            except FileNotFoundError:
+                continue  # newer ones have superseded it meanwhile
+            except (OSError, VerificationError) as error:
+                self._missing.append(f"{path}: {error}")
+                continue
+            if found.build == build_id() and found.agents == self._agents_sha256:
+                yield path, found
+            else:
+                others.append((path, found))
         segments = segment_paths(self._journal)
         if not segments or segments[0][0] == 1:
-            yield None
-        yield from (path for path in paths if path not in ours)
-
-    def _is_ours(self, path: Path) -> bool:
-        with contextlib.suppress(OSError, VerificationError):
-            found = checkpoints.read(path)[0]
-            return found.build == build_id() and found.agents == self._agents_sha256
-        return False
+            yield None, None
+        yield from others
 
     def _last_boot(self) -> dict[str, Any]:
         """Return the payload of the start that the bundle is of: configuration, version, agents; {} where none can be had."""
@@ -290,10 +290,8 @@ class _Maker:
 
     def _write_board(self, target: Path) -> None:
         """Write the metrics and all else that the daemon showed last."""
-        left = self._ask.run_dir / BOARD_LEFT_FILE
-        source = left if self._ask.kind == CRASH and left.exists() else self._ask.run_dir / BOARD_FILE
         try:
-            sight = Sight(BoardReader(source))
+            sight = Sight(BoardReader(self._ask.run_dir / (BOARD_LEFT_FILE if self._ask.kind == CRASH else BOARD_FILE)))
         except OperatorError as error:
             self._missing.append(f"metrics: {error.message}")
             return
@@ -316,22 +314,23 @@ class _Maker:
         except OSError as error:
             self._missing.append(f"log: {path}: {error}")
             return
-        text = self._redactor().text
-        put_in_place(target / LOG_FILE, "".join(text(line) + "\n" for line in lines).encode(), mode=FILE_MODE)
+        put_in_place(target / LOG_FILE, "".join(self._redactor.text(line) + "\n" for line in lines).encode(), mode=FILE_MODE)
 
-    def _redactor(self) -> Redactor:
+    def _make_redactor(self) -> Redactor:
         """Return what takes the venue's key out of texts that are not the daemon's own: a traceback, a reason."""
         redactor = Redactor()
-        with contextlib.suppress(CstdError):
+        try:
             known = load_credentials(self._boot.get("mode", ""), self._ask.run_dir, os.environ)
             redactor.register(known.api_key, known.api_secret)
+        except CstdError as error:
+            self._missing.append(f"redaction: log and reason were not searched for the venue's key: {error.message}")
         return redactor
 
     def _write_manifest(self, target: Path, start: Head | None, wall_ns: int) -> None:
         part, boot = self._part, self._boot
         listed = [path for path in sorted(target.rglob("*")) if path.is_file()]
         manifest = {
-            "format": FORMAT, "kind": self._ask.kind, "reason": self._redactor().text(self._ask.reason),
+            "format": FORMAT, "kind": self._ask.kind, "reason": self._redactor.text(self._ask.reason),
             "made": utc_text(wall_ns), "ends": utc_text(part.wall_ns), "version": boot.get("version"), "mode": boot.get("mode"),
             "boot_epoch": boot.get("boot_epoch"), "config_hash": boot.get("config_hash"),
             "agents_sha256": boot.get("agents", {}).get("sha256"), "made_by": {"version": __version__, "build": build_id()},
@@ -390,7 +389,7 @@ def log_path(run_dir: Path, pid: int | None) -> Path | None:
 
 
 def log_tail(path: Path) -> list[str]:
-    """Return the last whole lines of a file, at most LOG_BYTES_MAX of them."""
+    """Return the lines that are whole in the last LOG_BYTES_MAX bytes of a file."""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - LOG_BYTES_MAX))

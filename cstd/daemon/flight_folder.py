@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from cstd.clock import utc_parse, utc_text
-from cstd.errors import OperatorError
-from cstd.storage.journal_files import HEAD_SIGNATURE_LEFT_NAME, HEAD_SIGNATURE_NAME, wait_for_lock
+from cstd.errors import OperatorError, UsageError
+from cstd.locks import wait_for_lock
+from cstd.storage.journal_files import HEAD_SIGNATURE_LEFT_NAME, HEAD_SIGNATURE_NAME
 from cstd.storage.run_dir import JOURNAL_DIR
 from cstd.units import NS_PER_S
 
@@ -50,8 +51,18 @@ class Bundle:
 
 
 def flight_dir(run_dir: Path) -> Path:
-    """Return where a run directory's bundles are: beside the journal, which a service has on a disk."""
-    return (run_dir / JOURNAL_DIR).resolve().parent / FLIGHT_DIR
+    """Return where a run directory's bundles are: beside the journal, which a service has on a disk.
+
+    Raises:
+        UsageError: there is no journal in it. OperatorError: it is another's.
+    """
+    journal = run_dir / JOURNAL_DIR
+    try:
+        if journal.is_dir():
+            return journal.resolve().parent / FLIGHT_DIR
+    except OSError as error:
+        raise OperatorError(f"{run_dir} cannot be read: {error.strerror}", suggestion="be the daemon's user") from error
+    raise UsageError(f"there is no journal in {run_dir}", suggestion="name the run directory of a daemon, with --run-dir")
 
 
 def put_aside(run_dir: Path) -> None:

@@ -23,7 +23,7 @@ from cstd._fast.hist import read_cycles
 from cstd.clock import SystemClock
 from cstd.config import Config, Credentials, load, load_credentials, refusals
 from cstd.config.problems import config_error
-from cstd.daemon.children import CheckpointChild, FlightChild, projector_child, reader_child
+from cstd.daemon.children import CheckpointChild, FlightChild, flight_command, projector_child, reader_child
 from cstd.daemon.flight_folder import BOARD_FILE, CRASH, bundles, flight_dir, put_aside
 from cstd.daemon.host import Host
 from cstd.daemon.key_check import checked_key
@@ -42,6 +42,7 @@ from cstd.signals.agents.loader import load as load_agents
 from cstd.storage.journal import open_journal
 from cstd.storage.journal_files import boot_id
 from cstd.storage.run_dir import JOURNAL_DIR
+from cstd.units import NS_PER_S
 from cstd.venue.attempts import AttemptFile
 from cstd.venue.backoff import ReconnectPolicy
 from cstd.venue.connector import Connector
@@ -62,7 +63,6 @@ STOP_WAIT_S = 8.0
 UNRECOVERED_WAIT_S = 15.0  # for a bundle of what cannot be started; nothing trades meanwhile
 PROJECTOR_AFTER_S = 10.0
 ACCOUNT_PAGE_LOOK_S = 0.02
-NS_PER_S = 1_000_000_000
 RING_FILE = "journal.ring"
 NONCE_FILE = "nonce"
 ATTEMPTS_FILE = "attempts"
@@ -86,7 +86,7 @@ def run_daemon(args: argparse.Namespace) -> int:
         process = TradingProcess(cfg, run_dir, credentials, for_s=args.for_s)
     except (InvariantError, VerificationError) as error:
         if cfg.flight.enabled:
-            _keep_unrecovered(run_dir, error)
+            _keep_unrecovered(run_dir, cfg, error)
         raise
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         code = runner.run(process.main())
@@ -95,15 +95,15 @@ def run_daemon(args: argparse.Namespace) -> int:
     return code
 
 
-def _keep_unrecovered(run_dir: Path, error: CstdError) -> None:
+def _keep_unrecovered(run_dir: Path, cfg: Config, error: CstdError) -> None:
     """Have a bundle made of a journal that no start can go on from, once: each further try finds the same."""
     try:
         if any(bundle.manifest().get("reason") == error.message for bundle in bundles(flight_dir(run_dir))):
             return
-        subprocess.run([sys.executable, "-m", "cstd.daemon.flight", "--run-dir", str(run_dir), "--kind", CRASH,
-                        f"--reason={error.message}", "--parent", str(os.getpid())], timeout=UNRECOVERED_WAIT_S,
-                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False)
-    except (OSError, OperatorError, subprocess.TimeoutExpired) as trouble:
+        put_aside(run_dir)
+        subprocess.run([*flight_command(run_dir, cfg), f"--kind={CRASH}", f"--reason={error.message}"],
+                       timeout=UNRECOVERED_WAIT_S, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False)
+    except (OSError, CstdError, subprocess.TimeoutExpired) as trouble:
         sys.stderr.write(f"cstd: no flight bundle: {trouble}\n")
 
 
@@ -177,7 +177,7 @@ class TradingProcess:
         self.projector = projector_child(run_dir, self.log, self.host.place_child, compress=cfg.projector.compress)
         self.checkpoints = CheckpointChild(run_dir / JOURNAL_DIR, cfg.journal.checkpoint_interval_s, cfg.journal.keep_bytes,
                                            self.log, self.host.place_child, self._projected_seq)
-        self.flight = FlightChild(run_dir, cfg.flight, cfg.journal.disk_free_bytes_min, self.log, self.host.place_child)
+        self.flight = FlightChild(run_dir, cfg, self.log, self.host.place_child)
         self._crashed = self._was_left_running()
         self.board = BoardWriter(run_dir / BOARD_FILE)
         self.view = LiveView(self.engine, pid=os.getpid(), mono_ns=self.clock.mono_ns, process=self._process_status)
@@ -227,6 +227,7 @@ class TradingProcess:
             await admin.close()
             await self.reader.stop()
             await self.checkpoints.stop()
+            self._ask_of_crash()  # the next start finds a stop, and asks no more
             await self.flight.stop()
             await self._http.close()
             self.host.stop()
@@ -255,10 +256,15 @@ class TradingProcess:
         until_s = self.clock.mono_ns() / NS_PER_S + PROJECTOR_AFTER_S
         while self.engine.state != "ready" and self.clock.mono_ns() / NS_PER_S < until_s:
             await asyncio.sleep(TIMER_S)
-        if self._crashed:
-            self.flight.ask(CRASH, "the run before ended without a stop", self._left_seq, until=True)
+        self._ask_of_crash()
         if self.cfg.projector.enabled:
             await self.projector.start()
+
+    def _ask_of_crash(self) -> None:
+        """Want a bundle of the run before where that ended without a stop, once."""
+        if self._crashed:
+            self._crashed = False
+            self.flight.ask(CRASH, "the run before ended without a stop", self._left_seq, until=True)
 
     def _recover(self) -> Engine:
         """Replay the journal, from its newest checkpoint: the same path after a crash as after a clean stop."""

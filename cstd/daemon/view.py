@@ -17,6 +17,7 @@ from cstd import __version__
 from cstd._fast.codes import BookFault, BookState, IntentKind, OrderState, Side, TimeInForce
 from cstd._fast.gates import DECISION_DTYPE
 from cstd._fast.hist import STAGES, bucket_edges_ns
+from cstd.config import Config
 from cstd.decision.refused import tally
 from cstd.decision.why import GATES, explain
 from cstd.engine import Engine
@@ -27,10 +28,9 @@ from cstd.market.evidence import ENDS
 from cstd.ops import view as shapes
 from cstd.orders.exit_prices import FAILURES
 from cstd.orders.reconcile import Finding
-from cstd.units import format_decimal, format_raw, from_raw
+from cstd.units import NS_PER_S, format_decimal, format_raw, from_raw
 from cstd.venue.rate import MICRO
 
-NS_PER_S = 1_000_000_000
 DECISIONS_KEPT = 1024  # by the core
 LEVELS = ("normal", "warning", "critical", "emergency", "shutdown")
 # Kraken's words for the states that a truth file knows; the others show our own.
@@ -57,6 +57,9 @@ class LiveView:
         self._started_ns = mono_ns()
         self._edges_ns = bucket_edges_ns()
         self._limits: tuple[int, list[shapes.Limit]] = -1, []
+        self._alert_limits: tuple[int, shapes.AlertLimits] = -1, {}
+        self._decisions = np.zeros(DECISIONS_KEPT, dtype=DECISION_DTYPE)  # decision n at n % DECISIONS_KEPT
+        self._decisions_copied = 0
 
     # State.
 
@@ -311,18 +314,27 @@ class LiveView:
     def refusals(self, *, since_wall_ns: int, instrument: str | None = None) -> shapes.Refusals:
         """What was decided since a time, by the gate that failed first."""
         engine = self._engine
-        kept = np.frombuffer(b"".join(engine.core.decision_rows(DECISIONS_KEPT)), dtype=DECISION_DTYPE)
-        rows = kept[kept["decided_wall_ns"] >= since_wall_ns]
+        order = self._copy_new_decisions()
+        decided_ns = self._decisions["decided_wall_ns"][order]
+        rows = self._decisions[order[decided_ns >= since_wall_ns]]
         if instrument is not None:
             rows = rows[rows["instrument"] == engine.names.index(instrument)]
         # Fewer than there is room for: nothing has been forgotten.
-        known_ns = int(kept["decided_wall_ns"][0]) if engine.core.decision_count > len(kept) else None
+        known_ns = int(decided_ns[0]) if engine.core.decision_count > len(order) else None
         return cast("shapes.Refusals", {
-            "since_wall_ns": since_wall_ns, "until_wall_ns": engine.wall_ns, "source": "the running daemon",
+            "since_wall_ns": since_wall_ns, "until_wall_ns": engine.core.wall_ns, "source": "the running daemon",
             "complete": known_ns is None or known_ns <= since_wall_ns, "known_since_wall_ns": known_ns, "instrument": instrument,
             "state": engine.state, "state_reason": engine.state_reason,
             **tally(rows, lambda row: self._explain(row.tobytes())), "states": None, "fills": None,
         })
+
+    def _copy_new_decisions(self) -> np.ndarray:
+        """Copy the rows that the core has made since the last call; returns where those it keeps are, oldest first."""
+        count = self.decision_count()
+        new = self._engine.core.decision_rows(min(count - self._decisions_copied, DECISIONS_KEPT))
+        self._decisions[np.arange(count - len(new), count) % DECISIONS_KEPT] = np.frombuffer(b"".join(new), dtype=DECISION_DTYPE)
+        self._decisions_copied = count
+        return np.arange(max(0, count - DECISIONS_KEPT), count) % DECISIONS_KEPT
 
     def gates(self) -> list[shapes.Gate]:
         """The 15 gates with limits of the first instrument and counts since the boot."""
@@ -420,11 +432,17 @@ class LiveView:
         return int(core.clock_offset_ns + stepped_ns)
 
     def alert_limits(self) -> shapes.AlertLimits:
-        """Limits in force that alerts compare with; empty before the boot."""
+        """Limits in force that alerts compare with, made anew only when one has changed; empty before the boot."""
         cfg = self._engine.cfg
         if cfg is None:
             return {}
-        in_force = self._engine.risk.limits.in_force()
+        limits = self._engine.risk.limits
+        if self._alert_limits[0] != limits.version:
+            self._alert_limits = limits.version, self._alert_limits_of(cfg, limits.in_force())
+        return self._alert_limits[1]
+
+    @staticmethod
+    def _alert_limits_of(cfg: Config, in_force: Config) -> shapes.AlertLimits:
         policy, risk, journal = in_force.policy, in_force.risk, cfg.journal
         return {
             "sync_lag_ms_max": journal.sync_lag_ms_max, "disk_free_bytes_min": journal.disk_free_bytes_min,

@@ -141,6 +141,7 @@ class BoardWriter:
         self.last_publish_ns = 0
         self.longest_publish_ns = 0
         self._last: dict[str, bytes] = {}
+        self._encoded: dict[str, object] = {}
         self._done = dict.fromkeys(REGIONS, 0)
         self._overflowed = dict.fromkeys(REGIONS, 0)
         self._decisions: deque[bytes] = deque(maxlen=DECISIONS_KEPT)
@@ -215,6 +216,9 @@ class BoardWriter:
         def plain(call: Callable[[], object]) -> Callable[[str], tuple[bytes | None, bool]]:
             return lambda name: encode(call(), REGIONS[name])
 
+        def kept(call: Callable[[], object]) -> Callable[[str], tuple[bytes | None, bool]]:
+            return lambda name: self._encode_if_other(name, call())
+
         return [
             ("status", plain(view.status)),
             ("instruments", lambda name: self._more_instruments(view, REGIONS[name])),
@@ -225,12 +229,20 @@ class BoardWriter:
             ("fills", plain(lambda: view.fills(all_=True, limit=ROWS_SHOWN))),
             ("decisions", lambda name: self._new_decisions(view, REGIONS[name])),
             ("gates", plain(view.gates)),
-            ("limits", plain(view.limits)),
+            ("limits", kept(view.limits)),
             ("counters", plain(view.counters)),
-            ("alert_limits", plain(view.alert_limits)),
+            ("alert_limits", kept(view.alert_limits)),
             ("latency", plain(view.latency)),
             ("tape", plain(lambda: view.tape(TRADES_SHOWN))),
         ]
+
+    def _encode_if_other(self, name: str, value: object) -> tuple[bytes | None, bool]:
+        """Encode what the view makes anew only when it has changed; the same object is what the region has."""
+        if self._encoded.get(name) is value:
+            return None, False
+        encoded = encode(value, REGIONS[name])
+        self._encoded[name] = value
+        return encoded
 
     def _more_instruments(self, view: EngineView, capacity: int) -> tuple[bytes | None, bool]:
         """Read the next rows anew, the others stay as they were read last."""

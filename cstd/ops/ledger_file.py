@@ -8,13 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cstd.errors import OperatorError
-from cstd.storage.run_dir import DATABASE_FILE, JOURNAL_DIR
+from cstd.storage.run_dir import DATABASE_FILE, JOURNAL_DIR, LEDGER_BUSY_S, LEDGER_SCHEMA
 
 if TYPE_CHECKING:
     import sqlite3
-
-SCHEMA_VERSION = 2  # of what the projector writes
-BUSY_S = 5.0
 
 
 def ledger_of(run_dir: Path) -> Path:
@@ -32,11 +29,11 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
     import sqlite3
 
     try:
-        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=BUSY_S)
+        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=LEDGER_BUSY_S)
         try:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version != SCHEMA_VERSION:
-                raise OperatorError(f"{path} has schema {version}; this cstd reads {SCHEMA_VERSION}",
+            if version != LEDGER_SCHEMA:
+                raise OperatorError(f"{path} has schema {version}; this cstd reads {LEDGER_SCHEMA}",
                                     suggestion="`cstd db rebuild` makes it anew")
             connection.row_factory = sqlite3.Row
             yield connection

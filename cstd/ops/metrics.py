@@ -87,14 +87,14 @@ class BoardCollector:
         yield from _gate_families(sight.value("gates"))
         if sight.value("latency"):
             yield _stage_family(sight.value("latency"))
-        if not self._stale_too:
-            yield from _process_families({"trading": health.writer_pid, "reader": os.getpid()})
         yield from _counter_families(sight.value("counters"))
         yield from _limit_families(sight.value("alert_limits"))
         if status:
             yield from _recent_families(sight, status["wall_ns"])
         yield from _execution_families(sight.execution.seen()[1]["quality"])
-        yield from _host_families()
+        if not self._stale_too:  # of this host now: what a process that is gone showed says nothing of it
+            yield from _process_families({"trading": health.writer_pid, "reader": os.getpid()})
+            yield from _host_families()
 
 
 def _gauge(name: str, help_text: str, value: float) -> GaugeMetricFamily:

@@ -1,4 +1,4 @@
-"""docs/metrics.md from what the exposition is made of: `python -m cstd.ops.metrics_table > docs/metrics.md`.
+"""docs/metrics.md from what the exposition is made of: `make metrics`.
 
 The table is the collector's own families over a specimen board that has everything once, so names, types, labels and help
 texts cannot drift from `/metrics`; a test compares it with the file, and with the exposition of a real session.

@@ -442,13 +442,16 @@ class EngineView(Protocol):
         """Return the 15 gates in order, policy first."""
 
     def limits(self, instrument: str | None = None) -> list[Limit]:
-        """Return every limit as it holds: of an instrument, or in general and then what single instruments have otherwise."""
+        """Return every limit as it holds: of an instrument, or in general and then what single instruments have otherwise.
+
+        In general the same list as long as no limit has changed: it is not encoded again.
+        """
 
     def counters(self) -> dict[str, int]:
         """Return all counters since the boot; the set of names is fixed for the life of the process."""
 
     def alert_limits(self) -> AlertLimits:
-        """Return the limits that alerts compare with."""
+        """Return the limits that alerts compare with, the same object as long as none has changed."""
 
     def latency(self) -> Latency:
         """Return the stage histograms."""

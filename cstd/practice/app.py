@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import dataclasses
 import datetime as dt
-import fcntl
 import json
 import os
 import signal
@@ -24,6 +23,7 @@ from aiohttp import web
 
 from cstd.clock import SystemClock
 from cstd.errors import CstdError, OperatorError, UsageError
+from cstd.locks import wait_for_lock
 from cstd.practice import truth
 from cstd.practice.connections import SocketServer
 from cstd.practice.control import Control
@@ -290,19 +290,15 @@ def held(run_dir: Path) -> Iterator[None]:
     suggestion = "name another folder with --run-dir"
     try:
         run_dir.resolve().mkdir(parents=True, exist_ok=True)  # it may be a link whose target is gone
-        lock = (run_dir / "practice.lock").open("a+", encoding="ascii")
+        file = (run_dir / "practice.lock").open("a+b")
     except OSError as error:
         raise OperatorError(f"the run directory {run_dir} cannot be used: {error.strerror}", suggestion=suggestion) from None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            holder = lock.read().strip() or "unknown"
-            raise OperatorError(f"another practice exchange (pid {holder}) has the run directory {run_dir}",
-                                suggestion=f"end it, or {suggestion}") from None
+    file.seek(0)
+    holder = file.read().decode("ascii", "replace").strip() or "unknown"
+    with wait_for_lock(file, 0.0, OperatorError(f"another practice exchange (pid {holder}) has the run directory {run_dir}",
+                                                suggestion=f"end it, or {suggestion}")) as lock:
         lock.truncate(0)
-        lock.write(str(os.getpid()))
+        lock.write(b"%d" % os.getpid())
         lock.flush()
         yield
 

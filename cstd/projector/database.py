@@ -15,10 +15,9 @@ from pathlib import Path
 
 from cstd.errors import OperatorError
 from cstd.storage.journal_files import Head
+from cstd.storage.run_dir import LEDGER_BUSY_S, LEDGER_SCHEMA
 
 APPLICATION_ID = 0x43535444  # "CSTD"
-SCHEMA_VERSION = 2
-BUSY_S = 5.0
 
 SCHEMA = """
 CREATE TABLE place (
@@ -94,7 +93,7 @@ class LedgerDatabase:
         try:
             # The account's owner alone may read it; SQLite gives its log the same mode.
             os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-            self._connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
+            self._connection = sqlite3.connect(path, timeout=LEDGER_BUSY_S, isolation_level=None)
             is_new = self._connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
             if not is_new:
                 self._check_schema()
@@ -102,7 +101,7 @@ class LedgerDatabase:
             self._connection.execute("PRAGMA synchronous = NORMAL")
             if is_new:
                 self._connection.executescript(f"BEGIN; {SCHEMA} PRAGMA application_id = {APPLICATION_ID};"
-                                               f" PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+                                               f" PRAGMA user_version = {LEDGER_SCHEMA}; COMMIT;")
             self.place = self._read_place()
         except sqlite3.Error as error:
             raise database_error(path, error) from error
@@ -114,9 +113,9 @@ class LedgerDatabase:
             raise OperatorError(f"{self.path} is another program's database",
                                 suggestion="move it away; the ledger's is made anew from the journal")
         version = self._connection.execute("PRAGMA user_version").fetchone()[0]
-        if version != SCHEMA_VERSION:
-            whose = "an older" if version < SCHEMA_VERSION else "a newer"
-            raise OperatorError(f"{self.path} has schema {version} of {whose} cstd; this one writes schema {SCHEMA_VERSION}",
+        if version != LEDGER_SCHEMA:
+            whose = "an older" if version < LEDGER_SCHEMA else "a newer"
+            raise OperatorError(f"{self.path} has schema {version} of {whose} cstd; this one writes schema {LEDGER_SCHEMA}",
                                 suggestion="`cstd db rebuild` makes it anew from the journal")
 
     def _read_place(self) -> Head | None:

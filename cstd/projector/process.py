@@ -21,12 +21,13 @@ from typing import IO
 from cstd.child import follow_parent
 from cstd.clock import SystemClock
 from cstd.errors import EXIT_OK, CstdError, OperatorError
+from cstd.locks import wait_for_lock
 from cstd.projector.database import LedgerDatabase
 from cstd.projector.mark import MARK_FILE, ProjectorMark
 from cstd.projector.projection import Projection
 from cstd.signals.agents.loader import load as load_agents
 from cstd.storage import journal_compress
-from cstd.storage.journal_files import HEAD_NAME, Head, SegmentHeader, packed_path, wait_for_lock
+from cstd.storage.journal_files import HEAD_NAME, Head, SegmentHeader, packed_path
 from cstd.storage.journal_follow import JournalFollower
 from cstd.storage.journal_signature import KEY_NAME, open_signer, segment_signature_name
 from cstd.storage.run_dir import DATABASE_FILE, JOURNAL_DIR

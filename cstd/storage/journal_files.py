@@ -12,13 +12,13 @@ import mmap
 import os
 import re
 import struct
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from cstd._fast import journal_scan
 from cstd.errors import OperatorError, VerificationError
+from cstd.locks import wait_for_lock
 
 VERSION = 2
 HASH_BYTES = 32
@@ -27,7 +27,6 @@ HEAD_NAME = "head.cstd"
 HEAD_SIGNATURE_NAME = "head.sig"
 HEAD_SIGNATURE_LEFT_NAME = "head.sig.left"  # of a run that crashed: the next start's signatures are of later places
 LOCK_NAME = "lock"
-LOCK_LOOK_S = 0.05
 RING_LINK_NAME = "ring"
 PACKED_SUFFIX = ".zst"
 BOOT_ID_PATH = Path("/proc/sys/kernel/random/boot_id")
@@ -275,27 +274,6 @@ def lock_directory(directory: Path) -> IO[bytes]:
     return wait_for_lock((directory / LOCK_NAME).open("ab"), 0.0, OperatorError(
         f"the journal {directory} is being written by another process",
         suggestion="stop the other daemon, or name another state directory"))
-
-
-def wait_for_lock(file: IO[bytes], wait_s: float, refusal: OperatorError) -> IO[bytes]:
-    """Return the file with its lock held; the kernel frees it when the process dies.
-
-    Args:
-        file: open for writing; closed where the lock is not had.
-        wait_s: how long whoever holds it may take to end.
-        refusal: raised when it is held for longer.
-    """
-    until_s = time.monotonic() + wait_s
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= until_s:
-                file.close()
-                raise refusal from None
-            time.sleep(LOCK_LOOK_S)
-        else:
-            return file
 
 
 def is_being_written(directory: Path) -> bool:

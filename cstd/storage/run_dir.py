@@ -2,3 +2,5 @@
 
 JOURNAL_DIR = "journal"  # often a link to a directory on a disk
 DATABASE_FILE = "ledger.db"  # beside the journal, where that really is
+LEDGER_SCHEMA = 2  # of the database, its user_version
+LEDGER_BUSY_S = 5.0  # how long one waits for who writes it

@@ -47,6 +47,7 @@ def test_a_cut_journal_recovers_to_the_exchanges_truth(tmp_path: Path) -> None:
             time.sleep(1.7)  # a statement's span ends half a second ago, cut to a second
             stated = cstd(session, "statement", "--run-dir", str(tmp_path), "-o", "json", timeout_s=90)
             if "there is nothing to state" in stated.stdout + stated.stderr:
+                assert stated.returncode == 2, stated.stdout + stated.stderr
                 continue  # less than a whole second of it
             assert stated.returncode == 0, stated.stdout + stated.stderr
             told = json.loads(stated.stdout)

@@ -13,11 +13,10 @@ import pytest
 
 from cstd.daemon import flight_folder
 from cstd.daemon.flight_folder import Bundle
-from cstd.storage import checkpoints
-from cstd.storage.journal_files import unpacked
 from tests.integration.session import Session, cstd, practice_session
 from tests.integration.test_checkpoints import logged
 from tests.integration.test_projector import metrics
+from tests.journals import content
 
 FIRST_BYTES = 1_500_000  # of the journal before a test strikes
 
@@ -48,13 +47,6 @@ def proven(session: Session, bundle: Bundle) -> dict[str, Any]:
     row = json.loads(checked.stdout)
     assert row["differences"] == bundle.manifest()["check"]["differences"] == 0
     return dict(row)
-
-
-def content(path: Path) -> bytes:
-    """What a file of a bundle holds, unpacked."""
-    if path.name.startswith("checkpoint-"):
-        return checkpoints.read(path)[1]
-    return unpacked(path) if path.suffix == ".zst" else path.read_bytes()
 
 
 def assert_no_secret(session: Session, bundle: Bundle) -> None:
@@ -135,6 +127,24 @@ def test_a_kill_and_then_a_crash_leave_a_bundle_each(tmp_path: Path) -> None:
         session.wait_state("killed", 30)
         assert session.terminate() == 0, "a latch that a start finds again, and a clean stop, are nothing new"
         assert [found.kind for found in flight_folder.bundles(tmp_path / "flight")] == ["crash", "hand"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_a_crash_is_not_forgotten_when_the_next_start_is_stopped_at_once(tmp_path: Path) -> None:
+    """Before it was ready, or ten seconds had passed: after a clean stop no start would ask for it any more."""
+    with practice_session(tmp_path) as session:
+        session.start_ready()
+        session.kill_nine()
+        assert session.exchange is not None
+        session.exchange.kill()  # so that the next start does not become ready
+        session.exchange.wait(5)
+        session.start()
+        session.wait(session.state, 20, "it does not answer")
+        assert session.terminate() == 0
+        # A busy host leaves the maker, which has idle priority, no five seconds: then the log says that there is none.
+        (row,) = [*logged(session, "flight bundle"), *logged(session, "no flight bundle")]
+        assert row.get("kind") == "crash" or row["reasons"] == ["crash: the run before ended without a stop"]
 
 
 @pytest.mark.slow

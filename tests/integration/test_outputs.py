@@ -46,8 +46,14 @@ def test_outputs_of_a_session_fit_their_schemas(tmp_path: Path) -> None:
             assert_fits(words[0], found)
         assert_fits("limits set", printed(session, "limits", "set", "risk.positions_max", "9", "--yes", *socket))
         assert_fits("limits reset", printed(session, "limits", "reset", "risk.positions_max", "--yes", *socket))
-        kinds = {row["kind"] for row in printed(session, "why", "--count", "20", *socket)}
-        assert kinds == {"opening", "exit"}, "exits have keys of their own"
+        decided: list[Any] = []
+
+        def both_kinds() -> bool:
+            decided[:] = printed(session, "why", "--count", "20", *socket)
+            return {row["kind"] for row in decided} == {"opening", "exit"}
+
+        session.wait(both_kinds, 30, "not both kinds were decided, and exits have keys of their own")
+        assert_fits("why", decided)
         assert_fits("error", printed(session, "why", "no-such-order", *socket, code=1))
         checked = printed(session, "config", "check", "-c", str(CONFIG), "--session", run_dir)
         assert_fits("config check", checked)

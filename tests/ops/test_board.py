@@ -91,6 +91,28 @@ def test_unchanged_regions_keep_their_version(view: FakeView, writer: BoardWrite
     assert {name for name in REGIONS if reader.version(name) != before[name]} == {"counters"}
 
 
+def test_limits_are_encoded_when_they_have_changed(view: FakeView, writer: BoardWriter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four times a second the same hundred rows are looked at, not encoded; what is other, or failed, is."""
+    rows, alerts = view.limits(), view.alert_limits()
+    view.limits, view.alert_limits = lambda: rows, lambda: alerts  # type: ignore[method-assign]
+    encoded, fail = [], [True]
+
+    def spied(value: object, capacity: int) -> tuple[bytes | None, bool]:
+        if value is rows and fail:
+            fail.pop()
+            raise ValueError("once")
+        encoded.append(value)
+        return encode(value, capacity)
+
+    monkeypatch.setattr(board_module, "encode", spied)
+    for _ in range(4):
+        writer.publish(view)
+    assert [sum(value is one for value in encoded) for one in (rows, alerts)] == [1, 1]
+    rows = [*rows[1:]]
+    writer.publish(view)
+    assert orjson.loads(BoardReader(writer.path).read("limits")[1]) == rows
+
+
 def test_a_list_that_does_not_fit_loses_its_oldest_rows() -> None:
     """Rows are cut from the end, the result is JSON within the capacity, and the cut is told."""
     rows = [{"row": i, "text": "x" * 50} for i in range(100)]

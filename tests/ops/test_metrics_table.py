@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +49,23 @@ def series(count: int) -> int:
 def test_the_table_is_current() -> None:
     """`make metrics` would change nothing."""
     assert (REPOSITORY / "docs" / "metrics.md").read_text("utf-8") == table(), "run `make metrics`"
+
+
+def test_a_generator_that_fails_leaves_the_table(tmp_path: Path) -> None:
+    """`make metrics` replaces the page by a whole one only."""
+    table_file, python = tmp_path / "docs" / "metrics.md", tmp_path / "bin" / "python"
+    for path in (table_file, python):
+        path.parent.mkdir()
+    shutil.copy(REPOSITORY / "Makefile", tmp_path)
+    table_file.write_text("as it was")
+    python.write_text("#!/bin/sh\necho half a page\nexit 1\n")
+    python.chmod(0o755)
+    make = ["make", "-C", str(tmp_path), "-o", "build", "BIN=bin", "metrics"]
+    assert subprocess.run(make, capture_output=True, check=False, timeout=30).returncode
+    assert table_file.read_text() == "as it was"
+    python.write_text("#!/bin/sh\necho a page\n")
+    assert subprocess.run(make, capture_output=True, check=False, timeout=30).returncode == 0
+    assert table_file.read_text() == "a page\n"
 
 
 def test_every_family_is_explained() -> None:

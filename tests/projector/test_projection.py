@@ -12,10 +12,11 @@ import pytest
 from cstd.daemon.checkpointer import bring_up_to_date
 from cstd.errors import OperatorError, UsageError, VerificationError
 from cstd.orders.lifecycle import STATE_NAMES
-from cstd.projector.database import SCHEMA_VERSION, LedgerDatabase
+from cstd.projector.database import LedgerDatabase
 from cstd.projector.projection import Projection
 from cstd.projector.rebuild import rebuild
 from cstd.storage import checkpoints
+from cstd.storage.run_dir import LEDGER_SCHEMA
 from cstd.units import from_raw
 from tests.projector.sessions import TABLES, append, columns, follow, opened, rows, written
 from tests.simulation.simulated import Simulation
@@ -177,7 +178,7 @@ def test_a_journal_that_the_engine_does_not_make_again_is_refused(session: Simul
 
 
 @pytest.mark.parametrize(("pragma", "says"), [
-    (f"user_version = {SCHEMA_VERSION + 1}", "a newer cstd"), (f"user_version = {SCHEMA_VERSION - 1}", "an older cstd"),
+    (f"user_version = {LEDGER_SCHEMA + 1}", "a newer cstd"), (f"user_version = {LEDGER_SCHEMA - 1}", "an older cstd"),
     ("application_id = 7", "another program's")])
 def test_another_schema_is_a_clear_error(tmp_path: Path, pragma: str, says: str) -> None:
     """A file of a newer or older schema, or of another program, is named and left as it is."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -84,6 +85,44 @@ def test_an_unknown_instrument_and_a_file_that_is_no_ledger_are_said(run_dir: Pa
     with pytest.raises(OperatorError) as caught:
         from_ledger(tmp_path / DATABASE_FILE, 0, None)
     assert "cstd db rebuild" in caught.value.suggestion
+
+
+class Core:
+    """A core that has decided something at each nanosecond, and counts the rows that are copied of it."""
+
+    wall_ns = 0
+
+    def __init__(self, count: int) -> None:
+        self.decision_count = count
+        self.copied: list[int] = []
+
+    def decision_rows(self, count: int) -> list[bytes]:
+        """As of the compiled one."""
+        self.copied.append(count)
+        rows = np.zeros(count, dtype=DECISION_DTYPE)
+        rows["decided_wall_ns"] = np.arange(self.decision_count - count, self.decision_count)
+        rows["verdict"] = Verdict.APPROVE
+        return [row.tobytes() for row in rows]
+
+
+def test_a_running_daemon_copies_a_decision_once() -> None:
+    """It is asked in the trading loop: what it has told before is not taken out of the core again, however far back it looks."""
+    core = Core(100)
+    engine = SimpleNamespace(core=core, names=["BTC/USD"], state="ready", state_reason=None)
+    view = LiveView(engine, pid=1, mono_ns=lambda: 0, process=dict)  # type: ignore[arg-type]
+
+    def told(since_wall_ns: int) -> tuple[int, bool, int | None]:
+        found = view.refusals(since_wall_ns=since_wall_ns)
+        return found["decided"], found["complete"], found["known_since_wall_ns"]
+
+    assert [told(0), told(40), told(100)] == [(100, True, None), (60, True, None), (0, True, None)]
+    core.decision_count += 7
+    assert [told(0), told(103)] == [(107, True, None), (4, True, None)]
+    core.decision_count += 1_000
+    assert [told(0), told(83), told(1_100)] == [(1_024, False, 83), (1_024, True, 83), (7, True, 83)]
+    core.decision_count += 5_000
+    assert [told(0), told(6_100)] == [(1_024, False, 5_083), (7, True, 5_083)]
+    assert [count for count in core.copied if count] == [100, 7, 1_000, 1_024]
 
 
 def test_counts_of_hand_made_rows() -> None:

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
+import shutil
 import stat
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from engine_world import World, practice_config
 
+from cstd._fast.rerun import first_output
 from cstd.cli import app
 from cstd.daemon import checkpointer, flight, flight_folder, process
 from cstd.daemon.checkpointer import bring_up_to_date
 from cstd.daemon.flight import Ask, save
 from cstd.engine.recovery import recover
 from cstd.errors import InvariantError, OperatorError, UsageError
+from cstd.ops.board import BoardWriter
 from cstd.research import replay
 from cstd.storage import checkpoints, journal_reader
+from cstd.storage.checkpoints import Checkpoint
 from cstd.storage.journal import open_journal
 from cstd.storage.journal_compress import compress_segment, sealed_segments
-from cstd.storage.journal_files import read_head, segment_paths, unpacked
-from cstd.storage.journal_follow import JournalFollower
-from cstd.storage.journal_signature import KEY_NAME, open_signer
+from cstd.storage.journal_files import read_head, segment_paths
+from tests.journals import content, sign
+from tests.ops.fake_view import FakeView
 
 FLOOR_BYTES = 1 << 24
 SECRET = "kQH5HW/8p1uGOVjbgWA7FunAmGO8lsSUXNsu3eow76sz84Q18fWxnyRzBHCd3pd5nE9qa99HAZtuZuj6F1huXg=="
@@ -53,20 +59,33 @@ def trade(world: World, journal: Any, seconds: int) -> None:
         journal.sync()
 
 
-@pytest.fixture
-def run_dir(tmp_path: Path) -> Path:
-    """A session of four minutes over several segments, ended by a kill: the switch, not the process."""
-    with opened(tmp_path) as journal:
+def session(folder: Path, *, forged: bool = False) -> Path:
+    """A session of four minutes over several segments, ended by a kill: the switch, not the process.
+
+    forged: in the middle of it the journal holds an output that no engine has put out.
+    """
+    urls = {"rest": "http://127.0.0.1:1", **dict.fromkeys(("ws_public", "ws_private", "ws_futures"), "ws://127.0.0.1:1")}
+    (folder / "practice.json").write_text(json.dumps({**urls, "api_key": API_KEY, "api_secret": SECRET}))
+    (folder / "practice.json").chmod(0o600)
+    with opened(folder) as journal:
         world = World(practice_config(flight={"bundles_max": 3}), strategy="rehearsal", journal=journal).ready()
         trade(world, journal, 120)
-        bring_up_to_date(tmp_path / "journal", None)
+        bring_up_to_date(folder / "journal", None)
+        if forged:
+            journal.append_py(first_output, 0, world.mono_ns, world.now_ns, b"forged")
         trade(world, journal, 120)
         world.command("kill")
         world.step()
         journal.sync()
         world.sound()
-    assert len(segment_paths(tmp_path / "journal")) > 5
-    return tmp_path
+    assert len(segment_paths(folder / "journal")) > 5
+    return folder
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> Path:
+    """A session that replays as it was recorded."""
+    return session(tmp_path)
 
 
 def made(run_dir: Path, **fields: Any) -> tuple[Path, dict[str, Any]]:
@@ -123,13 +142,7 @@ def test_the_manifest_names_every_file_with_its_hash_and_only_the_owner_reads_th
 
 def test_nothing_is_in_it_behind_the_record_of_a_crash(run_dir: Path) -> None:
     """What the next start journals is not in the bundle of the run before; the signature of that time still is."""
-    signer = open_signer(run_dir / KEY_NAME, run_dir / "journal")
-    follower = JournalFollower(run_dir / "journal")
-    for _ in follower.batches():
-        pass
-    for place in follower.passed:
-        signer.sign(place, 1, seal=True)
-    signer.sign(follower.place, 1, seal=False)
+    sign(run_dir)
     crashed_at = last_seq(run_dir)
     flight_folder.put_aside(run_dir)
     with opened(run_dir) as journal:
@@ -144,6 +157,44 @@ def test_nothing_is_in_it_behind_the_record_of_a_crash(run_dir: Path) -> None:
     report = journal_reader.verify(path / "journal")
     assert (report.last_seq, report.signed_seq, report.unsigned_records) == (crashed_at, crashed_at, 0)
     assert not (run_dir / "journal" / "head.sig.left").exists()
+
+
+def test_a_crash_is_shown_by_the_board_of_the_run_that_crashed(run_dir: Path) -> None:
+    """Never by that of the start after it: where there is none, the bundle has none and says so."""
+    with contextlib.closing(BoardWriter(run_dir / "board")) as board:
+        board.publish(FakeView(mode="paper"))
+        flight_folder.put_aside(run_dir)
+    with contextlib.closing(BoardWriter(run_dir / "board")) as board:
+        board.publish(FakeView())
+    path, _ = made(run_dir, kind="crash")
+    assert json.loads((path / "board.json").read_bytes())["status"]["mode"] == "paper"
+    shown = (path / "metrics.prom").read_text()
+    assert "cstd_state{" in shown
+    assert "cstd_host_" not in shown and "cstd_process_resident" not in shown, "of the host that reads it"
+    for bundle in flight_folder.bundles(run_dir / "flight"):
+        shutil.rmtree(bundle.path)
+    path, manifest = made(run_dir, kind="crash")
+    assert not (path / "board.json").exists() and not (path / "metrics.prom").exists()
+    assert manifest["missing"][0].startswith(f"metrics: cannot open the board {run_dir / 'board.left'}")
+
+
+def test_each_checkpoint_is_read_once_to_find_the_start(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And none that lies before the one that serves: a checkpoint is the size of the engine's state."""
+    bring_up_to_date(run_dir / "journal", None)
+    older, newer = checkpoints.paths(run_dir / "journal")
+    found = []
+
+    def read(path: Path) -> tuple[Checkpoint, bytes]:
+        found.append(path)
+        return checkpoints.read(path)
+
+    monkeypatch.setattr(flight, "checkpoints", SimpleNamespace(**vars(checkpoints) | {"read": read}))
+    assert flight._Maker(Ask(run_dir, "hand", "a test"), run_dir, [])._base == older
+    assert found == [newer, older]
+    found.clear()
+    (run_dir / "journal" / "checkpoint-000000000001.cstd").write_bytes(b"never looked at")
+    assert flight._Maker(Ask(run_dir, "hand", "a test"), run_dir, [])._base == older
+    assert found == [newer, older]
 
 
 def test_the_minute_is_the_one_before_the_record_in_question(run_dir: Path) -> None:
@@ -167,8 +218,24 @@ def test_without_a_checkpoint_before_it_a_bundle_makes_its_own(run_dir: Path) ->
     assert replayed(bundle)["differences"] == 0
 
 
-def test_a_replay_that_differs_leaves_more_journal_and_says_so(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no state can be made nearer to the end, the bundle begins at the daemon's own checkpoint."""
+def test_a_replay_that_differs_leaves_more_journal_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """No state can be made nearer to the end: the bundle begins at the daemon's own checkpoint, and `save` exits with 3."""
+    run_dir = session(tmp_path, forged=True)
+    forged = next(record.seq for record in journal_reader.records(run_dir / "journal") if record.payload == b"forged")
+    says = f"record {forged}: the journal holds an output of kind {first_output} that the engine does not make"
+    assert app.main(["flight", "save", "--run-dir", str(run_dir), "-o", "json"]) == 3
+    row = json.loads(capsys.readouterr().out)
+    assert (row["differences"], row["check_error"]) == (1, says)
+    (checkpoint,) = checkpoints.paths(run_dir / "journal")
+    assert row["first_seq"] == checkpoints.seq_of(checkpoint) + 1 and row["covered_s"] >= 60
+    assert f"a start nearer to the end: this build does not decide what the journal says: {says}" in row["missing"]
+    assert app.main(["flight", "list", "--run-dir", str(run_dir), "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["check_error"] == says
+    assert replayed(Path(row["path"]))["differences"] == 1
+
+
+def test_an_engine_whose_state_cannot_be_kept_leaves_more_journal(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that has failed: the bundle begins at the daemon's own checkpoint too."""
     def refuse(_engine: object) -> bytes:
         raise ValueError("the engine has failed")
 
@@ -263,39 +330,41 @@ def test_a_folder_that_cannot_be_written_is_said(run_dir: Path) -> None:
 
 def test_a_journal_that_no_start_can_go_on_from_leaves_one_bundle(run_dir: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Decided without agents, it cannot be recovered with them: however often that is tried, one bundle says so."""
+    with contextlib.closing(BoardWriter(run_dir / "board.left")):
+        pass  # of a crash long ago whose bundle could not be made
+    with contextlib.closing(BoardWriter(run_dir / "board")) as board:
+        board.publish(FakeView())
+    cfg = practice_config(journal={"disk_free_bytes_min": 2**60})
+    process._keep_unrecovered(run_dir, cfg, InvariantError("recovery does not reproduce the journal: record 9"))
+    assert "would leave less than journal.disk_free_bytes_min" in capfd.readouterr().err, "the bounds are those of this start"
     for _ in range(2):
-        process._keep_unrecovered(run_dir, InvariantError("recovery does not reproduce the journal: record 9"))
+        process._keep_unrecovered(run_dir, practice_config(), InvariantError("recovery does not reproduce the journal: record 9"))
     assert capfd.readouterr().err == ""
     (bundle,) = flight_folder.bundles(run_dir / "flight")
+    assert json.loads((bundle.path / "board.json").read_bytes())["status"]["mode"] == "practice"
+    assert not (run_dir / "board.left").exists()
     assert bundle.kind == "crash" and bundle.manifest()["reason"] == "recovery does not reproduce the journal: record 9"
     assert bundle.manifest()["journal"]["last_seq"] == last_seq(run_dir)
     assert replayed(bundle.path)["differences"] == 0, "with what it was decided with it replays"
 
 
-def planted(run_dir: Path) -> None:
-    """Give the run directory a key of the venue, and a log that has told it."""
-    names = {name: "http://127.0.0.1:1" if name == "rest" else "ws://127.0.0.1:1"
-             for name in ("rest", "ws_public", "ws_private", "ws_futures")}
-    (run_dir / "practice.json").write_text(json.dumps({**names, "api_key": API_KEY, "api_secret": SECRET}))
-    (run_dir / "practice.json").chmod(0o600)
-    (run_dir / "daemon.log").write_text(f"Traceback: {SECRET}\n{{\"event\": \"sent\", \"key\": \"{API_KEY}\"}}\n" + "x" * 90_000)
-
-
-def content(path: Path) -> bytes:
-    """What a file of a bundle holds, unpacked."""
-    if path.name.startswith("checkpoint-"):
-        return checkpoints.read(path)[1]
-    return unpacked(path) if path.suffix == ".zst" else path.read_bytes()
-
-
 def test_no_key_of_the_venue_is_in_a_bundle(run_dir: Path) -> None:
     """Neither from a log that told it nor from a reason that names it; the log's other words stay."""
-    planted(run_dir)
+    (run_dir / "daemon.log").write_text(f"Traceback: {SECRET}\n{{\"event\": \"sent\", \"key\": \"{API_KEY}\"}}\n" + "x" * 90_000)
     path, manifest = made(run_dir, reason=f"the key is {API_KEY}")
+    assert not [said for said in manifest["missing"] if "redaction" in said]
     found = {file.name: content(file) for file in path.rglob("*") if file.is_file()}
     assert b"Traceback: [redacted]" in found["log.jsonl"] and manifest["reason"] == "the key is [redacted]"
     assert not [name for name, raw in found.items() if SECRET.encode() in raw or API_KEY.encode() in raw]
     assert not [name for name, raw in found.items() if SECRET[:40].encode() in raw]
+
+
+def test_a_key_that_is_not_known_is_not_searched_for_and_that_is_said(run_dir: Path) -> None:
+    """Whoever sends the bundle has to look at its log and its reason."""
+    (run_dir / "practice.json").unlink()
+    (run_dir / "daemon.log").write_text(f"Traceback: {SECRET}\n")
+    said = [said for said in made(run_dir)[1]["missing"] if said.startswith("redaction: ")]
+    assert len(said) == 1 and "were not searched for the venue's key" in said[0] and "practice.json" in said[0]
 
 
 def test_the_end_of_a_long_log_is_whole_lines(run_dir: Path) -> None:

@@ -78,6 +78,18 @@ def test_a_tightened_gate_refuses_until_the_limit_is_reset() -> None:
     world.sound()
 
 
+def test_limits_are_shown_anew_when_one_has_changed() -> None:
+    """Sight is given the same objects until a command changes a limit, and then what holds."""
+    world = World().ready()
+    shown = view(world)
+    rows, alerts = shown.limits(), shown.alert_limits()
+    assert (shown.limits() is rows, shown.alert_limits() is alerts, alerts["evidence_s"]) == (True, True, 5.0)
+    operator(world, "limits_set", key="risk.evidence_s", value="2")
+    assert shown.alert_limits() == {**alerts, "evidence_s": 2.0} and shown.limits() != rows
+    operator(world, "limits_reset", key="risk.evidence_s")
+    assert (shown.alert_limits(), shown.limits()) == (alerts, rows)
+
+
 def test_a_resting_opening_is_pulled_by_a_limit_it_no_longer_keeps() -> None:
     """A command is not for new orders alone: what rests is judged by it at the next pass."""
     world = World(strategy="rehearsal").ready()

@@ -52,6 +52,18 @@ def world() -> World:
     return world
 
 
+def test_what_was_refused_is_told_up_to_the_newest_frame() -> None:
+    """A decision comes of a frame that only the compiled core has seen: the span of what is told has it inside."""
+    world = World(strategy="rehearsal").ready()
+    view = LiveView(world.engine, pid=1, mono_ns=time.monotonic_ns, process=dict)
+    while not view.decision_count():
+        world.step()
+        world.now_ns += 1
+        world.tick()
+    told = view.refusals(since_wall_ns=0)
+    assert (told["decided"], told["until_wall_ns"]) == (1, world.now_ns)
+
+
 @pytest.mark.parametrize("region", ["orders", "fills"])
 def test_a_page_of_a_long_session_costs_a_page(world: World, region: str) -> None:
     """Newest first, as many rows as asked for, and no more of the session read than that."""

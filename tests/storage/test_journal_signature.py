@@ -12,8 +12,8 @@ import pytest
 from cstd.errors import OperatorError, UsageError, VerificationError
 from cstd.storage import journal_reader, verify
 from cstd.storage.journal import open_journal
-from cstd.storage.journal_follow import JournalFollower
-from cstd.storage.journal_signature import HEAD_SIGNATURE_NAME, KEY_NAME, PUBLIC_NAME, Signer, open_signer
+from cstd.storage.journal_signature import HEAD_SIGNATURE_NAME, KEY_NAME, PUBLIC_NAME, open_signer
+from tests.journals import sign
 
 
 def opened(folder: Path):
@@ -29,19 +29,6 @@ def append(folder: Path, number: int, fill: bytes = b"record") -> None:
             journal.append_py(2, 0, n, n, fill * 40)
             if n % 40 == 0:
                 journal.sync()
-
-
-def sign(folder: Path, *, head: bool = True) -> Signer:
-    """Sign every sealed segment and the newest place, as the projector does."""
-    signer = open_signer(folder / KEY_NAME, folder / "journal")
-    follower = JournalFollower(folder / "journal")
-    for _ in follower.batches():
-        pass
-    for place in follower.passed:
-        signer.sign(place, 1_790_000_000_000_000_000, seal=True)
-    if head:
-        signer.sign(follower.place, 1_790_000_000_000_000_000, seal=False)
-    return signer
 
 
 def refused(folder: Path, key: Path | None = None) -> VerificationError:

@@ -58,8 +58,8 @@ def test_a_command_that_does_not_exist_is_found(line: str, wrong: list[str]) -> 
     assert docs.wrong_commands(line) == wrong
 
 
-def test_a_key_a_metric_and_a_link_that_do_not_exist_are_found(tmp_path: Path) -> None:
-    """So do the readings of keys, metrics, targets, modules and links."""
+def test_a_key_and_a_metric_that_do_not_exist_are_found() -> None:
+    """So do the readings of keys, metrics, targets and modules."""
     assert docs.wrong_keys("`risk.silence_s`, `risk.silent_s`") == ["risk.silent_s"]
     assert docs.wrong_metrics("cstd_fills_total, cstd_fils_total, cstd_stage_duration_seconds") == ["cstd_fils_total"]
     assert docs.wrong_targets("make prove && make proof") == ["proof"]
@@ -67,6 +67,16 @@ def test_a_key_a_metric_and_a_link_that_do_not_exist_are_found(tmp_path: Path) -
     assert docs.wrong_arguments("python -m tests.mutation --sole x") == ["tests.mutation --sole"]
     assert docs.wrong_arguments('make tail ARGS="--only gc --none"') == ["bench.tail --none"]
     assert docs.wrong_modules("python -m tests.mutation; python -m tests.mutations") == ["tests.mutations"]
-    page = docs.ROOT / "docs" / "proof.md"
-    assert docs.dead_links(page) == []
-    assert "no-such-heading" not in docs.anchors(page)
+
+
+def test_dead_links_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is not there, one outside of the repository, and a heading that neither this page nor the other has."""
+    root = tmp_path / "repository"
+    root.mkdir()
+    monkeypatch.setattr(docs, "ROOT", root)
+    (tmp_path / "outside.md").write_text("# Outside\n")
+    (root / "other.md").write_text("# A heading, of `cstd`\n")
+    page = root / "page.md"
+    page.write_text("# Here\n[1](other.md) [2](other.md#a-heading-of-cstd) [3](#here) [4](https://example.com/none.md#none)\n"
+                    "[5](gone.md) [6](other.md#gone) [7](#nowhere) [8](../outside.md)\n```sh\n[9](fenced.md)\n```\n")
+    assert docs.dead_links(page) == ["gone.md", "other.md#gone", "#nowhere", "../outside.md"]

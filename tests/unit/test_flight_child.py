@@ -8,8 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from cstd.config import load, template
 from cstd.config.schema import FlightConfig
 from cstd.daemon import flight_folder
 from cstd.daemon.children import FlightChild
@@ -22,12 +24,15 @@ class Log:
         self.rows: list[tuple[str, str, dict[str, Any]]] = []
 
     def __getattr__(self, level: str) -> Callable[..., None]:
-        return lambda event, **fields: self.rows.append((level, event, fields))
+        def note(event: str, **fields: Any) -> None:
+            self.rows.append((level, event, fields))
+        return note
 
 
 def child(tmp_path: Path, script: str = "", *, enabled: bool = True) -> FlightChild:
     """One whose process is a shell script; $@ are the arguments that say what is wanted."""
-    made = FlightChild(tmp_path, FlightConfig(enabled=enabled), 1 << 24, Log(), lambda _pid: None)
+    cfg = msgspec.structs.replace(load([str(template("practice"))], {}), flight=FlightConfig(enabled=enabled))
+    made = FlightChild(tmp_path, cfg, Log(), lambda _pid: None)
     made._command = ["sh", "-c", script, "sh"]
     return made
 
@@ -100,7 +105,7 @@ def test_what_comes_while_it_is_too_soon_goes_into_one_bundle(tmp_path: Path) ->
     script = (f'echo "$@" >> {told}; if test -e {told}.again; then echo \'{{"path": "p"}}\';'
               f' else touch {told}.again; echo \'{{"wait_s": 0.2}}\'; fi')
     flight = child(tmp_path, script)
-    flight.ask("crash", "no stop", 40, until=True)
+    flight.ask("kill", "operator", 40)
 
     def ask_more() -> bool:
         if Path(f"{told}.again").exists() and len(flight._waiting) == 1:
@@ -109,15 +114,34 @@ def test_what_comes_while_it_is_too_soon_goes_into_one_bundle(tmp_path: Path) ->
 
     kept(flight, ask_more)
     assert told.read_text().splitlines() == [
-        "--kind=crash --reason=no stop --until-seq=40", "--kind=crash --reason=no stop; halt: disk --at-seq=40"]
+        "--kind=kill --reason=operator --at-seq=40", "--kind=kill --reason=operator; halt: disk --at-seq=40"]
     assert flight.status() == {"bundles": 1, "failures": 0}
     assert flight._log.rows == [("info", "flight bundle", {"path": "p"})]
+
+
+def test_of_several_causes_in_one_bundle_the_crash_is_its_kind(tmp_path: Path) -> None:
+    """Whenever it is asked for: a bundle of another kind would leave the board of the run that crashed where it is."""
+    flight = child(tmp_path)
+    flight.ask("crash", "no stop", 40, until=True)
+    assert flight._arguments() == ["--kind=crash", "--reason=no stop", "--until-seq=40"]
+    flight = child(tmp_path)
+    flight.ask("halt", "disk", 90)
+    flight.ask("crash", "no stop", 40, until=True)
+    flight.ask("kill", "operator", 95)
+    assert flight._arguments() == ["--kind=crash", "--reason=no stop; halt: disk; kill: operator", "--at-seq=40"]
 
 
 @pytest.mark.parametrize(("script", "error"), [
     ("echo 'no room' >&2; exit 1", "exit code 1: no room"),
     ("echo nonsense", "JSONDecodeError"),
     ("kill -9 $$", "exit code -9"),
+    ("echo 7", "it names no bundle"),
+    ("echo '[]'", "it names no bundle"),
+    ("echo '{}'", "it names no bundle"),
+    ("echo '{\"path\": null}'", "it names no bundle"),
+    ("echo '{\"wait_s\": -1}'", "it names no bundle"),
+    ("echo '{\"wait_s\": \"soon\"}'", "TypeError"),
+    ("echo '{\"path\": \"p\", \"event\": \"e\"}'", "TypeError"),
 ])
 def test_a_failure_is_logged_and_counted_and_the_next_is_made(tmp_path: Path, script: str, error: str) -> None:
     """Whatever becomes of a child, the one after it is started."""
@@ -132,6 +156,7 @@ def test_a_failure_is_logged_and_counted_and_the_next_is_made(tmp_path: Path, sc
 
     kept(flight, again)
     assert flight._log.rows[0][:2] == ("error", "no flight bundle") and error in flight._log.rows[0][2]["error"]
+    assert flight._log.rows[1:] == [("info", "flight bundle", {"path": "p"})]
 
 
 def test_a_program_that_is_not_there_is_a_failure(tmp_path: Path) -> None:
@@ -142,24 +167,50 @@ def test_a_program_that_is_not_there_is_a_failure(tmp_path: Path) -> None:
     kept(flight, lambda: flight.status()["failures"] == 1)
 
 
-def test_a_stop_waits_for_a_bundle_and_says_what_it_leaves_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that is nearly done is finished; one that takes for ever is ended; what still waits is in the log."""
-    done = child(tmp_path, "sleep 0.3; echo '{\"path\": \"p\"}'")
-    done.ask("kill", "operator", 5)
-    kept(done, lambda: done._process is not None)
-    assert done.status() == {"bundles": 1, "failures": 0}
+def test_a_stop_has_what_waits_made(tmp_path: Path) -> None:
+    """One that is being made is finished; what came meanwhile, and what came in the last tick, is made too."""
+    flight = child(tmp_path, f"echo $$ > {tmp_path}/began; sleep 0.3; echo '{{\"path\": \"p\"}}'")
+    flight.ask("halt", "disk", 5)
 
-    monkeypatch.setattr("cstd.daemon.children.FLIGHT_STOP_WAIT_S", 0.2)
-    endless = child(tmp_path, "exec sleep 60")
-    endless.ask("kill", "operator", 5)
-    kept(endless, lambda: endless._process is not None)
-    assert endless.status() == {"bundles": 0, "failures": 1}
+    def ask_more() -> bool:
+        if (tmp_path / "began").exists() and len(flight._waiting) == 1 and not flight.status()["bundles"]:
+            flight.ask("kill", "operator", 9)
+        return len(flight._waiting) == 2 or flight.status()["bundles"] > 0
+
+    kept(flight, ask_more)
+    assert flight.status() == {"bundles": 2, "failures": 0}
+
+    late = child(tmp_path, "echo '{\"path\": \"p\"}'")
+    late.ask("kill", "operator", 5)
+    asyncio.run(late.stop())
+    assert late.status() == {"bundles": 1, "failures": 0}
+
+
+def test_a_stop_says_why_it_leaves_a_bundle_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that takes for ever is ended, the one before it done or not; one that is too soon has to wait for longer than that."""
+    monkeypatch.setattr("cstd.daemon.children.FLIGHT_STOP_WAIT_S", 0.3)
+    pid = tmp_path / "pid"
+    script = f"if test -e {tmp_path}/second; then echo $$ > {pid}; exec sleep 60; fi; echo '{{\"path\": \"p\"}}'"
+    endless = child(tmp_path, script)
+    endless.ask("halt", "disk", 5)
+
+    def again() -> bool:
+        if endless.status()["bundles"] == 1 and not (tmp_path / "second").exists():
+            (tmp_path / "second").touch()
+            endless.ask("kill", "operator", 9)
+        return pid.exists()
+
+    kept(endless, again)
+    assert endless.status() == {"bundles": 1, "failures": 1}
+    assert endless._log.rows[-1] == ("error", "no flight bundle", {
+        "error": "the daemon stops, and it was not done within 0.3 s", "reasons": ["kill: operator"]})
+    assert not Path("/proc", pid.read_text().strip()).exists()
 
     soon = child(tmp_path, "echo '{\"wait_s\": 50}'")
     soon.ask("kill", "operator", 5)
     kept(soon, lambda: soon._making is not None and soon._making.done())
-    assert soon._log.rows[-1][:2] == ("warning", "no flight bundle")
-    assert soon._log.rows[-1][2]["reasons"] == ["kill: operator"]
+    assert soon._log.rows == [("error", "no flight bundle", {
+        "error": "the daemon stops, and one a minute at most is made: the next in 50 s", "reasons": ["kill: operator"]})]
 
 
 def bundle(folder: Path, name: str) -> Path:

@@ -103,7 +103,7 @@ def test_a_ledger_that_cannot_be_read_takes_nothing_from_the_daemons_answer(run_
     told = capsys.readouterr()
     assert "from the running daemon" in told.out
     (line,) = told.err.splitlines()
-    assert "the daemon's answer alone" in line and "ledger.db: file is not a database" in line
+    assert "the daemon's answer alone" in line and "ledger.db cannot be read: file is not a database" in line
     (run_dir / "cstd.sock").rename(run_dir / "elsewhere")
     assert "not a database" in asked(capsys, run_dir, "--since", "10m", code=1)["message"]
 

@@ -37,6 +37,7 @@ from cstd.practice.instruments import first
 from cstd.practice.line import RestCalls
 from cstd.practice.private_ws import PrivateServer
 from cstd.practice.public_ws import PublicServer
+from cstd.practice.readings import Readings
 from cstd.practice.requests import RefusalError
 from cstd.practice.rest import RestServer, parse_form
 from cstd.practice.rest_private import PrivateRest
@@ -91,7 +92,8 @@ class Simulation:
 
     Args:
         seed: decides the market and the delays. faults: what goes wrong; None: what the seed has drawn.
-        only: numbers of those that happen; None: all.
+        only: numbers of those that happen; None: all. readings: how the venue reads what is uncertain.
+        cfg: the daemon's configuration; None: the seed's.
 
     Attributes:
         now_ns: virtual time, the venue's wall clock. journal: events and outputs as recorded. delivered: what reached the
@@ -99,7 +101,8 @@ class Simulation:
         unbooked: cash that came or went without an entry of the venue's ledger.
     """
 
-    def __init__(self, seed: int, faults: Faults | None = None, only: frozenset[int] | None = None) -> None:
+    def __init__(self, seed: int, faults: Faults | None = None, only: frozenset[int] | None = None, *,
+                 readings: Readings | None = None, cfg: Config | None = None) -> None:
         self.seed = seed
         self._faults, self._only = faults, only
         self.now_ns = START_NS
@@ -128,7 +131,8 @@ class Simulation:
         self.rest_calls = RestCalls()
         self.user_btc, self.user_usd, self.unbooked = USER_BTC, USER_USD, Decimal(0)
         self._rest_there, self._rest_back, self._rest_fate = (Noise(seed, f"rest {what}") for what in ("there", "back", "fate"))
-        self.cfg = configuration(ABSENT_LONG_S if is_patient(seed) else ABSENT_S)
+        self.readings = readings
+        self.cfg = cfg or configuration(ABSENT_LONG_S if is_patient(seed) else ABSENT_S)
         self._build_exchange()
         self.wires = {Link.LINK_PUBLIC: Wire(self, Link.LINK_PUBLIC, self.public),
                       Link.LINK_PRIVATE: Wire(self, Link.LINK_PRIVATE, self.private)}
@@ -139,7 +143,7 @@ class Simulation:
     def _build_exchange(self) -> None:
         instruments, assets = first(1)
         self.exchange = Exchange(
-            instruments, assets, seed=self.seed, id_seed=self.seed, tier="pro", wall_ns=self.now_ns,
+            instruments, assets, seed=self.seed, id_seed=self.seed, tier="pro", wall_ns=self.now_ns, readings=self.readings,
             account=Account({"USD": USER_USD, "BTC": USER_BTC}),
             history={i.name: replace(history_shape(i), rows=HISTORY_ROWS) for i in instruments})
         shapes = load_shapes()
@@ -194,6 +198,8 @@ class Simulation:
         """What the venue answers to one call now."""
         try:
             if not private:
+                if not self.rest.public_call_allowed():
+                    return {"error": ["EGeneral:Too many requests"]}
                 return {"error": [], "result": json.loads(dumps(self.rest.public.endpoints[method](parse_form(query))))}
             cost, endpoint = self.private_rest.endpoints[method]
             if cost and not self.exchange.rest_counter.charge(cost, self.now_ns):

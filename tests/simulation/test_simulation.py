@@ -77,7 +77,7 @@ def book_again(self: Ledger, fill: Fill, qty_min_raw: int) -> bool:
 # Whose keeper is replaced by what, and the kind of failure that must be found.
 BROKEN: dict[str, tuple[type, str, Callable[..., object] | property, str]] = {
     "a fill counts as often as it is told": (Ledger, "book", book_again, "not ready again"),
-    "an order that the journal lost is not taken up": (Reconciler, "_adopt", lambda *_: -1, "an order is at the venue alone"),
+    "an order that the journal lost is not taken up": (Reconciler, "_adopt", lambda *_: -1, "not ready again"),
     "an unanswered order is forgotten": (
         OrderTracker, "overdue", lambda self, *_: [self.absent(index) for index in self.core.live_orders()],
         "an order has another end"),

@@ -60,7 +60,7 @@ def with_reading(name: str, value: Value) -> Readings:
 
 
 def tighten(world: Simulation) -> None:
-    """As soon as an opening rests, an operator lowers the limit of a position below it, so that it is amended; then not any more."""
+    """Once an opening rests, an operator lowers the limit of a position below it for a while, so that it is amended."""
     live = [world.engine.core.order(index) for index in world.engine.core.live_orders()] if world.alive else []
     if not any(order["state"] == OrderState.ORDER_OPEN and order["kind"] == IntentKind.OPENING for order in live):
         world.at(world.now_ns + S // 10, lambda: tighten(world))

@@ -284,7 +284,7 @@ class Reconciler:
                 self._next_ns = mono_ns + LOOK_AGAIN_NS
         else:
             self._compare_balances()
-            self.known = self.trusted
+            self.known = self.balances.coins_known
         self._found_last = self._finding
         self.done_count, self._failed_in_a_row = self.done_count + 1, 0
         if not self.tracker.want_reconcile:

@@ -11,7 +11,7 @@ from engine_world import S, World, eventually, next_order, time_text
 from test_reconcile import OID, found, opened, rest_order, round_of
 from test_regressions import moved
 
-from cstd._fast.codes import EventKind, Link
+from cstd._fast.codes import EventKind, Link, OrderAction
 from cstd.orders.reconcile import Finding
 
 
@@ -80,6 +80,25 @@ def test_a_position_is_sold_though_cash_differs(world: World) -> None:
     round_of(world)
     assert found(world, Finding.BALANCE) == 1 and not world.engine.reconciler.trusted
     assert b'"side":"sell"' in next_order(world, 60)
+
+
+def test_a_position_is_sold_by_rest_though_cash_differs(world: World) -> None:
+    """Cash that nothing explains, then the private socket goes and REST answers no look-up: the exit leaves by REST."""
+    order = world.first_order()
+    world.reply(order)
+    world.fill(order, order["qty_raw"], "T1")
+    world.report("filled", order)
+    world.move_balance("USD", Decimal(-3))
+    round_of(world)
+    assert found(world, Finding.BALANCE) == 1 and not world.engine.reconciler.trusted
+    world.link(Link.LINK_PRIVATE, up=False, reason="cut")
+    world.answering = False
+    for _ in range(240):
+        world.step()
+        world.tick()
+        if world.order_frames(OrderAction.ACTION_EXIT_REST):
+            return
+    raise AssertionError("no exit by REST")
 
 
 @pytest.mark.parametrize("word", ["behind", "stalled"])

@@ -224,6 +224,7 @@ class Engine:
         self.account_reads = AccountReads(self.lane)
         self.margin = MarginPositions(self.lane, self.tracker.notes.append)
         self.core.private_up = self.core.private_ready = self.core.venue_online = self.core.batch_open = False
+        self.risk.coins_known = False
         self.audit.restart(seconds_to_ns(cfg.instruments.audit_interval_s))
         self.evidence.restart(self.risk.evidence_max_ns)
         known = getattr(self, "reconciler", None)
@@ -261,7 +262,7 @@ class Engine:
                 self.tapes.clear()
         else:
             self.core.private_up = up
-            self.core.private_ready = False
+            self.core.private_ready = self.risk.coins_known = False
             self.rest_exits.on_link(self._mono_ns)
             self.risk.write()
             self.rest_cancels.on_link(up=up, mono_ns=self._mono_ns)
@@ -431,6 +432,7 @@ class Engine:
         self.tracker.overdue(mono_ns, wall_ns, UNANSWERED_GRACE_NS)
         self._on_rest_result(self.lane.on_timer(mono_ns))
         self.core.private_ready = self._private_ready()
+        self.risk.coins_known = self.private.ready and self.reconciler.balances.coins_known
         if self.private.want_reconcile and self.private.ready:
             self.private.want_reconcile = False
             self.tracker.want_reconcile = True
@@ -575,7 +577,7 @@ class Engine:
         them all back.
         """
         self.core.venue_online = True
-        self.core.private_up = self.core.private_ready = True
+        self.core.private_up = self.core.private_ready = self.risk.coins_known = True
         self.risk.write()
         self._set_state("ready", None)
         self.core.openings_until_ns = INT64_MAX

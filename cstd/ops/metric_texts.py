@@ -80,6 +80,7 @@ COUNTERS: dict[str, str] = {
     "reconcile_found_ambiguous": "Client order ids of ours that several orders of the venue have; it halts.",
     "reconcile_found_status_unknown": "Orders with a status word that is in no table.",
     "reconcile_found_reopened": "Orders among the open ones though they had ended.",
+    "reconcile_found_balance": "Balances, of coins or cash, that neither our fills nor the user's moves explain; it halts.",
     "reconcile_found_fill_differs": "Fills that the venue told in two ways.",
     "book_audits": "Audits of a book below the checksum.",
     "book_audit_differences": "Audits that found a wrong level; the book is resynced.",

@@ -48,6 +48,7 @@ class RiskDesk:
         self.balances: dict[str, Decimal] = {}
         self.quote = ""
         self.exclusive = False
+        self.coins_known = False   # the private stream is followed, and what is managed is held there
         self.venue_closed = False  # the venue does not match: an exit could only be refused
         self.kill_shown_empty_ns: int | None = None
         self._kill_began_ns: int | None = None
@@ -145,8 +146,8 @@ class RiskDesk:
         """Bring the latches that the gates read up to date; at once when the private stream comes or goes."""
         self.core.level = self.levels.code
         self.core.kill_latched = self.kill.latched
-        # Before the account is known, a sell could be one that is on its way already.
-        known = self.core.private_ready or self.core.exits_by_rest
+        # Before the coins are known, a sell could be one that is on its way already. Cash that differs holds no exit.
+        known = self.coins_known or self.core.exits_by_rest
         self.core.hold_exits = (self.kill.latched and self.kill.hold) or not known or self.venue_closed
         self.core.shadow = self.kill.shadow
 

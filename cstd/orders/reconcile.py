@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from cstd._fast.codes import OrderEvent, OrderState, Side
 from cstd.ledger.positions import shown_otherwise
-from cstd.ledger.statement import USERS_MOVES
+from cstd.orders.balances import Balances
 from cstd.orders.strangers import Strangers
 from cstd.orders.times import CLOCKS_APART_S, goes_at_once, opened_before, opened_wall_ns
 from cstd.orders.tracker import FINAL_EVENTS, OrderTracker
-from cstd.units import INT64_MAX, NS_PER_S, from_raw, to_raw
+from cstd.units import NS_PER_S, from_raw, to_raw
 from cstd.venue.messages import BalancesMessage, ExecutionsMessage
-from cstd.venue.rest.names import asset_name, pair_spellings
+from cstd.venue.rest.models import parse_ledgers
+from cstd.venue.rest.names import pair_spellings
 
 if TYPE_CHECKING:
     from cstd._fast.core import Core
@@ -33,7 +34,6 @@ PAGES_MAX = 40
 MISMATCH_ROUNDS_MAX = 3
 # What a reply of the wrong shape raises on its way through a round.
 UNREADABLE = (ArithmeticError, AttributeError, KeyError, TypeError, ValueError)
-MOVES_KEPT = 1024
 # Once its deadline has passed by this, an order that does not rest cannot match any more (systems 10.2).
 OVER_AFTER_NS = NS_PER_S
 # The rhythm of look-ups that cannot wait for the next round: what the balance shows and the history does not yet, whether a
@@ -46,9 +46,10 @@ SNAPSHOT_AGAIN_NS = 30 * NS_PER_S
 UNANSWERED = (OrderState.ORDER_INTENDED, OrderState.ORDER_SENT)  # they have a deadline of their own
 STATUSES = FINAL_EVENTS.keys() | {"open", "pending"}
 PLAN = ("OpenOrders", "ClosedOrders", "TradesHistory", "BalanceEx")
+LEDGER = "Ledgers"  # read last while balances differ: a move of the user's, or an entry, that the channel did not bring
 CLOCK = "Time"  # read first while an order is unknown: that its deadline has passed the venue's clock says, not ours
 FAILED_WAITS_NS = tuple(seconds * NS_PER_S for seconds in (2, 4, 8, 16, 32, 60))  # after 1, 2, ... failed rounds in a row
-_LISTS = {"OpenOrders": "open", "ClosedOrders": "closed", "TradesHistory": "trades"}
+_LISTS = {"OpenOrders": "open", "ClosedOrders": "closed", "TradesHistory": "trades", LEDGER: "ledger"}
 
 Ask = Callable[[str, dict[str, str], bool], None]
 Row = dict[str, Any]
@@ -61,6 +62,7 @@ class Finding(Enum):
     AMBIGUOUS = "ambiguous"            # several orders of the venue have one client order id of ours
     STATUS_UNKNOWN = "status_unknown"  # a status word that is in no table
     REOPENED = "reopened"              # among the open orders, though it had ended
+    BALANCE = "balance"                # coins or cash that neither our fills nor the user's moves explain
     FILL_DIFFERS = "fill_differs"      # one exec_id with two quantities, prices, costs or fees
 
 
@@ -76,9 +78,7 @@ class Reconciler:
 
     Attributes:
         done_count: finished rounds since the private link came up. differences: what did not agree, newest last.
-        own: the user's own quantity of each asset, fixed when the first round agreed.
-        agreed: whether the last round's balances matched.
-        settled: a round's balances matched since the private link came up: only then is what we hold known to be ours.
+        balances: coins and cash of the account, compared by every round.
         known: the venue held what we manage when it was compared last in this boot, by look-ups alone where there is no
             private link: what an exit by REST needs.
         findings: how often each was found; once for as long as round after round finds it.
@@ -95,13 +95,9 @@ class Reconciler:
         self.done_count = 0
         self.failed_count = self._failed_in_a_row = 0
         self.differences: list[str] = []
-        self.own: dict[str, Decimal] = {}
-        self.balances: dict[str, Decimal] = {}
-        self.settled = False
+        self.balances = Balances(tracker, self._differ, absent_ns)
         self.known = False
         self.boot_wall_ns = 0
-        self.agreed = True
-        self.mismatch_rounds = 0
         self.findings: Counter[Finding] = Counter()
         self.running = False
         self.session_start_wall_ns = 0
@@ -112,7 +108,6 @@ class Reconciler:
         self._found: dict[str, dict[str, Any]] = {}
         self._began_mono_ns = self._began_wall_ns = 0
         self._fills_at_start = 0
-        self._mismatch = ""
         self._finding: dict[tuple[Finding, str], str] = {}       # of the round that is ending
         self._found_last: dict[tuple[Finding, str], str] = {}    # of the one before it
         self._heard: dict[str, None] = {}                        # orders that the stream told of since the round began
@@ -123,8 +118,6 @@ class Reconciler:
         self._renewed_ns: int | None = None
         self._reopened: dict[str, int] = {}                      # since when the look-ups show one that had ended
         self._blind = False
-        self._moves_seen: dict[str, int] = {}
-        self._moves_until_ns = 0                                 # up to here a ledger entry was seen, kept or not
         self.strangers = Strangers(tracker.notes.append, boot_mono_ns + TAIL_OVER_NS + absent_ns)
 
     # Rounds.
@@ -133,28 +126,37 @@ class Reconciler:
         """The private link came or went: nothing has been compared on the one that is there now."""
         self.running = False
         self.done_count = 0
-        self.settled = False
+        self.balances.reset()
         self._next_ns = 0
         self._not_in_snapshot.clear()
         self._renewed_ns = None
 
     def take_over(self, before: Reconciler) -> None:
         """Go on from the reconciler of the boot before this one: what it has agreed with the venue stays agreed."""
-        self.own = before.own
-        self._moves_seen, self._moves_until_ns = before._moves_seen, before._moves_until_ns
+        self.balances.take_over(before.balances)
         self._since_wall_ns = before._since_wall_ns
         self._doubted = before._doubted
 
     @property
     def trusted(self) -> bool:
         """Whether the account is known: balances agreed on this link, and no quiet round since found a difference."""
-        return self.settled and self.mismatch_rounds == 0
+        return self.balances.settled and self.balances.mismatch_rounds == 0
+
+    @property
+    def agreed(self) -> bool:
+        """Whether the last round's balances matched."""
+        return self.balances.agreed
+
+    @property
+    def own(self) -> dict[str, Decimal]:
+        """The user's own quantity of each coin."""
+        return self.balances.own
 
     @property
     def halt_reason(self) -> str:
         """Why openings stop until the cause is gone, or until the next start; "" while nothing of the look-ups asks for it."""
-        if self.mismatch_rounds >= MISMATCH_ROUNDS_MAX:
-            return f"{self._mismatch}: another account, or coins moved by hand, or an asset renamed"
+        if self.balances.mismatch_rounds >= MISMATCH_ROUNDS_MAX:
+            return f"{self.balances.mismatch}: another account, or moved by hand, or an asset renamed"
         ambiguous = (text for (finding, _), text in self._found_last.items() if finding is Finding.AMBIGUOUS)
         return self.strangers.halt_reason or next(ambiguous, "")
 
@@ -179,6 +181,8 @@ class Reconciler:
         self._step = 0
         live_orders = [self.core.order(index) for index in self.core.live_orders()]
         self._plan = (CLOCK, *PLAN) if any(order["state"] == OrderState.ORDER_UNKNOWN for order in live_orders) else PLAN
+        if self.balances.mismatch_rounds:
+            self._plan += (LEDGER,)
         self._found = {name: {} for name in self._plan}
         self._began_mono_ns, self._began_wall_ns = mono_ns, wall_ns
         self._heard.clear()
@@ -187,6 +191,7 @@ class Reconciler:
         base = self._since_wall_ns or self.session_start_wall_ns or wall_ns
         look_back_s = self._absent_ns // NS_PER_S + CLOCKS_APART_S
         self._start_s = max(0, min(oldest, base) // NS_PER_S - look_back_s)
+        self._ledger_start_s = max(0, self.balances.explained_wall_ns // NS_PER_S - look_back_s)
         self._ask_step()
 
     def _ask_step(self) -> None:
@@ -194,6 +199,8 @@ class Reconciler:
         params: dict[str, str] = {}
         if name in ("ClosedOrders", "TradesHistory"):
             params = {"start": str(self._start_s), "ofs": str(len(self._found[name]))}
+        if name == LEDGER:
+            params = {"start": str(self._ledger_start_s), "ofs": str(len(self._found[name]))}
         if name == "TradesHistory":
             params["consolidate_taker"] = "false"  # each execution is a row of its own, as the stream tells it
         self._ask(name, params, name != CLOCK)
@@ -202,6 +209,8 @@ class Reconciler:
         """Take the reply to the request under way; a failed read ends the round, and the next one starts over."""
         if not self.running or name != self._plan[self._step]:
             return
+        if name == LEDGER:
+            result = self._ledger_page(result, error)
         if result is None:
             self._fail_round(name, error, mono_ns)
             return
@@ -210,6 +219,17 @@ class Reconciler:
         except UNREADABLE as problem:
             # What the venue sent cannot be meant. The reply is in the journal: a fault would come back with every start.
             self._fail_round(name, f"{type(problem).__name__}: {problem}", mono_ns)
+
+    def _ledger_page(self, result: dict[str, Any] | None, error: str) -> dict[str, Any]:
+        """A page that can be read, or an empty one: a key need not have this right, and then what differs stands."""
+        try:
+            if result is not None:
+                parse_ledgers(result)
+                return result
+        except UNREADABLE as problem:
+            error = f"{type(problem).__name__}: {problem}"
+        self.tracker.notes.append(("warning", "the venue's ledger was not read", {"error": error}))
+        return {}
 
     def _fail_round(self, name: str, error: str, mono_ns: int) -> None:
         self.running = False
@@ -251,9 +271,11 @@ class Reconciler:
         self._next_ns = mono_ns + self._interval_ns
         self._finding = {}
         self._unexplained.clear()
+        self.balances.take(self._found["BalanceEx"])
         rows = self._match()
         known_ids = self._learn_orders(rows, wall_ns)
         self._book_trades(known_ids)
+        self.balances.on_ledger(self._found.get(LEDGER, {}), self._found["TradesHistory"], known_ids)
         self._judge_live({cl_ord_id: row for cl_ord_id, (_, row) in rows.items()}, mono_ns, wall_ns)
         self.strangers.on_round(self._found["OpenOrders"], self.ours, self._began_mono_ns)
         if self._blind:
@@ -262,7 +284,7 @@ class Reconciler:
                 self._next_ns = mono_ns + LOOK_AGAIN_NS
         else:
             self._compare_balances()
-            self.known = self.trusted
+            self.known = self.balances.coins_known
         self._found_last = self._finding
         self.done_count, self._failed_in_a_row = self.done_count + 1, 0
         if not self.tracker.want_reconcile:
@@ -525,75 +547,29 @@ class Reconciler:
     # Balances.
 
     def on_balances(self, message: BalancesMessage) -> None:
-        """Follow what the user moves: a deposit or withdrawal of a base asset changes what is his, and no order of ours.
-
-        A withdrawal of more than his own takes coins that we manage; it is left to the comparison, which halts.
-        """
-        if message.snapshot:
-            return
-        for entry in message.entries:
-            if entry.asset not in self.own or entry.amount is None or entry.kind not in USERS_MOVES \
-                    or entry.wallet_type not in (None, "spot") or entry.wallet_id not in (None, "main") \
-                    or entry.ledger_id is None or entry.ledger_id in self._moves_seen \
-                    or (entry.timestamp_ns or INT64_MAX) <= self._moves_until_ns:
-                continue
-            self._moves_seen[entry.ledger_id] = entry.timestamp_ns or 0
-            if len(self._moves_seen) > MOVES_KEPT:
-                # What is as old as what is forgotten counts as seen: the comparison halts where it was not.
-                self._moves_until_ns = max(self._moves_until_ns, self._moves_seen.pop(next(iter(self._moves_seen))))
-            left = self.own[entry.asset] + entry.amount - (entry.fee or 0)
-            if left < 0:
-                self._differ(f"{entry.kind} of {-entry.amount:f} {entry.asset} is more than the user's own "
-                             f"{self.own[entry.asset]:f}")
-                continue
-            self.own[entry.asset] = left
-            self.tracker.notes.append(("info", "the user's own balance moved", {
-                "asset": entry.asset, "kind": entry.kind, "amount": f"{entry.amount:f}", "own": f"{left:f}"}))
+        """Follow what the balances channel tells of the user's moves and of the ledger's entries."""
+        self.balances.on_message(message)
 
     def _balance_unmoved(self, order: dict[str, Any]) -> bool:
-        return self._difference(self.tracker.ledger.positions[order["instrument"]].base) == 0
-
-    def _difference(self, asset: str) -> Decimal:
-        """Venue's balance less what is ours and what is the user's; zero when all is explained."""
-        held = self._venue_balance(asset)
-        return held - self.tracker.ledger.managed_qty(asset) - self.own.get(asset, held)
-
-    def _venue_balance(self, asset: str) -> Decimal:
-        for code, entry in self._found["BalanceEx"].items():
-            if asset_name(code) == asset:
-                return Decimal(str(entry["balance"]))
-        return Decimal(0)
+        return self.balances.difference(self.tracker.ledger.positions[order["instrument"]].base) == 0
 
     def _compare_balances(self) -> None:
-        """Compare base assets. The first round fixes what is the user's own: the balance less what we manage."""
-        assets = {position.base for position in self.tracker.ledger.positions.values()}
-        self.balances = {asset_name(code): Decimal(str(entry["balance"]))
-                         for code, entry in self._found["BalanceEx"].items()}
-        for asset in sorted(assets):
-            if asset not in self.own:
-                self.own[asset] = self._venue_balance(asset) - self.tracker.ledger.managed_qty(asset)
-        off = {asset: self._difference(asset) for asset in sorted(assets) if self._difference(asset) != 0}
+        """Compare coins and cash, explained by the venue's ledger as well where a round before this one was at a loss."""
         live = {self.core.order(index)["cl_ord_id"] for index in self.core.live_orders()}
         quiet = live <= self._unexplained and len(self.tracker.ledger.fills) == self._fills_at_start
-        self.agreed = not off
-        if not off:
-            self.settled = True
-            self.mismatch_rounds = 0
-            return
+        off = self.balances.compare(quiet=quiet, mono_ns=self._began_mono_ns, wall_ns=self._began_wall_ns)
+        for asset in off if self.balances.mismatch_rounds else ():
+            self._find(Finding.BALANCE, asset, self.balances.mismatch)
         # Ask again at once, until it is sure that no race explains it; then at the usual pace.
-        self.tracker.want_reconcile = self.tracker.want_reconcile or self.mismatch_rounds < MISMATCH_ROUNDS_MAX
-        # A fill between two of the reads explains a difference; without any it is one.
-        if quiet:
-            self.mismatch_rounds += 1
-            self._mismatch = "balances: " + ", ".join(f"{asset} {value:+f}" for asset, value in off.items())
-            self._differ(self._mismatch)
+        again = bool(off) and self.balances.mismatch_rounds < MISMATCH_ROUNDS_MAX
+        self.tracker.want_reconcile = self.tracker.want_reconcile or again
 
     def _compare_blind(self) -> None:
         """Without a private link: whether the venue holds at least what we manage and what is the user's own."""
         quiet = not self.core.live_orders() and len(self.tracker.ledger.fills) == self._fills_at_start
         if quiet and self._began_wall_ns - self.boot_wall_ns >= TAIL_OVER_NS:
             bases = {position.base for position in self.tracker.ledger.positions.values()}
-            self.known = all(self._difference(base) >= 0 for base in bases)
+            self.known = all(self.balances.difference(base) >= 0 for base in bases)
 
     def _differ(self, text: str) -> None:
         self.differences.append(text)

@@ -184,8 +184,11 @@ class SocketServer(ABC):
             if not connection.subscribed and now_ns - connection.heard_ns > IDLE_MAX_NS:
                 connection.finish()
                 continue
+            self.exchange.readings.meet("status_repeats")
             if self.exchange.readings.status_repeats:
                 connection.send(self._status_text())
+            if connection.subscribed and not connection.quiet:
+                self.exchange.readings.meet("heartbeat_always")
             if connection.subscribed and (self.exchange.readings.heartbeat_always or connection.quiet):
                 connection.send('{"channel":"heartbeat"}')
             connection.quiet = True

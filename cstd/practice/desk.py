@@ -320,6 +320,9 @@ class Desk:
             del self._open_by_client_id[order.cl_ord_id]
 
     def _report(self, body: reports.EventBody, order: Order) -> None:
+        self.readings.meet("private_events_whole")
+        if self.readings.private_events_whole:
+            body = {**reports.whole(order), **body}
         value = self.counter(order.instrument.name).value(order.changed_ns)
         self.outbox.append(Event("executions", body, value))
 
@@ -332,18 +335,21 @@ class Desk:
 
     def find_open(self, *, order_id: object = None, cl_ord_id: object = None) -> Order:
         """Return the open order with one of the ids; refuses as Kraken does for ids gone or never made."""
-        gone = "EOrder:Invalid order" if self.readings.gone_order_is_invalid else "EOrder:Unknown order"
         if cl_ord_id is not None:
             order = self._open_by_client_id.get(cl_ord_id) if isinstance(cl_ord_id, str) else None
             if order is None:
-                raise RefusalError(gone)
+                raise RefusalError(self._gone())
             return order
         if not isinstance(order_id, str) or not rq.looks_like_order_id(order_id):
             raise RefusalError("EOrder:Invalid order")
         order = self.account.open.get(order_id)
         if order is None:
-            raise RefusalError(gone if order_id in self.account.orders else "EOrder:Invalid order")
+            raise RefusalError(self._gone() if order_id in self.account.orders else "EOrder:Invalid order")
         return order
+
+    def _gone(self) -> str:
+        self.readings.meet("gone_order_is_invalid")
+        return "EOrder:Invalid order" if self.readings.gone_order_is_invalid else "EOrder:Unknown order"
 
     # --- changing -----------------------------------------------------------------------------------------------------
 

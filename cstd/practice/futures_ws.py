@@ -84,6 +84,7 @@ class FuturesServer:
         mark = float((bid_raw + ask_raw) * scale / 2)
         day = market.candles.day(time_ms // 1000)
         volume = float(raw_decimal(day.qty_raw, i.qty_precision)) if day else 0.0
+        self.exchange.readings.meet("funding_time_relative")
         return dumps(
             {
                 "time": time_ms,

@@ -130,6 +130,7 @@ def _choice(params: dict[str, object], name: str, default: str, choices: tuple[s
 
 def _time_in_force(exchange: Exchange, params: dict[str, object]) -> str:
     value = _choice(params, "time_in_force", "gtc", ("gtc", "gtd", "ioc", "fok"))
+    exchange.readings.meet("time_in_force_any_case")
     if not exchange.readings.time_in_force_any_case and params.get("time_in_force", value) != value:
         raise RefusalError("EGeneral:Invalid arguments:time_in_force")
     return value
@@ -158,6 +159,8 @@ def parse_add(exchange: Exchange, params: dict[str, object]) -> AddRequest:
             raise RefusalError(f"EGeneral:Invalid arguments:{name}")
     _choice(params, "limit_price_type", "static", ("static", "quote"))
     side = BUY if _choice(params, "side", "", ("buy", "sell")) == "buy" else SELL
+    if side == SELL:
+        exchange.readings.meet("sell_fee_in_base")
     fee_default = "base" if side == SELL and exchange.readings.sell_fee_in_base else "quote"
     userref, cl_ord_id = params.get("order_userref"), params.get("cl_ord_id")
     if userref is not None and (not isinstance(userref, int) or isinstance(userref, bool) or abs(userref) > 1 << 31):
@@ -223,6 +226,8 @@ class PrivateServer(SocketServer):
         self.exchange.settle()
 
     def _reply(self, envelope: Envelope, result: object) -> None:
+        if self.exchange.desk.outbox:
+            self.exchange.readings.meet("events_before_reply")
         if self.exchange.readings.events_before_reply:
             self.exchange.settle()
         envelope.ok(result)
@@ -249,6 +254,8 @@ class PrivateServer(SocketServer):
             self._leave(connection, channel)
             envelope.ok({"channel": channel})
             return
+        if connection in self._subscribers[channel]:
+            self.exchange.readings.meet("duplicate_subscribe_refused")
         if connection in self._subscribers[channel] and self.exchange.readings.duplicate_subscribe_refused:
             envelope.error("Already subscribed")
             return
@@ -306,6 +313,7 @@ class PrivateServer(SocketServer):
                     if params.get("order_status", True) is False and body["exec_type"] not in CLOSING:
                         continue
                     if params.get("ratecounter", False) is True:
+                        self.exchange.readings.meet("rate_count_field")
                         body = {**body, self.exchange.readings.rate_count_field: round(event.rate_count, 4)}
                 self.line.report(body.get("exec_type"), partial(self._send_if_there, connection, event.channel, body))
 
@@ -337,6 +345,7 @@ class PrivateServer(SocketServer):
         order = self._find(params)
         if params.get("trigger_price") is not None:
             raise RefusalError("EGeneral:Invalid arguments:trigger_price")
+        self.exchange.readings.meet("amend_qty_required")
         if self.exchange.readings.amend_qty_required and params.get("order_qty") is None:
             raise RefusalError("EGeneral:Invalid arguments:order_qty")
         request = AmendRequest(
@@ -431,6 +440,7 @@ class PrivateServer(SocketServer):
 
     def _batch_result(self, rows: list[dict[str, object]]) -> object:
         """Return the result of a batch; where a row failed it may have another shape."""
+        self.exchange.readings.meet("batch_failure_in_orders")
         if self.exchange.readings.batch_failure_in_orders and any("error" in row for row in rows):
             return {"orders": [{**row, "success": "error" not in row} for row in rows]}
         return rows

@@ -41,7 +41,13 @@ NumberText = Callable[[int, int], str]
 
 def _number_text(readings: Readings) -> NumberText:
     """Return what prints the numbers of book and trade frames."""
-    return float_text if readings.small_numbers_as_exponents else raw_text
+    def text(raw: int, precision: int) -> str:
+        if raw and abs(raw) * 10_000 < 10**precision:
+            readings.meet("small_numbers_as_exponents")
+            return float_text(raw, precision) if readings.small_numbers_as_exponents else raw_text(raw, precision)
+        return raw_text(raw, precision)
+
+    return text
 
 
 def _levels_text(levels: list[tuple[int, int]], instrument: Instrument, text: NumberText) -> str:
@@ -64,6 +70,7 @@ class BookWindow:
         self.depth = depth
         self.connections: set[Connection] = set()
         self._number_text = _number_text(readings)
+        self._readings = readings
         self._paired = readings.book_updates_paired
         self._held = ""
         self._views: dict[int, dict[int, int]] = {
@@ -127,6 +134,7 @@ class BookWindow:
         if not bids and not asks:
             return None
         entry = self._entry(bids, asks, wall_ns)
+        self._readings.meet("book_updates_paired")
         if self._paired:
             held, self._held = self._held, "" if self._held else entry
             return self._message("update", held, entry) if held else None
@@ -205,6 +213,10 @@ class PublicServer(SocketServer):
         if wanted is None:
             envelope.error("Symbol(s) not found")
             return
+        self.exchange.readings.meet("symbols_max")
+        if 0 < self.exchange.readings.symbols_max < len(wanted):
+            envelope.error("Exceeded the number of symbols in a subscription")
+            return
         for name in wanted:
             if name not in self._feeds or (envelope.method == "subscribe" and name not in self.exchange.markets):
                 envelope.error(f"Currency pair not supported {name}", symbol=name)
@@ -229,6 +241,7 @@ class PublicServer(SocketServer):
         variant_name, variant = self._variant(params, channel)
         key: Channel = (channel, name, variant) if channel == "ohlc" else (channel, name)
         if key in connection.subscribed:
+            self.exchange.readings.meet("duplicate_subscribe_refused")
             if self.exchange.readings.duplicate_subscribe_refused:
                 envelope.error("Already subscribed", symbol=name)
                 return

@@ -1,13 +1,15 @@
 """Readings: points where the sources about Kraken disagree or are silent, each a switch of the exchange.
 
 What a client must not depend on is shown here both ways. What the exchange does not offer at all (closes that an order
-brings along, sequence numbers of the futures feed) has no switch.
+brings along, sequence numbers of the futures feed) has no switch. `met` counts how often a point came up: a test of a reading
+shows first that it was.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 
 Value = bool | int | str
 
@@ -38,14 +40,23 @@ class Readings:
     rights_by_name: bool = False  # the rights of a key: a list of those it has, or each with yes or no
     depth_volume_exact: bool = False  # REST Depth prints three decimals of a volume in all samples; nothing says it must
     funding_time_relative: bool = False  # futures docs: the time until the next funding; samples: when it is
+    private_events_whole: bool = False  # captures: most events of an order are sparse; the docs' table has all fields for all
+    symbols_max: int = 0  # symbols in one subscription: no source has a limit (0); careful clients keep to 50
+    met: Counter[str] = field(default_factory=Counter, compare=False, repr=False)
+
+    def meet(self, name: str) -> None:
+        """Count that a point came up, whichever way it is read."""
+        self.met[name] += 1
 
 
 _CHOICES: dict[str, tuple[Value, ...]] = {
     "rate_count_field": ("ratecount", "ratecounter"), "query_orders_max": (50, 20), "closed_orders_cost": (1, 2),
+    "symbols_max": (0, 50),
 }
 # What each reading may be, its default first.
 VALUES: dict[str, tuple[Value, ...]] = {
-    field.name: _CHOICES.get(field.name, (bool(field.default), not field.default)) for field in dataclasses.fields(Readings)
+    point.name: _CHOICES.get(point.name, (bool(point.default), not point.default))
+    for point in dataclasses.fields(Readings) if point.name != "met"
 }
 
 

@@ -85,6 +85,11 @@ def pending_new(order: Order, wall_ns: int) -> EventBody:
     }
 
 
+def whole(order: Order) -> EventBody:
+    """Return what any event of an order may say of it: its description and how far it has come."""
+    return {**_description(order), **_progress(order)}
+
+
 def new(order: Order, wall_ns: int) -> EventBody:
     """Return the sparse event that says the order is live."""
     return {"timestamp": rfc3339_us(wall_ns), "order_status": "new", "exec_type": "new", **ids(order)}

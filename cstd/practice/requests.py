@@ -67,6 +67,8 @@ class AmendRequest:
 
 def check_cl_ord_id(text: object, readings: Readings) -> str:
     """Return `text` if Kraken would take it as cl_ord_id: a UUID with or without dashes, or up to 18 characters."""
+    readings.meet("cl_ord_id_upper_refused")
+    readings.meet("cl_ord_id_marks_refused")
     free_text = _FREE_TEXT_PLAIN if readings.cl_ord_id_marks_refused else _FREE_TEXT
     if isinstance(text, str) and text.isascii():
         judged = text if readings.cl_ord_id_upper_refused else text.lower()

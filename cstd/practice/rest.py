@@ -204,8 +204,8 @@ class PublicRest:
             "lot_multiplier": 1,
             "leverage_buy": [],
             "leverage_sell": [],
-            "fees": fee_rows(1) if self.exchange.readings.asset_pairs_fees else [],
-            "fees_maker": fee_rows(2) if self.exchange.readings.asset_pairs_fees else [],
+            "fees": self._fee_table(1),
+            "fees_maker": self._fee_table(2),
             "fee_volume_currency": "ZUSD",
             "margin_call": 80,
             "margin_stop": 40,
@@ -260,8 +260,13 @@ class PublicRest:
             }
         }
 
+    def _fee_table(self, column: int) -> list[list[int | float]]:
+        self.exchange.readings.meet("asset_pairs_fees")
+        return fee_rows(column) if self.exchange.readings.asset_pairs_fees else []
+
     def _volume_text(self, qty_raw: int, places: int) -> str:
         """Return a volume of Depth: cut to three decimals unless the reading says that all are printed."""
+        self.exchange.readings.meet("depth_volume_exact")
         if self.exchange.readings.depth_volume_exact or places <= DEPTH_VOLUME_PLACES:
             return raw_text(qty_raw, places)
         return raw_text(qty_raw // 10 ** (places - DEPTH_VOLUME_PLACES), DEPTH_VOLUME_PLACES)
@@ -347,12 +352,18 @@ class RestServer:
             body["result"] = result
         return web.Response(text=dumps(body), content_type="application/json")
 
+    def public_call_allowed(self) -> bool:
+        """Charge one public call; False when it is above the limit, where there is one."""
+        counter = self.exchange.public_rest_counter
+        self.exchange.readings.meet("public_rest_limited")
+        return counter is None or counter.charge(1, self.clock())
+
     async def handle_public(self, request: web.Request) -> web.Response:
         """Answer one public call."""
         endpoint = self.public.endpoints.get(request.match_info["method"])
         if endpoint is None:
             return self._answer(["EGeneral:Unknown method"])
-        if (counter := self.exchange.public_rest_counter) is not None and not counter.charge(1, self.clock()):
+        if not self.public_call_allowed():
             return self._answer(["EGeneral:Too many requests"])
         try:
             params: Params = dict(request.query)

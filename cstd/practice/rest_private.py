@@ -182,6 +182,7 @@ class PrivateRest(PrivateEndpoints):
                     "nextfee": decimal_text(rates[following] * 100, 4),
                     "nextvolume": decimal_text(following, 4),
                 }
+            self.exchange.readings.meet("trade_volume_underscores")
             if self.exchange.readings.trade_volume_underscores:
                 row = {_UNDERSCORED.get(name, name): value for name, value in row.items()}
             result[field] = {self.names.pair(name).rest_id: row for name in asked.split(",")}
@@ -275,6 +276,7 @@ class PrivateRest(PrivateEndpoints):
         return rows[offset : offset + PAGE_ROWS]
 
     def _closed_orders(self, params: Params) -> object:
+        self.exchange.readings.meet("closed_orders_cost")
         start_ns, end_ns = self._span(params)
         by = text_of(params, "closetime") or "both"
         if by not in ("open", "close", "both"):
@@ -296,6 +298,7 @@ class PrivateRest(PrivateEndpoints):
         orders = list(self.exchange.account.orders.values())
         if asked is not None:
             wanted = asked.split(",")
+            self.exchange.readings.meet("query_orders_max")
             if len(wanted) > self.exchange.readings.query_orders_max or not all(looks_like_order_id(w) for w in wanted):
                 raise RefusalError("EOrder:Invalid order")
             orders = [self.exchange.account.orders[w] for w in wanted if w in self.exchange.account.orders]
@@ -360,6 +363,7 @@ class PrivateRest(PrivateEndpoints):
 
     def _rights(self) -> list[str] | dict[str, bool]:
         rights = self.exchange.credentials.rights
+        self.exchange.readings.meet("rights_by_name")
         if self.exchange.readings.rights_by_name:
             return {right: right in rights for right in (*RIGHTS, *OTHER_RIGHTS)}
         return list(rights)
@@ -403,6 +407,7 @@ class PrivateRest(PrivateEndpoints):
 
     def _time_in_force(self, params: Params) -> str:
         word = text_of(params, "timeinforce") or "GTC"
+        self.exchange.readings.meet("time_in_force_any_case")
         if not self.exchange.readings.time_in_force_any_case and word != word.upper():
             raise RefusalError("EGeneral:Invalid arguments:timeinforce")
         return word.lower()

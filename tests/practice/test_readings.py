@@ -171,6 +171,38 @@ def test_a_held_update_leaves_when_the_market_is_quiet(tmp_path: Path) -> None:
         assert stop_practice(process) == 0
 
 
+def test_symbols_in_one_subscription(reading: tuple[bool, dict[str, str]]) -> None:
+    """Any number of symbols in one request, or fifty at most: the whole request is refused then."""
+    other, addresses = reading
+
+    async def scenario(client: Client) -> None:
+        socket = await client.socket("ws_public")
+        await socket.send("subscribe", 1, channel="trade", symbol=["BTC/USD"] + ["XX/USD"] * 50)
+        reply = await socket.until(lambda m: m.get("req_id") == 1)
+        assert (reply.get("error") == "Exceeded the number of symbols in a subscription") is other
+        fifty = await socket.ask("subscribe", 2, channel="ticker", symbol=["BTC/USD"] + ["XX/USD"] * 49)
+        assert fifty.get("error") != "Exceeded the number of symbols in a subscription"
+
+    with_client(addresses, scenario)
+
+
+def test_events_of_an_order_are_sparse_or_whole(reading: tuple[bool, dict[str, str]]) -> None:
+    """`new` and `canceled` say what has changed, or all that there is to say of the order."""
+    other, addresses = reading
+
+    async def scenario(client: Client) -> None:
+        token = await client.token()
+        socket = await client.socket("ws_private")
+        await socket.ask("subscribe", 1, channel="executions", token=token)
+        await socket.send("add_order", 2, **limit_order(token))
+        new = await socket.execution("new")
+        assert ({"symbol", "side", "order_qty", "limit_price", "cum_qty"} <= new.keys()) is other
+        await socket.send("cancel_order", 3, order_id=[new["order_id"]], token=token)
+        assert ("symbol" in await socket.execution("canceled")) is other
+
+    with_client(addresses, scenario)
+
+
 def limit_order(token: str, **more: object) -> Message:
     """Params of a buy far below the market."""
     return {"order_type": "limit", "side": "buy", "symbol": "BTC/USD", "order_qty": Decimal("0.0004"),

@@ -143,7 +143,7 @@ class World:
         self.rest: dict[str, Any] = {
             "OpenOrders": {"open": {}}, "ClosedOrders": {"closed": {}, "count": 0},
             "TradesHistory": {"trades": {}, "count": 0}, "BalanceEx": self._balance_ex, "Depth": self._depth,
-            "OpenPositions": {},
+            "OpenPositions": {}, "Ledgers": {"ledger": {}, "count": 0},
             "SystemStatus": {"status": "maintenance"},
             "Time": lambda _: {"unixtime": (self.now_ns - self.wall_step_ns + self.venue_ahead_ns) // S}}
         self.asked: list[tuple[str, dict[str, str]]] = []

@@ -547,6 +547,7 @@ def test_two_orders_with_one_client_order_id_are_not_chosen_from(world: World) -
     world.rest["ClosedOrders"] = {"count": 2, "closed": rows}
     world.rest["TradesHistory"] = {"count": 1, "trades": {"T9": rest_trade(world, order["qty_raw"], other)}}
     world.move_balance("BTC", -Decimal(order["qty_raw"]).scaleb(-8))
+    world.move_balance("USD", Decimal(order["qty_raw"]).scaleb(-8) * 100_000)
     round_of(world)
     world.step()
     assert state_of(world, order) == OrderState.ORDER_UNKNOWN

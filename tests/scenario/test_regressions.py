@@ -20,7 +20,7 @@ from cstd._fast.codes import IntentKind, Link, OrderAction, OrderState, Side
 from cstd._fast.journal import Journal
 from cstd.daemon.checkpointer import bring_up_to_date
 from cstd.engine.recovery import Recovered, recover
-from cstd.orders.reconcile import MOVES_KEPT
+from cstd.orders.balances import MOVES_KEPT
 from cstd.storage.journal import open_journal
 
 OID = "OAAAAA-BBBBB-CCCCCC"
@@ -303,7 +303,7 @@ def test_a_position_is_closed_elsewhere(world: World) -> None:
     moved(world, "BTC", "withdrawal", f"-{world.balances['BTC']}")
     world.engine.tracker.want_reconcile = True
     eventually(world, lambda: world.engine.state == "halted", 60)
-    assert "another account, or coins moved by hand" in (world.engine.state_reason or "")
+    assert "another account, or moved by hand" in (world.engine.state_reason or "")
     assert any("more than the user's own" in text for text in world.engine.reconciler.differences)
     assert not world.live(IntentKind.EXIT)
 

@@ -41,6 +41,8 @@ Span = Annotated[float, msgspec.Meta(ge=0, le=3600)]
 Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 STORMS_S = (1.5, 3.0, 8.0)   # between two faults on average: storms, and faults between which much is traded
 AT_LEAST_S = 0.2
+UNBOOKED_FRAC = 0.1
+UNBOOKED_AT_S = (1.0, 15.0)
 ALWAYS_S = 3600.0
 # Every third seed has a venue whose history may lag by a minute, and waits for it as long as the shipped live configuration.
 LAG_S, LAG_LONG_S = 3.0, 60.0
@@ -146,6 +148,12 @@ class Move(Fault, tag="move"):
     amount: str
 
 
+class Unbooked(Fault, tag="unbooked"):
+    """The account's cash changes, and no entry of the venue's ledger tells of it; it stays so."""
+
+    amount: str
+
+
 class Operator(Fault, tag="operator"):
     """An operator does something, and resumes later."""
 
@@ -155,7 +163,8 @@ class Operator(Fault, tag="operator"):
 
 AnyFault = (Break | ClockSkew | ClockStep | Closed | CorruptChecksum | Crash | Delay | Deny | Drop | Duplicate | HalfOpen
             | HistoryLag | HttpError | JournalFails | LateFill | LateTimers | LostAck | Move | NonceError | Operator | RateLimit
-            | Reorder | RestError | RestTimeout | Rules | SlowNetwork | SlowReader | Stop | TokenExpiry | UnreliableRest)
+            | Reorder | RestError | RestTimeout | Rules | SlowNetwork | SlowReader | Stop | TokenExpiry | Unbooked
+            | UnreliableRest)
 Faults = Sequence[AnyFault]
 FAULTS: msgspec.json.Decoder[list[AnyFault]] = msgspec.json.Decoder(list[AnyFault])
 
@@ -180,7 +189,17 @@ def drawn(seed: int, seconds: float) -> list[AnyFault]:
         draw = random.choice(_DRAWS)
         faults += draw(random, round(at_s, 3)) if draw is not _history_lag else _history_lag(random, round(at_s, 3), lag_s)
         at_s += random.expovariate(1 / every_s) + AT_LEAST_S
-    return faults
+    return _with_unbooked(seed, seconds, faults)
+
+
+def _with_unbooked(seed: int, seconds: float, faults: list[AnyFault]) -> list[AnyFault]:
+    """One seed in ten: cash that nothing explains. Few, because the daemon halts and trades no more."""
+    random = Random(f"unbooked {seed}")
+    happens, at_s = random.random() < UNBOOKED_FRAC, _uniform(random, *UNBOOKED_AT_S)
+    if not happens or at_s >= seconds:
+        return faults
+    fault = Unbooked(at_s=at_s, amount=random.choice(("250", "-250", "1", "-1", "-0.05")))
+    return [*(f for f in faults if f.at_s <= at_s), fault, *(f for f in faults if f.at_s > at_s)]
 
 
 def _uniform(random: Random, least: float, most: float) -> float:

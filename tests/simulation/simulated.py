@@ -37,6 +37,7 @@ from cstd.practice.instruments import first
 from cstd.practice.line import RestCalls
 from cstd.practice.private_ws import PrivateServer
 from cstd.practice.public_ws import PublicServer
+from cstd.practice.readings import Readings
 from cstd.practice.requests import RefusalError
 from cstd.practice.rest import RestServer, parse_form
 from cstd.practice.rest_private import PrivateRest
@@ -48,7 +49,7 @@ from tests.simulation.trouble import Trouble
 from tests.simulation.wires import MS, Noise, S, Wire
 
 START_NS = 1_790_000_000 * S
-USER_BTC = Decimal("0.05")
+USER_BTC, USER_USD = Decimal("0.05"), Decimal(10_000)
 TICK_NS = 100 * MS
 SETTLE_S = 300
 QUIET_S = 30.0          # within which the daemon is ready, with nothing in its way
@@ -91,14 +92,17 @@ class Simulation:
 
     Args:
         seed: decides the market and the delays. faults: what goes wrong; None: what the seed has drawn.
-        only: numbers of those that happen; None: all.
+        only: numbers of those that happen; None: all. readings: how the venue reads what is uncertain.
+        cfg: the daemon's configuration; None: the seed's.
 
     Attributes:
         now_ns: virtual time, the venue's wall clock. journal: events and outputs as recorded. delivered: what reached the
-            venue over sockets. log: what happened to the session, for a failure's report. user_btc: the user's own coins.
+            venue over sockets. log: what happened to the session, for a failure's report. user_btc, user_usd: the user's own.
+        unbooked: cash that came or went without an entry of the venue's ledger.
     """
 
-    def __init__(self, seed: int, faults: Faults | None = None, only: frozenset[int] | None = None) -> None:
+    def __init__(self, seed: int, faults: Faults | None = None, only: frozenset[int] | None = None, *,
+                 readings: Readings | None = None, cfg: Config | None = None) -> None:
         self.seed = seed
         self._faults, self._only = faults, only
         self.now_ns = START_NS
@@ -125,9 +129,10 @@ class Simulation:
         self.clock_step_ns = self.venue_skew_ns = self.history_lag_ns = self.timers_late_ns = 0
         self._late = Noise(seed, "timers")
         self.rest_calls = RestCalls()
-        self.user_btc, self.moves = USER_BTC, 0
+        self.user_btc, self.user_usd, self.unbooked = USER_BTC, USER_USD, Decimal(0)
         self._rest_there, self._rest_back, self._rest_fate = (Noise(seed, f"rest {what}") for what in ("there", "back", "fate"))
-        self.cfg = configuration(ABSENT_LONG_S if is_patient(seed) else ABSENT_S)
+        self.readings = readings
+        self.cfg = cfg or configuration(ABSENT_LONG_S if is_patient(seed) else ABSENT_S)
         self._build_exchange()
         self.wires = {Link.LINK_PUBLIC: Wire(self, Link.LINK_PUBLIC, self.public),
                       Link.LINK_PRIVATE: Wire(self, Link.LINK_PRIVATE, self.private)}
@@ -138,8 +143,8 @@ class Simulation:
     def _build_exchange(self) -> None:
         instruments, assets = first(1)
         self.exchange = Exchange(
-            instruments, assets, seed=self.seed, id_seed=self.seed, tier="pro", wall_ns=self.now_ns,
-            account=Account({"USD": Decimal(10_000), "BTC": USER_BTC}),
+            instruments, assets, seed=self.seed, id_seed=self.seed, tier="pro", wall_ns=self.now_ns, readings=self.readings,
+            account=Account({"USD": USER_USD, "BTC": USER_BTC}),
             history={i.name: replace(history_shape(i), rows=HISTORY_ROWS) for i in instruments})
         shapes = load_shapes()
         self.flows = [Flow(self.exchange.markets[i.name], shapes[i.shape], seed=self.seed, start_ns=self.now_ns, rate_per_s=15)
@@ -193,6 +198,8 @@ class Simulation:
         """What the venue answers to one call now."""
         try:
             if not private:
+                if not self.rest.public_call_allowed():
+                    return {"error": ["EGeneral:Too many requests"]}
                 return {"error": [], "result": json.loads(dumps(self.rest.public.endpoints[method](parse_form(query))))}
             cost, endpoint = self.private_rest.endpoints[method]
             if cost and not self.exchange.rest_counter.charge(cost, self.now_ns):
@@ -450,23 +457,21 @@ class Simulation:
             self.clear_kill()
         if self.engine.state == "paused" or self.engine.risk.halt_reason is not None:
             self.command("resume")
-        return self.engine.state == "ready" or self._missed_a_move()
+        return self._halted_for_cash() if self.unbooked else self.engine.state == "ready"
 
-    def _missed_a_move(self) -> bool:
-        """The user moved coins, a fault took the report, and so the daemon rightly halts: they are not explained."""
-        reconciler = self.engine.reconciler
-        return bool(self.moves and self.engine.state == "halted" and reconciler.mismatch_rounds >= MISMATCH_ROUNDS_MAX
-                    and reconciler.own.get("BTC") != self.user_btc)
+    def _halted_for_cash(self) -> bool:
+        """Cash that nothing explains has halted the daemon, which says how much it is."""
+        return (self.engine.state == "halted" and self.engine.reconciler.balances.mismatch_rounds >= MISMATCH_ROUNDS_MAX
+                and f"USD {self.unbooked:+f}" in (self.engine.state_reason or ""))
 
     def _quiet(self) -> bool:
         if not self.alive or self.exchange.account.open or self.engine.reconciler.running:
             return False
         core = self.engine.core
         states = {core.order(index)["state"] for index in core.live_orders()}
-        # An order that the venue does not show stays unknown where the balance might tell of it: the daemon has halted.
-        if states and not (self._missed_a_move() and states == {OrderState.ORDER_UNKNOWN}):
-            return False
-        return self._missed_a_move() or (self.engine.state == "paused" and self.engine.reconciler.trusted)
+        if self.unbooked:
+            return not states and self._halted_for_cash()
+        return not states and self.engine.state == "paused" and self.engine.reconciler.trusted
 
     def _all_told(self) -> bool:
         history = self.engine.tracker.history
@@ -510,6 +515,10 @@ class Simulation:
         cash = sum(((-fill.cost if fill.order.side == Side.BUY else fill.cost) - fill.fee for fill in account.fills), Decimal(0))
         _promise(engine.ledger.cash_flow == cash, "the cash differs", (engine.ledger.cash_flow, cash))
         _promise(account.balances["BTC"] - engine.ledger.managed_qty("BTC") == self.user_btc, "the user's coins were touched")
+        _promise(account.balances["USD"] - cash == self.user_usd + self.unbooked, "the user's cash was touched")
+        known = engine.reconciler.balances
+        _promise((known.own["BTC"], known.cash.own) == (self.user_btc, self.user_usd), "the user's own is known otherwise",
+                 (known.own, known.cash.own))
 
 
 def _promise(kept: bool, kind: str, detail: object = "") -> None:

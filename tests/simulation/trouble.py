@@ -44,6 +44,7 @@ from tests.simulation.faults import (
     Rules,
     SlowNetwork,
     Stop,
+    Unbooked,
     UnreliableRest,
 )
 from tests.simulation.wires import S, Wire
@@ -125,6 +126,9 @@ class Trouble:
                 self._change_rules(fault)
             case Move():
                 self._move(fault)
+            case Unbooked():
+                world.exchange.account.balances["USD"] += Decimal(fault.amount)
+                world.unbooked += Decimal(fault.amount)
             case _:
                 self._harm(fault)
 
@@ -208,7 +212,8 @@ class Trouble:
             return
         if fault.asset == "BTC":
             world.user_btc += amount
-            world.moves += 1
+        else:
+            world.user_usd += amount
         world.exchange.desk.deposit(fault.asset, amount, world.account_clock())
         world.exchange.settle()
 

@@ -1,0 +1,181 @@
+"""Balances: what the venue holds of each asset, beside what is managed and what is the user's own.
+
+Coins and cash alike must agree to the last digit. What is the user's is fixed by the first comparison and follows his moves:
+as the balances channel tells them, and, where a difference says that one was missed, as the venue's ledger has them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Mapping
+from decimal import Decimal
+from typing import Any
+
+from cstd.ledger.cash import Cash
+from cstd.ledger.statement import USERS_MOVES
+from cstd.orders.tracker import OrderTracker
+from cstd.units import INT64_MAX
+from cstd.venue.messages import BalanceEntry, BalancesMessage
+from cstd.venue.rest.models import LedgerRow, parse_ledgers
+from cstd.venue.rest.names import asset_name
+
+MOVES_KEPT = 1024
+
+
+class Balances:
+    """The comparison of balances. One writer: the engine, through the reconciler.
+
+    Args:
+        tracker: orders and ledger to compare with. differ: takes the text of what does not agree.
+        lasting_ns: how long a difference must stand, with no fill booked meanwhile, before live orders cannot explain it.
+
+    Attributes:
+        own: the user's own quantity of each coin, fixed when it was compared first.
+        agreed: whether all agreed when they were compared last.
+        settled: they have agreed since the private link came up.
+        coins_known: the coins have, and no comparison since found a difference in them: what is managed may be sold.
+        mismatch_rounds: comparisons in a row that found a difference no fill on its way explains. mismatch: the last of them.
+        explained_wall_ns: when a comparison last agreed; entries of the venue's ledger before it are explained.
+    """
+
+    def __init__(self, tracker: OrderTracker, differ: Callable[[str], None], lasting_ns: int) -> None:
+        self._tracker = tracker
+        self._differ = differ
+        self._lasting_ns = lasting_ns
+        self.own: dict[str, Decimal] = {}
+        self.cash = Cash(tracker.ledger)
+        self.agreed = True
+        self.settled = self.coins_known = False
+        self.mismatch_rounds = 0
+        self.mismatch = ""
+        self.explained_wall_ns = 0
+        self._held: dict[str, Decimal] = {}
+        self._fixed_wall_ns: dict[str, int] = {}   # by asset, when the user's own was fixed: what moved before is in it
+        self._moves_seen: dict[str, int] = {}
+        self._moves_until_ns = 0                   # up to here a ledger entry was seen, kept or not
+        self._standing: tuple[dict[str, Decimal], int] = ({}, 0)
+        self._standing_since_ns = 0
+
+    def take_over(self, before: Balances) -> None:
+        """Go on from the boot before this one: what was agreed with the venue stays agreed."""
+        self.own, self.cash, self._fixed_wall_ns = before.own, before.cash, before._fixed_wall_ns
+        self._moves_seen, self._moves_until_ns = before._moves_seen, before._moves_until_ns
+        self.explained_wall_ns = before.explained_wall_ns
+
+    def reset(self) -> None:
+        """The private link came or went: nothing has been compared on the one that is there now."""
+        self.settled = self.coins_known = False
+
+    # What the venue's ledger tells.
+
+    def on_message(self, message: BalancesMessage) -> None:
+        """Follow what the balances channel tells: moves of the user's, and what the ledger booked of executions."""
+        if not message.snapshot:
+            for entry in message.entries:
+                self._on_entry(entry)
+
+    def on_ledger(self, rows: Mapping[str, Any], trades: Mapping[str, Mapping[str, Any]], ours: Container[str]) -> None:
+        """Follow rows of the venue's ledger, by ledger id, which the channel may have missed; then the trades of other hands.
+
+        Args:
+            trades: the venue's history of trades by exec_id. ours: venue ids of our orders.
+        """
+        found, _ = parse_ledgers({"ledger": rows})
+        for row in sorted(found, key=lambda row: (row.time_ns, row.ledger_id)):
+            if row.time_ns > self._fixed_wall_ns.get(row.name, INT64_MAX):
+                self._on_entry(_entry(row))
+        self.cash.on_trades(trades, ours)
+
+    def _on_entry(self, entry: BalanceEntry) -> None:
+        if entry.amount is None or entry.wallet_type not in (None, "spot") or entry.wallet_id not in (None, "main"):
+            return
+        if entry.kind == "trade" and entry.asset == self.cash.asset and entry.ref_id is not None:
+            self.cash.on_trade(entry.ref_id, entry.amount - (entry.fee or 0))
+        elif entry.kind in USERS_MOVES and (entry.asset in self.own or entry.asset == self.cash.asset) and self._is_new(entry):
+            self._move(entry, entry.amount - (entry.fee or 0))
+
+    def _is_new(self, entry: BalanceEntry) -> bool:
+        """Whether an entry was not seen before; it counts as seen from here on."""
+        if entry.ledger_id is None or entry.ledger_id in self._moves_seen \
+                or (entry.timestamp_ns or INT64_MAX) <= self._moves_until_ns:
+            return False
+        self._moves_seen[entry.ledger_id] = entry.timestamp_ns or 0
+        if len(self._moves_seen) > MOVES_KEPT:
+            # What is as old as what is forgotten counts as seen: the comparison halts where it was not.
+            self._moves_until_ns = max(self._moves_until_ns, self._moves_seen.pop(next(iter(self._moves_seen))))
+        return True
+
+    def _move(self, entry: BalanceEntry, net: Decimal) -> None:
+        """What the user moves changes what is his, and no order of ours.
+
+        A withdrawal of more coins than his own takes some that we manage; it is left to the comparison, which halts.
+        """
+        if entry.asset == self.cash.asset:
+            self.cash.on_move(net)
+            left = self.cash.own
+        else:
+            left = self.own[entry.asset] + net
+            if left < 0:
+                self._differ(f"{entry.kind} of {-(entry.amount or 0):f} {entry.asset} is more than the user's own "
+                             f"{self.own[entry.asset]:f}")
+                return
+            self.own[entry.asset] = left
+        self._tracker.notes.append(("info", "the user's own balance moved", {
+            "asset": entry.asset, "kind": entry.kind, "amount": f"{entry.amount:f}", "own": "" if left is None else f"{left:f}"}))
+
+    # The comparison.
+
+    def take(self, rows: Mapping[str, Mapping[str, Any]]) -> None:
+        """Take what the venue holds, by the asset's REST id."""
+        self._held = {asset_name(code): Decimal(str(row["balance"])) for code, row in rows.items()}
+
+    def difference(self, asset: str) -> Decimal:
+        """Return the venue's balance of a coin less what is ours and what is the user's; zero when all is explained."""
+        held = self._held.get(asset, Decimal(0))
+        return held - self._tracker.ledger.managed_qty(asset) - self.own.get(asset, held)
+
+    def compare(self, *, quiet: bool, mono_ns: int, wall_ns: int) -> dict[str, Decimal]:
+        """Compare coins and cash; returns what is left over, by asset. The first comparison fixes what is the user's own.
+
+        Args:
+            quiet: no order was live and no fill was booked while the venue was asked: a difference is no fill on its way.
+            mono_ns, wall_ns: when the venue was asked.
+        """
+        off = self._left_over(wall_ns)
+        coins_off = not off.keys() <= {self.cash.asset}
+        self.agreed = not off
+        self.coins_known = self.coins_known or not coins_off
+        if not off:
+            self.settled = True
+            self.mismatch_rounds = 0
+            self.explained_wall_ns = wall_ns
+            self._standing = ({}, 0)
+            return off
+        standing = (off, len(self._tracker.ledger.fills))
+        if standing != self._standing:
+            self._standing, self._standing_since_ns = standing, mono_ns
+        # What the lists have not brought in all this time is no fill, whatever else of ours rests meanwhile.
+        if quiet or mono_ns - self._standing_since_ns >= self._lasting_ns:
+            self.mismatch_rounds += 1
+            self.coins_known = not coins_off
+            self.mismatch = "balances: " + ", ".join(f"{asset} {value:+f}" for asset, value in off.items())
+        return off
+
+    def _left_over(self, wall_ns: int) -> dict[str, Decimal]:
+        off = {}
+        for base in sorted({position.base for position in self._tracker.ledger.positions.values()}):
+            if base not in self.own:
+                self.own[base] = self._held.get(base, Decimal(0)) - self._tracker.ledger.managed_qty(base)
+                self._fixed_wall_ns[base] = wall_ns
+            if self.difference(base) != 0:
+                off[base] = self.difference(base)
+        quote = self.cash.asset
+        if quote:
+            self._fixed_wall_ns.setdefault(quote, wall_ns)
+            if apart := self.cash.difference(self._held.get(quote, Decimal(0))):
+                off[quote] = apart
+        return off
+
+
+def _entry(row: LedgerRow) -> BalanceEntry:
+    return BalanceEntry(asset=row.name, balance=row.balance, kind=row.kind, amount=row.amount, fee=row.fee,
+                        ledger_id=row.ledger_id, ref_id=row.ref_id, timestamp_ns=row.time_ns)

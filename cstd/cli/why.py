@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 LEDGER_FILE = "ledger.db"  # cstd.projector.database, whose import takes longer than this command may
 JOURNAL_DIR = "journal"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 STATES_SHOWN = 20
 UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 NS_PER_S = 1_000_000_000

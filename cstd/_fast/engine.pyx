@@ -16,8 +16,8 @@ from libc.string cimport memcpy, memset
 
 from cstd._fast.book cimport Book
 from cstd._fast.codes cimport (
-    APPROVE, BOOK_VERIFIED, EVENT_BATCH_END, EVENT_FRAME, EXIT, EXIT_FLATTEN, EXIT_FLIP, FAULT_CHECKSUM, FAULT_EXCESS_DIGITS, FAULT_MALFORMED,
-    FAULT_NO_CHECKSUM, FAULT_NO_SNAPSHOT, FAULT_NONE, FAULT_PRECISION_UNKNOWN, LINK_PRIVATE, LINK_PUBLIC, OPENING,
+    APPROVE, BOOK_VERIFIED, EVENT_BATCH_END, EVENT_FRAME, EXIT, EXIT_FLATTEN, EXIT_FLIP, FAULT_CHECKSUM,
+    FAULT_EXCESS_DIGITS, FAULT_MALFORMED, FAULT_NO_CHECKSUM, FAULT_NO_SNAPSHOT, FAULT_NONE, FAULT_PRECISION_UNKNOWN, LINK_PRIVATE, LINK_PUBLIC, OPENING,
     ORDER_CANCEL_PENDING, ORDER_OPEN, ORDER_PARTIAL, ORDER_SENT, REDUCE, REFUSE, SCAN_BOOK, SCAN_HEARTBEAT, SCAN_SLOW,
     SCAN_TICKER, SCAN_TRADE, SCAN_UNKNOWN_INSTRUMENT, SCAN_UNUSED,
 )
@@ -483,7 +483,8 @@ cdef class FastEngine(ExitGateway):
                     view.openings_live += 1
                 else:
                     view.exits_live += 1
-        if self._leave(slot, &view):
+        # Asked here as well: nearly always nothing is held, in every pass.
+        if (slot.position_qty_raw > 0 or slot.watch.reason) and self._leave(slot, &view):
             return
         if slot.flatten:
             if slot.position_qty_raw < slot.least_lots():

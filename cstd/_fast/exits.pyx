@@ -5,7 +5,7 @@ Takes: an instrument's watch, whose thresholds orders.exit_policy writes. Gives:
 order frames of them.
 
 Invariants held here: while a position is being left, nothing of its instrument opens; an exit is wished for only when none
-is on its way, and the gates cut it to what is managed and free; the reason changes only to one that comes before it.
+is on its way, but for a stop, and the gates cut each to what is managed and free; the reason changes only to one that comes before it.
 """
 from libc.stdint cimport int64_t
 from libc.string cimport memset

@@ -95,9 +95,9 @@ cdef class InstrumentSlot:
     def watch_exit(self, int64_t stop2_raw, int64_t target_raw, int64_t until_wall_ns):
         """Watch for a stop (bid + ask at or below it), a target (best bid), the end of its time; 0 for none of each.
 
-        Another stop is another question: a run of mids beyond the one before begins anew.
+        A lower stop is another question: a run of mids beyond the one before begins anew.
         """
-        if stop2_raw != self.watch.stop2_raw:
+        if stop2_raw < self.watch.stop2_raw:
             self.watch.hits = 0
         self.watch.stop2_raw = stop2_raw
         self.watch.target_raw = target_raw

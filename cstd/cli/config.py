@@ -63,9 +63,10 @@ def money(config: Config) -> dict[str, Decimal]:
 def exposure_while_down(config: Config) -> str:
     """Return what nobody watches while the daemon is down."""
     exposed = config.account.capital * config.risk.exposure_bps_max / BPS_PER_UNIT
+    stops = ("stops live in the daemon and do not protect then:" if config.exits.stop_bps
+             else "exits.stop_bps is 0, so there is no stop at any time:")
     return (f"while the daemon is down, resting orders are canceled by the venue after {config.venue.deadman_timeout_s} s; "
-            "stops live in the daemon and do not protect then: up to "
-            f"{format_decimal(exposed.normalize())} {config.account.currency} of positions stay without one")
+            f"{stops} up to {format_decimal(exposed.normalize())} {config.account.currency} of positions stay without one")
 
 
 def override_lines(config: Config) -> list[str]:

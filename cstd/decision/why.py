@@ -350,7 +350,7 @@ def waterfall(decision: Mapping[str, Any]) -> str:
     if decision.get("shadow"):
         lines.append("  in shadow: decided, not sent")
     if decision.get("exit_reason"):
-        lines.append(f"  exit: {decision['exit_reason']}: {EXIT_TEXTS[str(decision['exit_reason'])]}")
+        lines.append(f"  exit by {decision['exit_reason']}: {EXIT_TEXTS[str(decision['exit_reason'])]}")
     if decision.get("route") == "rest":
         lines.append("  by REST: the private socket stays down")
     if decision.get("price_from") == "rest_snapshot":

@@ -21,7 +21,7 @@ from cstd.units import BPS_PER_UNIT, INT64_MAX, seconds_to_ns
 if TYPE_CHECKING:
     from cstd._fast.slot import InstrumentSlot
 
-# The last word of a reason's name, as decisions, fills and metrics have it; "" where none was told.
+# A reason as decisions, fills, metrics and the log name it.
 REASON_WORDS = {int(reason): reason.name[5:].lower() for reason in ExitReason if reason}
 
 

@@ -15,13 +15,15 @@ from cstd._fast.codes import EventKind, ExitReason, IntentKind, Link, OrderActio
 from cstd._fast.gates import DECISION_DTYPE
 from cstd._fast.recorder import Recorder
 from cstd.daemon.view import LiveView
-from cstd.decision.why import explain, waterfall
+from cstd.decision.why import EXIT_TEXTS, explain, waterfall
 from cstd.engine import Engine
 from cstd.engine.boot import boot_payload
 from cstd.engine.checkpoint import dump, restore
+from cstd.orders.exit_policy import REASON_WORDS
 from cstd.storage.journal import open_journal
 from cstd.units import to_raw
-from tests.scenario.engine_world import BTC, S, World, practice_config, replayed
+from tests.scenario.engine_world import BTC, S, VenueBook, World, practice_config, replayed
+from tests.scenario.test_new_digits import change
 
 ENTRY = 1_000_000       # 100,000.0
 STOP = 980_000          # 200 bps below it
@@ -58,6 +60,15 @@ def quote(world: World, bid_raw: int, ask_raw: int | None = None, checksum: int 
         side.clear()
         side.update(new)
     world.public(book.frame("update", sides[0], sides[1], world.now_ns, checksum))
+
+
+def dark(world: World, seconds: float) -> None:
+    """Time passes without the public socket."""
+    for _ in range(int(seconds * 4)):
+        world.now_ns += S // 4
+        world.core.frame(Link.LINK_PRIVATE, b'{"channel":"heartbeat"}', world.mono_ns, world.now_ns)
+        world.core.timer(world.mono_ns, world.now_ns)
+        world.pump()
 
 
 def leaving(world: World) -> ExitReason:
@@ -159,11 +170,7 @@ def test_the_run_of_a_stop_goes_on_while_the_feed_is_gone() -> None:
         world.now_ns += S // 2
         world.core.timer(world.mono_ns, world.now_ns)
     assert leaving(world) == ExitReason.EXIT_STOP and not exits(world)
-    for _ in range(12):
-        world.now_ns += S // 4
-        world.core.frame(Link.LINK_PRIVATE, b'{"channel":"heartbeat"}', world.mono_ns, world.now_ns)
-        world.core.timer(world.mono_ns, world.now_ns)
-        world.pump()
+    dark(world, 3)
     assert [order["exit_reason"] for order in exits(world)] == [ExitReason.EXIT_STOP]
     assert told(world)["price_from"] == "rest_snapshot" and told(world)["exit_reason"] == "stop"
 
@@ -233,6 +240,16 @@ def test_a_second_purchase_moves_the_average() -> None:
     assert world.slot.exit_watch()[0] == 2 * to_raw(Decimal("93100.0"), 1)
 
 
+def test_a_stop_that_moves_down_begins_the_run_anew_and_one_that_moves_up_does_not() -> None:
+    """What was beyond the lower stop is beyond the higher one; of the lower one the mid before says nothing."""
+    for moved, reason in ((-5000, 0), (5000, ExitReason.EXIT_STOP)):
+        world = holding()
+        quote(world, STOP - 1000)
+        world.slot.watch_exit(2 * (STOP + moved), 0, 0)
+        quote(world, STOP + min(moved, 0) - 1000)
+        assert leaving(world) == reason
+
+
 @pytest.mark.control("exits.target_bps")
 def test_a_target_is_reached_by_the_best_bid_and_is_not_urgent() -> None:
     """A wide ask makes no profit. The exit begins at the collar's first step."""
@@ -273,6 +290,28 @@ def test_the_strategys_own_exit_is_a_flip_and_the_operators_a_flatten() -> None:
     world.tick()
     assert [order["exit_reason"] for order in exits(world)] == [ExitReason.EXIT_FLATTEN]
     assert told(world)["exit_reason"] == "flatten" and collar(world) == pytest.approx(50, abs=0.1)
+
+
+def test_a_fill_without_a_time_counts_from_when_it_was_seen() -> None:
+    """A time that the venue did not tell must neither end a position at once nor keep it for ever."""
+    world = holding(horizon_s=Decimal(30))
+    policy, position = world.engine.risk.exits, world.engine.ledger.positions[0]
+    for told_ns in (0, world.now_ns + 10**6 * S):
+        position.since_wall_ns = told_ns
+        policy.watch(0, position, world.now_ns)
+        assert world.slot.exit_watch()[2] == world.now_ns + 30 * S
+        policy.watch(0, position, world.now_ns + S)
+        assert world.slot.exit_watch()[2] == world.now_ns + 30 * S
+
+
+def test_other_digits_leave_the_stop_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The venue counts prices in hundredths from now on: the same stop in the new raw units, and no false alarm on the way."""
+    world = holding(target_bps=100)
+    change(world, monkeypatch, 2, 8)
+    world.run(2)
+    assert world.engine.ledger.digits(0) == (2, 8) and leaving(world) == 0
+    assert world.slot.exit_watch() == (2 * STOP * 10, (ENTRY + 10_000) * 10, 0, 0) and not exits(world)
+    world.sound()
 
 
 # Precedence.
@@ -405,7 +444,7 @@ def sell_down(world: World, fills_at: int) -> int:
                 continue
             answered.add(order["cl_ord_id"])
             assert order["qty_raw"] <= held(world) and order["exit_reason"] == ExitReason.EXIT_STOP
-            assert told(world)["exit_reason"] == "stop" and "exit: stop" in waterfall(told(world))
+            assert told(world)["exit_reason"] == "stop" and "exit by stop: " in waterfall(told(world))
             if len(answered) < fills_at:
                 reject_unfilled(world, order)
             else:
@@ -438,17 +477,28 @@ def test_a_book_that_empties_holds_the_stop_until_there_is_a_price() -> None:
     world.book(BTC, gone)
     world.engine.risk.write()
     assert not world.verified() and leaving(world) == ExitReason.EXIT_STOP
-    for _ in range(40):
-        world.now_ns += S // 4
-        world.core.frame(Link.LINK_PRIVATE, b'{"channel":"heartbeat"}', world.mono_ns, world.now_ns)
-        world.core.timer(world.mono_ns, world.now_ns)
-        world.pump()
+    dark(world, 10)
     assert not exits(world) and world.engine.exit_prices.failed["empty"] >= 1
     book.bids.update({700_000 - 7 * n: 5_000_000_000 for n in range(25)})
     world.public(book.snapshot(world.now_ns))
     world.step()
     (order,) = exits(world)
     assert order["exit_reason"] == ExitReason.EXIT_STOP and collar(world) >= 49.9
+
+
+def test_a_feed_that_dies_above_the_stop_leaves_the_time_stop() -> None:
+    """Without a verified price nothing is beyond a stop; when the time is over the exit goes all the same, priced by REST."""
+    world = holding(horizon_s=Decimal(20))
+    world.answering = False
+    world.link(Link.LINK_PUBLIC, up=False, reason="gone")
+    world.answering = True
+    world.books[BTC] = VenueBook(BTC, 700_000, 700_001, 5_000_000_000)      # what REST shows meanwhile
+    while world.now_ns < world.slot.exit_watch()[2] - S:
+        dark(world, 0.25)
+        assert leaving(world) == 0 and not exits(world)
+    dark(world, 3)
+    assert [order["exit_reason"] for order in exits(world)] == [ExitReason.EXIT_TIME]
+    assert (told(world)["price_from"], told(world)["bid"]) == ("rest_snapshot", "70000.0")
 
 
 # The same again.
@@ -500,3 +550,8 @@ def test_screens_show_the_stop_and_the_reason() -> None:
     ledger = [json.loads(payload) for kind, _, payload in world.recorder.captured if kind == EventKind.OUT_LEDGER]
     assert [entry["exit_reason"] for entry in ledger] == [0, int(ExitReason.EXIT_STOP)]
     assert world.engine.tracker.history[order["cl_ord_id"]]["state"] == OrderState.ORDER_FILLED
+
+
+def test_every_reason_has_a_text() -> None:
+    """What a decision can say, `cstd why` can explain."""
+    assert set(EXIT_TEXTS) == set(REASON_WORDS.values())

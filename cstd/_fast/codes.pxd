@@ -101,6 +101,15 @@ cpdef enum OrderAction:
     ACTION_CANCEL_REST = 5      # a cancel that goes by REST: the private socket is down
     ACTION_EXIT_REST = 6        # an exit that does
 
+# Why a position is left; journaled with the decision. The first three are the exit policy's, in order of precedence.
+cpdef enum ExitReason:
+    EXIT_UNTOLD = 0
+    EXIT_STOP = 1
+    EXIT_TARGET = 2
+    EXIT_TIME = 3
+    EXIT_FLIP = 4               # the strategy wants to be flat
+    EXIT_FLATTEN = 5            # an operator does
+
 cpdef enum OrderEvent:
     ON_SEND = 0
     ON_ACK = 1

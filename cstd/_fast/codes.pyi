@@ -103,6 +103,14 @@ class OrderAction(IntEnum):
     ACTION_CANCEL_REST = 5
     ACTION_EXIT_REST = 6
 
+class ExitReason(IntEnum):
+    EXIT_UNTOLD = 0
+    EXIT_STOP = 1
+    EXIT_TARGET = 2
+    EXIT_TIME = 3
+    EXIT_FLIP = 4
+    EXIT_FLATTEN = 5
+
 class OrderEvent(IntEnum):
     ON_SEND = 0
     ON_ACK = 1

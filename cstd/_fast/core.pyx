@@ -154,7 +154,7 @@ cdef class Core(FastEngine):
                 if self.tape[i].instrument == number:
                     self.tape[i].instrument = -1  # printed in the new digits it would be another trade
             # The mark of a position keeps its value: the last bid changes its scale with its digits.
-            slot.rest_bid_raw = 0
+            slot.rest_bid_raw = slot.watch.stop2_raw = slot.watch.target_raw = slot.watch.hits = 0
             slot.last_verified_bid_raw = (slot.last_verified_bid_raw * POW10[price_precision]
                                           // POW10[slot.wire.price_precision])
             slot.bars = BarSeries(price_precision, qty_precision)
@@ -435,7 +435,7 @@ cdef class Core(FastEngine):
             "deadline_wall_ns": row.deadline_wall_ns, "intent_seq": row.intent_seq, "episode": row.episode,
             "req_id": row.req_id, "cancel_sent": row.cancel_sent, "cancel_mono_ns": row.cancel_mono_ns,
             "cancel_reason": row.cancel_reason, "changed_mono_ns": row.changed_mono_ns, "strategy": row.strategy,
-            "amend_qty_raw": row.amend_qty_raw, "amended_mono_ns": row.amended_mono_ns,
+            "amend_qty_raw": row.amend_qty_raw, "amended_mono_ns": row.amended_mono_ns, "exit_reason": row.exit_reason,
         }
 
     def move_order(self, int index, int event):

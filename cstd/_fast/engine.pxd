@@ -1,7 +1,8 @@
 """The compiled engine: events in, one decision pass per touched instrument. See engine.pyx."""
 from libc.stdint cimport int8_t, int32_t, int64_t, uint64_t
 
-from cstd._fast.gateway cimport BOOK_FAULTS, TAPE_KEPT, Gateway
+from cstd._fast.exits cimport ExitGateway
+from cstd._fast.gateway cimport BOOK_FAULTS, TAPE_KEPT
 from cstd._fast.reports cimport ReportScanner
 from cstd._fast.slot cimport AGENTS_MAX, InstrumentSlot
 from cstd._fast.strategy cimport STRATEGY_PARAMS, strategy_fn
@@ -16,7 +17,7 @@ cdef struct TapeRow:
     int32_t instrument
     int32_t side
 
-cdef class FastEngine(Gateway):
+cdef class FastEngine(ExitGateway):
     cdef Scanner scanner
     cdef ReportScanner reports
     cdef strategy_fn strategy

@@ -16,11 +16,13 @@ from libc.string cimport memcpy, memset
 
 from cstd._fast.book cimport Book
 from cstd._fast.codes cimport (
-    APPROVE, BOOK_VERIFIED, EVENT_BATCH_END, EVENT_FRAME, EXIT, FAULT_CHECKSUM, FAULT_EXCESS_DIGITS, FAULT_MALFORMED,
-    FAULT_NO_CHECKSUM, FAULT_NO_SNAPSHOT, FAULT_NONE, FAULT_PRECISION_UNKNOWN, LINK_PRIVATE, LINK_PUBLIC, OPENING,
+    APPROVE, BOOK_VERIFIED, EVENT_BATCH_END, EVENT_FRAME, EXIT, EXIT_FLATTEN, EXIT_FLIP, FAULT_CHECKSUM,
+    FAULT_EXCESS_DIGITS, FAULT_MALFORMED, FAULT_NO_CHECKSUM, FAULT_NO_SNAPSHOT, FAULT_NONE, FAULT_PRECISION_UNKNOWN, LINK_PRIVATE, LINK_PUBLIC, OPENING,
     ORDER_CANCEL_PENDING, ORDER_OPEN, ORDER_PARTIAL, ORDER_SENT, REDUCE, REFUSE, SCAN_BOOK, SCAN_HEARTBEAT, SCAN_SLOW,
     SCAN_TICKER, SCAN_TRADE, SCAN_UNKNOWN_INSTRUMENT, SCAN_UNUSED,
 )
+from cstd._fast.exit_watch cimport exit_on_mid, exit_on_time
+from cstd._fast.exits cimport ExitGateway
 from cstd._fast.features cimport (
     BOOK_FEATURE_COUNT, FEATURE_COUNT, copy_indicators, on_book, on_book_break, on_tape_begin, on_trade, quantise,
 )
@@ -29,7 +31,6 @@ from cstd._fast.gateway cimport (
     COUNT_AGENT_FAULTS, COUNT_BATCHES, COUNT_BOOK_UPDATES, COUNT_CHECKSUMS_BAD, COUNT_CHECKSUMS_OK, COUNT_FLOODED,
     COUNT_FRAMES, COUNT_HEARTBEATS, COUNT_MALFORMED, COUNT_PASSES, COUNT_PRIVATE_SCANNED, COUNT_PULLED, COUNT_RATE_HELD,
     COUNT_REJUDGED, COUNT_SLOW_FRAMES, COUNT_TICKERS, COUNT_TRADE_GAPS, COUNT_TRADES, COUNT_UNKNOWN_INSTRUMENT, COUNT_UNUSED, TAPE_KEPT,
-    Gateway,
 )
 from cstd._fast.hist cimport STAGE_BOOK, STAGE_DECISION, STAGE_FEATURES, STAGE_FRAME, STAGE_SCAN, cycles
 from cstd._fast.layout cimport Level
@@ -77,7 +78,7 @@ cdef extern from *:
         int32_t quantised[128]
 
 
-cdef class FastEngine(Gateway):
+cdef class FastEngine(ExitGateway):
     """The gateway with its flow of events. Arguments as Gateway; `handler` is the Python part of the engine."""
 
     def __cinit__(self, *args):
@@ -215,6 +216,8 @@ cdef class FastEngine(Gateway):
             slot.evidence_mono_ns = self.mono_ns
             slot.unverified_since_ns = 0
             slot.last_verified_bid_raw = slot.book.best_bid()
+            if slot.watch.stop2_raw:
+                exit_on_mid(&slot.watch, slot.last_verified_bid_raw + slot.book.best_ask(), self.mono_ns)
             if self.orders.live_count or slot.book.bids.own_marked or slot.book.asks.own_marked:
                 self._mark_own(slot)
             sampled = (self.counters[COUNT_FRAMES] & SAMPLE_MASK) == 0
@@ -363,6 +366,8 @@ cdef class FastEngine(Gateway):
 
     cdef void _pass(self, InstrumentSlot slot, bint by_timer) noexcept:
         self.counters[COUNT_PASSES] += 1
+        if slot.watch.hits:
+            exit_on_time(&slot.watch, self.mono_ns)
         if slot.book.state == BOOK_VERIFIED:
             self._vote(slot, False)
             if self.recorder.digest_passes:
@@ -464,7 +469,7 @@ cdef class FastEngine(Gateway):
                 self._cancel(index, row.first_failing if verdict == REFUSE else row.reduced_by)
 
     cdef void _decide(self, InstrumentSlot slot, bint by_timer) noexcept:
-        """Ask the strategy (or the operator's flatten) for a wish."""
+        """Ask the exit policy, else the operator's flatten, else the strategy for a wish."""
         cdef StrategyView view
         cdef Wish wish
         cdef int i
@@ -478,14 +483,16 @@ cdef class FastEngine(Gateway):
                     view.openings_live += 1
                 else:
                     view.exits_live += 1
+        # Asked here as well: nearly always nothing is held, in every pass.
+        if (slot.position_qty_raw > 0 or slot.watch.reason) and self._leave(slot, &view):
+            return
         if slot.flatten:
             if slot.position_qty_raw < slot.least_lots():
                 slot.flatten = view.openings_live != 0
             elif view.openings_live == 0 and view.exits_live == 0:
-                wish.kind = EXIT
                 wish.qty_raw = slot.position_qty_raw
                 wish.urgency = 1
-                self._intend(slot, &wish)
+                self._exit(slot, &wish, EXIT_FLATTEN)
             return
         if self.strategy == NULL:
             return
@@ -512,8 +519,11 @@ cdef class FastEngine(Gateway):
             if slot.vote_status[i] == 1:
                 view.vote_count += 1
                 view.vote_sum += slot.votes[i][0] * slot.votes[i][1]
-        if self.strategy(&view, slot.strategy_state, &wish) == 1 and (wish.kind == EXIT or (
-                slot.book.state == BOOK_VERIFIED and self._room(slot, ADD_POINTS))):
+        if self.strategy(&view, slot.strategy_state, &wish) != 1:
+            return
+        if wish.kind == EXIT:
+            self._exit(slot, &wish, EXIT_FLIP)
+        elif slot.book.state == BOOK_VERIFIED and self._room(slot, ADD_POINTS):
             self._intend(slot, &wish)
 
     cdef bint _room(self, InstrumentSlot slot, int64_t points) noexcept:

@@ -149,7 +149,7 @@ cdef class Gateway(FrameSink):
     cdef void _cancel_by_rest(self, str method, tuple params) noexcept
     cdef void _exit_by_rest(self, size_t n) noexcept
     cdef bint _book_lost(self, InstrumentSlot slot) noexcept
-    cdef void _note_rest(self, InstrumentSlot slot, DecisionRow *row) noexcept
+    cdef void _note_exit(self, InstrumentSlot slot, const Wish *wish, DecisionRow *row) noexcept
     cdef int64_t _exit_bid(self, InstrumentSlot slot) noexcept
     cdef int _out(self, int action, size_t n, size_t token_at, bint opening=*) noexcept
     cdef bint _next_id(self, char *out) noexcept

@@ -20,6 +20,7 @@ from cstd._fast.codes cimport (
     ORDER_INTENDED, ORDER_UNKNOWN, OUT_DECISION, OUT_ORDER_FRAME, REDUCE, REFUSE, SELL, TRADING_HALTED, TRADING_NOT_READY, TRADING_READY,
 )
 from cstd._fast.encode cimport OrderTerms, client_order_id, encode_add, encode_amend, encode_cancel, encode_cancel_all, encode_exit_rest
+from cstd._fast.exit_watch cimport BY_REST, EXIT_REASON_SHIFT, REST_PRICED
 from cstd._fast.gates cimport DecisionRow, GateInput, judge
 from cstd._fast.hist cimport STAGE_GATES, STAGE_ORDER, STAGE_SEND, STAGE_SENT, Histograms, cycles
 from cstd._fast.orders cimport OrderRow, OrderTable
@@ -37,9 +38,6 @@ cdef enum:
     # By REST the venue refuses a deadline that is nearer than this when it comes. With this added to the deadline that
     # gate 6 judges, what takes longer than that deadline to come is refused, as it is by the socket.
     REST_DEADLINE_MIN_NS = 2000000000
-
-    BY_REST = 1                 # bits of DecisionRow.rest
-    REST_PRICED = 2
 
 cdef extern from "zero.h" nogil:
     void cstd_zero(void *to, size_t n)
@@ -161,7 +159,7 @@ cdef class Gateway(FrameSink):
             self.hist.observe(STAGE_GATES, before, cycles())
         row.shadow = self.shadow
         if wish.kind == EXIT:
-            self._note_rest(slot, &row)
+            self._note_exit(slot, wish, &row)
         # Without the private socket nothing but an exit leaves, whatever the gates said.
         if verdict != REFUSE and not self.shadow and (self.private_up or wish.kind == EXIT):
             row.order_slot = self.orders.take()
@@ -228,8 +226,9 @@ cdef class Gateway(FrameSink):
             return slot.book.best_bid()
         return slot.rest_bid_raw if self._book_lost(slot) and 0 <= age_ns <= slot.limits.rest_age_max_ns else 0
 
-    cdef void _note_rest(self, InstrumentSlot slot, DecisionRow *row) noexcept:
-        """Say in the row which way the exit goes and where its price is from. A lost book shows no quote."""
+    cdef void _note_exit(self, InstrumentSlot slot, const Wish *wish, DecisionRow *row) noexcept:
+        """Say in the row why the exit goes, which way, and where its price is from. A lost book shows no quote."""
+        row.rest = <uint8_t>(wish.reason << EXIT_REASON_SHIFT)
         if not self.private_up:
             row.rest |= BY_REST
         if slot.book.state != BOOK_VERIFIED:
@@ -415,6 +414,7 @@ cdef class Gateway(FrameSink):
         order.episode = row.episode
         order.req_id = terms.req_id
         order.last_verdict = APPROVE
+        order.exit_reason = row.rest >> EXIT_REASON_SHIFT
         memcpy(order.cl_ord_id, row.cl_ord_id, 18)
         if row.kind == OPENING:
             window_add(&slot.parents, self.wall_ns)

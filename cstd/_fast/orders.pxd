@@ -35,7 +35,8 @@ cdef struct OrderRow:
     int8_t cancel_reason            # gate code that failed, 0 = other
     int16_t child
     int16_t attempt
-    int32_t spare
+    int8_t exit_reason              # codes.ExitReason
+    int8_t spare[3]
     char cl_ord_id[24]
     char order_id[24]
 

@@ -4,6 +4,7 @@ from libc.stdint cimport int8_t, int32_t, int64_t, uint64_t
 from cstd._fast.bars cimport BarSeries
 from cstd._fast.book cimport Book
 from cstd._fast.encode cimport WireInstrument
+from cstd._fast.exit_watch cimport ExitWatch
 from cstd._fast.features cimport FEATURE_COUNT, FeatureState
 from cstd._fast.gates cimport Limits
 from cstd._fast.indicators cimport BarIndicators
@@ -56,6 +57,7 @@ cdef class InstrumentSlot:
     cdef public bint flatten
     cdef readonly int64_t openings_ended, exits_ended, exit_attempts, exit_wished_mono_ns
     cdef readonly int64_t exit_refusals, exit_not_before_ns  # of the venue in a row; monotonic time of the next try
+    cdef ExitWatch watch                # thresholds written through watch_exit only
     cdef EventWindow parents
     cdef Rate rate                      # the venue's counter for this instrument and account
     cdef readonly int64_t rate_held     # openings and amends that waited for it

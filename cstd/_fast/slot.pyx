@@ -53,6 +53,7 @@ cdef class InstrumentSlot:
         memset(self.votes, 0, sizeof(self.votes))
         memset(self.vote_status, 0, sizeof(self.vote_status))
         memset(&self.limits, 0, sizeof(self.limits))
+        memset(&self.watch, 0, sizeof(self.watch))
         features_init(&self.features)
         self.last_trade_id = -1
         self.last_episode[0] = self.last_episode[1] = -1
@@ -89,6 +90,27 @@ cdef class InstrumentSlot:
         """Whether what is held is too little to sell; nothing held is."""
         return self.too_little(self.position_qty_raw)
 
+    # When the position is left. orders.exit_policy is the one caller.
+
+    def watch_exit(self, int64_t stop2_raw, int64_t target_raw, int64_t until_wall_ns):
+        """Watch for a stop (bid + ask at or below it), a target (best bid), the end of its time; 0 for none of each.
+
+        A lower stop is another question: a run of mids beyond the one before begins anew.
+        """
+        if stop2_raw < self.watch.stop2_raw:
+            self.watch.hits = 0
+        self.watch.stop2_raw = stop2_raw
+        self.watch.target_raw = target_raw
+        self.watch.until_wall_ns = until_wall_ns
+
+    def watch_anew(self):
+        """Nothing was seen for an unknown time (a boot): a run of mids beyond the stop begins anew."""
+        self.watch.hits = 0
+
+    def exit_watch(self):
+        """(bid + ask that stops, target bid, end of its time in wall time, codes.ExitReason while it is being left)."""
+        return self.watch.stop2_raw, self.watch.target_raw, self.watch.until_wall_ns, self.watch.reason
+
     # The venue's rate counter, in micro-points, at monotonic times. orders.rate_counters is the one caller.
 
     def rate_tune(self, int64_t threshold_micro, int64_t limit_micro, int64_t decay_micro_per_s, int64_t now_ns):
@@ -108,6 +130,8 @@ cdef class InstrumentSlot:
             self.rate.updated_ns = now_ns
         if self.exit_not_before_ns - now_ns > <int64_t>EXIT_WAIT_MAX_NS:
             self.exit_not_before_ns = now_ns
+        if self.watch.hit_since_ns > now_ns:
+            self.watch.hit_since_ns = now_ns
 
     def rate_charge(self, int64_t points, int64_t now_ns):
         """Charge a request that does not name an order."""

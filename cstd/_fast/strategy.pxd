@@ -36,6 +36,7 @@ cdef struct Wish:
     int64_t episode
     int32_t kind                    # codes.IntentKind
     int32_t urgency                 # exits: 0 calm, 1 urgent (starts at the second collar step)
+    int32_t reason                  # exits: codes.ExitReason, the engine's to set
 
 # Returns 1 when the wish is filled in, 0 for nothing.
 ctypedef int (*strategy_fn)(const StrategyView *view, int64_t *state, Wish *wish) noexcept nogil

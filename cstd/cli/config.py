@@ -44,6 +44,15 @@ def money(config: Config) -> dict[str, Decimal]:
     }
     amounts = {"equity assumed": capital} | {name: capital * bps / BPS_PER_UNIT for name, bps in shares.items()}
     amounts["day loss as an amount, kill"] = config.risk.day_loss_max
+    exits = config.exits
+    if exits.stop_bps:
+        position = capital * risk.position_bps_max / BPS_PER_UNIT
+        amounts["one position at its hard stop, before slippage and fees"] = position * exits.stop_bps / BPS_PER_UNIT
+        amounts["the same, sold at the widest collar below it"] = position * (
+            exits.stop_bps + max(exits.collar_steps_bps)) / BPS_PER_UNIT
+    if exits.target_bps:
+        amounts["one position at its target, before slippage and fees"] = (
+            capital * risk.position_bps_max * exits.target_bps / BPS_PER_UNIT / BPS_PER_UNIT)
     amounts["turnover a day at most"] = capital * config.policy.turnover_equity_multiple_max
     rehearsal = config.strategy.rehearsal
     if rehearsal is not None:
@@ -54,9 +63,10 @@ def money(config: Config) -> dict[str, Decimal]:
 def exposure_while_down(config: Config) -> str:
     """Return what nobody watches while the daemon is down."""
     exposed = config.account.capital * config.risk.exposure_bps_max / BPS_PER_UNIT
+    stops = ("stops live in the daemon and do not protect then:" if config.exits.stop_bps
+             else "exits.stop_bps is 0, so there is no stop at any time:")
     return (f"while the daemon is down, resting orders are canceled by the venue after {config.venue.deadman_timeout_s} s; "
-            f"stops live in the daemon, so up to {format_decimal(exposed.normalize())} {config.account.currency} of "
-            "positions stay without one")
+            f"{stops} up to {format_decimal(exposed.normalize())} {config.account.currency} of positions stay without one")
 
 
 def override_lines(config: Config) -> list[str]:

@@ -79,6 +79,15 @@ def collars(config: Config) -> Iterator[Problem]:
                       reason="must reach as far as the last collar step: a blind exit must not be the timid one")
 
 
+def stops(config: Config) -> Iterator[Problem]:
+    """The stop that waits for an ATR has one beside it that does not."""
+    exits = config.exits
+    if exits.stop_atr_multiple and not exits.stop_bps:
+        yield Problem(key="exits.stop_atr_multiple", value=str(exits.stop_atr_multiple), limit="0 while stop_bps is 0",
+                      reason="would be the only stop, and there is none of it before the ATR is ready",
+                      suggestion="set exits.stop_bps as well")
+
+
 def absence(config: Config) -> Iterator[Problem]:
     """Away from the practice exchange an unseen order is not called absent before REST has caught up."""
     if config.mode != "practice" and config.venue.unknown_absent_s < UNKNOWN_ABSENT_S_MIN:
@@ -236,7 +245,7 @@ def overrides(config: Config) -> Iterator[Problem]:
     yield from override_problems(config, (evidence, strategy, slippage, churn))
 
 
-RULES: tuple[Rule, ...] = (levels, caps, loss_amount, evidence, collars, absence, instruments, audits, strategy,
+RULES: tuple[Rule, ...] = (levels, caps, loss_amount, evidence, collars, stops, absence, instruments, audits, strategy,
                            slippage, churn, journal, listeners, clock, cpus, practice_section, overrides)
 
 

@@ -202,6 +202,11 @@ class ExitsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     collar_urgent_bps: Annotated[int, _int(1, 1_000, "the second of the steps, at which urgent exits begin")]
     step_wait_s: ShortSeconds
     blind_collar_bps: Annotated[int, _int(1, 1_000, "basis points below the last verified bid")]
+    # 0 for none of each; measured from the average price that was paid
+    stop_bps: Annotated[int, _int(0, 5_000, "basis points below the entry, 0 for no hard stop")]
+    stop_atr_multiple: Annotated[Decimal, Bounds(0, 100, "five-minute ATRs below the entry, 0 for none", places=2)]
+    target_bps: Annotated[int, _int(0, 100_000, "basis points above the entry, 0 for no target")]
+    horizon_s: Annotated[Decimal, Bounds(0, 10**7, "seconds a position is held, 0 for no end", places=9)]
 
 
 class VenueConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

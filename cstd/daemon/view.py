@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from decimal import Decimal
 from itertools import chain, islice
-from typing import Any, cast
+from typing import Any, TypedDict, cast
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from cstd import __version__
 from cstd._fast.codes import BookFault, BookState, IntentKind, OrderState, Side, TimeInForce
 from cstd._fast.gates import DECISION_DTYPE
 from cstd._fast.hist import STAGES, bucket_edges_ns
+from cstd._fast.slot import InstrumentSlot
 from cstd.config import Config
 from cstd.decision.refused import tally
 from cstd.decision.why import GATES, explain
@@ -26,9 +27,10 @@ from cstd.ledger.positions import Fill
 from cstd.market.audit import INCONCLUSIVE
 from cstd.market.evidence import ENDS
 from cstd.ops import view as shapes
+from cstd.orders.exit_policy import REASON_WORDS, reason_word
 from cstd.orders.exit_prices import FAILURES
 from cstd.orders.reconcile import Finding
-from cstd.units import NS_PER_S, format_decimal, format_raw, from_raw
+from cstd.units import BPS_PER_UNIT, NS_PER_S, format_decimal, format_raw, from_raw
 from cstd.venue.rate import MICRO
 
 DECISIONS_KEPT = 1024  # by the core
@@ -212,7 +214,7 @@ class LiveView:
                 "value": _money(value), "unrealized_pnl": _money(value - position.cost) if value is not None else None,
                 "realized_pnl": _money(position.realized) or "0",
                 "user_qty": format_decimal(self._engine.reconciler.own.get(position.base, Decimal(0))),
-                "dust": slot.is_dust(),
+                "dust": slot.is_dust(), **_watched(slot, position.price_precision),
             })
         return rows
 
@@ -262,7 +264,7 @@ class LiveView:
             "limit_price": format_raw(order["price_raw"], price_digits),
             "time_in_force": TimeInForce(order["time_in_force"]).name, "post_only": bool(order["post_only"]),
             "kind": "exit" if order["kind"] == IntentKind.EXIT else "opening", "intent_seq": order["intent_seq"],
-            "sent_wall_ns": order["sent_wall_ns"] or None,
+            "exit_reason": reason_word(order["exit_reason"]), "sent_wall_ns": order["sent_wall_ns"] or None,
         }
 
     def fills(self, *, all_: bool, limit: int, offset: int = 0) -> list[shapes.Fill]:
@@ -284,7 +286,7 @@ class LiveView:
             "side": "buy" if fill.side == Side.BUY else "sell",
             "qty": format_raw(fill.qty_raw, fill.qty_precision), "price": format_decimal(fill.price),
             "fee": format_decimal(fee), "fee_asset": fee_asset, "wall_ns": fill.wall_ns, "liquidity": fill.liquidity,
-            "slippage_bps": float(slippage) if slippage is not None else None,
+            "slippage_bps": float(slippage) if slippage is not None else None, "exit_reason": reason_word(fill.exit_reason),
         }
 
     # Decisions.
@@ -404,6 +406,9 @@ class LiveView:
         values["book_audit_differences"] = engine.audit.difference_count
         values["rest_exits_unconfirmed"] = engine.rest_exits.unconfirmed_count
         values["rest_exits_not_sent"] = engine.rest_exits.not_sent_count
+        for code, word in REASON_WORDS.items():
+            values[f"exits_{word}"] = engine.core.exit_counts()[code]
+        values["stops_without_atr"] = engine.risk.exits.atr_missing_count if engine.cfg is not None else 0
         values["exit_prices_read"] = engine.exit_prices.done_count
         for reason in FAILURES:
             values[f"exit_prices_failed_{reason}"] = engine.exit_prices.failed[reason]
@@ -471,3 +476,23 @@ def _price(value: Decimal | None, precision: int) -> str | None:
 def _money(value: Decimal | None) -> str | None:
     return None if value is None else format_decimal(value.quantize(Decimal("0.00000001")))
 
+
+class _Watched(TypedDict):
+    stop_price: str | None
+    stop_distance_bps: float | None
+    target_price: str | None
+    time_stop_wall_ns: int | None
+    exit_reason: str | None
+
+
+def _watched(slot: InstrumentSlot, digits: int) -> _Watched:
+    """What the exit policy watches for, in a position's words."""
+    stop2_raw, target_raw, until_ns, reason = slot.exit_watch()
+    verified = slot.book.state == BookState.BOOK_VERIFIED
+    mid2_raw = sum(slot.book.levels(side, 1)[0][0] for side in (Side.BUY, Side.SELL)) if verified else 0
+    return {
+        "stop_price": format_decimal(from_raw(stop2_raw, digits) / 2) if stop2_raw else None,
+        "stop_distance_bps": (mid2_raw - stop2_raw) / mid2_raw * BPS_PER_UNIT if stop2_raw and mid2_raw else None,
+        "target_price": format_raw(target_raw, digits) if target_raw else None,
+        "time_stop_wall_ns": until_ns or None, "exit_reason": reason_word(reason),
+    }

@@ -21,8 +21,13 @@ if TYPE_CHECKING:
     from cstd.venue.messages import InstrumentSpec
 
 MONEY_DIGITS = 8
-# Bits of a row's `rest`.
-BY_REST, REST_PRICED = 1, 2
+# Bits of a row's `rest`; its upper half is the codes.ExitReason.
+BY_REST, REST_PRICED, EXIT_REASON_SHIFT = 1, 2, 4
+# Why a position is left, as screens say it; without an entry: a row that is older than reasons.
+EXIT_TEXTS: Mapping[str, str] = {
+    "stop": "the verified mid reached the stop", "target": "the best bid reached the target",
+    "time": "it was held for exits.horizon_s", "flip": "the strategy wants to be flat", "flatten": "an operator's flatten",
+}
 LEVELS = ("normal", "warning", "critical", "emergency", "shutdown")
 
 
@@ -185,6 +190,7 @@ class _Words:
     verdict: Mapping[int, str]
     time_in_force: Mapping[int, str]
     strategy: Mapping[int, str]
+    exit_reason: Mapping[int, str]
 
 
 @cache
@@ -198,6 +204,7 @@ def _words() -> _Words:
     return _Words(
         why=lower(gates.Why, "WHY_"), kind=lower(codes.IntentKind), side=lower(codes.Side), verdict=lower(codes.Verdict),
         time_in_force=lower(codes.TimeInForce), strategy={code: name for name, code in STRATEGY_CODES.items()},
+        exit_reason=lower(codes.ExitReason, "EXIT_"),
     )
 
 
@@ -253,9 +260,11 @@ def _explain_gate(row: np.void, index: int, gate: GateInfo, currency: str, *, ex
 
 
 def _ways(row: np.void) -> dict[str, object]:
-    """Which way an exit goes, and where its price is from; its bid and ask are of the same source."""
+    """Why an exit goes, which way, and where its price is from; its bid and ask are of the same source."""
     rest = int(row["rest"])
-    return {"route": "rest" if rest & BY_REST else "socket", "price_from": "rest_snapshot" if rest & REST_PRICED else "book"}
+    reason = _words().exit_reason.get(rest >> EXIT_REASON_SHIFT)
+    return {"exit_reason": None if reason == "untold" else reason,
+            "route": "rest" if rest & BY_REST else "socket", "price_from": "rest_snapshot" if rest & REST_PRICED else "book"}
 
 
 def explain(row: np.void, spec: InstrumentSpec, *, currency: str = "") -> dict[str, object]:
@@ -268,8 +277,8 @@ def explain(row: np.void, spec: InstrumentSpec, *, currency: str = "") -> dict[s
 
     Returns:
         the row's facts and `gates`, fifteen dicts in order, policy first. A failed gate that could not refuse this
-        intent (an exit's, or a re-judged order's) has `recorded` set. Exits have a `route` (socket or rest) and a
-        `price_from` (book or rest_snapshot).
+        intent (an exit's, or a re-judged order's) has `recorded` set. Exits have an `exit_reason` (EXIT_TEXTS), a
+        `route` (socket or rest) and a `price_from` (book or rest_snapshot).
     """
     words = _words()
     exit_ = words.kind.get(int(row["kind"])) == "exit"
@@ -340,6 +349,8 @@ def waterfall(decision: Mapping[str, Any]) -> str:
         lines.append("  an order of ours that rests, judged again in a later market; where a gate fails it is canceled")
     if decision.get("shadow"):
         lines.append("  in shadow: decided, not sent")
+    if decision.get("exit_reason"):
+        lines.append(f"  exit by {decision['exit_reason']}: {EXIT_TEXTS[str(decision['exit_reason'])]}")
     if decision.get("route") == "rest":
         lines.append("  by REST: the private socket stays down")
     if decision.get("price_from") == "rest_snapshot":

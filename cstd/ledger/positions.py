@@ -20,7 +20,7 @@ ZERO = Decimal(0)
 class Fill(msgspec.Struct, frozen=True):
     """One execution of one of our orders. `side` is 1 for a buy, -1 for a sell; `mid2_raw` the decision's bid + ask.
 
-    qty_precision: the digits of `qty_raw`, which stay when the instrument's change.
+    qty_precision: the digits of `qty_raw`, which stay when the instrument's change. exit_reason: codes.ExitReason, of a sale.
     """
 
     exec_id: str
@@ -37,6 +37,7 @@ class Fill(msgspec.Struct, frozen=True):
     mid2_raw: int
     kind: int
     qty_precision: int
+    exit_reason: int = 0
 
 
 # The venue's history has costs and fees to about this, whatever the stream's have.
@@ -66,10 +67,12 @@ class Position:
         qty_raw: what can be told in the instrument's digits, and sold.
         rest: what is held beyond it, less than one unit of the last digit: the venue's digits have become fewer, or a fee in
             base was finer. It is ours, cannot be sold, and counts as worth nothing.
+        bought_at: average price of what is held, as it was paid: fees are left out, and sales leave it as it is.
+        since_wall_ns: the venue's time of the fill that began the position; 0 where it told none.
     """
 
-    __slots__ = ("base", "cost", "ended_trip", "fees", "losing_round_trips", "price_precision", "qty_precision", "qty_raw",
-                 "quote", "realized", "rest", "streak_before", "trip")
+    __slots__ = ("base", "bought_at", "cost", "ended_trip", "fees", "losing_round_trips", "price_precision", "qty_precision",
+                 "qty_raw", "quote", "realized", "rest", "since_wall_ns", "streak_before", "trip")
 
     def __init__(self, base: str, quote: str, price_precision: int, qty_precision: int) -> None:
         self.base = base
@@ -79,6 +82,8 @@ class Position:
         self.qty_raw = 0
         self.rest = ZERO
         self.cost = ZERO  # what the held quantity cost, fees not included
+        self.bought_at = ZERO
+        self.since_wall_ns = 0
         self.realized = ZERO
         self.fees = ZERO
         self.trip = ZERO  # cash flow of the round trip under way, fees included
@@ -101,6 +106,8 @@ class Position:
         """Apply one fill; a sell takes its part of the cost out at the average."""
         held, traded = self.qty, from_raw(fill.qty_raw, fill.qty_precision)
         if fill.side > 0:
+            before = max(held, ZERO)
+            self.bought_at = (self.bought_at * before + fill.price * traded) / (before + traded)
             self.hold(held + traded - fee_base)
             self.cost += fill.cost
             self.trip -= fill.cost + fee_quote
@@ -219,6 +226,8 @@ class Ledger:
         self.fills[fill.exec_id] = fill
         self.unrecorded.append(fill)
         self._changed.add(fill.instrument)
+        if fill.side > 0 and too_little(position.qty_raw):
+            position.since_wall_ns = fill.wall_ns
         position.book(fill, fee_quote, fee_base)
         self.cash_flow += -fill.side * fill.cost - fee_quote
         self._add_turnover(fill)
@@ -258,5 +267,6 @@ class Ledger:
         return {
             "exec_id": fill.exec_id, "cl_ord_id": fill.cl_ord_id, "instrument": name, "side": fill.side, "qty_raw": fill.qty_raw,
             "price": str(fill.price), "cost": str(fill.cost), "fees": [(asset, str(amount)) for asset, amount in fill.fees],
+            "exit_reason": fill.exit_reason,
             "position_qty_raw": position.qty_raw, "cash_flow": str(self.cash_flow), "realized": str(position.realized),
         }

@@ -87,6 +87,7 @@ COUNTERS: dict[str, str] = {
     "rest_exits_unconfirmed": "Exits by REST whose answer did not come.",
     "rest_exits_not_sent": "Exits that were to go by REST and did not leave.",
     "exit_prices_read": "REST snapshots read to price exits.",
+    "stops_without_atr": "Positions that began with the hard stop alone because the ATR was not ready.",
     "reader_restarts": "Restarts of the reader process.",
     "durable_syncs": "Orders that waited for the disk.",
     "durable_failed": "Orders that did not leave because the disk took too long; it halts.",
@@ -102,6 +103,7 @@ COUNTERS: dict[str, str] = {
 FAMILIES: dict[str, str] = {
     "book_fault_": "Books that stopped being usable: {}.",
     "evidence_fetches_": "Fetches of evidence for a quiet book that ended so: {}.",
+    "exits_": "Exits that left, by reason: {}.",
     "exit_prices_failed_": "REST snapshots that could not price an exit: {}.",
     "book_audit_inconclusive_": "Audits of a book without a finding: {}.",
 }
@@ -109,6 +111,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "book_fault_": ("no_snapshot", "checksum", "crossed", "empty_side", "excess_digits", "precision_unknown", "non_finite",
                     "time_backwards", "gap", "silent", "venue_state", "collar", "no_checksum", "malformed", "link_down", "audit"),
     "evidence_fetches_": ("agreed", "differed", "unanswered", "book"),
+    "exits_": ("stop", "target", "time", "flip", "flatten"),
     "exit_prices_failed_": ("refused", "malformed", "empty", "crossed", "stale"),
     "book_audit_inconclusive_": ("book", "refused", "time", "unreadable", "stale"),
 }

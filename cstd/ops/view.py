@@ -145,6 +145,11 @@ class Position(TypedDict):
     realized_pnl: str
     user_qty: str  # the user's own coins, never sold
     dust: bool
+    stop_price: str | None  # the verified mid at which it is stopped
+    stop_distance_bps: float | None  # how far the mid has to fall for that; None without a verified book
+    target_price: str | None  # the best bid at which it has made its target
+    time_stop_wall_ns: int | None  # when it has been held for long enough
+    exit_reason: str | None  # while it is being left: stop, target, time
 
 
 class Equity(TypedDict):
@@ -180,6 +185,7 @@ class Order(TypedDict):
     time_in_force: str
     post_only: bool
     kind: str  # opening, exit
+    exit_reason: str | None  # of an exit: stop, target, time, flip, flatten
     intent_seq: int
     sent_wall_ns: int | None
 
@@ -198,6 +204,7 @@ class Fill(TypedDict):
     wall_ns: NotRequired[int]
     liquidity: NotRequired[str]  # maker, taker
     slippage_bps: NotRequired[float | None]
+    exit_reason: NotRequired[str | None]  # of an exit's fill
 
 
 class Gate(TypedDict):
@@ -302,6 +309,7 @@ class Decision(TypedDict):
     config_hash8: str
     agents_hash8: str
     gates: list[DecisionGate]
+    exit_reason: NotRequired[str | None]  # of an exit: stop, target, time, flip, flatten
     route: NotRequired[str]  # of an exit: socket, rest
     price_from: NotRequired[str]  # of an exit: book, rest_snapshot
 

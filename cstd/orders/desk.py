@@ -20,6 +20,7 @@ from cstd.decision.operator_limits import OperatorLimits
 from cstd.errors import OperatorError
 from cstd.ledger.nav import Nav, to_money_raw
 from cstd.ledger.positions import Ledger
+from cstd.orders.exit_policy import ExitPolicy
 from cstd.orders.tracker import OrderTracker
 from cstd.venue.messages import BalancesMessage
 
@@ -32,7 +33,8 @@ class RiskDesk:
 
     Attributes:
         kill: the kill switch. levels: the latched level. paused: openings are held by an operator.
-        limits: what operators made of the configured limits. evidence_max_ns: the shortest time any instrument's evidence lasts.
+        exits: when positions are left. limits: what operators made of the configured limits.
+        evidence_max_ns: the shortest time any instrument's evidence lasts.
         halt_reason: why the process itself stopped openings (a journal that cannot keep up), until an operator resumes.
         kill_shown_empty_ns: how long the venue took to show no opening of ours after the kill, or after the boot since then;
             None until a look at the venue has shown it. kill_count: kills so far, each with a proof of its own.
@@ -54,6 +56,7 @@ class RiskDesk:
         self._kill_began_ns: int | None = None
         self.kill_count = 0
         self.limits = OperatorLimits()
+        self.exits = ExitPolicy(tracker)
         self.evidence_max_ns = 0
         self._evidence_ns: dict[str, int] = {}
         self.kill: KillSwitch
@@ -71,6 +74,7 @@ class RiskDesk:
             self.levels.configure(cfg)
         self.limits.configure(cfg)
         self._apply_limits(self.limits.instruments)
+        self.exits.configure(cfg)
         # What was proven before a boot was proven of the table of then, on the clock of then.
         self._kill_began_ns = self.kill_shown_empty_ns = None
         self.write()
@@ -126,6 +130,7 @@ class RiskDesk:
             value = position.value_at(bid_raw) if position.qty_raw > 0 and bid_raw > 0 else Decimal(0)
             total += value
             self.core.set_position(number, position.qty_raw, to_money_raw(value), position.losing_round_trips)
+            self.exits.watch(number, position, wall_ns)
         account = self.balances.get(self.quote)
         self.nav.mark(self.ledger.cash_flow, total, account + total if account is not None else None, wall_ns)
         core = self.core

@@ -334,7 +334,7 @@ class OrderTracker:
             exec_id=exec_id, cl_ord_id=order["cl_ord_id"], order_id=order["order_id"], instrument=number,
             side=order["side"], qty_raw=to_raw(qty, qty_digits), price=price, cost=cost, fees=fees,
             wall_ns=wall_ns, liquidity=liquidity, mid2_raw=order["mid2_raw"], kind=order["kind"],
-            qty_precision=qty_digits,
+            qty_precision=qty_digits, exit_reason=order.get("exit_reason", 0),
         )
         slot = self.core.slots[number]
         if not self.ledger.book(fill, slot.too_little):

@@ -31,7 +31,7 @@ CREATE TABLE states (
 CREATE TABLE decisions (
     seq INTEGER PRIMARY KEY, event_seq INTEGER NOT NULL, intent_seq INTEGER NOT NULL, wall_ns INTEGER NOT NULL,
     instrument TEXT NOT NULL, strategy TEXT NOT NULL, kind TEXT NOT NULL, side TEXT NOT NULL, episode INTEGER NOT NULL,
-    rejudged INTEGER NOT NULL, shadow INTEGER NOT NULL, verdict TEXT NOT NULL, reason TEXT NOT NULL, gate TEXT,
+    rejudged INTEGER NOT NULL, shadow INTEGER NOT NULL, verdict TEXT NOT NULL, reason TEXT NOT NULL, exit_reason TEXT, gate TEXT,
     gate_value TEXT, gate_limit TEXT, gate_unit TEXT, price TEXT, bid TEXT, ask TEXT, qty_requested TEXT NOT NULL,
     qty_final TEXT NOT NULL, notional TEXT, equity TEXT, currency TEXT NOT NULL, cl_ord_id TEXT NOT NULL,
     gates TEXT NOT NULL) STRICT;
@@ -44,8 +44,8 @@ CREATE TABLE orders (
     qty_precision INTEGER NOT NULL, sent_wall_ns INTEGER, expire_wall_ns INTEGER) STRICT;
 CREATE TABLE fills (
     exec_id TEXT PRIMARY KEY, seq INTEGER NOT NULL UNIQUE, cl_ord_id TEXT NOT NULL, order_id TEXT NOT NULL,
-    wall_ns INTEGER NOT NULL, instrument TEXT NOT NULL, side TEXT NOT NULL, kind TEXT NOT NULL, liquidity TEXT NOT NULL,
-    qty_raw INTEGER NOT NULL, qty_precision INTEGER NOT NULL, price TEXT NOT NULL, cost TEXT NOT NULL,
+    wall_ns INTEGER NOT NULL, instrument TEXT NOT NULL, side TEXT NOT NULL, kind TEXT NOT NULL, exit_reason TEXT,
+    liquidity TEXT NOT NULL, qty_raw INTEGER NOT NULL, qty_precision INTEGER NOT NULL, price TEXT NOT NULL, cost TEXT NOT NULL,
     position_qty_raw INTEGER NOT NULL, cash_flow TEXT NOT NULL, realized TEXT NOT NULL) STRICT;
 CREATE INDEX fills_by_order ON fills (cl_ord_id);
 CREATE TABLE fees (

@@ -14,6 +14,7 @@ from cstd._fast.gates import DECISION_DTYPE
 from cstd._fast.journal_scan import Record
 from cstd.decision.why import explain
 from cstd.ledger.nav import MONEY_PRECISION
+from cstd.orders.exit_policy import reason_word
 from cstd.orders.lifecycle import STATE_NAMES
 from cstd.projector.database import Row
 
@@ -46,9 +47,9 @@ def decision_row(record: Record, engine: Engine) -> tuple[Row, str]:
     row = Row("decisions", (
         record.seq, said["event_seq"], said["intent_seq"], said["decided_wall_ns"], said["instrument"], said["strategy"],
         said["kind"], said["side"], said["episode"], int(said["rejudged"]), int(said["shadow"]), said["verdict"],
-        said["verdict_reason"], gate, _text(by.get("value")), _text(by.get("limit")), by.get("unit"), said["price"],
-        said["bid"], said["ask"], said["qty_requested"], said["qty_final"], _text(said["notional"]), _text(said["equity"]),
-        said["currency"], said["cl_ord_id"], json.dumps(gates, separators=(",", ":"))))
+        said["verdict_reason"], said.get("exit_reason"), gate, _text(by.get("value")), _text(by.get("limit")), by.get("unit"),
+        said["price"], said["bid"], said["ask"], said["qty_requested"], said["qty_final"], _text(said["notional"]),
+        _text(said["equity"]), said["currency"], said["cl_ord_id"], json.dumps(gates, separators=(",", ":"))))
     sent = int(raw["order_slot"]) >= 0 and not said["rejudged"]
     return row, str(said["cl_ord_id"]) if sent else ""
 
@@ -74,7 +75,7 @@ def fill_rows(record: Record, engine: Engine) -> list[Row]:
     return [
         Row("fills", (
             fill.exec_id, record.seq, fill.cl_ord_id, fill.order_id, fill.wall_ns, booked["instrument"], _side(fill.side),
-            IntentKind(fill.kind).name.lower(), fill.liquidity, fill.qty_raw,
+            IntentKind(fill.kind).name.lower(), reason_word(fill.exit_reason), fill.liquidity, fill.qty_raw,
             fill.qty_precision, str(fill.price), str(fill.cost),
             booked["position_qty_raw"], booked["cash_flow"], booked["realized"])),
         *(Row("fees", (fill.exec_id, asset, str(amount))) for asset, amount in fees.items()),

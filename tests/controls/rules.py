@@ -166,7 +166,13 @@ BESIDE: dict[str, str] = {
     "risk.day_loss_warning_bps": "from here on openings have `risk.size_warning_frac` of their size",
     "risk.drawdown_warning_bps": "the same, by the drawdown",
     "exits.step_wait_s": "an exit that is wished for this long and does not leave may go a step further below the bid",
-    "exits.collar_urgent_bps": "an urgent exit (`cstd flatten`) begins this far below the bid: at the second of the steps",
+    "exits.collar_urgent_bps": "an urgent exit (a stop, `cstd flatten`) begins this far below the bid: at the second of the "
+                               "steps",
     "exits.blind_collar_bps": "at least the widest step; gate 7 accepts no wider collar. No exit is priced without a book and "
                               "without a REST snapshot yet",
+    "exits.stop_bps": "a position is left with urgency once the verified mid is so far below the average price paid, on two "
+                      "updates in a row or for a second; 0: no hard stop",
+    "exits.stop_atr_multiple": "the same, at so many five-minute ATRs, of the time the position began; the tighter one holds",
+    "exits.target_bps": "a position is left once the best bid is so far above the average price paid; 0: no target",
+    "exits.horizon_s": "a position is left when it has been held for so long; 0: no end",
 }

@@ -154,7 +154,8 @@ class FakeView:
             "side": row["side"], "status": "filled" if filled else "new", "order_qty": row["qty_final"],
             "filled_qty": row["qty_final"] if filled else "0", "state": "filled" if filled else "open",
             "limit_price": row["price"], "time_in_force": "ioc" if row["kind"] == "exit" else "gtd",
-            "post_only": row["kind"] == "opening", "kind": row["kind"], "intent_seq": row["intent_seq"],
+            "post_only": row["kind"] == "opening", "kind": row["kind"],
+            "exit_reason": "flip" if row["kind"] == "exit" else None, "intent_seq": row["intent_seq"],
             "sent_wall_ns": self.wall_ns}
         self.order_rows.insert(0, order)
         self.counter["orders"] += 1
@@ -228,10 +229,12 @@ class FakeView:
         """See EngineView."""
         return [{"instrument": "BTC/USD", "asset": "BTC", "qty": "0.00024000", "entry_price": "104235.6",
                  "mark_price": format_raw(self.touch_raw["BTC/USD"], 1), "value": "25.02", "unrealized_pnl": "-0.04",
-                 "realized_pnl": "-0.31", "user_qty": "0.05000000", "dust": False},
+                 "realized_pnl": "-0.31", "user_qty": "0.05000000", "dust": False, "stop_price": "102150.9",
+                 "stop_distance_bps": 198.7, "target_price": None, "time_stop_wall_ns": None, "exit_reason": None},
                 {"instrument": "ETH/USD", "asset": "ETH", "qty": "0.00000000", "entry_price": None,
                  "mark_price": format_raw(self.touch_raw["ETH/USD"], 2), "value": "0", "unrealized_pnl": "0",
-                 "realized_pnl": "0.0013", "user_qty": "0", "dust": False}]
+                 "realized_pnl": "0.0013", "user_qty": "0", "dust": False, "stop_price": None,
+                 "stop_distance_bps": None, "target_price": None, "time_stop_wall_ns": None, "exit_reason": None}]
 
     def equity(self) -> dict[str, object]:
         """See EngineView."""

@@ -60,7 +60,7 @@ def test_a_trade_of_another_in_a_base_that_is_managed_halts_with_the_difference(
     world.engine.tracker.want_reconcile = True
     eventually(world, lambda: world.engine.state == "halted", 60)
     assert not world.engine.ledger.fills
-    assert "BTC -0.01000000: another account, or coins moved by hand" in (world.engine.state_reason or "")
+    assert "BTC -0.01000000: another account, or moved by hand, or an asset renamed" in (world.engine.state_reason or "")
     assert not world.order_frames()
     world.move_balance("BTC", Decimal("0.01"))
     eventually(world, lambda: world.engine.state == "paused", 90)

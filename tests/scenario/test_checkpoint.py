@@ -53,6 +53,7 @@ NOT_STATE = {
         "strategy": "an address: set by the start", "agents": "addresses: set by the start",
         "agent_per_bar": "set with the addresses", "agent_count": "set with the addresses", "batch_cycles": "telemetry",
     },
+    "exits": {},
     "core": {},
     "sink": {},
     "slot": {"number": "its place", "name": "set with its place", "book": "a part of its own", "bars": "a part of its own",
@@ -71,11 +72,12 @@ NOT_STATE = {
     },
 }
 PARTS = {"m1", "m5", "h1"}
-CLASSES = {"sink": "FrameSink", "gateway": "Gateway", "engine": "FastEngine", "core": "Core", "slot": "InstrumentSlot",
+CLASSES = {"sink": "FrameSink", "gateway": "Gateway", "exits": "ExitGateway", "engine": "FastEngine", "core": "Core",
+           "slot": "InstrumentSlot",
            "book": "Book", "bars": "BarSeries", "indicators": "BarIndicators", "orders": "OrderTable", "recorder": "Recorder",
            "wire": "Scanner"}
 # Under which name image.pyx has an object of each class.
-IN_IMAGE = {"gateway": "core", "engine": "core", "sink": "core", "indicators": "of", "wire": "scanner"}
+IN_IMAGE = {"gateway": "core", "exits": "core", "engine": "core", "sink": "core", "indicators": "of", "wire": "scanner"}
 FIELD = re.compile(r"^    cdef (?:public |readonly )*(?!inline)[\w.]+ ([^(#]+?)(?:\s*#.*)?$", re.MULTILINE)
 
 

@@ -303,7 +303,7 @@ def test_a_position_is_closed_elsewhere(world: World) -> None:
     moved(world, "BTC", "withdrawal", f"-{world.balances['BTC']}")
     world.engine.tracker.want_reconcile = True
     eventually(world, lambda: world.engine.state == "halted", 60)
-    assert "another account, or moved by hand" in (world.engine.state_reason or "")
+    assert "another account, or moved by hand, or an asset renamed" in (world.engine.state_reason or "")
     assert any("more than the user's own" in text for text in world.engine.reconciler.differences)
     assert not world.live(IntentKind.EXIT)
 

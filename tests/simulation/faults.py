@@ -179,6 +179,11 @@ def is_patient(seed: int) -> bool:
     return seed % 3 == 0
 
 
+def is_watched(seed: int) -> bool:
+    """Whether a seed's positions are left by stops, targets and time stops so narrow that they happen."""
+    return Random(f"exit policy {seed}").random() < 1 / 3
+
+
 def drawn(seed: int, seconds: float) -> list[AnyFault]:
     """Return a seed's faults by their times. Those of a shorter session are the first ones of a longer one."""
     random = Random(f"faults {seed}")

@@ -21,7 +21,7 @@ from functools import cache
 from random import Random
 from typing import Any
 
-from cstd._fast.codes import BookState, EventKind, Link, OrderAction, OrderState, Side
+from cstd._fast.codes import BookState, EventKind, ExitReason, IntentKind, Link, OrderAction, OrderState, Side
 from cstd._fast.recorder import Recorder
 from cstd.config import Config, load, template
 from cstd.engine import Engine
@@ -43,7 +43,7 @@ from cstd.practice.rest import RestServer, parse_form
 from cstd.practice.rest_private import PrivateRest
 from cstd.practice.wire import dumps
 from cstd.units import from_raw
-from tests.simulation.faults import ABSENT_LONG_S, ABSENT_S, Crash, Faults, drawn, is_patient, text_of
+from tests.simulation.faults import ABSENT_LONG_S, ABSENT_S, Crash, Faults, drawn, is_patient, is_watched, text_of
 from tests.simulation.past import LAGGING, past_reply
 from tests.simulation.trouble import Trouble
 from tests.simulation.wires import MS, Noise, S, Wire
@@ -59,16 +59,23 @@ QUICK = {"CSTD__STRATEGY__REHEARSAL__FLAT_S": "1", "CSTD__STRATEGY__REHEARSAL__H
          "CSTD__STRATEGY__REHEARSAL__LONG_FLAT_S": "1", "CSTD__STRATEGY__REHEARSAL__LIFETIME_S": "6",
          "CSTD__VENUE__DEADMAN_TIMEOUT_S": "15", "CSTD__INSTRUMENTS__NAMES": '["BTC/USD"]', "CSTD__INSTRUMENTS__DEPTH": "10"}
 
+UNWATCHED = {"CSTD__EXITS__STOP_BPS": "0", "CSTD__EXITS__STOP_ATR_MULTIPLE": "0"}
+# Nearer than the market moves in a second or two, so that each of them is the first to be due now and then.
+WATCHED = {"CSTD__EXITS__STOP_BPS": "1", "CSTD__EXITS__STOP_ATR_MULTIPLE": "0.02", "CSTD__EXITS__TARGET_BPS": "1",
+           "CSTD__EXITS__HORIZON_S": "4", "CSTD__STRATEGY__REHEARSAL__HOLD_S": "3"}
+
 Entry = tuple[int, int, int, int, bytes]     # kind, tag, monotonic and wall time, payload
 
 
 @cache
-def configuration(absent_s: int) -> Config:
+def configuration(absent_s: int, *, watched: bool) -> Config:
     """The shipped practice configuration with short round trips, over one instrument.
 
-    `absent_s`: how long an order must have been out before it is absent; longer than the venue's history lags.
+    `absent_s`: how long an order must have been out before it is absent; longer than the venue's history lags. `watched`: with
+    stops, targets and time stops.
     """
-    return load([str(template("practice"))], {**QUICK, "CSTD__VENUE__UNKNOWN_ABSENT_S": str(absent_s)})
+    return load([str(template("practice"))], {
+        **QUICK, **(WATCHED if watched else UNWATCHED), "CSTD__VENUE__UNKNOWN_ABSENT_S": str(absent_s)})
 
 
 class BrokenPromiseError(AssertionError):
@@ -129,10 +136,12 @@ class Simulation:
         self.clock_step_ns = self.venue_skew_ns = self.history_lag_ns = self.timers_late_ns = 0
         self._late = Noise(seed, "timers")
         self.rest_calls = RestCalls()
+        self.exit_reasons: Counter[ExitReason] = Counter()
+        self._exits_seen = 0
         self.user_btc, self.user_usd, self.unbooked = USER_BTC, USER_USD, Decimal(0)
         self._rest_there, self._rest_back, self._rest_fate = (Noise(seed, f"rest {what}") for what in ("there", "back", "fate"))
         self.readings = readings
-        self.cfg = cfg or configuration(ABSENT_LONG_S if is_patient(seed) else ABSENT_S)
+        self.cfg = cfg or configuration(ABSENT_LONG_S if is_patient(seed) else ABSENT_S, watched=is_watched(seed))
         self._build_exchange()
         self.wires = {Link.LINK_PUBLIC: Wire(self, Link.LINK_PUBLIC, self.public),
                       Link.LINK_PRIVATE: Wire(self, Link.LINK_PRIVATE, self.private)}
@@ -255,6 +264,7 @@ class Simulation:
                 replay = through_checkpoint(replay)
         _check_replay(replay)
         self.engine = replay.engine
+        self._exits_seen = self.engine.core.intent_seq
         if self._digest not in ("", self.engine.recorder.hexdigest()):
             raise BrokenPromiseError("a replay of the journal has another digest")
         self._keep_outputs()
@@ -294,7 +304,23 @@ class Simulation:
         apply_event(self.engine.core, *event)
         if self.engine.core.fault is not None:
             raise BrokenPromiseError("the engine failed", repr(self.engine.core.fault))
+        self._check_exits()
         self._send([(tag, payload) for kind, tag, payload in self._keep_outputs() if kind == EventKind.OUT_ORDER_FRAME])
+
+    def _check_exits(self) -> None:
+        """What is on its way to be sold is managed, and each exit has a reason that is configured."""
+        core = self.engine.core
+        named = {ExitReason.EXIT_FLIP, ExitReason.EXIT_FLATTEN} | (
+            {ExitReason.EXIT_STOP, ExitReason.EXIT_TARGET, ExitReason.EXIT_TIME} if is_watched(self.seed) else set())
+        exits = [order for order in map(core.order, core.live_orders()) if order["kind"] == IntentKind.EXIT]
+        new = [order for order in exits if order["state"] == OrderState.ORDER_SENT and order["intent_seq"] > self._exits_seen]
+        if not new:
+            return
+        self._exits_seen = max(order["intent_seq"] for order in new)
+        selling, managed = sum(order["leaves_raw"] for order in exits), self.engine.ledger.positions[0].qty_raw
+        _promise(selling <= managed, "more is being sold than is managed", (selling, managed))
+        _promise(all(order["exit_reason"] in named for order in new), "an exit without a reason", new)
+        self.exit_reasons.update(ExitReason(order["exit_reason"]) for order in new)
 
     def _send(self, frames: list[tuple[int, bytes]]) -> None:
         """Let leave what an event put out, unless the process or the host goes just then."""

@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from decimal import Decimal
 
 import msgspec
 import pytest
 
-from cstd._fast.codes import OrderEvent
+from cstd._fast.codes import ExitReason, OrderEvent
 from cstd.ledger.cash import Cash
 from cstd.ledger.positions import Fill, Ledger
 from cstd.orders.reconcile import Reconciler
@@ -21,7 +22,7 @@ from cstd.orders.rest_exits import RestExits
 from cstd.orders.tracker import OrderTracker
 from cstd.venue.deadman import DeadmanSwitch
 from tests.simulation.campaign import play, shrunk
-from tests.simulation.faults import drawn
+from tests.simulation.faults import drawn, is_watched
 from tests.simulation.shrink import Kept, read_kept
 from tests.simulation.simulated import Simulation
 
@@ -119,6 +120,16 @@ def test_a_seed_shrinks_to_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> Non
     assert play(seed, found.seconds, None, found.numbers)["kind"] == kind
     for number in found.numbers:
         assert play(seed, 20, None, [n for n in found.numbers if n != number])["kind"] != kind, f"{number} is not needed"
+
+
+def test_positions_are_left_for_every_kind_of_reason() -> None:
+    """Some of the seeds' exits are by a stop, some by time, some by the strategy's own wish; each is managed and configured."""
+    seen: Counter[ExitReason] = Counter()
+    for seed in filter(is_watched, range(3000, 3000 + SEARCHED)):
+        seen += Simulation(seed).run(20).exit_reasons
+        if {ExitReason.EXIT_STOP, ExitReason.EXIT_TIME, ExitReason.EXIT_FLIP} <= seen.keys():
+            return
+    raise AssertionError(seen)
 
 
 @pytest.mark.parametrize("by_rest", [RestCancels, RestExits])

@@ -59,14 +59,16 @@ def test_nothing_but_an_exit_can_be_said_by_rest(repository: Path) -> None:
 
 
 def test_wishes_come_from_the_decision_pass_alone(repository: Path) -> None:
-    """`_intend` is called in the engine's `_decide` and nowhere else, and `_decide` in the pass of an instrument."""
-    callers: dict[str, set[str]] = {"_intend": set(), "_decide": set(), "_encode_order": set()}
+    """`_intend` is called in the engine's `_decide`, for exits in `_exit` that it calls; `_decide` in an instrument's pass."""
+    callers: dict[str, set[str]] = {name: set() for name in ("_intend", "_exit", "_leave", "_decide", "_encode_order")}
     for path in sources(repository, ".pyx"):
         for name, (kind, body) in functions(path).items():
             for callee, names in callers.items():
                 if f"self.{callee}(" in body or f"core.{callee}(" in body or f"engine.{callee}(" in body:
                     names.add(f"{path.name}:{kind} {name}")
-    assert callers == {"_intend": {"engine.pyx:cdef _decide"}, "_decide": {"engine.pyx:cdef _pass"},
+    assert callers == {"_intend": {"engine.pyx:cdef _decide", "exits.pyx:cdef _exit"},
+                       "_leave": {"engine.pyx:cdef _decide"},
+                       "_exit": {"engine.pyx:cdef _decide", "exits.pyx:cdef _leave"}, "_decide": {"engine.pyx:cdef _pass"},
                        "_encode_order": {"gateway.pyx:cdef _intend"}}
 
 

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cstd.cli.config import exposure_while_down, money
 from cstd.config import Config, from_canonical_json, load, template
 from cstd.config.binding import out_of_bounds
 from cstd.config.schema import Bounds
@@ -115,6 +116,11 @@ BAD = [
     ("urgent step missing", "CSTD__EXITS__COLLAR_URGENT_BPS", "60", "exits.collar_urgent_bps", "the second", "50"),
     ("urgent at another step", "CSTD__EXITS__COLLAR_URGENT_BPS", "100", "exits.collar_urgent_bps", "the second", "50"),
     ("blind collar timid", "CSTD__EXITS__BLIND_COLLAR_BPS", "100", "exits.blind_collar_bps", "reach", "200"),
+    ("ATR stop alone", "CSTD__EXITS__STOP_BPS", "0", "exits.stop_atr_multiple", "only stop", "stop_bps"),
+    ("stop beyond all sense", "CSTD__EXITS__STOP_BPS", "5001", "exits.stop_bps", "too large", "5000"),
+    ("target as a fraction", "CSTD__EXITS__TARGET_BPS", "0.04", "exits.target_bps", "whole number", "0 to 100000"),
+    ("ATR multiple below zero", "CSTD__EXITS__STOP_ATR_MULTIPLE", "-1", "exits.stop_atr_multiple", "too small", "0"),
+    ("horizon of a year", "CSTD__EXITS__HORIZON_S", "31536000", "exits.horizon_s", "too large", "10000000"),
     ("dead man too short", "CSTD__VENUE__DEADMAN_TIMEOUT_S", "14", "venue.deadman_timeout_s", "too small", "15"),
     ("deadline too long", "CSTD__POLICY__DEADLINE_MS", "2001", "policy.deadline_ms", "too large", "2000"),
     ("rehearsal too large", "CSTD__STRATEGY__REHEARSAL__SIZE_FRAC", "0.0201", "strategy.rehearsal.size_frac", "exceed", "0.02"),
@@ -229,6 +235,15 @@ def test_bad_value_is_refused(name: str, value: str, key: str, reason: str, help
     assert bool(problem.value) != hidden and (hidden or problem.value in problem.line())
     assert problem.limit or problem.suggestion
     assert problem.reason in problem.line() and problem.line().startswith(f"{problem.file}: {key}")
+
+
+def test_the_check_says_what_a_stop_means_in_money_and_when_it_is_none() -> None:
+    """Of the largest position: 2 % of 10,000 with a stop of 200 bps and a widest collar of 200 bps; nothing without a stop."""
+    cfg = load([str(template("practice"))], {})
+    amounts = {name: amount for name, amount in money(cfg).items() if "stop" in name or "widest" in name}
+    assert list(amounts.values()) == [4, 8] and "do not protect then: up to 1500 USD" in exposure_while_down(cfg)
+    none = load([str(template("practice"))], {"CSTD__EXITS__STOP_BPS": "0", "CSTD__EXITS__STOP_ATR_MULTIPLE": "0"})
+    assert not [name for name in money(none) if "stop" in name] and "there is no stop at any time" in exposure_while_down(none)
 
 
 def numeric_keys() -> list[tuple[str, Bounds]]:

@@ -490,13 +490,20 @@ function row(tag, cells) {
 
 const sideClass = (data) => data.side;
 
+/* The stop, and how far the mid is from it. */
+function stopText(position) {
+  if (position.stop_price === null) return "";
+  const distance = position.stop_distance_bps;
+  return grouped(position.stop_price) + (distance === null ? "" : ` (${distance.toFixed(0)} bps)`);
+}
+
 function paintPositions(positions) {
   const held = positions.filter((position) => Number(position.qty) !== 0).length;
   setText("positions-count", held ? `${held} open` : "");
   paintTable("positions", [
     ["Instrument", (p) => p.instrument], ["Quantity", (p) => trimmed(p.qty), "num"], ["Entry", (p) => grouped(p.entry_price), "num"],
     ["Mark", (p) => grouped(p.mark_price), "num"], ["Value", (p) => money(p.value), "num"], ["Unrealized", (p) => money(p.unrealized_pnl), "num"],
-    ["Realized", (p) => money(p.realized_pnl), "num"], ["Your own", (p) => trimmed(p.user_qty), "num"],
+    ["Realized", (p) => money(p.realized_pnl), "num"], ["Stop", stopText, "num"], ["Leaving", (p) => p.exit_reason || ""], ["Your own", (p) => trimmed(p.user_qty), "num"],
   ], positions, "No managed position.");
 }
 

@@ -82,7 +82,7 @@ def test_a_rename_with_an_order_out_and_a_position_held(tmp_path: Path, told: st
         world.report("canceled", first, OID, symbol=NEW)
         world.rest["ClosedOrders"] = {"count": 1, "closed": {OID: row(world, first, "canceled", before + part)}}
         assert (held(world), len(world.engine.ledger.fills), world.live()) == (before + part, 2, [])
-        world.run(60)
+        world.run(70)
         assert not adds_since(world, adds), "neither the old name nor the new one is traded"
         assert (world.engine.state, held(world)) == ("halted", before + part)
         assert "BTC -" in (world.engine.state_reason or "") and "renamed" in (world.engine.state_reason or "")

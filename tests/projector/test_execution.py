@@ -274,6 +274,7 @@ def test_every_mid_and_queue_is_that_of_a_plain_book(tmp_path: Path) -> None:
 
 def compared_with_a_plain_book(folder: Path, seed: int) -> tuple[int, int]:
     """Compare one session's rows; returns how many mids and queues were known."""
+    folder.mkdir()
     session = Simulation(seed).run(60)
     path = folder / "ledger.db"
     rebuild(written(folder / "run", session.journal) / "journal", path, None)

@@ -26,7 +26,7 @@ class Balances:
 
     Args:
         tracker: orders and ledger to compare with. differ: takes the text of what does not agree.
-        lasting_ns: how long a difference must stand, with no fill booked meanwhile, before live orders cannot explain it.
+        lasting_ns: how long the same difference must stand before live orders cannot explain it.
 
     Attributes:
         own: the user's own quantity of each coin, fixed when it was compared first.
@@ -52,7 +52,7 @@ class Balances:
         self._fixed_wall_ns: dict[str, int] = {}   # by asset, when the user's own was fixed: what moved before is in it
         self._moves_seen: dict[str, int] = {}
         self._moves_until_ns = 0                   # up to here a ledger entry was seen, kept or not
-        self._standing: tuple[dict[str, Decimal], int] = ({}, 0)
+        self._standing: dict[str, Decimal] = {}
         self._standing_since_ns = 0
 
     def take_over(self, before: Balances) -> None:
@@ -148,12 +148,12 @@ class Balances:
             self.settled = True
             self.mismatch_rounds = 0
             self.explained_wall_ns = wall_ns
-            self._standing = ({}, 0)
+            self._standing = {}
             return off
-        standing = (off, len(self._tracker.ledger.fills))
-        if standing != self._standing:
-            self._standing, self._standing_since_ns = standing, mono_ns
-        # What the lists have not brought in all this time is no fill, whatever else of ours rests meanwhile.
+        if off != self._standing:
+            self._standing, self._standing_since_ns = off, mono_ns
+        # A fill on its way is booked in this time, and what it left over with it; the next one leaves another amount. So what
+        # stands to the last digit is no fill, however many of ours are booked meanwhile.
         if quiet or mono_ns - self._standing_since_ns >= self._lasting_ns:
             self.mismatch_rounds += 1
             self.coins_known = not coins_off

@@ -6,3 +6,6 @@ class OrderPort:
     up: bool
     durable: bool
     def __init__(self) -> None: ...
+
+class KeptPort(OrderPort):
+    def take(self) -> list[bytes]: ...

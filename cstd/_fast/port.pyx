@@ -3,6 +3,7 @@
 The base class refuses everything, so an engine without a link sends nothing. The private link derives from it and
 splices the session token into the frame at `token_at`; the engine, the journal and the digest never see a token.
 """
+from cpython.bytes cimport PyBytes_FromStringAndSize
 
 
 cdef class OrderPort:
@@ -19,3 +20,22 @@ cdef class OrderPort:
     cdef int send(self, const char *frame, size_t n, size_t token_at, bint opening) noexcept:
         """Send one order frame; `opening`: it adds exposure. Returns 0 when handed to the socket, -1 when it was not."""
         return -1
+
+
+cdef class KeptPort(OrderPort):
+    """Keep the frames instead of sending them, for whoever stands in for the venue: the simulated one of a replay."""
+
+    def __cinit__(self):
+        self.frames = []
+
+    cdef int make_durable(self) noexcept:
+        return 0
+
+    cdef int send(self, const char *frame, size_t n, size_t token_at, bint opening) noexcept:
+        self.frames.append(PyBytes_FromStringAndSize(frame, n))
+        return 0
+
+    def take(self):
+        """Frames since the last call, in the order in which they were sent."""
+        taken, self.frames = self.frames, []
+        return taken

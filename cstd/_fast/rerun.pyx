@@ -1,9 +1,11 @@
 """The journal's common records fed to the engine again, and its outputs compared: the loop of recovery and of `--check`.
+Also the loop over a recording's frames for as long as nothing has been sent.
 
 Two Python calls a record would cost several times what is computed again. Whatever is not common (another event, an output
 that differs or is missing) is left to `cstd.engine.replaying`, which says what it is.
 """
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
+from libc.stdint cimport int64_t
 
 from cstd._fast.codes cimport EVENT_BATCH_END, EVENT_FRAME
 from cstd._fast.core cimport Core
@@ -49,3 +51,18 @@ def rerun(Core core, list batch not None, Py_ssize_t at):
             break
         at += 1
     return at, events, outputs
+
+
+def frames_until_order(Core core, int link, list rows not None, Py_ssize_t at):
+    """Take frames (recv_ns, bytes) from index `at` on, each a read batch of its own, as long as no order of ours is live.
+
+    Returns the index of the first frame that was not taken, or len(rows).
+    """
+    cdef int64_t recv_ns
+    cdef bytes data
+    while at < PyList_GET_SIZE(rows) and core.orders.live_count == 0:
+        recv_ns, data = rows[at]
+        core.on_frame(link, <const char *>data, len(data), recv_ns, recv_ns)
+        core.end_batch(link, recv_ns, recv_ns)
+        at += 1
+    return at

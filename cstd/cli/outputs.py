@@ -67,6 +67,12 @@ class Replay(TypedDict):
     precision: Literal["instrument", "inferred", "none"]
     replayed_from_seq: NotRequired[int]  # what came before is not there any more
     differences: NotRequired[int]  # with --check
+    # Of a recording: what its orders came to on the simulated venue.
+    realized: NotRequired[str]  # before fees
+    fees: NotRequired[str]
+    held: NotRequired[dict[str, str]]  # by instrument, in base
+    open_orders: NotRequired[int]
+    volume_hour: NotRequired[str | None]  # assumed for the time before it
 
 
 class ReplayFailed(TypedDict):

@@ -192,7 +192,8 @@ def _replay(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="+", metavar="FILE",
                         help="a journal or run directory, a bundle of `cstd flight`, or recordings *.jsonl.zst")
     parser.add_argument("--check", action="store_true", help="compare with what the journal says; exit 3 if it differs")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="what if: change one limit")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
+                        help="recordings: a key of the configuration, simulated_venue.KEY, or tape.volume_hour to assume")
     _output(parser, "json")
 
 

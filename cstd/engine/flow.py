@@ -573,8 +573,8 @@ class Engine:
     def stand_in(self) -> None:
         """Take the place of the links in the replay of a recording: public data flows, the account is at rest.
 
-        Orders that the gates let out have nowhere to go there; the recordings have no tape, so the volume gate holds
-        them all back.
+        Nothing is subscribed, armed or reconciled, and no timer runs: what answers its orders is the simulated venue, or
+        nobody.
         """
         self.core.venue_online = True
         self.core.private_up = self.core.private_ready = self.risk.coins_known = True

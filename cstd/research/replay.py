@@ -1,8 +1,8 @@
 """`cstd replay`: a recording or a journal through the same engine that trades.
 
-A recording (`*.jsonl.zst`) is fed frame by frame, each frame a read batch of its own, with the `rehearsal` strategy. A
-journal directory is fed event by event as it was recorded; with `--check` every output the engine makes again must be
-the one in the journal. One JSON line per input.
+A recording (`*.jsonl.zst`) is fed frame by frame, each frame a read batch of its own, with the `rehearsal` strategy; what the
+gates let out goes to the simulated venue (docs/simulated-venue.md). A journal directory is fed event by event as it was
+recorded; with `--check` every output the engine makes again must be the one in the journal. One JSON line per input.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from typing import Any
 
 import msgspec
 
-from cstd._fast.codes import EventKind, Link
+from cstd._fast.codes import EventKind
+from cstd._fast.port import KeptPort, OrderPort
 from cstd._fast.recorder import Recorder
 from cstd.config import Config, load, template
 from cstd.engine import Engine
@@ -25,6 +26,7 @@ from cstd.engine.boot import boot_payload
 from cstd.engine.recovery import begin
 from cstd.engine.totals import session_totals
 from cstd.errors import CstdError, UsageError, VerificationError
+from cstd.research.simulated_session import SimulatedSession, settings_of, simulated_totals, with_assumed_tape
 from cstd.signals.agents.loader import LoadedAgents
 from cstd.signals.agents.loader import load as load_agents
 from cstd.storage.futures_sequence import FuturesSequence
@@ -39,14 +41,11 @@ def main(args: argparse.Namespace) -> int:
 
     What a journal holds has happened, a venue's wrong checksum too: the daemon has refused that book, and so does the replay.
     """
-    if args.set:
-        raise UsageError("--set needs the simulated venue, which is not built yet",
-                         suggestion="replay without --set, or change the configuration and run again")
     worst = 0
     agents = load_agents()
     for name in args.files:
         try:
-            row = replay_path(Path(name), agents, check=args.check)
+            row = replay_path(Path(name), agents, check=args.check, assignments=args.set)
         except VerificationError as error:
             row = {"file": name, "error": str(error)}
             print(f"cstd replay: {name}: {error}", file=sys.stderr)
@@ -58,9 +57,13 @@ def main(args: argparse.Namespace) -> int:
     return worst
 
 
-def replay_path(path: Path, agents: LoadedAgents | None, *, check: bool) -> dict[str, Any]:
-    """Replay one input and return its row."""
+def replay_path(path: Path, agents: LoadedAgents | None, *, check: bool, assignments: Iterable[str] = ()) -> dict[str, Any]:
+    """Replay one input and return its row. assignments: `KEY=VALUE` texts, for recordings."""
+    changes = list(assignments)
     if path.is_dir():
+        if changes:
+            raise UsageError(f"{path}: --set is for recordings: what a journal's venue would have answered is not simulated",
+                             suggestion="replay without --set, or change the configuration and run again")
         # A run directory, or a bundle of the flight recorder: the journal in it is meant.
         inner = path / JOURNAL_DIR
         return replay_journal(inner if inner.is_dir() else path, agents, check=check)
@@ -70,7 +73,7 @@ def replay_path(path: Path, agents: LoadedAgents | None, *, check: bool) -> dict
     recording = open_recording(path)
     if recording.api == "futures":
         return _replay_futures(recording)
-    return replay_recording(path, agents)
+    return replay_recording(path, agents, changes)
 
 
 # Recordings.
@@ -99,24 +102,24 @@ def book_subscriptions(frames: Iterable[tuple[int, bytes]]) -> dict[str, int]:
     return depths
 
 
-def recording_config(names: list[str], depth: int) -> Config:
-    """The shipped practice limits over the instruments of a recording."""
-    cfg = load([str(template("practice"))], {})
+def recording_config(names: list[str], depth: int, assignments: Iterable[str] = ()) -> Config:
+    """The shipped practice limits over the instruments of a recording, changed by `section.key=value` texts."""
+    cfg = load([str(template("practice"))], {}, assignments)
     instruments = msgspec.structs.replace(cfg.instruments, names=names, depth=depth)
     return msgspec.structs.replace(cfg, instruments=instruments)
 
 
-def start_recording(path: Path, agents: LoadedAgents | None,
-                    strategy: str | None = None) -> tuple[Engine, list[tuple[int, bytes]]]:
-    """An engine booted for a recording, and the recording's frames."""
+def start_recording(path: Path, agents: LoadedAgents | None, strategy: str | None = None, *, port: OrderPort | None = None,
+                    assignments: Iterable[str] = ()) -> tuple[Engine, list[tuple[int, bytes]]]:
+    """An engine booted for a recording, and the recording's frames. port: where order frames go, None for nowhere."""
     frames = list(wire_frames(open_recording(path)))
     depths = book_subscriptions(frames)
     if not depths:
         raise UsageError(f"{path} holds no acknowledged book subscription")
-    cfg = recording_config(list(depths), max(depths.values()))
+    cfg = recording_config(list(depths), max(depths.values()), assignments)
     recorder = Recorder()
     recorder.digest_passes = True
-    engine = Engine(recorder, agents, inferring=True, strategy=strategy)
+    engine = Engine(recorder, agents, port, inferring=True, strategy=strategy)
     first_ns = frames[0][0]
     engine.core.event(EventKind.EVENT_BOOT, 0, first_ns, first_ns, boot_payload(cfg, 1, agents))
     _raise_fault(engine)
@@ -124,15 +127,21 @@ def start_recording(path: Path, agents: LoadedAgents | None,
     return engine, frames
 
 
-def replay_recording(path: Path, agents: LoadedAgents | None) -> dict[str, Any]:
-    """Replay a v2 or v1 recording."""
-    engine, frames = start_recording(path, agents)
-    core = engine.core
+def replay_recording(path: Path, agents: LoadedAgents | None, assignments: Iterable[str] = ()) -> dict[str, Any]:
+    """Replay a v2 or v1 recording, with the simulated venue behind its orders."""
+    settings, volume_hour, changes = settings_of(assignments)
+    port = KeptPort()
+    engine, frames = start_recording(path, agents, port=port, assignments=changes)
+    if volume_hour is not None:
+        frames = with_assumed_tape(frames, volume_hour)
+    assert engine.cfg is not None
+    session = SimulatedSession(engine, port, settings, {engine.cfg.account.currency: engine.cfg.account.capital})
     began_ns = time.perf_counter_ns()
-    core.frames(Link.LINK_PUBLIC, frames)
+    session.run(frames)
     took_ns = time.perf_counter_ns() - began_ns
     _raise_fault(engine)
-    return _row(path, engine, len(frames), took_ns, precision="inferred" if engine.feed.inferred else "instrument")
+    row = _row(path, engine, len(frames), took_ns, precision="inferred" if engine.feed.inferred else "instrument")
+    return row | simulated_totals(session) | {"volume_hour": None if volume_hour is None else str(volume_hour)}
 
 
 def _replay_futures(recording: Recording) -> dict[str, Any]:

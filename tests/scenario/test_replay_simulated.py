@@ -1,0 +1,148 @@
+"""A replayed recording trades on the simulated venue: orders, fills and profit, the same each time."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cstd._fast.codes import EventKind
+from cstd._fast.port import KeptPort
+from cstd.errors import UsageError
+from cstd.orders.simulated_terms import SimulatedVenueSettings
+from cstd.research import replay
+from cstd.research.simulated_session import SimulatedSession, settings_of, with_assumed_tape
+from cstd.units import NS_PER_MS
+
+TAPE = "tape.volume_hour=5000000"
+QUICK = [TAPE, "strategy.rehearsal.hold_s=1", "strategy.rehearsal.flat_s=1", "strategy.rehearsal.lifetime_s=5"]
+MOVING = "kraken-v2-ethusd-xrpusd-d25-20260802"
+
+
+@pytest.fixture
+def recording(data_dir: Path) -> Path:
+    """Two pairs whose prices move through resting orders."""
+    return data_dir / "recordings" / f"{MOVING}.jsonl.zst"
+
+
+def row_of(path: Path, *assignments: str) -> dict[str, Any]:
+    """The row of one replay, without its speed."""
+    row = replay.replay_path(path, None, check=False, assignments=assignments)
+    del row["frames_per_s"]
+    return row
+
+
+def session_of(path: Path, settings: SimulatedVenueSettings) -> tuple[SimulatedSession, list[tuple[int, bytes]]]:
+    """A session with a quick strategy, and its frames."""
+    port = KeptPort()
+    engine, frames = replay.start_recording(path, None, port=port, assignments=QUICK[1:])
+    engine.recorder.captured = []
+    return SimulatedSession(engine, port, settings, {"USD": Decimal(10_000)}), with_assumed_tape(frames, Decimal(5_000_000))
+
+
+def test_a_recording_trades_and_comes_to_the_same_each_time(recording: Path) -> None:
+    """Orders, fills, fees and profit; twice the same digest; the venue's settings change it."""
+    first, again = row_of(recording, *QUICK), row_of(recording, *QUICK)
+    assert first == again
+    assert first["orders"] > 4 and first["fills"] >= 4 and first["checksums_bad"] == 0
+    assert Decimal(first["fees"]) > 0 and Decimal(first["equity"]) < 10_000
+    digests = {row_of(recording, *QUICK, f"simulated_venue.{change}")["digest"] for change in (
+        "order_out_ns=0", "order_back_ns=100000000", "feed_ns=100000000", "fee_tiers=[[0,1,1]]")}
+    assert len(digests | {first["digest"]}) == 5
+
+
+def test_profit_is_what_the_fills_say(recording: Path) -> None:
+    """Equity is the capital, plus what came in less what went out and the fees, plus what is held at the bid."""
+    session, frames = session_of(recording, SimulatedVenueSettings())
+    session.run(frames)
+    engine = session.engine
+    fills = list(engine.ledger.fills.values())
+    assert {fill.side for fill in fills} == {1, -1} and {fill.liquidity for fill in fills} == {"maker", "taker"}
+    flow = sum((-fill.side * fill.cost - sum(amount for _, amount in fill.fees) for fill in fills), Decimal(0))
+    assert engine.ledger.cash_flow == flow
+    assert session.venue.balances["USD"] == 10_000 + flow, "the venue's books and ours agree"
+    for fill in fills:
+        bps = 25 if fill.liquidity == "maker" else 40
+        assert 0 <= fill.fees[0][1] - fill.cost * bps / 10_000 < Decimal("1e-8")
+    assert engine.core.counter_values()["malformed"] == 0 and not engine.tracker.want_reconcile
+    assert engine.core.fault is None and engine.private.gap_count == 0 and engine.tracker.contradiction_count == 0
+
+
+@pytest.mark.parametrize("feed_ms", [0, 20, 300])
+def test_a_recording_in_pieces_comes_to_the_same(recording: Path, feed_ms: int) -> None:
+    """Cut anywhere, orders out or not, the session waits for the frame that the venue would see first."""
+    settings = SimulatedVenueSettings(feed_ns=feed_ms * NS_PER_MS)
+    whole, frames = session_of(recording, settings)
+    whole.run(frames)
+    assert whole.engine.ledger.fills
+    for size in (1, 97):
+        session, frames = session_of(recording, settings)
+        for at in range(0, len(frames), size):
+            session.run(frames[at:at + size], last=at + size >= len(frames))
+        assert session.engine.recorder.hexdigest() == whole.engine.recorder.hexdigest(), size
+        assert session.engine.ledger.fills == whole.engine.ledger.fills
+
+
+def test_what_is_sent_now_depends_on_nothing_that_comes_later(recording: Path) -> None:
+    """The recording cut behind an order gives the same outputs up to there."""
+    session, frames = session_of(recording, SimulatedVenueSettings())
+    session.run(frames)
+    cut, frames = session_of(recording, SimulatedVenueSettings())
+    cut.run(frames[:len(frames) * 2 // 3])
+    ours, whole = cut.engine.recorder.captured, session.engine.recorder.captured
+    assert ours is not None and whole is not None
+    assert len(ours) > 4 and ours == whole[:len(ours)]
+    assert any(kind == EventKind.OUT_LEDGER for kind, _, _ in ours)
+
+
+def test_an_order_is_answered_no_sooner_than_both_ways_take(recording: Path) -> None:
+    """From sent to filled, every order of the session took its latencies at least."""
+    settings = SimulatedVenueSettings(order_out_ns=70 * NS_PER_MS, order_back_ns=50 * NS_PER_MS)
+    session, frames = session_of(recording, settings)
+    session.run(frames)
+    orders = session.engine.tracker.history
+    fills = [fill for fill in session.engine.ledger.fills.values() if fill.cl_ord_id in orders]
+    assert fills
+    for fill in fills:
+        assert fill.wall_ns >= orders[fill.cl_ord_id]["sent_wall_ns"] + 70 * NS_PER_MS - 1000, "times are told in microseconds"
+
+
+def test_without_a_tape_nothing_is_assumed(recording: Path) -> None:
+    """The recording says nothing of what was traded, and the volume gate refuses; the row says that no volume was assumed."""
+    row = row_of(recording)
+    assert row["orders"] == 0 and row["refused_by_gate"] == {"4": row["intents"]} and row["volume_hour"] is None
+
+
+@pytest.mark.parametrize("wrong", ["policy.spread_bps_max", "policy.no_such=1", "simulated_venue.no_such=1",
+                                   "simulated_venue.order_out_ns=-1", "simulated_venue.queue=none",
+                                   "simulated_venue.impact=maybe", "simulated_venue.recorded=[1", "tape.volume_hour=0",
+                                   "tape.volume_hour=x", "tape.volume_hour=NaN"])
+def test_a_setting_that_cannot_be_meant_is_refused(recording: Path, wrong: str) -> None:
+    """A key that is not there, a value out of bounds: an error, not a replay with something else."""
+    with pytest.raises(Exception, match=r".") as raised:
+        row_of(recording, wrong)
+    assert type(raised.value).__name__ in ("UsageError", "ConfigError")
+
+
+def test_settings_of_the_command_line_reach_the_venue() -> None:
+    """Numbers, words, switches and lists; the rest is the configuration's."""
+    settings, volume, rest = settings_of([
+        "simulated_venue.queue=power", "simulated_venue.queue_n=2.5", "simulated_venue.impact=false", TAPE,
+        'simulated_venue.recorded=[{"at_ns":1,"out_ns":2,"back_ns":3}]', "policy.spread_bps_max=50"])
+    assert (settings.queue, settings.queue_n, settings.impact) == ("power", Decimal("2.5"), False)
+    assert settings.recorded[0].back_ns == 3
+    assert volume == 5_000_000 and rest == ["policy.spread_bps_max=50"]
+
+
+def test_set_is_for_recordings(tmp_path: Path, recording: Path, capsys: pytest.CaptureFixture[str],
+                               monkeypatch: pytest.MonkeyPatch) -> None:
+    """A journal with --set is a usage error; a recording with it is a row."""
+    with pytest.raises(UsageError, match="--set"):
+        replay.replay_path(tmp_path, None, check=False, assignments=[TAPE])
+    monkeypatch.setattr(replay, "load_agents", lambda: None)
+    assert replay.main(argparse.Namespace(files=[str(recording)], check=False, set=QUICK)) == 0
+    assert json.loads(capsys.readouterr().out)["volume_hour"] == "5000000"

@@ -571,11 +571,7 @@ class Engine:
         self.core.needs_python = True
 
     def stand_in(self) -> None:
-        """Take the place of the links in the replay of a recording: public data flows, the account is at rest.
-
-        Nothing is subscribed, armed or reconciled, and no timer runs: what answers its orders is the simulated venue, or
-        nobody.
-        """
+        """Take the links' place in a recording's replay: no timer runs, and the simulated venue answers orders, or nobody."""
         self.core.venue_online = True
         self.core.private_up = self.core.private_ready = self.risk.coins_known = True
         self.risk.write()

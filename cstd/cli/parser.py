@@ -389,7 +389,8 @@ def _why(parser: argparse.ArgumentParser) -> None:
 
 
 def _execution(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--run-dir", dest="socket", type=_socket_in, metavar="DIR", default=default_socket(),
+    parser.set_defaults(socket=default_socket())
+    parser.add_argument("--run-dir", dest="socket", type=_socket_in, metavar="DIR", default=argparse.SUPPRESS,
                         help="the session's run directory; a daemon need not run there")
     parser.add_argument("--instrument", metavar="X", help="orders of this instrument alone")
     parser.add_argument("--since", type=since, metavar="TIME", help="orders decided since then: 10m, 2h, or 2026-08-02T10:00:00Z "

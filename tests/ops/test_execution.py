@@ -62,6 +62,15 @@ def test_the_command_as_text(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert head.split()[-1] == "score" and line.split()[-6:] == ["15.000", "-10.000", "-10.000", "-10.000", "-", "5.000"]
 
 
+def test_the_session_is_the_default_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                        capsys: pytest.CaptureFixture[str]) -> None:
+    """Without --run-dir the configured run directory's ledger is read."""
+    ledgers.made(tmp_path)
+    monkeypatch.setenv("CSTD__RUN__DIR", str(tmp_path))
+    assert main(["execution", "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["orders"] == 3
+
+
 @pytest.mark.parametrize("words", [["--since", "soon"], ["--orders", "0"], ["--since", "2026-13-02"]])
 def test_what_cannot_be_asked_is_a_usage_error(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Exit 2 with what there is instead."""

@@ -27,8 +27,8 @@ def made(run_dir: Path, orders: int = 3) -> Path:
             Row("orders", (name, f"O{number}", number, "BTC/USD", "buy", "opening", state, state, "GTD", 1, 10010, 2, 10**8,
                            10**8 if filled else 0, 8, now_ns, now_ns))]
         if filled:
-            rows += [Row("fills", (f"T{number}", seq + 1, name, f"O{number}", now_ns, "BTC/USD", "buy", "opening", "maker", 10**8,
-                                   8, "100.10", "100.10", 0, "0", "0")), Row("fees", (f"T{number}", "USD", "0.05"))]
+            rows += [Row("fills", (f"T{number}", seq + 1, name, f"O{number}", now_ns, "BTC/USD", "buy", "opening", None, "maker",
+                                   10**8, 8, "100.10", "100.10", 0, "0", "0")), Row("fees", (f"T{number}", "USD", "0.05"))]
             rows += [Row("markouts", (f"T{number}", horizon_s, seq + 1, "BTC/USD", now_ns, seq + 2, mid, 0 if mid else None,
                                       None if mid else "stale"))
                      for horizon_s, mid in ((1, "100.20"), (10, "100.20"), (60, "100.20"), (300, None))]

@@ -461,6 +461,8 @@ class Simulation:
             # The look-up that found the account agreed may have asked lists that lagged behind what the journal lost.
             self._until(self._all_told, SETTLE_S, "an order is at the venue alone")
             self._until(self._quiet, SETTLE_S, "orders are still live")
+        # What the balances channel did not tell of a move, the next comparison finds in the venue's ledger.
+        self._until(self._own_known, SETTLE_S, "the user's own is known otherwise")
         self.judge()
         return self
 
@@ -498,6 +500,10 @@ class Simulation:
         if self.unbooked:
             return not states and self._halted_for_cash()
         return not states and self.engine.state == "paused" and self.engine.reconciler.trusted
+
+    def _own_known(self) -> bool:
+        known = self.engine.reconciler.balances
+        return self._quiet() and (known.own["BTC"], known.cash.own) == (self.user_btc, self.user_usd)
 
     def _all_told(self) -> bool:
         history = self.engine.tracker.history
@@ -542,9 +548,6 @@ class Simulation:
         _promise(engine.ledger.cash_flow == cash, "the cash differs", (engine.ledger.cash_flow, cash))
         _promise(account.balances["BTC"] - engine.ledger.managed_qty("BTC") == self.user_btc, "the user's coins were touched")
         _promise(account.balances["USD"] - cash == self.user_usd + self.unbooked, "the user's cash was touched")
-        known = engine.reconciler.balances
-        _promise((known.own["BTC"], known.cash.own) == (self.user_btc, self.user_usd), "the user's own is known otherwise",
-                 (known.own, known.cash.own))
 
 
 def _promise(kept: bool, kind: str, detail: object = "") -> None:

@@ -10,7 +10,7 @@ SOURCES := $(shell find cstd -name '*.pyx' -o -name '*.pxd' -o -path 'cstd/_fast
 AGENTS := $(shell find cstd/signals/agents -name '*.py')
 RECORDING := $(wildcard $(CSTD_DATA)/recordings/kraken-v2-btcusd-d25-20260802.jsonl.zst)
 
-.PHONY: run test bench benchmarks budget floor growth peers picture round-trip burst burst-peer scale tail soak memory measuring start journal recovery hostile fuzz
+.PHONY: run test bench benchmarks budget floor growth peers agreement picture round-trip burst burst-peer scale tail soak memory measuring start journal recovery hostile fuzz
 .PHONY: simulate prove mutants chaos sanitize controls metrics check build wheel lock clean
 .DELETE_ON_ERROR:
 
@@ -53,6 +53,10 @@ growth: build
 # Other clients on the same recorded frames, each in an environment of its own (the first time installs them: minutes).
 peers: build
 	@$(BIN)/python bench/peers/run.py $(ARGS)
+
+# Fills of the simulated venue beside hftbacktest's, on the same orders and the same tape.
+agreement: build
+	@$(BIN)/python bench/venue/agreement.py $(ARGS)
 
 picture: build
 	@$(BIN)/python bench/picture.py bench/results -o docs/speed.svg

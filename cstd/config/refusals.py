@@ -52,5 +52,5 @@ def _not_built(config: Config) -> list[Problem]:
                              reason="the ensemble strategy is not built yet: there is nothing to decide by"))
     if config.mode == "paper":
         found.append(Problem(key="mode", value="paper", suggestion="use config/practice.toml",
-                             reason="fills by the simulated venue are not built yet, so paper cannot run"))
+                             reason="the simulated venue has no driver on live data yet, so paper cannot run"))
     return found

@@ -22,6 +22,7 @@ class SimulatedBook:
     Attributes:
         spec: its trading rules. depth: levels per side that the feed was subscribed to.
         verified: the last frame's checksum agreed, or the levels were loaded from a book that is verified.
+        lost: a checksum did not agree, or nothing has come yet; only a snapshot helps.
         taken: what we took of a level and nobody has put back, by (side, price): a frame that names the level ends it.
     """
 
@@ -29,23 +30,21 @@ class SimulatedBook:
         self.spec = spec
         self.depth = depth
         self.verified = False
+        self.lost = True
         self.taken: dict[tuple[int, int], int] = {}
         self._sides: dict[int, dict[int, int]] = {BUY: {}, SELL: {}}
 
     def load(self, bids: Iterable[tuple[int, int]], asks: Iterable[tuple[int, int]], *, verified: bool) -> None:
         """Take the levels (price_raw, qty_raw) of a book that another keeps from the same frames."""
         self._sides = {BUY: dict(bids), SELL: dict(asks)}
-        self.verified = verified
+        self.verified, self.lost = verified, not verified
         self.taken.clear()
 
-    def lose(self) -> None:
-        """Nothing of the book is believed until the next snapshot."""
-        self.verified = False
-
     def apply(self, message: BookMessage) -> None:
-        """Apply one snapshot or update, and believe the book or not by its checksum."""
-        if not message.snapshot and not self.verified:
+        """Apply one snapshot or update, and believe the book or not by its checksum; without one nothing is believed yet."""
+        if self.lost and not message.snapshot:
             return
+        self.verified = self.lost = False
         if message.snapshot:
             self._sides = {BUY: {}, SELL: {}}
             self.taken.clear()
@@ -54,10 +53,12 @@ class SimulatedBook:
                 for price, qty in levels:
                     self._put(side, to_raw(price, self.spec.price_precision), to_raw(qty, self.spec.qty_precision))
         except ValueError:
-            self.verified = False
+            self.lost = True
             return
         self._truncate()
-        self.verified = message.checksum is not None and message.checksum == self.checksum()
+        if message.checksum is not None:
+            self.verified = message.checksum == self.checksum()
+            self.lost = not self.verified
 
     def _put(self, side: int, price_raw: int, qty_raw: int) -> None:
         self.taken.pop((side, price_raw), None)

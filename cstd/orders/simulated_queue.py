@@ -8,13 +8,13 @@ stood before us or behind us is not known. The models differ in that alone:
   and behind us (back): `f(back) / (f(back) + f(front))` for power and log, `f(back) / f(back + front)` for power2 and log2,
   `1 - f(front / (front + back))` for power3, with f(x) = x^n or ln(1 + x). These are the models of hftbacktest's queue.rs.
 
-Quantities stay integers: what a model leaves before us is rounded up, against us. Logarithms and powers are decimals of 28
-digits, so the same input gives the same digits everywhere.
+What stands before us is an estimate, kept as a decimal of 28 digits, so the same input gives the same digits everywhere; what
+a trade leaves to us is a whole number of raw units, rounded down.
 """
 
 from __future__ import annotations
 
-from decimal import ROUND_CEILING, Context, Decimal
+from decimal import Context, Decimal
 from typing import Literal
 
 QueueModel = Literal["risk_averse", "power", "power2", "power3", "log", "log2"]
@@ -46,7 +46,8 @@ class QueuePosition:
     """One order's place at its price.
 
     Attributes:
-        front_raw: what stands before us; None while the level has not been seen: then no trade at our price reaches us.
+        front_raw: what stands before us, a part of a unit included; None while the level has not been seen: then no trade at our
+            price reaches us.
         shown_raw: what the book showed at our price last.
     """
 
@@ -57,7 +58,7 @@ class QueuePosition:
         self._n = n
         self._precision = qty_precision
         self._traded_raw = 0  # since the book last told of this level: its next change contains that much of trades
-        self.front_raw = shown_raw
+        self.front_raw: Decimal | None = None if shown_raw is None else Decimal(shown_raw)
         self.shown_raw = shown_raw or 0
 
     def on_trade(self, qty_raw: int) -> int:
@@ -65,35 +66,35 @@ class QueuePosition:
         if self.front_raw is None:
             return 0
         self._traded_raw += qty_raw
-        reached = max(0, qty_raw - self.front_raw)
-        self.front_raw = max(0, self.front_raw - qty_raw)
-        return reached
+        reached = _CONTEXT.subtract(Decimal(qty_raw), self.front_raw)
+        self.front_raw = max(_ZERO, -reached)
+        return max(0, int(reached))
 
     def on_shown(self, shown_raw: int) -> None:
         """Take what the book shows at our price now; a level that was not seen before stands before us whole."""
         before, self.shown_raw = self.shown_raw, shown_raw
         traded, self._traded_raw = self._traded_raw, 0
         if self.front_raw is None:
-            self.front_raw = shown_raw
+            self.front_raw = Decimal(shown_raw)
             return
         canceled = before - shown_raw - traded
         if self._model != "risk_averse" and canceled >= 0:
             self.front_raw = self._after_cancels(before, canceled)
-        self.front_raw = min(self.front_raw, shown_raw)
+        self.front_raw = min(self.front_raw, Decimal(shown_raw))
 
     def forget(self, shown_raw: int | None) -> None:
         """The book was lost and is known again: no change of it is attributed to anybody in between."""
         self._traded_raw = 0
         if shown_raw is not None:
-            self.front_raw = shown_raw if self.front_raw is None else min(self.front_raw, shown_raw)
+            self.front_raw = Decimal(shown_raw) if self.front_raw is None else min(self.front_raw, Decimal(shown_raw))
             self.shown_raw = shown_raw
 
-    def _after_cancels(self, before_raw: int, canceled_raw: int) -> int:
+    def _after_cancels(self, before_raw: int, canceled_raw: int) -> Decimal:
         assert self.front_raw is not None
-        front, back = Decimal(self.front_raw), Decimal(max(0, before_raw - self.front_raw))
+        front = self.front_raw
+        back = max(_ZERO, _CONTEXT.subtract(Decimal(before_raw), front))
         unit = Decimal(1).scaleb(-self._precision)
         behind = behind_probability(self._model, self._n, _CONTEXT.multiply(front, unit), _CONTEXT.multiply(back, unit))
         ahead = _CONTEXT.multiply(_ONE - behind, Decimal(canceled_raw))
         too_much = min(_CONTEXT.subtract(back, _CONTEXT.multiply(behind, Decimal(canceled_raw))), _ZERO)
-        left = _CONTEXT.add(_CONTEXT.subtract(front, ahead), too_much)
-        return max(0, int(left.to_integral_value(ROUND_CEILING)))
+        return max(_ZERO, _CONTEXT.add(_CONTEXT.subtract(front, ahead), too_much))

@@ -55,6 +55,7 @@ class SimulatedVenueSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=
     queue: QueueModel = "risk_averse"
     queue_n: Decimal = Decimal(3)  # exponent of the power models
     impact: bool = True  # what we took of a level stays taken until the venue tells of that level again
+    through: Literal["shown", "whole"] = "shown"  # of a resting order, what a price that moves through it fills
     volume_30d: Decimal = Decimal(0)  # traded before the session, in quote: it decides the fee tier
     fee_tiers: tuple[tuple[int, int, int], ...] = FEE_TIERS  # (volume, maker bps, taker bps)
     rate_count_max: int = 180  # what the acknowledgement of `executions` tells of the account's tier
@@ -148,7 +149,8 @@ def add_terms(params: Mapping[str, Any], specs: Mapping[str, InstrumentSpec], no
         raise Refused("EQuery:Unknown asset pair")
     if params.get("order_type") != "limit":
         raise Refused("EGeneral:Invalid arguments:ordertype")
-    if params.get("side") not in SIDES:
+    side = SIDES.get(str(params.get("side")))
+    if side is None:
         raise Refused("EGeneral:Invalid arguments:side")
     time_in_force = params.get("time_in_force", "gtc")
     stp_type = params.get("stp_type", "cancel_newest")
@@ -163,7 +165,7 @@ def add_terms(params: Mapping[str, Any], specs: Mapping[str, InstrumentSpec], no
         raise Refused("EGeneral:Invalid arguments:expiretm")
     qty_raw, price_raw = qty_of(params, spec), price_of(params, spec)
     check_minimum(spec, price_raw, qty_raw)
-    return Terms(spec, SIDES[params["side"]], qty_raw, price_raw, time_in_force, expire_ns, params.get("post_only") is True,
+    return Terms(spec, side, qty_raw, price_raw, time_in_force, expire_ns, params.get("post_only") is True,
                  stp_type, cl_ord_id)
 
 

@@ -43,6 +43,7 @@ from cstd.venue.messages import BookMessage, InstrumentSpec, InstrumentUpdate, T
 
 CHANNELS = ("executions", "balances")
 ENDED_KEPT = 100_000
+TRADES_KEPT = 50  # of a snapshot with trades (kraken-protocol.md 1.15)
 ZERO = Decimal(0)
 _TAKER_SIDES = {"buy": BUY, "sell": SELL}
 
@@ -75,6 +76,7 @@ class SimulatedVenue:
         self._replies: deque[tuple[int, bytes]] = deque()
         self._last_reply_ns = 0
         self._order_count = self._amend_count = self._ledger_count = 0
+        self._trades: deque[dict[str, Any]] = deque(maxlen=TRADES_KEPT)
         self._ended: dict[str, None] = {}  # ids of both kinds that were open once
         self._cancel_all_ns = INT64_MAX
         self._heartbeat_ns = INT64_MAX
@@ -205,23 +207,24 @@ class SimulatedVenue:
             better = (order.price_raw - price_raw) * order.terms.side
             reached_raw = 0
             if better > 0:
-                reached_raw = left_raw  # the trade went through our price: we stood before all of it
+                # The trade went through our price: we stood before all of it.
+                reached_raw = left_raw if self.settings.through == "shown" else order.left_raw
             elif better == 0 and book.verified and order.queue is not None:
                 reached_raw = order.queue.on_trade(left_raw)
             qty_raw = min(order.left_raw, reached_raw)
             if qty_raw > 0:
                 self._fill(order, order.price_raw, qty_raw, maker=True)
-                left_raw -= qty_raw if self.settings.impact else 0
+                left_raw -= min(qty_raw, left_raw) if self.settings.impact else 0
 
     def _match(self, book: SimulatedBook, order: SimulatedOrder, *, maker: bool) -> None:
         """Fill what the other side shows at the order's price or better, level by level."""
         if not book.verified:
             return
-        side = -order.terms.side
+        side, whole = -order.terms.side, maker and self.settings.through == "whole"
         for price_raw, shown_raw in book.to_take(side, order.price_raw):
-            qty_raw = min(order.left_raw, shown_raw)
+            qty_raw = order.left_raw if whole else min(order.left_raw, shown_raw)
             if self.settings.impact:
-                book.take(side, price_raw, qty_raw)
+                book.take(side, price_raw, min(qty_raw, shown_raw))
             self._fill(order, order.price_raw if maker else price_raw, qty_raw, maker=maker)
             if order.left_raw == 0:
                 return
@@ -271,7 +274,8 @@ class SimulatedVenue:
         if channel == "executions":
             result |= {"snap_orders": True, "snap_trades": params.get("snap_trades") is True,
                        "maxratecount": self.settings.rate_count_max}
-            rows = [frames.open_row(order, self.now_ns) for order in self.orders.values()]
+            rows = list(self._trades) if params.get("snap_trades") is True else []
+            rows += [frames.open_row(order, self.now_ns) for order in self.orders.values()]
         else:
             rows = [frames.balance_row(asset, balance) for asset, balance in self.balances.items()]
         if self.settings.heartbeat_ns and self._heartbeat_ns == INT64_MAX:
@@ -394,12 +398,11 @@ class SimulatedVenue:
 
     def _find(self, order_id: Any, cl_ord_id: Any) -> SimulatedOrder:
         """The open order of one id. Raises Refused: it has ended, or never was."""
-        if isinstance(order_id, str) and order_id in self.orders:
-            return self.orders[order_id]
+        ids = [named for named in (order_id, cl_ord_id) if isinstance(named, str) and named]
         for order in self.orders.values():
-            if cl_ord_id and order.terms.cl_ord_id == cl_ord_id:
+            if order.order_id in ids or order.terms.cl_ord_id in ids:
                 return order
-        raise Refused("EOrder:Unknown order" if cl_ord_id in self._ended or order_id in self._ended else "EOrder:Invalid order")
+        raise Refused("EOrder:Unknown order" if any(named in self._ended for named in ids) else "EOrder:Invalid order")
 
     def _cancel_all(self, req_id: Any, params: Mapping[str, Any]) -> None:
         self._say(frames.reply("cancel_all", req_id, {"count": len(self.orders)}, self.now_ns))
@@ -425,8 +428,9 @@ class SimulatedVenue:
         exec_id = f"TSIMEX-00000-{self.fill_count:06}"
         order.filled_raw += qty_raw
         order.cost += cost
-        self._tell("executions", frames.trade_row(order, exec_id, self.fill_count, price_raw, qty_raw, fee, self.now_ns,
-                                                  maker=maker))
+        row = frames.trade_row(order, exec_id, self.fill_count, price_raw, qty_raw, fee, self.now_ns, maker=maker)
+        self._trades.append(row)
+        self._tell("executions", row)
         self._move(exec_id, spec.base, side * from_raw(qty_raw, spec.qty_precision), ZERO)
         self._move(exec_id, spec.quote, -side * cost, fee)
         if order.left_raw == 0:

@@ -203,6 +203,18 @@ def test_the_other_side_coming_to_our_price_fills_us() -> None:
     assert exchange.reports() == []
 
 
+def test_a_price_that_moves_through_an_order_may_be_told_to_fill_it_whole() -> None:
+    """hftbacktest's assumption, for comparisons: whatever the quantity of the trade, or what shows."""
+    exchange = Exchange(through="whole")
+    exchange.add("buy", 1000.0, 0.5)
+    exchange.trade("sell", 9_990, 1)
+    assert exchange.reports() == [("trade", 0.5, 1000.0), ("filled",)]
+    exchange.add("buy", 1000.0, 0.5, "b")
+    exchange.book("update", [(10_000, 0)], [(10_000, 1)])
+    assert exchange.reports() == [("trade", 0.5, 1000.0), ("filled",)]
+    assert reports(exchange.add("buy", 1000.0, 0.5, "c", time_in_force="ioc"))[-1] == ("canceled", "Immediate or cancel")
+
+
 def test_two_orders_of_ours_do_not_share_one_trade() -> None:
     """With impact a trade is given out once, the better price first."""
     exchange = Exchange()
@@ -255,7 +267,9 @@ def test_a_trade_is_not_counted_again_as_a_cancel() -> None:
     assert queue.front_raw == 50
     queue.on_trade(10)
     queue.on_shown(120)
-    assert queue.front_raw == 35, "of 20 canceled 40/150 stood before us: 40 - 5.33, rounded against us"
+    assert queue.front_raw is not None
+    assert round(queue.front_raw, 6) == Decimal("34.666667"), "of 20 canceled 40/150 stood before us"
+    assert queue.on_trade(36) == 1, "whole units only"
 
 
 def test_a_level_that_left_the_window_keeps_its_queue() -> None:
@@ -290,6 +304,20 @@ def test_an_unverified_book_fills_nothing_and_a_trade_through_us_still_does() ->
     exchange.book("snapshot", exchange.bids.items(), exchange.asks.items())
     exchange.trade("sell", 10_000, 4_000)
     assert exchange.reports() == [("trade", 0.1, 1000.0)], "0.3 before us, as the snapshot shows"
+
+
+def test_a_snapshot_without_a_checksum_is_believed_with_the_next_frame_that_has_one() -> None:
+    """Older captures tell none with the snapshot; a frame that does not agree ends the book until the next snapshot."""
+    exchange = Exchange()
+    exchange.bids, exchange.asks = {10_000: 3_000}, {10_010: 3_000}
+    exchange.market(f'{{"channel":"book","type":"snapshot","data":[{{"symbol":"{NAME}","bids":[{{"price":1000.0,"qty":0.3}}],'
+                    f'"asks":[{{"price":1001.0,"qty":0.3}}]}}]}}')
+    assert reports(exchange.add("buy", 1001.0, 0.1, "a", time_in_force="ioc"))[-1] == ("canceled", "Immediate or cancel")
+    exchange.book("update", [(10_000, 2_000)])
+    assert ("filled",) in reports(exchange.add("buy", 1001.0, 0.1, "b", time_in_force="ioc"))
+    exchange.book("update", [(10_000, 1_000)], checksum=1)
+    exchange.book("update", [(10_000, 2_000)])
+    assert reports(exchange.add("buy", 1001.0, 0.1, "c", time_in_force="ioc"))[-1] == ("canceled", "Immediate or cancel")
 
 
 # Requests.
@@ -408,6 +436,8 @@ def test_fees_follow_the_volume_of_thirty_days() -> None:
                                    b'{"method":"cancel_all_orders_after","params":{"timeout":true},"req_id":1}',
                                    b'{"method":"subscribe","params":{"channel":"book"},"req_id":1}',
                                    b'{"method":"amend_order","params":{"cl_ord_id":"a"},"req_id":1}',
+                                   b'{"method":"amend_order","params":{"cl_ord_id":[],"order_qty":1},"req_id":1}',
+                                   b'{"method":"add_order","params":{"symbol":"BTC/USD","order_type":"limit","side":[]}}',
                                    b'{"method":"add_order","params":{"symbol":{}},"req_id":1}'])
 def test_a_request_that_cannot_be_meant_is_refused_and_nothing_breaks(frame: bytes) -> None:
     """One refusal each; the venue goes on."""
@@ -502,6 +532,9 @@ def test_the_private_machine_takes_it_for_the_venue() -> None:
         machine.on_timer(exchange.now_ns)
     assert machine.want_close is None and machine.alive(exchange.now_ns) and machine.gap_count == 0
     machine.renew_executions(exchange.now_ns)
+    outcomes.clear()
     for _ in range(4):
         talk()
+    again = [report for outcome in outcomes if isinstance(outcome, ExecutionsMessage) for report in outcome.reports]
+    assert [report.exec_id for report in again] == ["TSIMEX-00000-000001"], "a snapshot repeats the fills"
     assert machine.ready and machine.malformed_count == machine.unknown_count == 0

@@ -77,9 +77,18 @@ class Child:
             failures = 0 if loop.time() - began > HEALTHY_S else failures + 1
             wait_s = self._restart_s[min(failures, len(self._restart_s) - 1)]
             self._log.error(f"{self.name} ended", exit_code=code, restart_in_s=wait_s)
+            await self._start_again(wait_s)
+
+    async def _start_again(self, wait_s: float) -> None:
+        """Start it after a pause, and again where the host does not let it start: no memory, no process number."""
+        while True:
             await asyncio.sleep(wait_s)
             self.restart_count += 1
-            await self._spawn()
+            try:
+                return await self._spawn()
+            except OSError as error:
+                wait_s = self._restart_s[-1]
+                self._log.error(f"{self.name} cannot be started", error=str(error), restart_in_s=wait_s)
 
     async def stop(self) -> None:
         """End it, with a signal it can handle first."""

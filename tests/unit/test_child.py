@@ -1,0 +1,45 @@
+"""A child process is kept running, also where the host does not let it start for a while."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from cstd.daemon.children import Child
+
+
+class Log:
+    """Keeps what was logged."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, dict[str, Any]]] = []
+
+    def error(self, event: str, **fields: Any) -> None:
+        """Keep an error."""
+        self.told.append((event, fields))
+
+
+def test_a_child_that_cannot_be_started_again_is_tried_until_it_can() -> None:
+    """It ends, the host refuses twice, and then it runs again: each try counted, each refusal said with its reason."""
+    spawned: list[int] = []
+    log = Log()
+
+    def placed(pid: int) -> None:
+        spawned.append(pid)
+        if len(spawned) in (2, 3):
+            raise OSError(11, "Resource temporarily unavailable")
+
+    async def run() -> Child:
+        child = Child("reader", "json.tool", ["--help"], log, placed, restart_s=(0.01, 0.02))
+        await child.start()
+        async with asyncio.timeout(20):
+            while len(spawned) < 5:
+                await asyncio.sleep(0.01)
+        await child.stop()
+        return child
+
+    child = asyncio.run(run())
+    assert child.restart_count >= 4
+    refused = [fields for event, fields in log.told if event == "reader cannot be started"]
+    assert len(refused) == 2 and all("Resource temporarily unavailable" in fields["error"] for fields in refused)
+    assert refused[0]["restart_in_s"] == 0.02

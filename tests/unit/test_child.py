@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from typing import Any
+
+import pytest
 
 from cstd.daemon.children import Child
 
@@ -19,25 +22,27 @@ class Log:
         self.told.append((event, fields))
 
 
-def test_a_child_that_cannot_be_started_again_is_tried_until_it_can() -> None:
+def test_a_child_that_cannot_be_started_again_is_tried_until_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
     """It ends, the host refuses twice, and then it runs again: each try counted, each refusal said with its reason."""
     spawned: list[int] = []
-    log = Log()
+    tries = itertools.count(1)
+    create, log = asyncio.create_subprocess_exec, Log()
 
-    def placed(pid: int) -> None:
-        spawned.append(pid)
-        if len(spawned) in (2, 3):
+    async def sometimes(*args: Any, **named: Any) -> asyncio.subprocess.Process:
+        if next(tries) in (2, 3):
             raise OSError(11, "Resource temporarily unavailable")
+        return await create(*args, **named)
 
     async def run() -> Child:
-        child = Child("reader", "json.tool", ["--help"], log, placed, restart_s=(0.01, 0.02))
+        child = Child("reader", "json.tool", ["--help"], log, spawned.append, restart_s=(0.01, 0.02))
         await child.start()
         async with asyncio.timeout(20):
-            while len(spawned) < 5:
+            while len(spawned) < 3:
                 await asyncio.sleep(0.01)
         await child.stop()
         return child
 
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", sometimes)
     child = asyncio.run(run())
     assert child.restart_count >= 4
     refused = [fields for event, fields in log.told if event == "reader cannot be started"]

@@ -85,7 +85,7 @@ def test_the_switch_clears_the_venue_of_a_daemon_that_is_gone(tmp_path: Path) ->
             killed_s = time.monotonic()
             session.tell_exchange("system", state="post_only")  # nobody trades with it any more
             resting = [row["order_id"] for row in session.fresh_truth()["orders"] if row["status"] in OPEN_STATUSES]
-            session.wait(lambda: not any(row["status"] in OPEN_STATUSES for row in session.truth()["orders"]), DEADMAN_S + 3,
+            session.wait(lambda: not any(row["status"] in OPEN_STATUSES for row in session.truth()["orders"]), DEADMAN_S + 1,
                          "orders are open although nobody refreshes the switch")
             session.tell_exchange("system", state="online")
             if resting:

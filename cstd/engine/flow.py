@@ -437,7 +437,7 @@ class Engine:
             self.private.want_reconcile = False
             self.tracker.want_reconcile = True
         self.rest_cancels.on_timer(mono_ns)
-        self.rest_exits.on_timer(mono_ns, known=self.reconciler.known)
+        self.rest_exits.on_timer(mono_ns, known=self.reconciler.known, followed=self.risk.coins_known)
         self.exit_prices.on_timer(mono_ns)
         self.reconciler.on_timer(mono_ns, wall_ns, ready=self.private.ready,
                                  blind=self.rest_cancels.looking_up(mono_ns) or self.rest_exits.looking_up(mono_ns)

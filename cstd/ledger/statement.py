@@ -32,7 +32,7 @@ FORMAT = 2
 ZERO = Decimal(0)
 # Ledger entries by which money comes and goes without an order.
 USERS_MOVES = frozenset({"deposit", "withdrawal", "transfer", "credit", "staking", "dividend", "reward", "creator_fee",
-                         "adjustment"})
+                         "adjustment", "conversion", "sale", "spend", "receive"})
 # Entries are booked one after the other; of those that are this close, the times printed need not tell which came first.
 TIMES_APART_NS = 1_000_000_000
 # Our word for how an order ended, and REST's. A rejected one never was an order at the venue.

@@ -15,8 +15,7 @@ from cstd.ledger.statement import USERS_MOVES
 from cstd.orders.tracker import OrderTracker
 from cstd.units import INT64_MAX
 from cstd.venue.messages import BalanceEntry, BalancesMessage
-from cstd.venue.rest.models import LedgerRow, parse_ledgers
-from cstd.venue.rest.names import asset_name
+from cstd.venue.rest.models import LedgerRow, parse_balances, parse_ledgers
 
 MOVES_KEPT = 1024
 
@@ -52,8 +51,7 @@ class Balances:
         self._fixed_wall_ns: dict[str, int] = {}   # by asset, when the user's own was fixed: what moved before is in it
         self._moves_seen: dict[str, int] = {}
         self._moves_until_ns = 0                   # up to here a ledger entry was seen, kept or not
-        self._standing: dict[str, Decimal] = {}
-        self._standing_since_ns = 0
+        self._standing: dict[str, tuple[Decimal, int]] = {}  # by asset: what is off, and since when it is just that
 
     def take_over(self, before: Balances) -> None:
         """Go on from the boot before this one: what was agreed with the venue stays agreed."""
@@ -90,8 +88,12 @@ class Balances:
             return
         if entry.kind == "trade" and entry.asset == self.cash.asset and entry.ref_id is not None:
             self.cash.on_trade(entry.ref_id, entry.amount - (entry.fee or 0))
-        elif entry.kind in USERS_MOVES and (entry.asset in self.own or entry.asset == self.cash.asset) and self._is_new(entry):
+        elif entry.kind in USERS_MOVES and self._is_fixed(entry.asset) and self._is_new(entry):
             self._move(entry, entry.amount - (entry.fee or 0))
+
+    def _is_fixed(self, asset: str) -> bool:
+        """Whether the user's own of an asset is known; what moved before is in what the first comparison finds."""
+        return asset in self.own or (asset == self.cash.asset and self.cash.own is not None)
 
     def _is_new(self, entry: BalanceEntry) -> bool:
         """Whether an entry was not seen before; it counts as seen from here on."""
@@ -125,8 +127,8 @@ class Balances:
     # The comparison.
 
     def take(self, rows: Mapping[str, Mapping[str, Any]]) -> None:
-        """Take what the venue holds, by the asset's REST id."""
-        self._held = {asset_name(code): Decimal(str(row["balance"])) for code, row in rows.items()}
+        """Take what the venue holds, by the asset's REST id. Raises FieldError where a balance is no finite number."""
+        self._held = {row.name: row.balance for row in parse_balances(rows)}
 
     def difference(self, asset: str) -> Decimal:
         """Return the venue's balance of a coin less what is ours and what is the user's; zero when all is explained."""
@@ -150,13 +152,16 @@ class Balances:
             self.explained_wall_ns = wall_ns
             self._standing = {}
             return off
-        if off != self._standing:
-            self._standing, self._standing_since_ns = off, mono_ns
+        before, self._standing = self._standing, {}
+        for asset, value in off.items():
+            same, since_ns = before.get(asset, (None, mono_ns))
+            self._standing[asset] = (value, since_ns if same == value else mono_ns)
         # A fill on its way is booked in this time, and what it left over with it; the next one leaves another amount. So what
         # stands to the last digit is no fill, however many of ours are booked meanwhile.
-        if quiet or mono_ns - self._standing_since_ns >= self._lasting_ns:
+        lasting = {asset for asset, (_, since_ns) in self._standing.items() if quiet or mono_ns - since_ns >= self._lasting_ns}
+        if lasting:
             self.mismatch_rounds += 1
-            self.coins_known = not coins_off
+            self.coins_known = lasting <= {self.cash.asset} and (self.coins_known or not coins_off)
             self.mismatch = "balances: " + ", ".join(f"{asset} {value:+f}" for asset, value in off.items())
         return off
 

@@ -65,14 +65,15 @@ class RestExits:
         if self._lost_mono_ns is None:
             self._lost_mono_ns = mono_ns
 
-    def on_timer(self, mono_ns: int, *, known: bool) -> None:
+    def on_timer(self, mono_ns: int, *, known: bool, followed: bool) -> None:
         """Open the way by REST, or close it.
 
         Args:
             known: the venue was seen to hold what we manage.
+            followed: the private socket is up and tells of the coins; whether cash agrees is no matter of exits.
         """
         self._known = known
-        if self._core.private_ready:
+        if followed:
             self._lost_mono_ns = None
         elif self._lost_mono_ns is None:
             self._lost_mono_ns = mono_ns

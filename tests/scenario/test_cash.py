@@ -12,7 +12,9 @@ from test_reconcile import OID, found, opened, rest_order, round_of
 from test_regressions import moved
 
 from cstd._fast.codes import EventKind, Link, OrderAction
+from cstd.orders.balances import Balances
 from cstd.orders.reconcile import Finding
+from cstd.venue.messages import BalancesMessage, decode_private
 
 
 @pytest.fixture
@@ -289,3 +291,77 @@ def test_cash_is_agreed_across_a_restart(world: World) -> None:
     eventually(world, lambda: world.engine.state == "halted", 60)
     assert "USD -1.5" in (world.engine.state_reason or "")
     world.sound()
+
+
+def balances_of(world: World, coins: str, cash: str) -> dict[str, dict[str, str]]:
+    """A reply to BalanceEx."""
+    return {"XXBT": {"balance": coins}, "ZUSD": {"balance": cash}}
+
+
+def test_cash_that_moves_hides_no_coins_that_stay_away(world: World) -> None:
+    """Coins off by the same amount for as long as lists may lag, orders live and cash another each time: no coin may be sold."""
+    known = world.engine.reconciler.balances
+    absent_ns = int(world.cfg.venue.unknown_absent_s * S)
+    for number in range(8):
+        known.take(balances_of(world, "-0.45", str(10_000 - number % 3)))
+        known.compare(quiet=False, mono_ns=world.mono_ns + number * absent_ns // 4, wall_ns=world.now_ns)
+        assert known.coins_known == (number < 4)
+    assert known.mismatch_rounds == 4 and "BTC -0.5" in known.mismatch
+
+
+def test_cash_told_before_the_first_comparison_counts_once(world: World) -> None:
+    """A deposit told between the snapshot of the first round and its end: a difference then, which the ledger explains."""
+    before = world.engine.reconciler.balances
+    known = Balances(world.engine.tracker, lambda _text: None, S)
+    known.on_message(deposit(world, "50"))
+    known.take(balances_of(world, "0.05", "10000"))
+    assert known.compare(quiet=True, mono_ns=0, wall_ns=world.now_ns - S) == {}
+    known.take(balances_of(world, "0.05", "10050"))
+    assert known.compare(quiet=True, mono_ns=S, wall_ns=world.now_ns) == {"USD": 50}
+    row = ledger_row(world, "ZUSD", "deposit", "50") | {"time": Decimal(world.now_ns).scaleb(-9)}
+    known.on_ledger({"L1": row}, {}, ())
+    assert known.compare(quiet=True, mono_ns=2 * S, wall_ns=world.now_ns) == {}
+    assert known.cash.own is not None and before.cash.own is not None and known.cash.own - before.cash.own == 50
+
+
+def deposit(world: World, amount: str) -> BalancesMessage:
+    """The balances channel tells of a deposit of cash."""
+    entry = {"asset": "USD", "asset_class": "currency", "type": "deposit", "category": "deposit", "amount": amount, "fee": "0",
+             "balance": "0", "ledger_id": "L1", "ref_id": "R1", "timestamp": time_text(world.now_ns), "wallet_type": "spot",
+             "wallet_id": "main"}
+    [message] = decode_private(json.dumps({"channel": "balances", "type": "update", "sequence": 1, "data": [entry]}).encode())
+    assert isinstance(message, BalancesMessage)
+    return message
+
+
+@pytest.mark.parametrize("balance", ["NaN", "Infinity", "1e400", "", None])
+@pytest.mark.parametrize("asset", ["USD", "BTC"])
+def test_a_balance_that_is_no_number_fails_its_round_alone(world: World, asset: str, balance: Any) -> None:
+    """Nothing is learned from it, and the next reply is compared as if it had not been."""
+    told, failed = world.balances[asset], world.engine.reconciler.failed_count
+    world.balances[asset] = balance
+    world.engine.tracker.want_reconcile = True
+    eventually(world, lambda: world.engine.reconciler.failed_count > failed)
+    world.balances[asset] = told
+    rounds(world, 2)
+    assert world.engine.reconciler.agreed and world.engine.state == "ready"
+    assert found(world, Finding.BALANCE) == 0
+
+
+@pytest.mark.parametrize("kind", ["spend", "receive", "conversion", "sale"])
+def test_what_the_user_buys_in_the_app_is_his(world: World, kind: str) -> None:
+    """Instant purchases and conversions are entries of their own kinds, and flows like a deposit."""
+    moved(world, "USD", kind, "-30")
+    rounds(world)
+    assert world.engine.reconciler.agreed and world.engine.state == "ready"
+
+
+def test_cash_that_differs_opens_no_way_by_rest(world: World) -> None:
+    """With the socket up all the time, its loss counts from when it is lost."""
+    world.move_balance("USD", Decimal(-3))
+    rounds(world)
+    world.run(10)
+    world.link(Link.LINK_PRIVATE, up=False, reason="cut")
+    world.run(1)
+    assert not world.engine.core.exits_by_rest
+    eventually(world, lambda: world.engine.core.exits_by_rest)

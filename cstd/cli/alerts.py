@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import getpass
+import http.client
 import json
 import os
 import re
@@ -72,7 +73,7 @@ class Alertmanager:
         except urllib.error.HTTPError as error:
             raise OperatorError(f"{self.url} refused {method} {path.partition('?')[0]}: {error.code} {error.reason}",
                                 suggestion="is it an Alertmanager, and do you need a proxy or a password for it?") from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             why = getattr(error, "reason", error)
             raise ConnectivityError(f"no Alertmanager answers at {self.url}: {why}",
                                 suggestion="name yours with --alertmanager URL, or ALERTMANAGER_URL") from error
@@ -117,7 +118,7 @@ def ack(args: argparse.Namespace) -> int:
     now_ns = SystemClock().wall_ns()
     after_s = max(0, now_ns - min(utc_parse(_utc(alert["startsAt"])) for alert in firing)) // NS_PER_S
     until_ns = now_ns + args.for_s * NS_PER_S
-    who = args.by or getpass.getuser()
+    who = args.by or _user()
     said = f"acknowledged after {after_s} s" + (f": {args.comment}" if args.comment else "")
     alertmanager.silence(args.name, until_ns, now_ns, who, said)
     row = {"alert": args.name, "acknowledged": True, "by": who, "after_s": after_s, "in_time": after_s <= ACK_WITHIN_S,
@@ -127,6 +128,13 @@ def ack(args: argparse.Namespace) -> int:
 
 def _named(args: argparse.Namespace) -> Alertmanager:
     return Alertmanager(args.alertmanager or os.environ.get("ALERTMANAGER_URL", "http://127.0.0.1:9093"))
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user without a name
+        return f"uid {os.getuid()}"
 
 
 def _utc(text: str) -> str:

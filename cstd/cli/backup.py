@@ -22,7 +22,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import zstandard
 
@@ -37,17 +37,17 @@ from cstd.projector.database import APPLICATION_ID
 from cstd.projector.process import state_dir
 from cstd.storage import checkpoints, journal_reader
 from cstd.storage import journal_files as files
-from cstd.storage.journal_copy import copy_part, signatures_of
+from cstd.storage.journal_copy import FILE_MODE, copy_part, created, signatures_of
 from cstd.storage.journal_files import Head
 from cstd.storage.journal_signature import KEY_NAME, PUBLIC_NAME
-from cstd.storage.run_dir import DATABASE_FILE, JOURNAL_DIR
+from cstd.storage.run_dir import DATABASE_FILE, JOURNAL_DIR, LEDGER_SCHEMA
 
 MANIFEST_FILE = "backup.json"
 FORMAT = 1
 LOCK_FILE = "lock"
 STAGING_DIR = ".unfinished"
 RING_LEFT_FILE = "journal.ring.left"
-FILE_MODE, DIR_MODE = 0o600, 0o700
+DIR_MODE = 0o700
 
 
 def backup(args: argparse.Namespace) -> int:
@@ -60,6 +60,8 @@ def backup(args: argparse.Namespace) -> int:
     """
     target = Path(args.target).resolve()
     run_dir = run_dir_of(args)
+    if not (run_dir / JOURNAL_DIR).is_dir():
+        raise UsageError(f"there is no journal in {run_dir}", suggestion="name the run directory of a daemon, with --run-dir")
     if target.is_relative_to(run_dir) or target.is_relative_to(state_dir(run_dir) / JOURNAL_DIR):
         raise UsageError(f"{target} lies in what it would be a copy of", suggestion="name a folder on another disk")
     try:
@@ -77,10 +79,12 @@ def _held(target: Path) -> Iterator[None]:
     if target.exists() and not (target / MANIFEST_FILE).exists() and _strangers(target):
         raise UsageError(f"{target} is no backup, and it is not empty", suggestion="name a new folder, or a backup")
     target.mkdir(mode=DIR_MODE, parents=True, exist_ok=True)
-    lock = (target / LOCK_FILE).open("ab")
+    lock = os.fdopen(os.open(target / LOCK_FILE, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, FILE_MODE), "wb")
     with wait_for_lock(lock, 0.0, OperatorError(f"another process makes the backup {target}", suggestion="wait for it")):
         staging = target / STAGING_DIR
         shutil.rmtree(staging, ignore_errors=True)
+        if not (target / MANIFEST_FILE).exists():  # segments of a first one that was killed, after which some may be missing
+            shutil.rmtree(target / JOURNAL_DIR, ignore_errors=True)
         (staging / JOURNAL_DIR).mkdir(mode=DIR_MODE, parents=True)
         yield
         shutil.rmtree(staging)
@@ -119,7 +123,7 @@ def _copy_ledger(source: Path, target: Path) -> bool:
     if not source.exists():
         return False
     target.touch(FILE_MODE)
-    with contextlib.closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as ours, \
+    with contextlib.closing(sqlite3.connect(f"{source.resolve().as_uri()}?mode=ro", uri=True)) as ours, \
             contextlib.closing(sqlite3.connect(target)) as copy:
         ours.backup(copy)
         copy.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
@@ -207,21 +211,24 @@ def restore(args: argparse.Namespace) -> int:
     """
     source = Path(args.source).resolve()
     end = _end_of(source)
-    run_dir = Path(args.run_dir or os.environ.get("CSTD__RUN__DIR", ".run/current")).resolve()
+    run_dir = Path(args.run_dir).resolve()
     make_run_dir(run_dir)
     journal, state = run_dir / JOURNAL_DIR, state_dir(run_dir)
-    _refuse_what_is_there(journal, state)
+    _refuse_what_is_there(run_dir, journal, state)
     report = journal_reader.verify(source / JOURNAL_DIR, args.key)
     if report.last_seq < end.last_seq:
         raise VerificationError(f"the backup {source} ends at record {report.last_seq}, and {MANIFEST_FILE} says {end.last_seq}",
                                 place={"file": MANIFEST_FILE, "seq": report.last_seq})
     try:
         ring = _put_ring_aside(run_dir)
-        _put_journal(source / JOURNAL_DIR, journal)
+        journal.mkdir(mode=DIR_MODE, exist_ok=True)
+        # The head first and what it names last: a start that finds it without its segment refuses to trade.
+        _put(source / JOURNAL_DIR / files.HEAD_NAME, journal / files.HEAD_NAME)
         for path in [source / KEY_NAME, *sorted((source / STATEMENTS_DIR).glob("*"))]:
             _put(path, state / path.relative_to(source))
         _put(source / NONCE_FILE, run_dir / NONCE_FILE)
         ledger = _put_ledger(source / DATABASE_FILE, state / DATABASE_FILE, report.last_seq)
+        _put_segments(source / JOURNAL_DIR, journal)
     except OSError as error:
         raise OperatorError(f"{source} cannot be restored to {run_dir}: {error}",
                             suggestion="remove what is there, check free space and rights, and restore again") from error
@@ -230,8 +237,10 @@ def restore(args: argparse.Namespace) -> int:
                    "ledger": ledger, "ring_put_aside": ring}, args)
 
 
-def _refuse_what_is_there(journal: Path, state: Path) -> None:
-    found = [path for path in (journal / files.HEAD_NAME, state / DATABASE_FILE) if path.exists()]
+def _refuse_what_is_there(run_dir: Path, journal: Path, state: Path) -> None:
+    ring_left = [run_dir / RING_LEFT_FILE] if ring_path(run_dir).exists() else []
+    kept = [state / name for name in (DATABASE_FILE, KEY_NAME, STATEMENTS_DIR)]
+    found = [path for path in [journal / files.HEAD_NAME, *kept, run_dir / NONCE_FILE, *ring_left] if path.exists()]
     if journal.is_dir():
         found += [path for _, path in files.segment_paths(journal)]
     if found:
@@ -249,24 +258,18 @@ def _put_ring_aside(run_dir: Path) -> str | None:
     return str(left)
 
 
-def _put_journal(source: Path, journal: Path) -> None:
-    """Copy a proven journal, its head first: a start that finds the head without its segment refuses to trade."""
-    journal.mkdir(mode=DIR_MODE, exist_ok=True)
-    _put(source / files.HEAD_NAME, journal / files.HEAD_NAME)
+def _put_segments(source: Path, journal: Path) -> None:
+    """Copy a proven journal's segments with what belongs to them, the one that the daemon goes on with last, unpacked."""
     *sealed, (_, last) = files.segment_paths(source)
     others = [source / PUBLIC_NAME, *source.glob("*.sig"), *checkpoints.paths(source)]
     for path in [*others, *(path for _, path in sealed)]:
         _put(path, journal / path.name)
-    plain = journal / last.name.removesuffix(files.PACKED_SUFFIX)  # the one that the daemon goes on with
-    with last.open("rb") as packed, _created(plain) as target:
+    plain = journal / last.name.removesuffix(files.PACKED_SUFFIX)
+    with last.open("rb") as packed, created(plain) as target:
         zstandard.ZstdDecompressor().copy_stream(packed, target)
         target.flush()
         os.fsync(target.fileno())
     files.sync_directory(journal)
-
-
-def _created(path: Path) -> IO[bytes]:
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE), "wb")
 
 
 def _put(source: Path, target: Path) -> None:
@@ -274,7 +277,7 @@ def _put(source: Path, target: Path) -> None:
     if not source.exists():
         return
     target.parent.mkdir(mode=DIR_MODE, exist_ok=True)
-    with source.open("rb") as content, _created(target) as file:
+    with source.open("rb") as content, created(target) as file:
         shutil.copyfileobj(content, file)
         file.flush()
         os.fsync(file.fileno())
@@ -284,15 +287,18 @@ def _put_ledger(source: Path, target: Path, last_seq: int) -> str:
     """Restore the ledger if it is sound and no newer than the journal; the projector makes it anew otherwise. Says which."""
     if not source.exists():
         return "not in the backup: it is made anew from the journal"
-    with contextlib.closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as ledger:
+    with contextlib.closing(sqlite3.connect(f"{source.resolve().as_uri()}?mode=ro", uri=True)) as ledger:
         try:
             sound = ledger.execute("PRAGMA quick_check").fetchone() == ("ok",)
             whose = ledger.execute("PRAGMA application_id").fetchone()[0]
+            schema = ledger.execute("PRAGMA user_version").fetchone()[0]
             place = ledger.execute("SELECT seq FROM place").fetchone()
         except sqlite3.Error:
-            sound, whose, place = False, 0, None
+            sound, whose, schema, place = False, 0, 0, None
     if not sound or whose != APPLICATION_ID or (place is not None and place[0] > last_seq):
         return "damaged in the backup: it is made anew from the journal"
+    if schema != LEDGER_SCHEMA:
+        return f"of schema {schema} in the backup, this cstd has {LEDGER_SCHEMA}: it is made anew from the journal"
     _put(source, target)
     return "restored"
 

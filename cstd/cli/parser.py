@@ -238,8 +238,7 @@ def _backup(parser: argparse.ArgumentParser) -> None:
 
 def _restore(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="BACKUP", help="a folder that `cstd backup` made")
-    parser.add_argument("--run-dir", metavar="DIR", help="where to; no journal may be there (default: CSTD__RUN__DIR, or "
-                        ".run/current)")
+    parser.add_argument("--run-dir", metavar="DIR", required=True, help="where to; no journal may be there")
     parser.add_argument("--key", type=Path, metavar="FILE",
                         help="your copy of the signer's public key (default: the one in the backup)")
     _output(parser)

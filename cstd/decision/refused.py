@@ -9,8 +9,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-
-
 def tally(rows: np.ndarray, explained: Callable[[np.void], dict[str, Any]]) -> dict[str, Any]:
     """Return counts of decisions and, for every gate that refused, cut or pulled an order, how often and its last case.
 

@@ -40,6 +40,8 @@ class LatencyRow(msgspec.Struct, frozen=True):
     at_ns: int
     out_ns: int
     back_ns: int
+QUEUE_N_MAX = 100
+VOLUME_MAX = 10**12  # in quote
 
 
 class SimulatedVenueSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -63,8 +65,12 @@ class SimulatedVenueSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=
 
     def __post_init__(self) -> None:
         """Check what the types do not say."""
-        if min(self.feed_ns, self.order_out_ns, self.order_back_ns, self.heartbeat_ns) < 0 or self.queue_n <= 0:
-            raise UsageError("the simulated venue takes latencies of 0 or more and an exponent above 0")
+        if min(self.feed_ns, self.order_out_ns, self.order_back_ns, self.heartbeat_ns) < 0:
+            raise UsageError("the simulated venue takes latencies of 0 or more")
+        if not self.queue_n.is_finite() or not 0 < self.queue_n <= QUEUE_N_MAX:
+            raise UsageError(f"simulated_venue.queue_n is above 0 and at most {QUEUE_N_MAX}")
+        if not self.volume_30d.is_finite() or not 0 <= self.volume_30d <= VOLUME_MAX:
+            raise UsageError(f"simulated_venue.volume_30d is from 0 to {VOLUME_MAX}")
         times = [row.at_ns for row in self.recorded]
         if times != sorted(set(times)) or any(min(row.out_ns, row.back_ns) < 0 for row in self.recorded):
             raise UsageError("recorded latencies must be in the order of time, and none below 0")

@@ -22,7 +22,7 @@ from cstd._fast.rerun import frames_until_order
 from cstd.engine import Engine
 from cstd.errors import UsageError
 from cstd.orders.simulated_frames import time_text
-from cstd.orders.simulated_terms import SimulatedVenueSettings
+from cstd.orders.simulated_terms import VOLUME_MAX, SimulatedVenueSettings
 from cstd.orders.simulated_venue import CHANNELS, SimulatedVenue
 from cstd.units import INT64_MAX, NS_PER_S, format_decimal
 from cstd.venue.messages import BookMessage, decode_public
@@ -157,8 +157,8 @@ def settings_of(assignments: Iterable[str]) -> tuple[SimulatedVenueSettings, Dec
         try:
             if key == VOLUME_KEY:
                 volume = msgspec.convert(value, Decimal)
-                if not volume.is_finite() or volume <= 0:
-                    raise UsageError(f"--set {text}: not a volume above 0")
+                if not volume.is_finite() or not 0 < volume <= VOLUME_MAX:
+                    raise UsageError(f"--set {text}: not a volume above 0 and at most {VOLUME_MAX}")
             elif key.startswith(SETTINGS_PREFIX):
                 fields[key.removeprefix(SETTINGS_PREFIX)] = msgspec.json.decode(value) if value.startswith("[") else value
             else:

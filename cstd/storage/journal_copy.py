@@ -169,7 +169,7 @@ def _copy_segment(plain: Path, target: Path, limit: int | None) -> None:
 
 
 def _pack(source: IO[bytes], size: int, to: Path) -> None:
-    with _created(to) as target:
+    with created(to) as target:
         packer = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).compressobj(size=size)
         left = size
         while left:
@@ -183,7 +183,8 @@ def _pack(source: IO[bytes], size: int, to: Path) -> None:
         os.fsync(target.fileno())
 
 
-def _created(path: Path) -> IO[bytes]:
+def created(path: Path) -> IO[bytes]:
+    """Open a new file for writing, mode 0600. Raises FileExistsError."""
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE), "wb")
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -95,3 +97,14 @@ def test_nobody_there(tmp_path: Path) -> None:
         hook.server.shutdown()
         hook.server.server_close()
     assert cstd("no address", code=2)["error"] == "usage"
+    assert "127.0.0.1:x" in cstd("127.0.0.1:x", code=1)["message"]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        def answer() -> None:
+            peer, _ = server.accept()
+            with peer:
+                peer.sendall(b"not http\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        assert cstd(f"127.0.0.1:{server.getsockname()[1]}", code=1)["retryable"] is True
+        thread.join()

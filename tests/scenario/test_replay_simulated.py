@@ -120,7 +120,9 @@ def test_without_a_tape_nothing_is_assumed(recording: Path) -> None:
 @pytest.mark.parametrize("wrong", ["policy.spread_bps_max", "policy.no_such=1", "simulated_venue.no_such=1",
                                    "simulated_venue.order_out_ns=-1", "simulated_venue.queue=none",
                                    "simulated_venue.impact=maybe", "simulated_venue.recorded=[1", "tape.volume_hour=0",
-                                   "tape.volume_hour=x", "tape.volume_hour=NaN"])
+                                   "tape.volume_hour=x", "tape.volume_hour=NaN", "tape.volume_hour=1e30",
+                                   "simulated_venue.volume_30d=-1", "simulated_venue.volume_30d=NaN",
+                                   "simulated_venue.queue_n=NaN", "simulated_venue.queue_n=1e9"])
 def test_a_setting_that_cannot_be_meant_is_refused(recording: Path, wrong: str) -> None:
     """A key that is not there, a value out of bounds: an error, not a replay with something else."""
     with pytest.raises(Exception, match=r".") as raised:

@@ -279,6 +279,13 @@ def test_nothing_is_replaced_by_a_restore(run_dir: Path, tmp_path: Path) -> None
     LedgerDatabase(other / "ledger.db").close()
     with pytest.raises(UsageError, match=r"ledger\.db is there already"):
         restore(target, other)
+    for name in (KEY_NAME, "nonce", "statements"):
+        folder = tmp_path / f"with {name}"
+        folder.mkdir()
+        (folder / name).write_text("")
+        with pytest.raises(UsageError, match="is there already"):
+            restore(target, folder)
+        assert list(contents(folder)) == [name]
 
 
 def test_a_damaged_ledger_is_left_out(run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -290,6 +297,25 @@ def test_a_damaged_ledger_is_left_out(run_dir: Path, tmp_path: Path, capsys: pyt
     restore(target, elsewhere)
     assert "made anew from the journal" in json.loads(capsys.readouterr().out)["ledger"]
     assert not (elsewhere / "ledger.db").exists()
+
+
+def test_a_ledger_of_another_schema_is_left_out(run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The projector would refuse it at each start, and sign nothing."""
+    target, elsewhere = tmp_path / "back up #1", tmp_path / "new"
+    back_up(run_dir, target)
+    with sqlite3.connect(target / "ledger.db") as ledger:
+        ledger.execute("PRAGMA user_version = 1")
+    capsys.readouterr()
+    restore(target, elsewhere)
+    assert "of schema 1" in json.loads(capsys.readouterr().out)["ledger"]
+    assert not (elsewhere / "ledger.db").exists()
+
+
+def test_no_journal_to_back_up_leaves_no_folder(tmp_path: Path) -> None:
+    """A run directory that is none: said, and nothing made."""
+    with pytest.raises(UsageError, match="no journal in"):
+        back_up(tmp_path / "none", tmp_path / "backup")
+    assert not (tmp_path / "backup").exists()
 
 
 def test_a_ledger_in_use_is_copied_as_its_last_transaction_left_it(run_dir: Path, tmp_path: Path) -> None:

@@ -305,6 +305,8 @@ class Simulation:
         if self.engine.core.fault is not None:
             raise BrokenPromiseError("the engine failed", repr(self.engine.core.fault))
         self._check_exits()
+        if (kind, tag) == (EventKind.EVENT_FRAME, Link.LINK_PRIVATE):
+            self._check_sizes()
         self._send([(tag, payload) for kind, tag, payload in self._keep_outputs() if kind == EventKind.OUT_ORDER_FRAME])
 
     def _check_exits(self) -> None:
@@ -321,6 +323,13 @@ class Simulation:
         _promise(selling <= managed, "more is being sold than is managed", (selling, managed))
         _promise(all(order["exit_reason"] in named for order in new), "an exit without a reason", new)
         self.exit_reasons.update(ExitReason(order["exit_reason"]) for order in new)
+
+    def _check_sizes(self) -> None:
+        """Each order that is live here counts for no less than is open of it at the venue, whatever became of its amends."""
+        core, account = self.engine.core, self.exchange.account
+        there = {order.cl_ord_id: order.leaves_raw for order in account.open.values()}
+        for order in map(core.order, core.live_orders()) if there else ():
+            _promise(order["leaves_raw"] >= there.get(order["cl_ord_id"], 0), "an order counts for less than is open", order)
 
     def _send(self, frames: list[tuple[int, bytes]]) -> None:
         """Let leave what an event put out, unless the process or the host goes just then."""
@@ -404,6 +413,12 @@ class Simulation:
         command = {"id": self.now_ns, "verb": verb, "args": args, "actor": "seed"}
         self.feed(EventKind.EVENT_COMMAND, 0, json.dumps(command).encode())
         return self.engine.replies.pop(self.now_ns, {})
+
+    def opening_rests(self) -> bool:
+        """Whether the daemon has an opening open of which nothing has been filled."""
+        core = self.engine.core
+        return any(order["state"] == OrderState.ORDER_OPEN and order["kind"] == IntentKind.OPENING
+                   for order in map(core.order, core.live_orders()))
 
     def clear_kill(self) -> None:
         """Both steps that end a kill."""

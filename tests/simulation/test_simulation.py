@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from cstd._fast.codes import ExitReason, OrderEvent
+from cstd._fast.codes import EventKind, ExitReason, Link, OrderEvent
 from cstd.ledger.cash import Cash
 from cstd.ledger.positions import Fill, Ledger
 from cstd.orders.reconcile import Reconciler
@@ -21,6 +22,7 @@ from cstd.orders.rest_cancels import RestCancels
 from cstd.orders.rest_exits import RestExits
 from cstd.orders.tracker import OrderTracker
 from cstd.venue.deadman import DeadmanSwitch
+from cstd.venue.private import OrderReply
 from tests.simulation.campaign import play, shrunk
 from tests.simulation.faults import drawn, is_watched
 from tests.simulation.shrink import Kept, read_kept
@@ -75,6 +77,12 @@ def book_again(self: Ledger, fill: Fill, qty_min_raw: int) -> bool:
     return BOOK(self, fill, qty_min_raw)
 
 
+def counted_as_made(self: OrderTracker, index: int, reply: OrderReply) -> None:
+    """Take an amend that the venue denied as made."""
+    if not reply.success:
+        self.core.amend_settled(index, self.core.order(index)["amend_qty_raw"])
+
+
 # Whose keeper is replaced by what, and the kind of failure that must be found.
 BROKEN: dict[str, tuple[type, str, Callable[..., object] | property, str]] = {
     "a fill counts as often as it is told": (Ledger, "book", book_again, "not ready again"),
@@ -92,6 +100,7 @@ BROKEN: dict[str, tuple[type, str, Callable[..., object] | property, str]] = {
         "an order is here alone"),
     "the dead man's switch is not refreshed": (
         DeadmanSwitch, "refresh_ns", property(lambda _: 1 << 62), "orders are still live"),
+    "a denied amend counts as made": (OrderTracker, "_on_amend_reply", counted_as_made, "an order counts for less than is open"),
 }
 FEW = 6
 
@@ -128,6 +137,25 @@ def test_positions_are_left_for_every_kind_of_reason() -> None:
     for seed in filter(is_watched, range(3000, 3000 + SEARCHED)):
         seen += Simulation(seed).run(20).exit_reasons
         if {ExitReason.EXIT_STOP, ExitReason.EXIT_TIME, ExitReason.EXIT_FLIP} <= seen.keys():
+            return
+    raise AssertionError(seen)
+
+
+def amends(simulation: Simulation) -> tuple[int, int, int]:
+    """How many amends were accepted, how many denied, and how many arrived whose reply did not."""
+    sent = {frame["req_id"] for text in simulation.delivered if (frame := json.loads(text))["method"] == "amend_order"}
+    replies = {reply["req_id"]: reply["success"] for kind, link, _, _, payload in simulation.journal
+               if (kind, link) == (EventKind.EVENT_FRAME, Link.LINK_PRIVATE) and b'"amend_order"' in payload
+               if (reply := json.loads(payload))}
+    return sum(replies.values()), len(replies) - sum(replies.values()), len(sent - replies.keys())
+
+
+def test_amends_happen_in_the_simulation() -> None:
+    """Some of the seeds' amends are made, some denied, and of some the reply is lost; all of that comes to a good end."""
+    seen = (0, 0, 0)
+    for seed in range(4000, 4000 + SEARCHED):
+        seen = tuple(map(sum, zip(seen, amends(Simulation(seed).run(20)), strict=True)))  # type: ignore[assignment]
+        if all(seen):
             return
     raise AssertionError(seen)
 

@@ -166,7 +166,7 @@ class Operator(Fault, tag="operator"):
 
 
 class Tighten(Fault, tag="tighten"):
-    """An operator lowers a limit while an opening rests, below it or not, and takes that back later: what rests is amended or pulled.
+    """An operator lowers a limit while an opening rests, and takes that back later: what rests is amended or pulled.
 
     He waits for an opening that rests as long as the faults go on.
     """

@@ -11,6 +11,7 @@ from cstd._fast.codes import EventKind, Link
 from cstd.practice.connections import SocketServer
 from cstd.practice.limits import MessageRate
 from cstd.practice.line import Line
+from tests.simulation.promises import check_arrival
 
 if TYPE_CHECKING:
     from tests.simulation.simulated import Simulation
@@ -174,6 +175,7 @@ class Wire:
     def _at_server(self, socket: SimulatedSocket | None, text: str) -> None:
         if socket is not None and not socket.closed and not socket.frozen_until_ns:
             self.world.delivered.append(text)
+            check_arrival(self.world, text)
             self.server.receive(socket, text)  # type: ignore[arg-type]
             self.world.exchange.settle()
             self.world.check_switch()

@@ -36,7 +36,10 @@ from cstd.practice.faults import (
     SlowReader,
     TokenExpiry,
 )
+from cstd.venue.errors_table import ERRORS, outcome_unknown
 
+Tier = Literal["starter", "intermediate", "pro"]
+TIERS: tuple[Tier, ...] = ("starter", "intermediate", "pro")
 Span = Annotated[float, msgspec.Meta(ge=0, le=3600)]
 Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 STORMS_S = (1.5, 3.0, 8.0)   # between two faults on average: storms, and faults between which much is traded
@@ -47,6 +50,9 @@ UNBOOKED_AT_S = (1.0, 15.0)
 UNBOOKED_AMOUNTS = ("249.5", "-249.5", "1", "-1", "-0.05")
 # The rehearsal opens with 25: the least of these refuses that, the others leave a part of it.
 TIGHT_BPS = ("2", "8", "15", "22")
+# What a request is denied with: anything that the venue says. One that was carried out all the same, with what leaves that open.
+DENIALS = tuple(ERRORS)
+UNCLEAR = tuple(error for error in (*ERRORS, "EGeneral:Never heard of") if outcome_unknown(error))
 ALWAYS_S = 3600.0
 # Every third seed has a venue whose history may lag by a minute, and waits for it as long as the shipped live configuration.
 LAG_S, LAG_LONG_S = 3.0, 60.0
@@ -197,6 +203,11 @@ def is_patient(seed: int) -> bool:
 def is_watched(seed: int) -> bool:
     """Whether a seed's positions are left by stops, targets and time stops so narrow that they happen."""
     return Random(f"exit policy {seed}").random() < 1 / 3
+
+
+def tier_of(seed: int) -> Tier:
+    """The tier that the venue grants a seed's account, and that the configuration has."""
+    return Random(f"tier {seed}").choice(TIERS)
 
 
 def drawn(seed: int, seconds: float) -> list[AnyFault]:
@@ -355,7 +366,8 @@ def _denied_or_lost(random: Random, at_s: float, method: str) -> AnyFault:
     count = random.randint(1, 2)
     if random.random() < 0.5:
         return LostAck(at_s=at_s, method=method, count=count)
-    return Deny(at_s=at_s, method=method, executed=random.random() < 0.7, count=count)
+    executed = random.random() < 0.7
+    return Deny(at_s=at_s, method=method, executed=executed, count=count, error=random.choice(UNCLEAR if executed else DENIALS))
 
 
 def _checksums(random: Random, at_s: float) -> list[AnyFault]:

@@ -43,7 +43,7 @@ from cstd.practice.rest import RestServer, parse_form
 from cstd.practice.rest_private import PrivateRest
 from cstd.practice.wire import dumps
 from cstd.units import from_raw
-from tests.simulation.faults import ABSENT_LONG_S, ABSENT_S, Crash, Faults, drawn, is_patient, is_watched, text_of
+from tests.simulation.faults import ABSENT_LONG_S, ABSENT_S, Crash, Faults, drawn, is_patient, is_watched, text_of, tier_of
 from tests.simulation.past import LAGGING, past_reply
 from tests.simulation.promises import BrokenPromiseError, check_book, promise
 from tests.simulation.trouble import Trouble
@@ -71,14 +71,15 @@ Entry = tuple[int, int, int, int, bytes]     # kind, tag, monotonic and wall tim
 
 
 @cache
-def configuration(absent_s: int, *, watched: bool) -> Config:
+def configuration(absent_s: int, *, watched: bool, tier: str) -> Config:
     """The shipped practice configuration with short round trips, over one instrument.
 
     `absent_s`: how long an order must have been out before it is absent; longer than the venue's history lags. `watched`: with
-    stops, targets and time stops.
+    stops, targets and time stops. `tier`: of the account.
     """
     return load([str(template("practice"))], {
-        **QUICK, **(WATCHED if watched else UNWATCHED), "CSTD__VENUE__UNKNOWN_ABSENT_S": str(absent_s)})
+        **QUICK, **(WATCHED if watched else UNWATCHED), "CSTD__VENUE__TIER": tier,
+        "CSTD__VENUE__UNKNOWN_ABSENT_S": str(absent_s)})
 
 
 def through_checkpoint(replay: JournalReplay) -> JournalReplay:
@@ -138,7 +139,8 @@ class Simulation:
         self.user_btc, self.user_usd, self.unbooked = USER_BTC, USER_USD, Decimal(0)
         self._rest_there, self._rest_back, self._rest_fate = (Noise(seed, f"rest {what}") for what in ("there", "back", "fate"))
         self.readings = readings
-        self.cfg = cfg or configuration(ABSENT_LONG_S if is_patient(seed) else ABSENT_S, watched=is_watched(seed))
+        self.cfg = cfg or configuration(ABSENT_LONG_S if is_patient(seed) else ABSENT_S, watched=is_watched(seed),
+                                        tier=tier_of(seed))
         self._build_exchange()
         self.wires = {Link.LINK_PUBLIC: Wire(self, Link.LINK_PUBLIC, self.public),
                       Link.LINK_PRIVATE: Wire(self, Link.LINK_PRIVATE, self.private)}
@@ -149,8 +151,8 @@ class Simulation:
     def _build_exchange(self) -> None:
         instruments, assets = first(1)
         self.exchange = Exchange(
-            instruments, assets, seed=self.seed, id_seed=self.seed, tier="pro", wall_ns=self.now_ns, readings=self.readings,
-            account=Account({"USD": USER_USD, "BTC": USER_BTC}),
+            instruments, assets, seed=self.seed, id_seed=self.seed, tier=self.cfg.venue.tier, wall_ns=self.now_ns,
+            readings=self.readings, account=Account({"USD": USER_USD, "BTC": USER_BTC}),
             history={i.name: replace(history_shape(i), rows=HISTORY_ROWS) for i in instruments})
         shapes = load_shapes()
         self.flows = [Flow(self.exchange.markets[i.name], shapes[i.shape], seed=self.seed, start_ns=self.now_ns, rate_per_s=15)

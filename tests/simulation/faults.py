@@ -36,7 +36,10 @@ from cstd.practice.faults import (
     SlowReader,
     TokenExpiry,
 )
+from cstd.venue.errors_table import ERRORS, outcome_unknown
 
+Tier = Literal["starter", "intermediate", "pro"]
+TIERS: tuple[Tier, ...] = ("starter", "intermediate", "pro")
 Span = Annotated[float, msgspec.Meta(ge=0, le=3600)]
 Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 STORMS_S = (1.5, 3.0, 8.0)   # between two faults on average: storms, and faults between which much is traded
@@ -45,6 +48,11 @@ UNBOOKED_FRAC = 0.1
 UNBOOKED_AT_S = (1.0, 15.0)
 # None that a deposit or withdrawal of Move could hide: what was missed and what nobody explains would cancel out.
 UNBOOKED_AMOUNTS = ("249.5", "-249.5", "1", "-1", "-0.05")
+# The rehearsal opens with 25: the least of these refuses that, the others leave a part of it.
+TIGHT_BPS = ("2", "8", "15", "22")
+# What a request is denied with: anything that the venue says. One that was carried out all the same, with what leaves that open.
+DENIALS = tuple(ERRORS)
+UNCLEAR = tuple(error for error in (*ERRORS, "EGeneral:Never heard of") if outcome_unknown(error))
 ALWAYS_S = 3600.0
 # Every third seed has a venue whose history may lag by a minute, and waits for it as long as the shipped live configuration.
 LAG_S, LAG_LONG_S = 3.0, 60.0
@@ -163,10 +171,21 @@ class Operator(Fault, tag="operator"):
     for_s: Span = 2.0
 
 
+class Tighten(Fault, tag="tighten"):
+    """An operator lowers a limit while an opening rests, and takes that back later: what rests is amended or pulled.
+
+    He waits for an opening that rests as long as the faults go on.
+    """
+
+    key: Literal["risk.position_bps_max", "risk.exposure_bps_max", "risk.cluster_bps_max"]
+    value: str
+    for_s: Seconds
+
+
 AnyFault = (Break | ClockSkew | ClockStep | Closed | CorruptChecksum | Crash | Delay | Deny | Drop | Duplicate | HalfOpen
             | HistoryLag | HttpError | JournalFails | LateFill | LateTimers | LostAck | Move | NonceError | Operator | RateLimit
-            | Reorder | RestError | RestTimeout | Rules | SlowNetwork | SlowReader | Stop | TokenExpiry | Unbooked
-            | UnreliableRest)
+            | Reorder | RestError | RestTimeout | Rules | SlowNetwork | SlowReader | Stop | Tighten | TokenExpiry
+            | Unbooked | UnreliableRest)
 Faults = Sequence[AnyFault]
 FAULTS: msgspec.json.Decoder[list[AnyFault]] = msgspec.json.Decoder(list[AnyFault])
 
@@ -184,6 +203,11 @@ def is_patient(seed: int) -> bool:
 def is_watched(seed: int) -> bool:
     """Whether a seed's positions are left by stops, targets and time stops so narrow that they happen."""
     return Random(f"exit policy {seed}").random() < 1 / 3
+
+
+def tier_of(seed: int) -> Tier:
+    """The tier that the venue grants a seed's account, and that the configuration has."""
+    return Random(f"tier {seed}").choice(TIERS)
 
 
 def drawn(seed: int, seconds: float) -> list[AnyFault]:
@@ -306,6 +330,16 @@ def _operator(random: Random, at_s: float) -> list[AnyFault]:
     return [Operator(at_s=at_s, verb=random.choice(("pause", "flatten", "kill")))]  # type: ignore[arg-type]
 
 
+def _tighten(random: Random, at_s: float) -> list[AnyFault]:
+    """Half of them with the amends that follow denied, carried out or not, or their replies lost."""
+    faults: list[AnyFault] = []
+    if random.random() < 0.5:
+        faults.append(_denied_or_lost(random, at_s, "amend_order"))
+    key = random.choice(("risk.position_bps_max", "risk.exposure_bps_max", "risk.cluster_bps_max"))
+    return [*faults, Tighten(at_s=at_s, key=key, value=random.choice(TIGHT_BPS),  # type: ignore[arg-type]
+                             for_s=_uniform(random, 0.2, 6))]
+
+
 def _tokens(_: Random, at_s: float) -> list[AnyFault]:
     return [TokenExpiry(at_s=at_s)]
 
@@ -324,11 +358,16 @@ def _frames(random: Random, at_s: float) -> list[AnyFault]:
 
 
 def _requests(random: Random, at_s: float) -> list[AnyFault]:
-    """Replies to orders and cancels are lost; an order, or a cancel, is denied, carried out or not."""
-    method, count = random.choice(("add_order", "add_order", "cancel_order")), random.randint(1, 2)
+    """Replies to orders, amends and cancels are lost; an order, or one of these, is denied, carried out or not."""
+    return [_denied_or_lost(random, at_s, random.choice(("add_order", "add_order", "add_order", "cancel_order", "amend_order")))]
+
+
+def _denied_or_lost(random: Random, at_s: float, method: str) -> AnyFault:
+    count = random.randint(1, 2)
     if random.random() < 0.5:
-        return [LostAck(at_s=at_s, method=method, count=count)]
-    return [Deny(at_s=at_s, method=method, executed=random.random() < 0.7, count=count)]
+        return LostAck(at_s=at_s, method=method, count=count)
+    executed = random.random() < 0.7
+    return Deny(at_s=at_s, method=method, executed=executed, count=count, error=random.choice(UNCLEAR if executed else DENIALS))
 
 
 def _checksums(random: Random, at_s: float) -> list[AnyFault]:
@@ -348,5 +387,6 @@ def _rest(random: Random, at_s: float) -> list[AnyFault]:
 _DRAWS: tuple[Callable[[Random, float], list[AnyFault]], ...] = (
     _break, _break, _refuse, _refuse, _half_open, _slow, _stop, _crash, _crash, _crash_at_order, _crash_at_order, _crash_at_order,
     _journal_fails,
-    _clock_step, _late_timers, _history_lag, _closed, _closed, _rules, _move, _operator, _tokens, _frames, _frames,
+    _clock_step, _late_timers, _history_lag, _closed, _closed, _rules, _move, _operator,
+    _tighten, _tighten, _tighten, _tighten, _tokens, _frames, _frames,
     _requests, _requests, _checksums, _late_fills, _rest)

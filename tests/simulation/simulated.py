@@ -43,8 +43,9 @@ from cstd.practice.rest import RestServer, parse_form
 from cstd.practice.rest_private import PrivateRest
 from cstd.practice.wire import dumps
 from cstd.units import from_raw
-from tests.simulation.faults import ABSENT_LONG_S, ABSENT_S, Crash, Faults, drawn, is_patient, is_watched, text_of
+from tests.simulation.faults import ABSENT_LONG_S, ABSENT_S, Crash, Faults, drawn, is_patient, is_watched, text_of, tier_of
 from tests.simulation.past import LAGGING, past_reply
+from tests.simulation.promises import BrokenPromiseError, check_book, promise
 from tests.simulation.trouble import Trouble
 from tests.simulation.wires import MS, Noise, S, Wire
 
@@ -57,7 +58,9 @@ UPTIME_NS = 77 * S      # of a host when the daemon starts on it
 HISTORY_ROWS = 120       # enough for the gates; a full snapshot of bars would be half of a seed's time
 QUICK = {"CSTD__STRATEGY__REHEARSAL__FLAT_S": "1", "CSTD__STRATEGY__REHEARSAL__HOLD_S": "1",
          "CSTD__STRATEGY__REHEARSAL__LONG_FLAT_S": "1", "CSTD__STRATEGY__REHEARSAL__LIFETIME_S": "6",
-         "CSTD__VENUE__DEADMAN_TIMEOUT_S": "15", "CSTD__INSTRUMENTS__NAMES": '["BTC/USD"]', "CSTD__INSTRUMENTS__DEPTH": "10"}
+         "CSTD__VENUE__DEADMAN_TIMEOUT_S": "15", "CSTD__INSTRUMENTS__NAMES": '["BTC/USD"]', "CSTD__INSTRUMENTS__DEPTH": "10",
+         # Room for one opening of the rehearsal's 25 and not for two: what is bought twice is more than is allowed.
+         "CSTD__RISK__POSITION_BPS_MAX": "30"}
 
 UNWATCHED = {"CSTD__EXITS__STOP_BPS": "0", "CSTD__EXITS__STOP_ATR_MULTIPLE": "0"}
 # Nearer than the market moves in a second or two, so that each of them is the first to be due now and then.
@@ -68,22 +71,15 @@ Entry = tuple[int, int, int, int, bytes]     # kind, tag, monotonic and wall tim
 
 
 @cache
-def configuration(absent_s: int, *, watched: bool) -> Config:
+def configuration(absent_s: int, *, watched: bool, tier: str) -> Config:
     """The shipped practice configuration with short round trips, over one instrument.
 
     `absent_s`: how long an order must have been out before it is absent; longer than the venue's history lags. `watched`: with
-    stops, targets and time stops.
+    stops, targets and time stops. `tier`: of the account.
     """
     return load([str(template("practice"))], {
-        **QUICK, **(WATCHED if watched else UNWATCHED), "CSTD__VENUE__UNKNOWN_ABSENT_S": str(absent_s)})
-
-
-class BrokenPromiseError(AssertionError):
-    """What the daemon did and must not. `kind`: which promise; two failures of one kind may have one cause."""
-
-    def __init__(self, kind: str, detail: object = "") -> None:
-        super().__init__(f"{kind}: {detail}" if detail else kind)
-        self.kind = kind
+        **QUICK, **(WATCHED if watched else UNWATCHED), "CSTD__VENUE__TIER": tier,
+        "CSTD__VENUE__UNKNOWN_ABSENT_S": str(absent_s)})
 
 
 def through_checkpoint(replay: JournalReplay) -> JournalReplay:
@@ -105,7 +101,8 @@ class Simulation:
     Attributes:
         now_ns: virtual time, the venue's wall clock. journal: events and outputs as recorded. delivered: what reached the
             venue over sockets. log: what happened to the session, for a failure's report. user_btc, user_usd: the user's own.
-        unbooked: cash that came or went without an entry of the venue's ledger.
+        unbooked: cash that came or went without an entry of the venue's ledger. lost_orders: client order ids of what a power
+            cut took from the journal.
     """
 
     def __init__(self, seed: int, faults: Faults | None = None, only: frozenset[int] | None = None, *,
@@ -120,6 +117,7 @@ class Simulation:
         self._written_ns: list[int] = []     # when each of its records was written
         self._digest = ""   # of the engine that was killed with its whole journal left
         self.lost_tail = False
+        self.lost_orders: set[str] = set()
         self.alive = False
         self.stopped_until_ns = 0
         self.crashes = 0
@@ -141,7 +139,8 @@ class Simulation:
         self.user_btc, self.user_usd, self.unbooked = USER_BTC, USER_USD, Decimal(0)
         self._rest_there, self._rest_back, self._rest_fate = (Noise(seed, f"rest {what}") for what in ("there", "back", "fate"))
         self.readings = readings
-        self.cfg = cfg or configuration(ABSENT_LONG_S if is_patient(seed) else ABSENT_S, watched=is_watched(seed))
+        self.cfg = cfg or configuration(ABSENT_LONG_S if is_patient(seed) else ABSENT_S, watched=is_watched(seed),
+                                        tier=tier_of(seed))
         self._build_exchange()
         self.wires = {Link.LINK_PUBLIC: Wire(self, Link.LINK_PUBLIC, self.public),
                       Link.LINK_PRIVATE: Wire(self, Link.LINK_PRIVATE, self.private)}
@@ -152,8 +151,8 @@ class Simulation:
     def _build_exchange(self) -> None:
         instruments, assets = first(1)
         self.exchange = Exchange(
-            instruments, assets, seed=self.seed, id_seed=self.seed, tier="pro", wall_ns=self.now_ns, readings=self.readings,
-            account=Account({"USD": USER_USD, "BTC": USER_BTC}),
+            instruments, assets, seed=self.seed, id_seed=self.seed, tier=self.cfg.venue.tier, wall_ns=self.now_ns,
+            readings=self.readings, account=Account({"USD": USER_USD, "BTC": USER_BTC}),
             history={i.name: replace(history_shape(i), rows=HISTORY_ROWS) for i in instruments})
         shapes = load_shapes()
         self.flows = [Flow(self.exchange.markets[i.name], shapes[i.shape], seed=self.seed, start_ns=self.now_ns, rate_per_s=15)
@@ -305,6 +304,8 @@ class Simulation:
         if self.engine.core.fault is not None:
             raise BrokenPromiseError("the engine failed", repr(self.engine.core.fault))
         self._check_exits()
+        if (kind, tag) == (EventKind.EVENT_FRAME, Link.LINK_PRIVATE):
+            self._check_sizes()
         self._send([(tag, payload) for kind, tag, payload in self._keep_outputs() if kind == EventKind.OUT_ORDER_FRAME])
 
     def _check_exits(self) -> None:
@@ -318,9 +319,16 @@ class Simulation:
             return
         self._exits_seen = max(order["intent_seq"] for order in new)
         selling, managed = sum(order["leaves_raw"] for order in exits), self.engine.ledger.positions[0].qty_raw
-        _promise(selling <= managed, "more is being sold than is managed", (selling, managed))
-        _promise(all(order["exit_reason"] in named for order in new), "an exit without a reason", new)
+        promise(selling <= managed, "more is being sold than is managed", (selling, managed))
+        promise(all(order["exit_reason"] in named for order in new), "an exit without a reason", new)
         self.exit_reasons.update(ExitReason(order["exit_reason"]) for order in new)
+
+    def _check_sizes(self) -> None:
+        """Each order that is live here counts for no less than is open of it at the venue, whatever became of its amends."""
+        core, account = self.engine.core, self.exchange.account
+        there = {order.cl_ord_id: order.leaves_raw for order in account.open.values()}
+        for order in map(core.order, core.live_orders()) if there else ():
+            promise(order["leaves_raw"] >= there.get(order["cl_ord_id"], 0), "an order counts for less than is open", order)
 
     def _send(self, frames: list[tuple[int, bytes]]) -> None:
         """Let leave what an event put out, unless the process or the host goes just then."""
@@ -337,6 +345,7 @@ class Simulation:
                     raise BrokenPromiseError("an opening on a book that is not verified")
                 if engine.state != "ready":
                     raise BrokenPromiseError("an opening in a state other than ready", engine.state)
+                check_book(self, json.loads(payload)["params"]["symbol"], self.journal)
             if tag == OrderAction.ACTION_EXIT_REST and not (b"&type=sell&" in payload and b"&timeinforce=IOC&" in payload):
                 raise BrokenPromiseError("an order by REST is no exit", payload)
             if tag not in (OrderAction.ACTION_CANCEL_REST, OrderAction.ACTION_EXIT_REST):
@@ -405,6 +414,12 @@ class Simulation:
         self.feed(EventKind.EVENT_COMMAND, 0, json.dumps(command).encode())
         return self.engine.replies.pop(self.now_ns, {})
 
+    def opening_rests(self) -> bool:
+        """Whether the daemon has an opening open of which nothing has been filled."""
+        core = self.engine.core
+        return any(order["state"] == OrderState.ORDER_OPEN and order["kind"] == IntentKind.OPENING
+                   for order in map(core.order, core.live_orders()))
+
     def clear_kill(self) -> None:
         """Both steps that end a kill."""
         self.command("kill_clear", confirm=self.command("kill_clear").get("confirm"))
@@ -435,6 +450,8 @@ class Simulation:
         lost = min(unsynced, int(fault.lost_frac * (unsynced + 1)))     # a block of the journal ends anywhere
         kept = len(self.journal) - lost
         self.lost_tail |= lost > 0
+        self.lost_orders |= {json.loads(payload)["params"]["cl_ord_id"] for kind, tag, _, _, payload in self.journal[kept:]
+                             if (kind, tag) == (EventKind.OUT_ORDER_FRAME, OrderAction.ACTION_ADD)}
         del self.journal[kept:], self._written_ns[kept:]
         self.log.append(f"{self.clock_text()} power cut, {lost} records lost")
 
@@ -526,33 +543,28 @@ class Simulation:
         assert len(true_fills) == len(account.fills)
         ours = {fill.exec_id: (fill.cl_ord_id, int(fill.side), fill.qty_raw, fill.price, fill.cost, fill.fees)
                 for fill in engine.ledger.fills.values()}
-        _promise(ours == true_fills, "fills differ", sorted(set(ours.items()) ^ set(true_fills.items()))[:4])
+        promise(ours == true_fills, "fills differ", sorted(set(ours.items()) ^ set(true_fills.items()))[:4])
         sent = [json.loads(text)["params"]["cl_ord_id"] for text in self.delivered if '"add_order"' in text]
-        _promise(len(sent) == len(set(sent)), "an order was sent twice")
+        promise(len(sent) == len(set(sent)), "an order was sent twice")
         at_venue = [order.cl_ord_id for order in account.orders.values()]
-        _promise(len(at_venue) == len(set(at_venue)), "an order is at the venue twice")
+        promise(len(at_venue) == len(set(at_venue)), "an order is at the venue twice")
         for order in account.orders.values():
             known = engine.tracker.history.get(order.cl_ord_id or "")
             if known is None:
                 raise BrokenPromiseError("an order is at the venue alone", f"{order.cl_ord_id} ({order.status})")
             seen = known["filled_raw"], known["state"]
-            _promise(seen[0] == order.filled_raw, "an order has another quantity", (order.cl_ord_id, seen, order.filled_raw))
-            _promise(STATES.get(seen[1]) == order.status, "an order has another end", (order.cl_ord_id, seen, order.status))
+            promise(seen[0] == order.filled_raw, "an order has another quantity", (order.cl_ord_id, seen, order.filled_raw))
+            promise(STATES.get(seen[1]) == order.status, "an order has another end", (order.cl_ord_id, seen, order.status))
         there = {order.cl_ord_id for order in account.orders.values()}
         invented = [cl_ord_id for cl_ord_id, known in engine.tracker.history.items()
                     if known["state"] in STATES and cl_ord_id not in there]
-        _promise(not invented, "an order is here alone", invented)
+        promise(not invented, "an order is here alone", invented)
         held = sum(fill.qty_raw * (1 if fill.order.side == Side.BUY else -1) for fill in account.fills)
-        _promise(engine.ledger.positions[0].qty_raw == held, "the position differs")
+        promise(engine.ledger.positions[0].qty_raw == held, "the position differs")
         cash = sum(((-fill.cost if fill.order.side == Side.BUY else fill.cost) - fill.fee for fill in account.fills), Decimal(0))
-        _promise(engine.ledger.cash_flow == cash, "the cash differs", (engine.ledger.cash_flow, cash))
-        _promise(account.balances["BTC"] - engine.ledger.managed_qty("BTC") == self.user_btc, "the user's coins were touched")
-        _promise(account.balances["USD"] - cash == self.user_usd + self.unbooked, "the user's cash was touched")
-
-
-def _promise(kept: bool, kind: str, detail: object = "") -> None:
-    if not kept:
-        raise BrokenPromiseError(kind, detail)
+        promise(engine.ledger.cash_flow == cash, "the cash differs", (engine.ledger.cash_flow, cash))
+        promise(account.balances["BTC"] - engine.ledger.managed_qty("BTC") == self.user_btc, "the user's coins were touched")
+        promise(account.balances["USD"] - cash == self.user_usd + self.unbooked, "the user's cash was touched")
 
 
 def _check_replay(replay: JournalReplay) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
 from collections.abc import Callable
@@ -13,7 +14,9 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from cstd._fast.codes import ExitReason, OrderEvent
+from cstd._fast.codes import EventKind, ExitReason, IntentKind, Link, OrderEvent, OrderState
+from cstd._fast.core import Core
+from cstd.engine.replaying import apply_event
 from cstd.ledger.cash import Cash
 from cstd.ledger.positions import Fill, Ledger
 from cstd.orders.reconcile import Reconciler
@@ -21,8 +24,11 @@ from cstd.orders.rest_cancels import RestCancels
 from cstd.orders.rest_exits import RestExits
 from cstd.orders.tracker import OrderTracker
 from cstd.venue.deadman import DeadmanSwitch
+from cstd.venue.private import OrderReply
+from tests.simulation import simulated
 from tests.simulation.campaign import play, shrunk
 from tests.simulation.faults import drawn, is_watched
+from tests.simulation.promises import OwnBook, parse
 from tests.simulation.shrink import Kept, read_kept
 from tests.simulation.simulated import Simulation
 
@@ -75,8 +81,45 @@ def book_again(self: Ledger, fill: Fill, qty_min_raw: int) -> bool:
     return BOOK(self, fill, qty_min_raw)
 
 
+def counted_as_made(self: OrderTracker, index: int, reply: OrderReply) -> None:
+    """Take an amend that the venue denied as made."""
+    if not reply.success:
+        self.core.amend_settled(index, self.core.order(index)["amend_qty_raw"])
+
+
+OVERDUE = OrderTracker.overdue
+RESENT_NS = 20_000_000
+
+
+def sent_again(self: OrderTracker, mono_ns: int, wall_ns: int, grace_ns: int) -> None:
+    """Give an opening up that was not answered for a moment, so that the strategy sends another one, under a new id."""
+    for index in self.core.live_orders():
+        order = self.core.order(index)
+        unanswered = (order["state"], order["kind"]) == (OrderState.ORDER_SENT, IntentKind.OPENING)
+        if unanswered and mono_ns - order["sent_mono_ns"] > RESENT_NS:
+            self._finish(index, OrderEvent.ON_REJECT, "not answered")
+    OVERDUE(self, mono_ns, wall_ns, grace_ns)
+
+
+class Believed:
+    """Gives book messages to an engine with the checksum that it will compute, so that it takes every book for a verified one."""
+
+    def __init__(self) -> None:
+        self.books: dict[tuple[int, str], OwnBook] = {}
+
+    def __call__(self, core: Core, kind: int, tag: int, mono_ns: int, wall_ns: int, payload: bytes) -> None:
+        """Stands for `apply_event`."""
+        if kind == EventKind.EVENT_FRAME and payload.startswith(b'{"channel":"book"'):
+            message = parse(payload)
+            for entry in message["data"]:
+                book = self.books.setdefault((id(core), entry["symbol"]), OwnBook(10, 1, 8))
+                computed = book.apply(entry, snapshot=message["type"] == "snapshot")
+                payload = payload.replace(b'"checksum":%d' % entry["checksum"], b'"checksum":%d' % computed)
+        apply_event(core, kind, tag, mono_ns, wall_ns, payload)
+
+
 # Whose keeper is replaced by what, and the kind of failure that must be found.
-BROKEN: dict[str, tuple[type, str, Callable[..., object] | property, str]] = {
+BROKEN: dict[str, tuple[object, str, Callable[..., object] | property, str]] = {
     "a fill counts as often as it is told": (Ledger, "book", book_again, "not ready again"),
     "an order that the journal lost is not taken up": (Reconciler, "_adopt", lambda *_: -1, "not ready again"),
     "an unanswered order is forgotten": (
@@ -92,6 +135,13 @@ BROKEN: dict[str, tuple[type, str, Callable[..., object] | property, str]] = {
         "an order is here alone"),
     "the dead man's switch is not refreshed": (
         DeadmanSwitch, "refresh_ns", property(lambda _: 1 << 62), "orders are still live"),
+    "a denied amend counts as made": (OrderTracker, "_on_amend_reply", counted_as_made, "an order counts for less than is open"),
+    "an unanswered opening is sent again under a new id": (
+        OrderTracker, "overdue", sent_again, "two openings of an instrument at a time"),
+    "a filled opening that was not answered is bought once more": (
+        OrderTracker, "overdue", sent_again, "more is bought than a position may be"),
+    "an opening passes on a book that is not verified": (
+        simulated, "apply_event", Believed(), "an opening on a book that does not verify"),
 }
 FEW = 6
 
@@ -128,6 +178,25 @@ def test_positions_are_left_for_every_kind_of_reason() -> None:
     for seed in filter(is_watched, range(3000, 3000 + SEARCHED)):
         seen += Simulation(seed).run(20).exit_reasons
         if {ExitReason.EXIT_STOP, ExitReason.EXIT_TIME, ExitReason.EXIT_FLIP} <= seen.keys():
+            return
+    raise AssertionError(seen)
+
+
+def amends(simulation: Simulation) -> tuple[int, int, int]:
+    """How many amends were accepted, how many denied, and how many arrived whose reply did not."""
+    sent = {frame["req_id"] for text in simulation.delivered if (frame := json.loads(text))["method"] == "amend_order"}
+    replies = {reply["req_id"]: reply["success"] for kind, link, _, _, payload in simulation.journal
+               if (kind, link) == (EventKind.EVENT_FRAME, Link.LINK_PRIVATE) and b'"amend_order"' in payload
+               if (reply := json.loads(payload))}
+    return sum(replies.values()), len(replies) - sum(replies.values()), len(sent - replies.keys())
+
+
+def test_amends_happen_in_the_simulation() -> None:
+    """Some of the seeds' amends are made, some denied, and of some the reply is lost; all of that comes to a good end."""
+    seen = (0, 0, 0)
+    for seed in range(4000, 4000 + SEARCHED):
+        seen = tuple(map(sum, zip(seen, amends(Simulation(seed).run(20)), strict=True)))  # type: ignore[assignment]
+        if all(seen):
             return
     raise AssertionError(seen)
 

@@ -44,6 +44,7 @@ from tests.simulation.faults import (
     Rules,
     SlowNetwork,
     Stop,
+    Tighten,
     Unbooked,
     UnreliableRest,
 )
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 
 LINKS = {"ws_public": Link.LINK_PUBLIC, "ws_private": Link.LINK_PRIVATE}
 KEPT_BTC = Decimal("0.01")      # of the user's own; more than this he does not withdraw
+WATCHED_EVERY_NS = S // 100     # by an operator who waits for something
 SYNC_LAG_NS = 500_000_000       # after which the process halts
 
 
@@ -236,6 +238,8 @@ class Trouble:
                 if world.alive and world.now_ns >= world.stopped_until_ns:
                     world.command(fault.verb)
                     self._for(fault.for_s, self._resume)
+            case Tighten():
+                self._tighten(fault)
             case _:
                 raise AssertionError(f"{fault} does nothing")
 
@@ -246,6 +250,27 @@ class Trouble:
     def _resume(self) -> None:
         if self._world.alive and self._world.now_ns >= self._world.stopped_until_ns:
             self._world.command("resume")
+
+    def _reachable(self) -> bool:
+        return self._world.alive and self._world.now_ns >= self._world.stopped_until_ns
+
+    def _tighten(self, fault: Tighten) -> None:
+        world = self._world
+        if self._healed:
+            return
+        if not self._reachable() or not world.opening_rests():
+            world.at(world.now_ns + WATCHED_EVERY_NS, lambda: self._tighten(fault))
+            return
+        world.command("limits_set", key=fault.key, value=fault.value, reason="a simulated operator's")
+        self._for(fault.for_s, lambda: self._loosen(fault.key))
+
+    def _loosen(self, key: str) -> None:
+        """Take a limit's change back, as soon as there is a process to tell."""
+        world = self._world
+        if self._reachable():
+            world.command("limits_reset", key=key)
+        else:
+            world.at(world.now_ns + WATCHED_EVERY_NS, lambda: self._loosen(key))
 
     def _fail_journal(self, fault: JournalFails) -> None:
         """The journal takes nothing to the disk, or nothing at all; the operator starts the process anew."""

@@ -11,6 +11,7 @@ from cstd._fast.codes import EventKind, Link
 from cstd.practice.connections import SocketServer
 from cstd.practice.limits import MessageRate
 from cstd.practice.line import Line
+from tests.simulation.promises import check_arrival
 
 if TYPE_CHECKING:
     from tests.simulation.simulated import Simulation
@@ -20,6 +21,7 @@ MS = 1_000_000
 TOKEN_PLACE = '"token":""'
 SLOW_FRAC = 0.02
 SLOWEST_NS = 3 * S
+TOKEN_AGAIN_NS_MAX = 30 * S
 MASK = (1 << 64) - 1
 
 
@@ -92,6 +94,7 @@ class Wire:
         self._to_client_ns = self._to_server_ns = 0
         self._there, self._back, self._again = (Noise(world.seed, f"{link.name} {what}") for what in ("there", "back", "again"))
         self._held: list[tuple[int, str | None]] = []
+        self._refused_tokens = 0    # one after the other: each is a call that the venue counts, so the next one waits longer
 
     def connect_in(self, span_ns: int) -> None:
         """Try to connect after a while."""
@@ -108,8 +111,10 @@ class Wire:
         if self.link == Link.LINK_PRIVATE:
             reply = world.rest_reply("GetWebSocketsToken", "") if world.rest_calls.take("GetWebSocketsToken") is None else {}
             if "result" not in reply:
-                self.connect_in(S)
+                self._refused_tokens += 1
+                self.connect_in(min(S << self._refused_tokens, TOKEN_AGAIN_NS_MAX))
                 return
+            self._refused_tokens = 0
             self.token = reply["result"]["token"]
         self._generation += 1
         number = next(world.connections)
@@ -174,6 +179,7 @@ class Wire:
     def _at_server(self, socket: SimulatedSocket | None, text: str) -> None:
         if socket is not None and not socket.closed and not socket.frozen_until_ns:
             self.world.delivered.append(text)
+            check_arrival(self.world, text)
             self.server.receive(socket, text)  # type: ignore[arg-type]
             self.world.exchange.settle()
             self.world.check_switch()

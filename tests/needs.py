@@ -35,6 +35,11 @@ def cpus(count: int) -> None:
         _lacking(f"fewer than {count} CPUs", required_by="CI=true" if CI else None)
 
 
+def not_installable(reason: str) -> NoReturn:
+    """Fail under CI=true because something that a test installs for itself could not be had; else skip with the reason."""
+    _lacking(reason, required_by="CI=true" if CI else None)
+
+
 def no_data(reason: str) -> NoReturn:
     """Fail where recordings are required, which CI=true says unless CSTD_REQUIRE_DATA=0 waives it; else skip."""
     named = os.environ.get("CSTD_REQUIRE_DATA")

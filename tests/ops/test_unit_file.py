@@ -120,13 +120,18 @@ def test_a_difference_leaves_the_unit_failed() -> None:
     assert (statement["Restart"], "SuccessExitStatus" in statement) == (["on-failure"], False)
 
 
+def assert_starts(timer: Path, service: Path, folder: Path) -> None:
+    """systemd takes the timer, beside the service that it names."""
+    runnable(service, folder)
+    copy = folder / timer.name
+    copy.write_text(timer.read_text())
+    done = analyze("verify", str(copy))
+    assert (done.returncode, done.stderr.strip()) == (0, "")
+
+
 def test_the_timer_comes_when_the_day_has_settled(tmp_path: Path) -> None:
     """systemd takes the timer; it names its service, and comes once a day, later than the shipped configuration waits."""
-    runnable(STATEMENT, tmp_path)
-    timer = tmp_path / TIMER.name
-    timer.write_text(TIMER.read_text())
-    done = analyze("verify", str(timer))
-    assert (done.returncode, done.stderr.strip()) == (0, "")
+    assert_starts(TIMER, STATEMENT, tmp_path)
     (calendar,) = settings(TIMER)["OnCalendar"]
     told = analyze("calendar", "--iterations=2", "--base-time=2026-11-20 12:00:00 UTC", calendar).stdout
     times = {f"{day}T{time}Z" for day, time in re.findall(r" ([\d-]{10}) ([\d:]{8}) UTC", told)}
@@ -150,11 +155,7 @@ def test_the_backup_comes_every_hour(tmp_path: Path) -> None:
     """systemd takes the timer and its service, whose words the parser takes; into a directory that it makes for the service."""
     from cstd.cli.app import main
 
-    runnable(BACKUP, tmp_path)
-    timer = tmp_path / BACKUP_TIMER.name
-    timer.write_text(BACKUP_TIMER.read_text())
-    done = analyze("verify", str(timer))
-    assert (done.returncode, done.stderr.strip()) == (0, "")
+    assert_starts(BACKUP_TIMER, BACKUP, tmp_path)
     assert settings(BACKUP_TIMER)["OnCalendar"] == ["hourly"]
     words = settings(BACKUP)["ExecStart"][0].split()[1:]
     assert words[1].removeprefix("%S/").split("/")[0] in settings(BACKUP)["StateDirectory"][0].split()

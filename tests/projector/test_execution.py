@@ -169,18 +169,18 @@ def test_arrival_and_queue_are_what_the_decision_saw(tmp_path: Path) -> None:
     assert [(Decimal(bid) + Decimal(ask)) / 2 for bid, ask in mids_by_decision] == [Decimal(mid)]
 
 
+def sold(world: World, seconds: float = 30.0) -> None:
+    """The exit leaves, and the venue takes and fills it."""
+    order = world.exit_order(seconds)
+    world.reply(order, "OEXIT1-AAAAA-AAAAAA")
+    world.fill(order, order["qty_raw"], "T2", "OEXIT1-AAAAA-AAAAAA")
+
+
 def test_an_exit_that_takes_does_not_rest(tmp_path: Path) -> None:
     """It has an arrival and no queue, and does not count among the resting orders."""
     def script(world: World, order: dict[str, Any]) -> None:
         world.fill(order, order["qty_raw"], "T1")
-        for _ in range(80):
-            world.step()
-            world.tick()
-            if world.live(IntentKind.EXIT):
-                break
-        (exit_order,) = world.live(IntentKind.EXIT)
-        world.reply(exit_order, "OEXIT1-AAAAA-AAAAAA")
-        world.fill(exit_order, exit_order["qty_raw"], "T2", "OEXIT1-AAAAA-AAAAAA")
+        sold(world)
 
     _, path = played(tmp_path, script)
     assert columns(path, "SELECT kind, queue, ahead_raw IS NULL FROM arrivals JOIN orders USING (cl_ord_id) ORDER BY seq") == [
@@ -195,13 +195,7 @@ def test_an_exit_priced_from_rest_has_no_arrival(tmp_path: Path) -> None:
         world.fill(order, order["qty_raw"], "T1")
         world.snapshots = False
         world.public(world.books[BTC].frame("update", [(999_000, 1)], [], world.now_ns, checksum=1))
-        for _ in range(400):
-            world.step()
-            if world.live(IntentKind.EXIT):
-                break
-        (exit_order,) = world.live(IntentKind.EXIT)
-        world.reply(exit_order, "OEXIT1-AAAAA-AAAAAA")
-        world.fill(exit_order, exit_order["qty_raw"], "T2", "OEXIT1-AAAAA-AAAAAA")
+        sold(world, 100)
         world.run(2)
 
     _, path = played(tmp_path, script)

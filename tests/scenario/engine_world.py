@@ -214,6 +214,14 @@ class World:
         for _ in range(int(seconds * 4)):
             self.step()
 
+    def run_on(self, link: Link, seconds: float) -> None:
+        """Time passes with the heartbeats of one socket alone."""
+        for _ in range(int(seconds * 4)):
+            self.now_ns += S // 4
+            self.core.frame(link, b'{"channel":"heartbeat"}', self.mono_ns, self.now_ns)
+            self.core.timer(self.mono_ns, self.now_ns)
+            self.pump()
+
     def command(self, verb: str, **args: Any) -> dict[str, Any]:
         """One operator command; returns its reply."""
         payload = {"id": self.now_ns, "verb": verb, "args": args, "actor": "test"}
@@ -397,6 +405,16 @@ class World:
             self.tick()
         (order,) = self.live()
         assert order["state"] == OrderState.ORDER_SENT
+        return order
+
+    def exit_order(self, seconds: float = 30.0) -> dict[str, Any]:
+        """Let time and the book go on until an exit has left; returns its order, which is not answered."""
+        for _ in range(int(seconds * 4)):
+            if self.live(IntentKind.EXIT):
+                break
+            self.step()
+            self.tick()
+        (order,) = self.live(IntentKind.EXIT)
         return order
 
     def reply(self, order: dict[str, Any], order_id: str = "OAAAAA-BBBBB-CCCCCC") -> None:

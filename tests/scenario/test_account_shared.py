@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from engine_world import BTC, REST_NAMES, S, World, eventually, practice_config, replayed
 
-from cstd._fast.codes import IntentKind, OrderAction
+from cstd._fast.codes import OrderAction
 from cstd.orders.margin import OPEN_AGAIN_NS
 from cstd.storage.journal import open_journal
 from tests.scenario.test_rest_exits import held, holding
@@ -128,12 +128,7 @@ def test_each_start_asks_for_margin_positions_and_what_is_held_is_sold_all_the_s
     adds = len(world.order_frames(ADD))
     world.rest["OpenPositions"] = MARGIN
     world.boot(2)
-    for _ in range(120):
-        world.step()
-        world.tick()
-        if world.live(IntentKind.EXIT):
-            break
-    (sell,) = world.live(IntentKind.EXIT)
+    sell = world.exit_order()
     assert sell["qty_raw"] == held(world)
     assert world.engine.state == "reconciling" and asked(world) == 2
     assert all(b'"side":"sell"' in frame for frame in world.order_frames(ADD)[adds:])

@@ -64,11 +64,7 @@ def quote(world: World, bid_raw: int, ask_raw: int | None = None, checksum: int 
 
 def dark(world: World, seconds: float) -> None:
     """Time passes without the public socket."""
-    for _ in range(int(seconds * 4)):
-        world.now_ns += S // 4
-        world.core.frame(Link.LINK_PRIVATE, b'{"channel":"heartbeat"}', world.mono_ns, world.now_ns)
-        world.core.timer(world.mono_ns, world.now_ns)
-        world.pump()
+    world.run_on(Link.LINK_PRIVATE, seconds)
 
 
 def leaving(world: World) -> ExitReason:

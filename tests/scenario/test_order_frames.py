@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from engine_world import BTC, ETH, S, World, practice_config
 
-from cstd._fast.codes import EventKind, IntentKind, Link, OrderAction, Verdict
+from cstd._fast.codes import EventKind, Link, OrderAction, Verdict
 from cstd._fast.gates import DECISION_DTYPE
 from cstd.decision.limits import limits_row
 from cstd.engine import Engine
@@ -130,12 +130,7 @@ def rehearsed() -> World:
     order = world.first_order()
     world.reply(order)
     world.fill(order, order["qty_raw"], "T1")
-    for _ in range(60):
-        if world.live(IntentKind.EXIT):
-            break
-        world.step()
-        world.tick()
-    assert world.live(IntentKind.EXIT)
+    assert world.exit_order()
     return world
 
 

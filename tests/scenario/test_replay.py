@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from engine_world import BTC, S, World
 
-from cstd._fast.codes import EventKind, IntentKind, Link, OrderAction
+from cstd._fast.codes import EventKind, Link, OrderAction
 from cstd._fast.recorder import Recorder
 from cstd.engine import Engine
 from cstd.engine.replaying import JournalReplay
@@ -72,12 +72,7 @@ def session(journal: Any) -> World:
     order = world.first_order()
     world.reply(order)
     world.fill(order, order["qty_raw"], "T1")
-    for _ in range(60):
-        world.step()
-        world.tick()
-        if world.live(IntentKind.EXIT):
-            break
-    (exit_order,) = world.live(IntentKind.EXIT)
+    exit_order = world.exit_order()
     world.reply(exit_order, "OEXIT1-AAAAA-AAAAAA")
     world.fill(exit_order, exit_order["qty_raw"], "T2", "OEXIT1-AAAAA-AAAAAA")
     world.run(6)

@@ -42,11 +42,7 @@ def down(world: World) -> None:
 
 def pass_without_private(world: World, seconds: float) -> None:
     """Time passes on the public socket alone."""
-    for _ in range(int(seconds * 4)):
-        world.now_ns += S // 4
-        world.core.frame(Link.LINK_PUBLIC, b'{"channel":"heartbeat"}', world.mono_ns, world.now_ns)
-        world.core.timer(world.mono_ns, world.now_ns)
-        world.pump()
+    world.run_on(Link.LINK_PUBLIC, seconds)
 
 
 def cancels(world: World) -> list[dict[str, str]]:

@@ -108,11 +108,7 @@ def pass_public(world: World, seconds: float) -> None:
 
 def pass_private(world: World, seconds: float) -> None:
     """Time passes on the private socket alone."""
-    for _ in range(int(seconds * 4)):
-        world.now_ns += S // 4
-        world.core.frame(Link.LINK_PRIVATE, b'{"channel":"heartbeat"}', world.mono_ns, world.now_ns)
-        world.core.timer(world.mono_ns, world.now_ns)
-        world.pump()
+    world.run_on(Link.LINK_PRIVATE, seconds)
     world.sound()
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 import pytest
 from engine_world import S, World
 
-from cstd._fast.codes import IntentKind, OrderAction
+from cstd._fast.codes import OrderAction
 from cstd.engine import venue_clock
 
 MS = 1_000_000
@@ -89,12 +89,7 @@ def test_an_exit_leaves_with_a_deadline_of_the_venues_clock(step_s: int) -> None
     world.reply(order)
     world.fill(order, order["qty_raw"], "T1")
     world.step_wall(step_s * S)
-    for _ in range(60):
-        world.step()
-        world.tick()
-        if world.live(IntentKind.EXIT):
-            break
-    (sold,) = world.live(IntentKind.EXIT)
+    sold = world.exit_order()
     frame = json.loads(world.order_frames(OrderAction.ACTION_ADD)[-1])["params"]
     assert frame["cl_ord_id"] == sold["cl_ord_id"]
     told = datetime.fromisoformat(frame["deadline"]).timestamp()

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from cstd._fast.codes import IntentKind, OrderAction
+from cstd._fast.codes import OrderAction
 from cstd._fast.journal import Journal
 from cstd.clock import VirtualClock
 from cstd.daemon.process import TradingProcess
@@ -90,11 +90,7 @@ def test_a_disk_that_refuses_ends_openings_and_lets_exits_and_cancels_go(tmp_pat
             journal.sync()
             resource.setrlimit(resource.RLIMIT_FSIZE, (1024, limits[1]))
             try:
-                for _ in range(60):
-                    if world.live(IntentKind.EXIT):
-                        break
-                    world.step()
-                    world.tick()
+                world.exit_order()
                 await run.until(lambda: len(adds(run)) == 2)
                 assert adds(run)[1]["side"] == "sell"
                 assert told == [errno.EFBIG]

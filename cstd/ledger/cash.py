@@ -37,6 +37,8 @@ class Cash:
         self._told: dict[str, Decimal] = {}    # entries of trades, by exec_id, of which no fill is booked
         self._others: dict[str, Decimal] = {}  # those of them that belong to orders that are not ours
         self._untold: dict[str, Decimal] = {}  # fills by exec_id whose entry has not come, and what they brought
+        self._unagreed: dict[str, None] = {}   # which of those no comparison has agreed with yet
+        self._contained: dict[str, None] = {}  # executions that a balance which agreed has in it, though nothing counted them
         self._fills_seen = 0
 
     @property
@@ -49,15 +51,30 @@ class Cash:
         self._take_fills()
         if exec_id in self._untold:
             self._take_rounding(self._untold.pop(exec_id), net)
-        elif exec_id not in self._ledger.fills and exec_id not in self._others:
+        elif exec_id not in self._ledger.fills and exec_id not in self._others and exec_id not in self._contained:
             self._told[exec_id] = net
             if len(self._told) > ENTRIES_KEPT:
                 self._told.pop(next(iter(self._told)))
 
-    def on_move(self, net: Decimal) -> None:
-        """The user moved cash in or out; before the first comparison it is in what that finds."""
-        if self.own is not None:
-            self.own += net
+    def on_contained(self, exec_id: str) -> None:
+        """An execution is in the balance that agreed last: told of late, as another hand's, it does not count again."""
+        if exec_id in self._ledger.fills or (exec_id in self._others and exec_id not in self._unagreed):
+            return
+        self._told.pop(exec_id, None)
+        self._others.pop(exec_id, None)
+        self._unagreed.pop(exec_id, None)
+        self._contained[exec_id] = None
+        if len(self._contained) > ENTRIES_KEPT:
+            self._contained.pop(next(iter(self._contained)))
+
+    def agree(self) -> None:
+        """A comparison agreed: what is counted now is in the balance it found."""
+        self._unagreed.clear()
+
+    def on_move(self, net: Decimal) -> Decimal:
+        """The user moved cash in or out, after the first comparison; returns what is his now."""
+        self.own = (self.own or ZERO) + net
+        return self.own
 
     def on_trades(self, rows: Mapping[str, Mapping[str, Any]], ours: Container[str]) -> None:
         """Tell the trades of other hands by the venue's history. rows: trades by exec_id. ours: venue ids of our orders."""
@@ -65,8 +82,12 @@ class Cash:
         for exec_id in list(self._told):
             if exec_id in rows and rows[exec_id].get("ordertxid") not in ours:
                 self._others[exec_id] = self._told.pop(exec_id)
+                self._unagreed[exec_id] = None
         while len(self._others) > ENTRIES_KEPT:
-            self.on_move(self._others.pop(next(iter(self._others))))
+            oldest = next(iter(self._others))
+            self._unagreed.pop(oldest, None)
+            net = self._others.pop(oldest)
+            self.own = None if self.own is None else self.own + net
 
     def difference(self, held: Decimal) -> Decimal:
         """Return the venue's balance less what is explained; zero when all is. The first call fixes what is the user's."""

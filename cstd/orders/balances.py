@@ -1,12 +1,14 @@
 """Balances: what the venue holds of each asset, beside what is managed and what is the user's own.
 
 Coins and cash alike must agree to the last digit. What is the user's is fixed by the first comparison and follows his moves:
-as the balances channel tells them, and, where a difference says that one was missed, as the venue's ledger has them.
+as the balances channel tells them, and, where a difference says that one was missed, as the venue's ledger has them. Which
+moves a comparison has in it no clock decides: each entry of the ledger carries the balance after it, so the entries after the
+balance that agreed are the ones that came since.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -28,12 +30,12 @@ class Balances:
         lasting_ns: how long the same difference must stand before live orders cannot explain it.
 
     Attributes:
-        own: the user's own quantity of each coin, fixed when it was compared first.
+        own: the user's own quantity of each coin, fixed when it was compared first; below zero where he took out more than
+            was his, which no comparison agrees with.
         agreed: whether all agreed when they were compared last.
         settled: they have agreed since the private link came up.
         coins_known: the coins have, and no comparison since found a difference in them: what is managed may be sold.
         mismatch_rounds: comparisons in a row that found a difference no fill on its way explains. mismatch: the last of them.
-        explained_wall_ns: when a comparison last agreed; entries of the venue's ledger before it are explained.
     """
 
     def __init__(self, tracker: OrderTracker, differ: Callable[[str], None], lasting_ns: int) -> None:
@@ -46,18 +48,17 @@ class Balances:
         self.settled = self.coins_known = False
         self.mismatch_rounds = 0
         self.mismatch = ""
-        self.explained_wall_ns = 0
         self._held: dict[str, Decimal] = {}
-        self._fixed_wall_ns: dict[str, int] = {}   # by asset, when the user's own was fixed: what moved before is in it
+        self._agreed_held: dict[str, Decimal] = {}  # by asset, what the venue held when it agreed last
+        self._moves: dict[str, tuple[str, Decimal]] = {}  # by ledger id, asset and net of what was counted since it agreed
         self._moves_seen: dict[str, int] = {}
-        self._moves_until_ns = 0                   # up to here a ledger entry was seen, kept or not
+        self._moves_until_ns = 0                    # up to here, by the venue's clock, a move was seen, kept or not
         self._standing: dict[str, tuple[Decimal, int]] = {}  # by asset: what is off, and since when it is just that
 
     def take_over(self, before: Balances) -> None:
         """Go on from the boot before this one: what was agreed with the venue stays agreed."""
-        self.own, self.cash, self._fixed_wall_ns = before.own, before.cash, before._fixed_wall_ns
-        self._moves_seen, self._moves_until_ns = before._moves_seen, before._moves_until_ns
-        self.explained_wall_ns = before.explained_wall_ns
+        self.own, self.cash, self._agreed_held = before.own, before.cash, before._agreed_held
+        self._moves, self._moves_seen, self._moves_until_ns = before._moves, before._moves_seen, before._moves_until_ns
 
     def reset(self) -> None:
         """The private link came or went: nothing has been compared on the one that is there now."""
@@ -77,52 +78,87 @@ class Balances:
         Args:
             trades: the venue's history of trades by exec_id. ours: venue ids of our orders.
         """
-        found, _ = parse_ledgers({"ledger": rows})
-        for row in sorted(found, key=lambda row: (row.time_ns, row.ledger_id)):
-            if row.time_ns > self._fixed_wall_ns.get(row.name, INT64_MAX):
+        for asset in self._standing:
+            entries = _entries(rows, asset)
+            since = self._since(asset, entries)
+            if since is None:
+                self._tracker.notes.append(("warning", "the venue's ledger does not show the balance that agreed last", {
+                    "asset": asset, "balance": f"{self._agreed_held[asset]:f}" if asset in self._agreed_held else ""}))
+                continue
+            for row in entries[:since]:
+                self._take_back(row)
+            for row in entries[since:]:
                 self._on_entry(_entry(row))
         self.cash.on_trades(trades, ours)
+
+    def reached(self, rows: Mapping[str, Any]) -> bool:
+        """Whether rows of the venue's ledger go back to what agreed last, for every asset that differs."""
+        return all(self._since(asset, _entries(rows, asset)) is not None for asset in self._standing)
+
+    def _since(self, asset: str, entries: Sequence[LedgerRow]) -> int | None:
+        """Return which of an asset's entries, oldest first, is the first after the balance that agreed; None where none shows it.
+
+        Where the balance was the same more than once, what lies between adds up to nothing.
+        """
+        held = self._agreed_held.get(asset)
+        for index in range(len(entries), 0, -1):
+            row = entries[index - 1]
+            if row.balance == held:
+                return index
+            if row.balance - _net(row) == held:
+                return index - 1
+        return None
 
     def _on_entry(self, entry: BalanceEntry) -> None:
         if entry.amount is None or entry.wallet_type not in (None, "spot") or entry.wallet_id not in (None, "main"):
             return
         if entry.kind == "trade" and entry.asset == self.cash.asset and entry.ref_id is not None:
             self.cash.on_trade(entry.ref_id, entry.amount - (entry.fee or 0))
-        elif entry.kind in USERS_MOVES and self._is_fixed(entry.asset) and self._is_new(entry):
-            self._move(entry, entry.amount - (entry.fee or 0))
+        elif entry.kind in USERS_MOVES and self._is_fixed(entry.asset) and entry.ledger_id is not None \
+                and self._is_new(entry.ledger_id, entry.timestamp_ns):
+            self._move(entry.ledger_id, entry, entry.amount - (entry.fee or 0))
+
+    def _take_back(self, row: LedgerRow) -> None:
+        """What the balance that agreed has in it does not count again: the channel may tell of it late."""
+        if row.kind == "trade":
+            if row.name == self.cash.asset:
+                self.cash.on_contained(row.ref_id)
+            return
+        _, net = self._moves.pop(row.ledger_id, ("", Decimal(0)))
+        if net:
+            self._add_own(row.name, -net)
+        self._is_new(row.ledger_id, row.time_ns)
 
     def _is_fixed(self, asset: str) -> bool:
         """Whether the user's own of an asset is known; what moved before is in what the first comparison finds."""
         return asset in self.own or (asset == self.cash.asset and self.cash.own is not None)
 
-    def _is_new(self, entry: BalanceEntry) -> bool:
+    def _is_new(self, ledger_id: str, timestamp_ns: int | None) -> bool:
         """Whether an entry was not seen before; it counts as seen from here on."""
-        if entry.ledger_id is None or entry.ledger_id in self._moves_seen \
-                or (entry.timestamp_ns or INT64_MAX) <= self._moves_until_ns:
+        if ledger_id in self._moves_seen or (timestamp_ns or INT64_MAX) <= self._moves_until_ns:
             return False
-        self._moves_seen[entry.ledger_id] = entry.timestamp_ns or 0
+        self._moves_seen[ledger_id] = timestamp_ns or 0
         if len(self._moves_seen) > MOVES_KEPT:
             # What is as old as what is forgotten counts as seen: the comparison halts where it was not.
             self._moves_until_ns = max(self._moves_until_ns, self._moves_seen.pop(next(iter(self._moves_seen))))
         return True
 
-    def _move(self, entry: BalanceEntry, net: Decimal) -> None:
-        """What the user moves changes what is his, and no order of ours.
-
-        A withdrawal of more coins than his own takes some that we manage; it is left to the comparison, which halts.
-        """
-        if entry.asset == self.cash.asset:
-            self.cash.on_move(net)
-            left = self.cash.own
-        else:
-            left = self.own[entry.asset] + net
-            if left < 0:
-                self._differ(f"{entry.kind} of {-(entry.amount or 0):f} {entry.asset} is more than the user's own "
-                             f"{self.own[entry.asset]:f}")
-                return
-            self.own[entry.asset] = left
+    def _move(self, ledger_id: str, entry: BalanceEntry, net: Decimal) -> None:
+        """What the user moves changes what is his, and no order of ours."""
+        self._moves[ledger_id] = entry.asset, net
+        if len(self._moves) > MOVES_KEPT:
+            self._moves.pop(next(iter(self._moves)))
+        left = self._add_own(entry.asset, net)
+        if left < 0 and entry.asset != self.cash.asset:
+            self._differ(f"{entry.kind} of {-(entry.amount or 0):f} {entry.asset} is more than the user's own {left - net:f}")
         self._tracker.notes.append(("info", "the user's own balance moved", {
-            "asset": entry.asset, "kind": entry.kind, "amount": f"{entry.amount:f}", "own": "" if left is None else f"{left:f}"}))
+            "asset": entry.asset, "kind": entry.kind, "amount": f"{entry.amount:f}", "own": f"{left:f}"}))
+
+    def _add_own(self, asset: str, net: Decimal) -> Decimal:
+        if asset == self.cash.asset:
+            return self.cash.on_move(net)
+        self.own[asset] += net
+        return self.own[asset]
 
     # The comparison.
 
@@ -131,25 +167,29 @@ class Balances:
         self._held = {row.name: row.balance for row in parse_balances(rows)}
 
     def difference(self, asset: str) -> Decimal:
-        """Return the venue's balance of a coin less what is ours and what is the user's; zero when all is explained."""
-        held = self._held.get(asset, Decimal(0))
-        return held - self._tracker.ledger.managed_qty(asset) - self.own.get(asset, held)
+        """Return the venue's balance of a coin less what is ours and what is the user's; zero when all is explained.
 
-    def compare(self, *, quiet: bool, mono_ns: int, wall_ns: int) -> dict[str, Decimal]:
+        Where the user took out more than his own, some of what we manage is missing: that much, below zero.
+        """
+        held = self._held.get(asset, Decimal(0))
+        own = self.own.get(asset, held)
+        return held - self._tracker.ledger.managed_qty(asset) - own or min(own, Decimal(0))
+
+    def compare(self, *, quiet: bool, mono_ns: int) -> dict[str, Decimal]:
         """Compare coins and cash; returns what is left over, by asset. The first comparison fixes what is the user's own.
 
         Args:
             quiet: no order was live and no fill was booked while the venue was asked: a difference is no fill on its way.
-            mono_ns, wall_ns: when the venue was asked.
+            mono_ns: when the venue was asked.
         """
-        off = self._left_over(wall_ns)
+        off = self._left_over()
+        self._agree(off)
         coins_off = not off.keys() <= {self.cash.asset}
         self.agreed = not off
         self.coins_known = self.coins_known or not coins_off
         if not off:
             self.settled = True
             self.mismatch_rounds = 0
-            self.explained_wall_ns = wall_ns
             self._standing = {}
             return off
         before, self._standing = self._standing, {}
@@ -165,20 +205,38 @@ class Balances:
             self.mismatch = "balances: " + ", ".join(f"{asset} {value:+f}" for asset, value in off.items())
         return off
 
-    def _left_over(self, wall_ns: int) -> dict[str, Decimal]:
+    def _left_over(self) -> dict[str, Decimal]:
         off = {}
-        for base in sorted({position.base for position in self._tracker.ledger.positions.values()}):
+        for base in self._bases():
             if base not in self.own:
                 self.own[base] = self._held.get(base, Decimal(0)) - self._tracker.ledger.managed_qty(base)
-                self._fixed_wall_ns[base] = wall_ns
-            if self.difference(base) != 0:
-                off[base] = self.difference(base)
+            if apart := self.difference(base):
+                off[base] = apart
         quote = self.cash.asset
-        if quote:
-            self._fixed_wall_ns.setdefault(quote, wall_ns)
-            if apart := self.cash.difference(self._held.get(quote, Decimal(0))):
-                off[quote] = apart
+        if quote and (apart := self.cash.difference(self._held.get(quote, Decimal(0)))):
+            off[quote] = apart
         return off
+
+    def _bases(self) -> list[str]:
+        return sorted({position.base for position in self._tracker.ledger.positions.values()})
+
+    def _agree(self, off: Container[str]) -> None:
+        """Keep what the venue holds of each asset that agrees: what its ledger has after that balance came since."""
+        agreed = {asset for asset in (*self._bases(), self.cash.asset) if asset and asset not in off}
+        self._agreed_held |= {asset: self._held.get(asset, Decimal(0)) for asset in agreed}
+        self._moves = {ledger_id: move for ledger_id, move in self._moves.items() if move[0] not in agreed}
+        if self.cash.asset in agreed:
+            self.cash.agree()
+
+
+def _entries(rows: Mapping[str, Any], asset: str) -> list[LedgerRow]:
+    """Rows of one asset, oldest first: those of one time as the venue lists them, which is newest first."""
+    found, _ = parse_ledgers({"ledger": rows})
+    return sorted((row for row in reversed(found) if row.name == asset), key=lambda row: row.time_ns)
+
+
+def _net(row: LedgerRow) -> Decimal:
+    return row.amount - row.fee
 
 
 def _entry(row: LedgerRow) -> BalanceEntry:

@@ -191,7 +191,6 @@ class Reconciler:
         base = self._since_wall_ns or self.session_start_wall_ns or wall_ns
         look_back_s = self._absent_ns // NS_PER_S + CLOCKS_APART_S
         self._start_s = max(0, min(oldest, base) // NS_PER_S - look_back_s)
-        self._ledger_start_s = max(0, self.balances.explained_wall_ns // NS_PER_S - look_back_s)
         self._ask_step()
 
     def _ask_step(self) -> None:
@@ -200,7 +199,7 @@ class Reconciler:
         if name in ("ClosedOrders", "TradesHistory"):
             params = {"start": str(self._start_s), "ofs": str(len(self._found[name]))}
         if name == LEDGER:
-            params = {"start": str(self._ledger_start_s), "ofs": str(len(self._found[name]))}
+            params = {"ofs": str(len(self._found[name]))}  # newest first, until the balance that agreed last shows
         if name == "TradesHistory":
             params["consolidate_taker"] = "false"  # each execution is a row of its own, as the stream tells it
         self._ask(name, params, name != CLOCK)
@@ -260,7 +259,7 @@ class Reconciler:
         before = len(found)
         found.update(page)
         total = result.get("count")
-        if name == "OpenOrders" or not isinstance(total, int):
+        if name == "OpenOrders" or not isinstance(total, int) or (name == LEDGER and self.balances.reached(found)):
             return False
         return before < len(found) < min(total, PAGE * PAGES_MAX)
 
@@ -557,7 +556,7 @@ class Reconciler:
         """Compare coins and cash, explained by the venue's ledger as well where a round before this one was at a loss."""
         live = {self.core.order(index)["cl_ord_id"] for index in self.core.live_orders()}
         quiet = live <= self._unexplained and len(self.tracker.ledger.fills) == self._fills_at_start
-        off = self.balances.compare(quiet=quiet, mono_ns=self._began_mono_ns, wall_ns=self._began_wall_ns)
+        off = self.balances.compare(quiet=quiet, mono_ns=self._began_mono_ns)
         for asset in off if self.balances.mismatch_rounds else ():
             self._find(Finding.BALANCE, asset, self.balances.mismatch)
         # Ask again at once, until it is sure that no race explains it; then at the usual pace.

@@ -220,10 +220,6 @@ def drawn(seed: int, seconds: float) -> list[AnyFault]:
         draw = random.choice(_DRAWS)
         faults += draw(random, round(at_s, 3)) if draw is not _history_lag else _history_lag(random, round(at_s, 3), lag_s)
         at_s += random.expovariate(1 / every_s) + AT_LEAST_S
-    # What is dated before the journal's first comparison counts as part of it (docs/orders.md): no session is older than a skew.
-    behind = [(fault.at_s, fault.at_s + fault.for_s) for fault in faults if isinstance(fault, ClockSkew) and fault.by_s < 0]
-    faults = [fault for fault in faults if not isinstance(fault, Move)
-              or not any(begin <= fault.at_s <= end for begin, end in behind)]
     return _with_unbooked(seed, seconds, faults)
 
 

@@ -20,6 +20,8 @@ from cstd.venue.messages import BalanceEntry, BalancesMessage
 from cstd.venue.rest.models import LedgerRow, parse_balances, parse_ledgers
 
 MOVES_KEPT = 1024
+# So many entries of an asset before the balance that agreed may still be told of by the channel.
+TOLD_LATE = 100
 
 
 class Balances:
@@ -53,6 +55,7 @@ class Balances:
         self._moves: dict[str, tuple[str, Decimal]] = {}  # by ledger id, asset and net of what was counted since it agreed
         self._moves_seen: dict[str, int] = {}
         self._moves_until_ns = 0                    # up to here, by the venue's clock, a move was seen, kept or not
+        self._rows: dict[str, Any] = {}             # of the venue's ledger, newest first, read while it differs
         self._standing: dict[str, tuple[Decimal, int]] = {}  # by asset: what is off, and since when it is just that
 
     def take_over(self, before: Balances) -> None:
@@ -73,27 +76,35 @@ class Balances:
                 self._on_entry(entry)
 
     def on_ledger(self, rows: Mapping[str, Any], trades: Mapping[str, Mapping[str, Any]], ours: Container[str]) -> None:
-        """Follow rows of the venue's ledger, by ledger id, which the channel may have missed; then the trades of other hands.
+        """Follow rows of the venue's ledger, which the channel may have missed; then the trades of other hands.
 
         Args:
+            rows: by ledger id, newest first, read until they have `reached` what is known.
             trades: the venue's history of trades by exec_id. ours: venue ids of our orders.
         """
-        for asset in self._standing:
-            entries = _entries(rows, asset)
+        if rows:
+            self._rows = self._joined(rows)
+        for asset in self._standing if rows else ():
+            entries = _entries(self._rows, asset)
             since = self._since(asset, entries)
             if since is None:
                 self._tracker.notes.append(("warning", "the venue's ledger does not show the balance that agreed last", {
                     "asset": asset, "balance": f"{self._agreed_held[asset]:f}" if asset in self._agreed_held else ""}))
                 continue
-            for row in entries[:since]:
+            for row in entries[max(0, since - TOLD_LATE):since]:
                 self._take_back(row)
             for row in entries[since:]:
                 self._on_entry(_entry(row))
         self.cash.on_trades(trades, ours)
 
     def reached(self, rows: Mapping[str, Any]) -> bool:
-        """Whether rows of the venue's ledger go back to what agreed last, for every asset that differs."""
-        return all(self._since(asset, _entries(rows, asset)) is not None for asset in self._standing)
+        """Whether rows of the venue's ledger go back to what was read before, or for every asset that differs to what agreed."""
+        return not self._rows.keys().isdisjoint(rows) or all(
+            self._since(asset, _entries(rows, asset)) is not None for asset in self._standing)
+
+    def _joined(self, rows: Mapping[str, Any]) -> dict[str, Any]:
+        """New rows before those that were read by the rounds before: a long ledger is read once while a difference stands."""
+        return {**rows, **self._rows} if not self._rows.keys().isdisjoint(rows) else dict(rows)
 
     def _since(self, asset: str, entries: Sequence[LedgerRow]) -> int | None:
         """Return which of an asset's entries, oldest first, is the first after the balance that agreed; None where none shows it.
@@ -123,6 +134,8 @@ class Balances:
         if row.kind == "trade":
             if row.name == self.cash.asset:
                 self.cash.on_contained(row.ref_id)
+            return
+        if row.kind not in USERS_MOVES:
             return
         _, net = self._moves.pop(row.ledger_id, ("", Decimal(0)))
         if net:
@@ -190,7 +203,7 @@ class Balances:
         if not off:
             self.settled = True
             self.mismatch_rounds = 0
-            self._standing = {}
+            self._standing, self._rows = {}, {}
             return off
         before, self._standing = self._standing, {}
         for asset, value in off.items():

@@ -226,6 +226,29 @@ def test_the_ledger_is_read_back_to_the_balance_that_agreed(world: World) -> Non
     assert [params["ofs"] for method, params in world.asked if method == "Ledgers"] == ["0", "50", "100"]
 
 
+def test_a_long_ledger_is_read_once_while_a_difference_stands(world: World) -> None:
+    """Two hundred entries since the balance that agreed, and cash that none explains: each further round asks for one page."""
+    world.engine.risk.paused = True
+    world.step()
+    rows = [("L0", ledger_row(world, "ZUSD", "deposit", "1"))]
+    for number in range(1, 201):
+        world.move_balance("USD", Decimal("0.5"))
+        rows.insert(0, (f"L{number}", ledger_row(world, "ZUSD", "deposit", "0.5")))
+    world.move_balance("USD", Decimal("-7"))
+    world.rest["Ledgers"] = lambda params: {
+        "ledger": dict(rows[int(params["ofs"]):int(params["ofs"]) + 50]), "count": len(rows)}
+    world.asked.clear()
+    rounds(world, 3)
+    assert "USD -7" in world.engine.reconciler.balances.mismatch
+    first = [params["ofs"] for method, params in world.asked if method == "Ledgers"]
+    assert first == ["0", "50", "100", "150", "0"]
+    world.move_balance("USD", Decimal("0.25"))
+    rows.insert(0, ("L201", ledger_row(world, "ZUSD", "deposit", "0.25")))
+    rounds(world, 2)
+    assert world.engine.state == "halted" and world.engine.state_reason.startswith("balances: USD -7.0")
+    assert world.engine.reconciler.balances.cash.own == Decimal("10100.25")
+
+
 def test_a_ledger_without_the_balance_that_agreed_explains_nothing(world: World) -> None:
     """Its entries do not follow on what was agreed: said so, and what differs halts."""
     world.move_balance("USD", Decimal(5))

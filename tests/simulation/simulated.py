@@ -29,7 +29,6 @@ from cstd.engine.boot import boot_payload
 from cstd.engine.checkpoint import dump, restore
 from cstd.engine.replaying import JournalReplay, apply_event
 from cstd.orders.reconcile import MISMATCH_ROUNDS_MAX
-from cstd.practice.account import Account
 from cstd.practice.exchange import Exchange
 from cstd.practice.faults import HttpError, RestTimeout
 from cstd.practice.flow import Flow, history_shape, load_shapes
@@ -53,6 +52,7 @@ START_NS = 1_790_000_000 * S
 USER_BTC, USER_USD = Decimal("0.05"), Decimal(10_000)
 TICK_NS = 100 * MS
 SETTLE_S = 300
+HALT_S = 600            # for cash that nothing explains: three rounds, of as many pages as the counter of REST lets through
 QUIET_S = 30.0          # within which the daemon is ready, with nothing in its way
 UPTIME_NS = 77 * S      # of a host when the daemon starts on it
 HISTORY_ROWS = 120       # enough for the gates; a full snapshot of bars would be half of a seed's time
@@ -152,7 +152,7 @@ class Simulation:
         instruments, assets = first(1)
         self.exchange = Exchange(
             instruments, assets, seed=self.seed, id_seed=self.seed, tier=self.cfg.venue.tier, wall_ns=self.now_ns,
-            readings=self.readings, account=Account({"USD": USER_USD, "BTC": USER_BTC}),
+            readings=self.readings,
             history={i.name: replace(history_shape(i), rows=HISTORY_ROWS) for i in instruments})
         shapes = load_shapes()
         self.flows = [Flow(self.exchange.markets[i.name], shapes[i.shape], seed=self.seed, start_ns=self.now_ns, rate_per_s=15)
@@ -471,7 +471,7 @@ class Simulation:
                 self.at(began_ns + int(fault.at_s * S), lambda number=number, fault=fault: self._strike(number, fault))  # type: ignore[misc]
         self.run_until(began_ns + int(seconds * S))
         self.trouble.heal()
-        self._until(self._resumed, SETTLE_S, "not ready again")
+        self._until(self._resumed, HALT_S if self.unbooked else SETTLE_S, "not ready again")
         self.command("pause")
         self._until(self._quiet, SETTLE_S, "orders are still live")
         if self.lost_tail:

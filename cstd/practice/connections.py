@@ -7,13 +7,14 @@ import sys
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
+from decimal import Decimal
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from cstd.practice.exchange import Exchange
 from cstd.practice.limits import MessageRate
 from cstd.practice.line import Line
-from cstd.practice.wire import NS_PER_S, dumps, loads, raw_number, rfc3339_us
+from cstd.practice.wire import NS_PER_S, Exponent, dumps, loads, raw_number, rfc3339_us
 
 IDLE_MAX_NS = 60 * NS_PER_S  # a socket without subscriptions that says nothing for a minute is closed
 QUEUE_MAX = 20_000  # about 5 min of two busy books; a reader slower than that is cut off, as Kraken does
@@ -239,10 +240,19 @@ class SocketServer(ABC):
             envelope.pong()
         elif not isinstance(params, dict):
             envelope.error("Malformed request")
-        elif (refusal := self.line.refusal(method)) is not None:
+        elif (refusal := self.line.refusal(method) or self._exponent_refusal(params)) is not None:
             envelope.error(refusal)
         else:
             self.handle(envelope, params)
+
+    def _exponent_refusal(self, params: dict[str, object]) -> str | None:
+        """Why a request with a number in it is refused for how the number is written, None where it is not."""
+        numbers = {name: value for name, value in params.items() if isinstance(value, Decimal)}
+        if numbers:
+            self.exchange.readings.meet("request_exponents_refused")
+        if not self.exchange.readings.request_exponents_refused:
+            return None
+        return next((f"EGeneral:Invalid arguments:{name}" for name, value in numbers.items() if isinstance(value, Exponent)), None)
 
     def cut(self) -> int:
         """Drop every connection without a closing handshake; return how many."""

@@ -356,7 +356,7 @@ class Desk:
     def amend(self, order: Order, request: AmendRequest, wall_ns: int) -> str:
         """Change an open order in place and return the amend id.
 
-        Priority is kept for a smaller quantity at the same price, lost otherwise. A quantity at or below what is filled
+        Priority is kept for a smaller quantity at the same price (as the readings have it), lost otherwise. A quantity at or below what is filled
         cancels the rest.
         """
         market = self.markets[order.instrument.name]
@@ -400,8 +400,10 @@ class Desk:
         order.changed_ns = wall_ns
         resting = order.resting
         assert resting is not None, "an open order rests"
-        keeps_place = limit_raw == old[0] and display_raw == old[2] == 0 and qty_raw <= old[1]
-        if keeps_place:
+        may_keep_place = limit_raw == old[0] and display_raw == old[2] == 0 and qty_raw <= old[1]
+        if may_keep_place:
+            self.readings.meet("amend_loses_place")
+        if may_keep_place and not self.readings.amend_loses_place:
             market.shrink(resting, order.leaves_raw)
             self._report(reports.amended(order, wall_ns), order)
             return

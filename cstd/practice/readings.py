@@ -29,6 +29,8 @@ class Readings:
     sell_fee_in_base: bool = False  # docs name base as a sell's default; accounts see quote
     cl_ord_id_upper_refused: bool = True  # refused to one client; docs do not say
     cl_ord_id_marks_refused: bool = False  # docs' samples have `-`, a live client `_`; one source names letters and digits
+    request_exponents_refused: bool = False  # whether a number in a request may have an exponent no source says
+    amend_loses_place: bool = False  # docs: place in the queue is kept "where possible"; presumably for a smaller quantity
     amend_qty_required: bool = False  # docs: the table of amend_order requires order_qty, the samples beside it omit it
     time_in_force_any_case: bool = True  # docs print lower case in websocket requests, upper by REST and in events
     batch_failure_in_orders: bool = False  # docs: an array; one client reads `orders` with success or error in each row

@@ -141,6 +141,14 @@ def dumps(message: object) -> str:
     return orjson.dumps(message).decode()
 
 
+class Exponent(Decimal):
+    """A number that was written with an exponent."""
+
+
+def _number(text: str) -> Decimal:
+    return Exponent(text) if "e" in text or "E" in text else Decimal(text)
+
+
 def loads(text: str | bytes) -> object:
-    """Parse JSON with every number exact (int or Decimal); raises ValueError if it is not JSON."""
-    return json.loads(text, parse_float=Decimal)
+    """Parse JSON with every number exact (int, Decimal, or Exponent as it was written); raises ValueError if it is not JSON."""
+    return json.loads(text, parse_float=_number)

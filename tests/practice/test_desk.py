@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections import Counter
 from decimal import Decimal
 
 import pytest
@@ -11,6 +13,7 @@ from practice_world import START_NS, build_exchange
 
 from cstd.practice.exchange import Exchange
 from cstd.practice.matching import BUY, SELL, Resting
+from cstd.practice.readings import Readings
 from cstd.practice.requests import AddRequest, AmendRequest, RefusalError
 from cstd.practice.wire import NS_PER_S
 
@@ -167,6 +170,18 @@ def test_amend_keeps_place_only_for_a_smaller_quantity(exchange: Exchange) -> No
     exchange.desk.amend(order, AmendRequest(limit_price=D("60000.1")), START_NS)
     assert market.book.bids.prices(2) == [600_001, 600_000]
     assert types(exchange) == ["pending_new", "new", "amended", "amended", "amended"]
+
+
+def test_an_amend_that_loses_its_place(exchange: Exchange) -> None:
+    """The other reading: less quantity at the same price goes to the end of the queue too."""
+    exchange.readings = exchange.desk.readings = dataclasses.replace(Readings(), amend_loses_place=True, met=Counter())
+    market = exchange.markets[BTC]
+    order = exchange.desk.add(request(exchange), START_NS)
+    behind = Resting(BUY, 600_000, 5)
+    market.rest(behind)
+    exchange.desk.amend(order, AmendRequest(qty=D("0.0005")), START_NS)
+    assert market.book.bids.orders(600_000) == [behind, order.resting]
+    assert market.book.bids.totals[600_000] == 50_005
 
 
 def test_amend_below_the_filled_quantity_cancels(exchange: Exchange) -> None:

@@ -250,6 +250,22 @@ def test_alphabet_of_client_ids(reading: tuple[bool, dict[str, str]]) -> None:
     with_client(addresses, scenario)
 
 
+def test_numbers_of_a_request_with_an_exponent(reading: tuple[bool, dict[str, str]]) -> None:
+    """A quantity as 4e-04 is taken or refused by its name; as 0.0004 it is always taken."""
+    other, addresses = reading
+
+    async def scenario(client: Client) -> None:
+        token = await client.token()
+        private = await client.socket("ws_private")
+        for number, (text, taken) in enumerate((("0.0004", True), ("4e-04", not other), ("4E-04", not other)), 1):
+            params = dumps(limit_order(token)).replace("0.0004", text)
+            await private.ws.send_str(f'{{"method":"add_order","req_id":{number},"params":{params}}}')
+            reply = await private.until(lambda m, number=number: m.get("req_id") == number)
+            assert (reply["success"], reply.get("error")) == (taken, None if taken else "EGeneral:Invalid arguments:order_qty")
+
+    with_client(addresses, scenario)
+
+
 def test_letter_case_of_time_in_force(reading: tuple[bool, dict[str, str]]) -> None:
     """Both cases are taken, or only lower by websocket and upper by REST."""
     other, addresses = reading

@@ -252,7 +252,8 @@ class SocketServer(ABC):
             self.exchange.readings.meet("request_exponents_refused")
         if not self.exchange.readings.request_exponents_refused:
             return None
-        return next((f"EGeneral:Invalid arguments:{name}" for name, value in numbers.items() if isinstance(value, Exponent)), None)
+        refused = next((name for name, value in numbers.items() if isinstance(value, Exponent)), None)
+        return None if refused is None else f"EGeneral:Invalid arguments:{refused}"
 
     def cut(self) -> int:
         """Drop every connection without a closing handshake; return how many."""

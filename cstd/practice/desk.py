@@ -356,8 +356,8 @@ class Desk:
     def amend(self, order: Order, request: AmendRequest, wall_ns: int) -> str:
         """Change an open order in place and return the amend id.
 
-        Priority is kept for a smaller quantity at the same price (as the readings have it), lost otherwise. A quantity at or below what is filled
-        cancels the rest.
+        Priority is kept for a smaller quantity at the same price (as the readings have it), lost otherwise. A quantity at or
+        below what is filled cancels the rest.
         """
         market = self.markets[order.instrument.name]
         self._charge(order.instrument.name, 1 + age_cost(AMEND_AGE_COST, wall_ns - order.changed_ns), wall_ns)

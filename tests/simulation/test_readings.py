@@ -30,8 +30,8 @@ MET = ("heartbeat_always", "status_repeats", "small_numbers_as_exponents", "book
        "gone_order_is_invalid", "events_before_reply", "closed_orders_cost", "public_rest_limited", "depth_volume_exact",
        "private_events_whole", "symbols_max", "amend_loses_place")
 # Points that the daemon's requests come to, and that it keeps clear of: it sends what both readings take.
-KEPT_CLEAR = ("request_exponents_refused", "sell_fee_in_base", "cl_ord_id_upper_refused", "cl_ord_id_marks_refused", "amend_qty_required",
-              "time_in_force_any_case")
+KEPT_CLEAR = ("request_exponents_refused", "sell_fee_in_base", "cl_ord_id_upper_refused", "cl_ord_id_marks_refused",
+              "amend_qty_required", "time_in_force_any_case")
 # Points that it never comes to: nothing it sends or asks depends on them.
 NEVER = ("duplicate_subscribe_refused", "batch_failure_in_orders", "query_orders_max", "trade_volume_underscores",
          "asset_pairs_fees", "rights_by_name", "funding_time_relative")

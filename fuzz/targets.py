@@ -172,6 +172,7 @@ def book(data: bytes) -> None:
     """The book: after any messages it is what dictionaries make of them, verified exactly when it may be."""
     ours = Book(DEPTH)
     sides: list[dict[int, int]] = [{}, {}]
+    broken = False
     for number, (flags, bids, asks) in enumerate(_messages(data)):
         snapshot = number == 0 or flags & 1 == 1
         for side, levels, best_first in ((0, bids, True), (1, asks, False)):
@@ -183,8 +184,11 @@ def book(data: bytes) -> None:
         fault = ours.apply_levels(snapshot, bids, asks, crc ^ wrong, number)
         assert [row[:2] for row in ours.levels(Side.BUY, 99)] == best_bids
         assert [row[:2] for row in ours.levels(Side.SELL, 99)] == best_asks
+        broken = bool(wrong) or (broken and not snapshot)
         if wrong:
             assert fault == BookFault.FAULT_CHECKSUM
+        elif broken:
+            assert fault == BookFault.FAULT_GAP
         elif not best_bids or not best_asks:
             assert fault == BookFault.FAULT_EMPTY_SIDE
         else:

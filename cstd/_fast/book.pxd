@@ -18,6 +18,7 @@ cdef class Book:
     cdef public int depth
     cdef readonly int state             # codes.BookState
     cdef readonly int fault             # codes.BookFault of the last fault, FAULT_NONE while verified
+    cdef readonly bint broken           # a message was proven wrong or not taken whole: only a snapshot mends it
     cdef readonly uint32_t checksum     # last one computed
     cdef readonly int64_t exch_ns       # venue time of the last message applied
     cdef readonly int64_t updates

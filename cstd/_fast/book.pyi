@@ -10,6 +10,7 @@ class Book:
     depth: int
     state: int
     fault: int
+    broken: bool
     checksum: int
     exch_ns: int
     updates: int

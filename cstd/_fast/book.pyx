@@ -4,7 +4,8 @@ Purpose: keep both sides exactly as the venue has them and prove it on every mes
 Takes: scanned levels in raw integers. Gives: VERIFIED or a fault; sides as `BookSide` arrays best-last.
 Owns: its level arrays; only `apply` and `clear` write them, and the gateway writes `own_qty_raw`.
 
-Invariant: state is VERIFIED only if the last message's checksum matched, both sides have a level and they do not cross.
+Invariant: state is VERIFIED only if the checksum of every message since the last snapshot matched, both sides have a level and
+they do not cross.
 Why this way: best-last with room at both ends makes the frequent changes (near the touch, and at the far end, where a
 level comes into sight when another one goes) short moves; the checksum tokens of a level are made when the level
 changes, so a checksum is a concatenation of up to 20 short strings; it is recomputed only when one of the top ten levels
@@ -15,8 +16,9 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memmove
 
 from cstd._fast.codes cimport (
-    BOOK_EMPTY, BOOK_UNVERIFIED, BOOK_VERIFIED, BUY, FAULT_CHECKSUM, FAULT_CROSSED, FAULT_EMPTY_SIDE, FAULT_NO_CHECKSUM,
-    FAULT_NO_SNAPSHOT, FAULT_NONE, FAULT_TIME_BACKWARDS, FAULT_MALFORMED,
+    BOOK_EMPTY, BOOK_UNVERIFIED, BOOK_VERIFIED, BUY, FAULT_AUDIT, FAULT_CHECKSUM, FAULT_CROSSED, FAULT_EMPTY_SIDE,
+    FAULT_EXCESS_DIGITS, FAULT_GAP, FAULT_MALFORMED, FAULT_NO_CHECKSUM, FAULT_NO_SNAPSHOT, FAULT_NONE,
+    FAULT_PRECISION_UNKNOWN, FAULT_TIME_BACKWARDS,
 )
 from cstd._fast.layout cimport NO_ASK, NO_BID, BookSide, Level, total_add, total_clear, total_seen
 from cstd._fast.wire cimport LEVELS_MAX, WireLevel
@@ -112,6 +114,7 @@ cdef class Book:
         self.asks.version += 1
         self.state = BOOK_EMPTY
         self.fault = fault
+        self.broken = False
         self.exch_ns = 0
         self.touched_n = NO_WINDOW
         self.bids.top_changed = self.asks.top_changed = True
@@ -128,9 +131,15 @@ cdef class Book:
         self.touched_n += n
 
     cdef int set_fault(self, int fault) noexcept nogil:
-        """Mark the book unverified for a reason; levels stay for display. Returns the fault."""
+        """Mark the book unverified for a reason; levels stay for display. Returns the fault.
+
+        After some of them no later checksum proves the book: what is missing may lie below the ten levels that it covers.
+        """
         if self.state == BOOK_VERIFIED:
             self.state = BOOK_UNVERIFIED
+        if (fault == FAULT_CHECKSUM or fault == FAULT_EXCESS_DIGITS or fault == FAULT_MALFORMED
+                or fault == FAULT_PRECISION_UNKNOWN or fault == FAULT_AUDIT):
+            self.broken = True
         self.fault = fault
         return fault
 
@@ -304,6 +313,8 @@ cdef class Book:
             self.mismatch_count += 1
             return self.set_fault(FAULT_CHECKSUM)
         self.verified_count += 1
+        if self.broken:
+            return self.set_fault(FAULT_GAP)
         if self.bids.end == self.bids.first or self.asks.end == self.asks.first:
             return self.set_fault(FAULT_EMPTY_SIDE)
         if self.best_bid() >= self.best_ask():

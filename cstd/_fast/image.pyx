@@ -85,6 +85,7 @@ cdef int _book(Image image, Book book) except -1:
     image.field(b"depth", &book.depth, sizeof(book.depth))
     image.field(b"state", &book.state, sizeof(book.state))
     image.field(b"fault", &book.fault, sizeof(book.fault))
+    image.field(b"broken", &book.broken, sizeof(book.broken))
     image.field(b"checksum", &book.checksum, sizeof(book.checksum))
     image.field(b"exch_ns", &book.exch_ns, sizeof(book.exch_ns))
     image.field(b"updates", &book.updates, sizeof(book.updates))

@@ -72,7 +72,7 @@ def test_a_book_that_is_not_cut_fails_on_the_btc_recording(data_dir: Path) -> No
 
 def test_every_lost_message_is_noticed_by_the_next_checksums(data_dir: Path) -> None:
     """A dropped update breaks a later checksum or changes nothing that a checksum covers; it never hides as verified
-    with another top ten."""
+    with another top ten, and once it is noticed nothing but a snapshot verifies."""
     messages = [(snapshot, oracle.raw_levels(row["bids"], name), oracle.raw_levels(row["asks"], name), row["checksum"])
                 for _, name, snapshot, row in oracle.book_messages(data_dir, BTC_D25)][:400]
     noticed = 0
@@ -86,7 +86,8 @@ def test_every_lost_message_is_noticed_by_the_next_checksums(data_dir: Path) -> 
             if at > lost:
                 same_top = (whole.levels(Side.BUY, 10) == broken.levels(Side.BUY, 10)
                             and whole.levels(Side.SELL, 10) == broken.levels(Side.SELL, 10))
-                assert (fault == BookFault.FAULT_NONE) == same_top
+                assert fault == (BookFault.FAULT_CHECKSUM if not same_top
+                                 else BookFault.FAULT_GAP if broken.broken else BookFault.FAULT_NONE)
                 noticed += fault == BookFault.FAULT_CHECKSUM
     assert noticed > 0
 
@@ -352,6 +353,21 @@ def test_a_wrong_checksum_unverifies_and_the_next_right_one_verifies() -> None:
     assert (ours.state, ours.fault, ours.mismatch_count) == (BookState.BOOK_UNVERIFIED, BookFault.FAULT_CHECKSUM, 1)
     assert ours.apply_levels(True, [(100, 5)], [(101, 5)], zlib.crc32(b"10151005"), NOW_NS) == BookFault.FAULT_NONE
     assert (ours.state, ours.fault) == (BookState.BOOK_VERIFIED, BookFault.FAULT_NONE)
+
+
+@pytest.mark.parametrize("levels", [0, 1281])
+def test_after_what_was_proven_wrong_no_update_verifies(levels: int) -> None:
+    """A message with a wrong checksum, or one of more levels than are taken: what is missing may lie below the ten levels of a
+    checksum. Right checksums after it are counted and verify nothing, a snapshot does."""
+    ours = verified()
+    assert ours.apply_levels(False, [(1, 1)] * levels, [], 1, NOW_NS) != BookFault.FAULT_NONE
+    for _ in range(2):
+        assert ours.apply_levels(False, [], [], zlib.crc32(b"10151005"), NOW_NS) == BookFault.FAULT_GAP
+        assert (ours.state, ours.fault) == (BookState.BOOK_UNVERIFIED, BookFault.FAULT_GAP)
+    assert ours.apply_levels(True, [(100, 5)], [(101, 5)], 1, NOW_NS) == BookFault.FAULT_CHECKSUM
+    assert ours.apply_levels(False, [], [], zlib.crc32(b"10151005"), NOW_NS) == BookFault.FAULT_GAP
+    assert ours.apply_levels(True, [(100, 5)], [(101, 5)], zlib.crc32(b"10151005"), NOW_NS) == BookFault.FAULT_NONE
+    assert ours.state == BookState.BOOK_VERIFIED
 
 
 def test_an_unchanged_top_is_still_compared() -> None:

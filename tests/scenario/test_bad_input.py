@@ -6,6 +6,7 @@ The strategy of these tests wants to open on every pass, so an order would go ou
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -172,6 +173,26 @@ def test_bad_book_input_blocks_its_instrument_until_a_good_snapshot(kind: str) -
     assert after["checksums_ok"] == before["checksums_ok"] + (counted in (
         BookFault.FAULT_CROSSED, BookFault.FAULT_EMPTY_SIDE, BookFault.FAULT_TIME_BACKWARDS))
     world.books[BTC].bids, world.books[BTC].asks = dict(healthy[0]), dict(healthy[1])
+    recovers(world)
+
+
+@pytest.mark.parametrize("begins", ["update", "snapshot", "digits"])
+def test_right_checksums_after_what_is_wrong_open_nothing_in_the_same_read(begins: str) -> None:
+    """The read goes on before a resync can leave: nothing is decided on that book until a snapshot that verifies."""
+    world = trading()
+    if begins == "digits":
+        wrong = world.books[BTC].frame("update", [(999_993, 5)], [], world.now_ns)
+        wrong = wrong.replace(b'"qty":0.00000005', b'"qty":0.000000051')
+    else:
+        wrong = good(world) if begins == "update" else world.books[BTC].snapshot(world.now_ns)
+        wrong = re.sub(rb'"checksum":\d+', b'"checksum":1', wrong)
+    before = world.counters()
+    world.answering = False
+    world.public(wrong, wrong, world.books[BTC].update(world.now_ns, [(999_992, 7)]))
+    assert not world.verified() and world.slot.book.fault in (BookFault.FAULT_GAP, BookFault.FAULT_CHECKSUM)
+    after = world.counters()
+    assert after["orders"] == before["orders"] and after["checksums_ok"] == before["checksums_ok"] + 1
+    world.answering = True
     recovers(world)
 
 

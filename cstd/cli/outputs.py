@@ -230,6 +230,7 @@ class Flight(TypedDict):
     path: str
     kind: str | None  # halt, kill, fault, crash, hand
     made: str | None
+    ends: str | None
     reason: str | None
     covered_s: float | None  # of the minute that was wanted
     first_seq: int | None  # from which its journal replays
@@ -251,7 +252,6 @@ class FlightBundle(Flight):
     """A row of `cstd flight list`."""
 
     bundle: str
-    ends: str | None
     records: int | None
 
 

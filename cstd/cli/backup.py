@@ -135,6 +135,8 @@ def _take(run_dir: Path, target: Path) -> tuple[dict[str, Any], str]:
     """Bring a backup up to date; returns what it holds, and why the ledger is not renewed in it, "" where it is."""
     journal, state, staging = run_dir / JOURNAL_DIR, state_dir(run_dir), target / STAGING_DIR
     before = _manifest_of(target)[0] if (target / MANIFEST_FILE).exists() else None
+    if before is not None:
+        _need_all(target, before)
     _need_room(run_dir, target, before)
     # Before the journal's end is read: the ledger must not stand for records that the copy has not.
     no_ledger = _copy_ledger(state / DATABASE_FILE, staging / DATABASE_FILE)
@@ -155,6 +157,15 @@ def _take(run_dir: Path, target: Path) -> tuple[dict[str, Any], str]:
             "seq_before": before.last_seq if before is not None else 0, "segments": len(numbers), "ledger": has_ledger,
             "signing_key": (target / KEY_NAME).exists(),
             "bytes": sum(path.stat().st_size for path in target.rglob("*") if path.is_file())}, no_ledger
+
+
+def _need_all(target: Path, before: Head) -> None:
+    """Refuse to go on with a backup from which segments are gone: it would be renewed for ever and never come back."""
+    there = {number for number, _ in files.segment_paths(target / JOURNAL_DIR)}
+    missing = [number for number in range(min(there, default=1), before.segment + 1) if number not in there]
+    if missing:
+        raise OperatorError(f"segment {missing[0]} is gone from the backup {target}: it cannot be restored",
+                            suggestion="bring it back, or begin a new backup in another folder")
 
 
 def _need_room(run_dir: Path, target: Path, before: Head | None) -> None:

@@ -360,6 +360,17 @@ def test_a_backup_on_the_journals_disk_leaves_what_trading_needs(run_dir: Path, 
     assert list(contents(tmp_path / "second")) == [] and not (tmp_path / "second" / ".unfinished").exists()
 
 
+@pytest.mark.parametrize("which", [2, -1], ids=["one between", "the last"])
+def test_a_backup_that_lost_a_segment_is_not_renewed_in_silence(run_dir: Path, tmp_path: Path, which: int) -> None:
+    """No restore would take it: the hour at which it is renewed says so, and not the day on which it is needed."""
+    target = tmp_path / "backup"
+    back_up(run_dir, target)
+    number, path = segment_paths(target / "journal")[which]
+    path.unlink()
+    with pytest.raises(OperatorError, match=f"segment {number} is gone"):
+        back_up(run_dir, target)
+
+
 def test_a_failed_backup_keeps_no_space(run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What it had copied until its disk was full is removed again."""
     monkeypatch.setattr(journal_reader.Walk, "prove", lambda _: (_ for _ in ()).throw(DISK_FULL))

@@ -99,11 +99,11 @@ def backup(args: argparse.Namespace) -> int:
     except OSError as error:
         raise OperatorError(f"the backup {target} cannot be made: {error}",
                             suggestion="check free space and rights; what it held it still holds") from error
-    _print(found, args)
+    code = _print(found, args)
     if no_ledger:
         raise OperatorError(f"the journal is in the backup {target}, the ledger of now is not: {no_ledger}",
                             suggestion="a damaged one `cstd db rebuild` makes anew; one that was in the backup still is")
-    return EXIT_OK
+    return code
 
 
 @contextlib.contextmanager
@@ -302,14 +302,33 @@ def restore(args: argparse.Namespace) -> int:
     Raises:
         UsageError: the folder is no backup, or the run directory has a journal or a ledger.
         VerificationError: the backup is not what was written; nothing was restored.
-        OperatorError: a daemon starts there meanwhile, the backup cannot be read (nothing was restored), or the disk refuses:
-            the daemon does not start on what is half there.
+        OperatorError: a daemon starts there meanwhile, the backup is being renewed or cannot be read (nothing was restored), or
+            the disk refuses: the daemon does not start on what is half there.
     """
     source, run_dir = Path(args.source).resolve(), Path(args.run_dir).resolve()
+    _manifest_of(source)  # before the lock: that of a journal is not this one's to take
+    with _kept_as_it_is(source):
+        return _print(_restored(source, run_dir, args.key), args)
+
+
+@contextlib.contextmanager
+def _kept_as_it_is(source: Path) -> Iterator[None]:
+    """Hold a backup's lock, so that what is copied is what was proven. Where that cannot be opened nobody renews it from here."""
+    try:
+        lock = (source / LOCK_FILE).open("r+b")
+    except OSError:
+        yield
+        return
+    with wait_for_lock(lock, 0.0, OperatorError(f"another process makes the backup {source}", suggestion="wait for it")):
+        yield
+
+
+def _restored(source: Path, run_dir: Path, key: Path | None) -> dict[str, Any]:
+    """Prove a backup and bring it into a run directory; returns what is there now."""
     end, holds_until = _manifest_of(source)
     make_run_dir(run_dir)
     _refuse_what_is_there(run_dir)
-    report = journal_reader.verify(source / JOURNAL_DIR, args.key)
+    report = journal_reader.verify(source / JOURNAL_DIR, key)
     if report.last_seq < end.last_seq:
         raise VerificationError(f"the backup {source} ends at record {report.last_seq}, and {MANIFEST_FILE} says {end.last_seq}",
                                 place={"file": MANIFEST_FILE, "seq": report.last_seq})
@@ -322,9 +341,8 @@ def restore(args: argparse.Namespace) -> int:
     except OSError as error:
         raise OperatorError(f"{source} cannot be restored to {run_dir}: {error}",
                             suggestion="remove what is there, check free space and rights, and restore again") from error
-    _print({"run_dir": str(run_dir), "holds_until": holds_until, "seq": report.last_seq, "records": report.records,
-            "ledger": no_ledger or "restored", "signing_key": (source / KEY_NAME).exists(), "ring_put_aside": ring}, args)
-    return EXIT_OK
+    return {"run_dir": str(run_dir), "holds_until": holds_until, "seq": report.last_seq, "records": report.records,
+            "ledger": no_ledger or "restored", "signing_key": (source / KEY_NAME).exists(), "ring_put_aside": ring}
 
 
 def _bring_back(source: Path, run_dir: Path, *, with_ledger: bool) -> str | None:
@@ -413,10 +431,11 @@ def _no_ledger(source: Path, last_seq: int) -> str:
     return ""
 
 
-def _print(found: dict[str, Any], args: argparse.Namespace) -> None:
+def _print(found: dict[str, Any], args: argparse.Namespace) -> int:
     if args.o == "json":
         sys.stdout.write(json.dumps(found) + "\n")
-        return
+        return EXIT_OK
     width = max(map(len, found))
     for name, value in found.items():
         sys.stdout.write(f"{name:<{width}}  {'-' if value is None else value}\n")
+    return EXIT_OK

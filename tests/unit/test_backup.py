@@ -15,6 +15,7 @@ import pytest
 
 from cstd.cli import backup as verbs
 from cstd.errors import CstdError, OperatorError, UsageError, VerificationError
+from cstd.locks import wait_for_lock
 from cstd.ops.board import BoardWriter
 from cstd.projector.database import LedgerDatabase
 from cstd.storage import checkpoints, journal_reader
@@ -369,6 +370,28 @@ def test_a_backup_that_lost_a_segment_is_not_renewed_in_silence(run_dir: Path, t
     path.unlink()
     with pytest.raises(OperatorError, match=f"segment {number} is gone"):
         back_up(run_dir, target)
+
+
+def test_a_backup_that_is_being_renewed_is_not_restored(run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is copied would not be what was proven, a ledger ahead of its journal for one; and the other way about."""
+    target, elsewhere = tmp_path / "backup", tmp_path / "new"
+    back_up(run_dir, target)
+    lock = (target / "lock").open("ab")
+    with wait_for_lock(lock, 0.0, OperatorError("")), pytest.raises(OperatorError, match="makes the backup"):
+        restore(target, elsewhere)
+    assert not elsewhere.exists()
+    verify = journal_reader.verify
+
+    def meanwhile(directory: Path, key: Path | None) -> journal_reader.Report:
+        with pytest.raises(OperatorError, match="makes the backup"):
+            back_up(run_dir, target)
+        return verify(directory, key)
+
+    monkeypatch.setattr(journal_reader, "verify", meanwhile)
+    restore(target, elsewhere)
+    (target / "lock").unlink()  # of a copy of it
+    monkeypatch.setattr(journal_reader, "verify", verify)
+    restore(target, tmp_path / "of a copy")
 
 
 def test_a_failed_backup_keeps_no_space(run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

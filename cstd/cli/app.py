@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from cstd.cli.parser import Verb, parse
-from cstd.errors import EXIT_FAILURE, CstdError
+from cstd.errors import EXIT_FAILURE, CstdError, OperatorError
 
 EXIT_INTERRUPTED = 130  # 128 + SIGINT
 
@@ -23,6 +23,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CstdError as error:
         print_error(error, as_json=as_json)
         return error.exit_code
+    except PermissionError as error:
+        if words[:1] == ["run"]:  # of a daemon it is worth knowing where it happened
+            raise
+        print_error(OperatorError(f"{error.filename or 'the system'}: {error.strerror}",
+                                  suggestion="see its rights and those of the folders above it, or be the daemon's user"),
+                    as_json=as_json)
+        return EXIT_FAILURE
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:

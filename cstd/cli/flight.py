@@ -47,7 +47,7 @@ def row(bundle: flight_folder.Bundle) -> dict[str, Any]:
     """Return a bundle in one row; what its manifest does not say is None."""
     found = flight.summary(bundle.path)
     first, last = found["first_seq"], found["last_seq"]
-    return {"bundle": bundle.path.name, **found, "ends": bundle.manifest().get("ends"), "kind": bundle.kind,
+    return {"bundle": bundle.path.name, **found, "kind": bundle.kind,
             "records": last - first + 1 if isinstance(first, int) and isinstance(last, int) else None}
 
 
@@ -59,7 +59,7 @@ def _cell(name: str, found: dict[str, Any]) -> str:
         return f"{value:.1f}"
     if name == "ends":
         return str(value)[:19] + "Z"
-    text = str(value)
+    text = "".join(sign if sign.isprintable() else " " for sign in str(value))  # a row is a line
     return text if name != "reason" or len(text) <= REASON_SHOWN else text[:REASON_SHOWN - 1] + "…"
 
 

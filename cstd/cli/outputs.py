@@ -207,7 +207,8 @@ class Backup(TypedDict):
     seq: int  # the last record in it
     seq_before: int  # what it was before, 0 for a new one
     segments: int
-    ledger: bool
+    ledger: bool  # copied now
+    signing_key: bool
     bytes: int
 
 
@@ -219,6 +220,7 @@ class Restored(TypedDict):
     seq: int
     records: int
     ledger: str
+    signing_key: bool  # without it the daemon signs on with another
     ring_put_aside: str | None
 
 
@@ -228,6 +230,7 @@ class Flight(TypedDict):
     path: str
     kind: str | None  # halt, kill, fault, crash, hand
     made: str | None
+    ends: str | None
     reason: str | None
     covered_s: float | None  # of the minute that was wanted
     first_seq: int | None  # from which its journal replays
@@ -249,7 +252,6 @@ class FlightBundle(Flight):
     """A row of `cstd flight list`."""
 
     bundle: str
-    ends: str | None
     records: int | None
 
 

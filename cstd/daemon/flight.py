@@ -24,6 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from cstd import __version__
 from cstd.child import follow_parent, stand_back
 from cstd.clock import utc_text
@@ -123,14 +125,45 @@ def _made(ask: Ask, folder: Path, signatures: list[Signature]) -> tuple[_Maker, 
                 raise
 
 
+class _JournalTold(msgspec.Struct):
+    covered_s: float | None = None
+    replay_from_seq: int | None = None
+    last_seq: int | None = None
+
+
+class _CheckTold(msgspec.Struct):
+    differences: int | None = None
+    error: str | None = None
+
+
+class _FileTold(msgspec.Struct):
+    bytes: int
+
+
+class _Told(msgspec.Struct):
+    """What a manifest says of its bundle."""
+
+    kind: str | None = None
+    made: str | None = None
+    ends: str | None = None
+    reason: str | None = None
+    journal: _JournalTold = msgspec.field(default_factory=_JournalTold)
+    check: _CheckTold | None = None
+    files: list[_FileTold] = msgspec.field(default_factory=list)
+    missing: list[str] | None = None
+
+
 def summary(path: Path) -> dict[str, Any]:
-    """Return a bundle in one row; what its manifest does not say is None."""
-    told = flight_folder.Bundle(path, "", 0).manifest()
-    journal, check = told.get("journal", {}), told.get("check") or {}
-    return {"path": str(path), "kind": told.get("kind"), "made": told.get("made"), "reason": told.get("reason"),
-            "covered_s": journal.get("covered_s"), "first_seq": journal.get("replay_from_seq"),
-            "last_seq": journal.get("last_seq"), "differences": check.get("differences"), "check_error": check.get("error"),
-            "bytes": sum(row["bytes"] for row in told.get("files", [])), "missing": told.get("missing")}
+    """Return a bundle in one row; what its manifest does not say is None, all of it where it is no manifest of ours."""
+    try:
+        told = msgspec.convert(flight_folder.Bundle(path, "", 0).manifest(), _Told)
+    except msgspec.ValidationError:
+        told = _Told()
+    journal, check = told.journal, told.check or _CheckTold()
+    return {"path": str(path), "kind": told.kind, "made": told.made, "ends": told.ends, "reason": told.reason,
+            "covered_s": journal.covered_s, "first_seq": journal.replay_from_seq, "last_seq": journal.last_seq,
+            "differences": check.differences, "check_error": check.error, "bytes": sum(file.bytes for file in told.files),
+            "missing": told.missing}
 
 
 class _Maker:

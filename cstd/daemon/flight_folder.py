@@ -99,7 +99,8 @@ def bundles(folder: Path) -> list[Bundle]:
         if match := _NAME.fullmatch(path.name):
             day, clock = match[1].split("T")
             text = f"{day[:4]}-{day[4:6]}-{day[6:]}T{clock[:2]}:{clock[2:4]}:{clock[4:]}Z"
-            found.append(Bundle(path, match[2], utc_parse(text)))
+            with contextlib.suppress(ValueError):  # a month 13: no bundle of ours
+                found.append(Bundle(path, match[2], utc_parse(text)))
     return sorted(found, key=_order)
 
 

@@ -406,8 +406,9 @@ class LiveView:
         values["book_audit_differences"] = engine.audit.difference_count
         values["rest_exits_unconfirmed"] = engine.rest_exits.unconfirmed_count
         values["rest_exits_not_sent"] = engine.rest_exits.not_sent_count
+        exits = engine.core.exit_counts()
         for code, word in REASON_WORDS.items():
-            values[f"exits_{word}"] = engine.core.exit_counts()[code]
+            values[f"exits_{word}"] = exits[code]
         values["stops_without_atr"] = engine.risk.exits.atr_missing_count if engine.cfg is not None else 0
         values["exit_prices_read"] = engine.exit_prices.done_count
         for reason in FAILURES:

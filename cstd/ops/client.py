@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import socket
+import stat
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -135,6 +136,8 @@ def _no_daemon(path: str, error: OSError) -> OperatorError:
     if isinstance(error, FileNotFoundError):
         return OperatorError(f"no daemon: there is no socket at {path}",
                              suggestion="start one with `cstd run -c FILE`, or name its run directory with --run-dir")
+    if isinstance(error, ConnectionRefusedError) and _is_something_else(path):
+        return OperatorError(f"{path} is no socket", suggestion="name a daemon's run directory with --run-dir")
     if isinstance(error, ConnectionRefusedError):
         return OperatorError(f"no daemon: nobody listens at {path}, it is what a dead one left",
                              suggestion="start it with `cstd run -c FILE`")
@@ -142,6 +145,13 @@ def _no_daemon(path: str, error: OSError) -> OperatorError:
         return OperatorError(f"not allowed to use the socket {path}",
                              suggestion="run as the daemon's user or as a member of its group")
     return OperatorError(f"cannot connect to {path}: {error.strerror or error}")
+
+
+def _is_something_else(path: str) -> bool:
+    try:
+        return not stat.S_ISSOCK(os.stat(path).st_mode)  # noqa: PTH116 -- pathlib is more than a status needs
+    except OSError:  # it went meanwhile
+        return False
 
 
 def main(verb: str, args: argparse.Namespace) -> int:

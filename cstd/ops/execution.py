@@ -160,6 +160,14 @@ def read(path: Path, *, since_ns: int = 0, instrument: str | None = None, orders
     Raises:
         OperatorError: the ledger cannot be read, or is of another schema, or has no order of that instrument.
     """
+    try:
+        return _read(path, since_ns, instrument, orders_max, newest)
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise OperatorError(f"{path} holds what no ledger of cstd does: {type(error).__name__}: {error}",
+                            suggestion="`cstd db rebuild` makes it anew") from error
+
+
+def _read(path: Path, since_ns: int, instrument: str | None, orders_max: int, newest: int) -> ExecutionQuality:
     with opened(path) as connection:
         connection.execute("BEGIN")     # one state of the file for all that is read
         name = _known_name(connection, instrument) if instrument is not None else None

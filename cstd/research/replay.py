@@ -72,6 +72,9 @@ def replay_path(path: Path, agents: LoadedAgents | None, *, check: bool, assignm
                          suggestion="leave --check out for a recording")
     recording = open_recording(path)
     if recording.api == "futures":
+        if changes:
+            raise UsageError(f"{path}: --set is for spot recordings: of a futures feed nothing is decided",
+                             suggestion="replay it without --set")
         return _replay_futures(recording)
     return replay_recording(path, agents, changes)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -83,3 +85,21 @@ def test_the_check_asks_for_every_fault_that_no_test_plays(repository: Path) -> 
     text = (repository / ".ci" / "run").read_text()
     assert 'must_run=(--must-run)' in text and 'chaos --faults disk-full,net-cut,children,venue "${must_run[@]}"' in text
     assert re.search(r'CSTD_REQUIRE_FAULTS" = 0.*?must_run=\(\)\n    echo "', text, re.DOTALL)
+
+
+@pytest.mark.parametrize(("sudo", "prefix"), [
+    ("exit 0", "sudo -n --preserve-env "), ('[ "$2" != --preserve-env ]', ""), ("exit 1", "")],
+    ids=["all", "no environment", "nothing"])
+def test_the_check_goes_through_sudo_only_as_sudo_lets_it(repository: Path, tmp_path: Path, sudo: str, prefix: str) -> None:
+    """A sudo that keeps no environment would refuse the faults' own line: they are played without it, as far as they can be."""
+    part = re.search(r"^# A machine that can mount.*?^\S+ \.venv/bin/cstd chaos[^\n]*", (repository / ".ci" / "run").read_text(),
+                     re.DOTALL | re.MULTILINE)
+    assert part is not None
+    for name, script in (("id", "echo 1000"), ("sudo", sudo), ("unshare", "exit 1")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    line = part[0].replace('"${as_root[@]}" .venv/bin/cstd', 'echo ${as_root[@]:-} cstd')
+    done = subprocess.run(["bash", "-euo", "pipefail", "-c", line], capture_output=True, text=True, check=False, cwd=tmp_path,
+                          env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "CSTD_REQUIRE_FAULTS": "1"})
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].startswith(f"{prefix}cstd chaos")

@@ -29,9 +29,9 @@ def manager(tmp_path: Path) -> Iterator[tuple[str, Webhook]]:
         yield found
 
 
-def fire(address: str, name: str, ago_s: float = 0.0) -> None:
+def fire(address: str, name: str, ago_s: float = 0.0, **labels: str) -> None:
     """Tell Alertmanager of an alert, as Prometheus would, that began so long ago."""
-    alert = {"labels": {"alertname": name, "severity": "critical", "job": "cstd"},
+    alert = {"labels": {"alertname": name, "severity": "critical", "job": "cstd", **labels},
              "startsAt": utc_text(time.time_ns() - int(ago_s * 1e9)),
              "annotations": {"summary": f"{name} it is", "runbook": f"docs/runbooks.md#{name.lower()}"}}
     request = urllib.request.Request(f"http://{address}/api/v2/alerts", data=json.dumps([alert]).encode(),
@@ -72,6 +72,37 @@ def test_an_alert_is_acknowledged_and_taken_back(manager: tuple[str, Webhook]) -
     assert cstd(address, "ack", "KillSwitchActivated", "--undo") == [{"alert": "KillSwitchActivated", "acknowledged": False}]
     wait(lambda: cstd(address)[0]["acknowledged_by"] is None, 10, "the silence still holds")
     assert len(cstd(address, "--acks")) == 2  # what was, stays to be counted
+
+
+def told_now(address: str) -> set[str]:
+    """The daemons whose alerts no silence keeps from being told."""
+    with urllib.request.urlopen(f"http://{address}/api/v2/alerts?silenced=false", timeout=5) as reply:
+        return {alert["labels"].get("instance", "") for alert in json.load(reply)}
+
+
+def test_an_acknowledgement_is_of_the_daemons_for_which_the_alert_fires(manager: tuple[str, Webhook]) -> None:
+    """The same of another daemon, an hour later, wakes somebody; a name that a pattern would read otherwise is that name."""
+    address, _ = manager
+    fire(address, "SystemDown", instance="one.lan:8001")
+    fire(address, "SystemDown", instance="two-b:8001")
+    wait(lambda: len(cstd(address)) == 2, 10, "two alerts do not fire")
+    cstd(address, "ack", "SystemDown", "--comment", "power")
+    wait(lambda: told_now(address) == set(), 10, "the silence is not seen")
+    fire(address, "SystemDown", instance="oneXlan:8001")
+    fire(address, "SystemDown", instance="three:8001")
+    wait(lambda: told_now(address) == {"oneXlan:8001", "three:8001"}, 10, "another daemon's alert is silenced")
+
+
+def test_an_acknowledgement_made_longer_counts_from_the_first(manager: tuple[str, Webhook]) -> None:
+    """It was in hand within a quarter of an hour, however late it is acknowledged again."""
+    address, _ = manager
+    fire(address, "SystemDown")
+    wait(lambda: len(cstd(address)) == 1, 10, "it does not fire")
+    [first] = cstd(address, "ack", "SystemDown")
+    wait(lambda: cstd(address)[0]["acknowledged_by"], 10, "the silence is not seen")
+    time.sleep(first["after_s"] + 2.1)
+    [second] = cstd(address, "ack", "SystemDown", "--for", "8h")
+    assert second["after_s"] == first["after_s"] and second["until"] > first["until"]
 
 
 def test_what_cannot_be_acknowledged_says_why(manager: tuple[str, Webhook]) -> None:

@@ -231,7 +231,7 @@ def test_the_kill_switch_is_cleared_in_two_steps(daemon: FakeDaemon, tmp_path: P
 
 
 def test_no_daemon_is_said_plainly(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A missing socket, a dead one and one in a missing directory: exit 1, and what to do about it."""
+    """A missing socket, a dead one and what is none: exit 1, and what to do about it."""
     assert run(tmp_path, "status") == 1
     error = json.loads(capsys.readouterr().err)
     assert error["error"] == "operator"
@@ -242,6 +242,10 @@ def test_no_daemon_is_said_plainly(tmp_path: Path, capsys: pytest.CaptureFixture
     printed = capsys.readouterr()
     assert "nobody listens" in printed.err
     assert printed.out == ""
+    (tmp_path / "s").unlink()
+    (tmp_path / "s").touch()
+    assert run(tmp_path, "status", output="table") == 1
+    assert "is no socket" in capsys.readouterr().err
 
 
 def test_a_daemon_that_breaks_off_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

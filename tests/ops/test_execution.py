@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from cstd.cli.app import main
+from cstd.ops.execution import ExecutionSight
+from cstd.storage.run_dir import LEDGER_SCHEMA
 from tests.ops import ledgers
 from tests.ops.fake_view import FakeView
 from tests.ops.running import RunningReader, reader_of
@@ -89,6 +91,27 @@ def test_no_ledger_and_another_schema_are_said(tmp_path: Path, capsys: pytest.Ca
     assert main(["execution", "--run-dir", str(tmp_path), "-o", "json"]) == 1
     told = json.loads(capsys.readouterr().err)
     assert "schema 1" in told["message"] and "db rebuild" in told["suggestion"]
+
+
+@pytest.mark.parametrize("damage", ["UPDATE fills SET price = 'much'", "UPDATE fills SET cost = ''", "DELETE FROM fills",
+                                    "UPDATE fills SET qty_raw = 0"])
+def test_a_ledger_with_wrong_rows_is_said_and_read_again(tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: str) -> None:
+    """One line of the command; in the reader a reason, and the figures again once the ledger was made anew."""
+    path = ledgers.made(tmp_path)
+    sight = ExecutionSight(path)
+    connection = sqlite3.connect(path, isolation_level=None)
+    sound = list(connection.iterdump())
+    connection.execute(damage)
+    sight.look(time.time_ns())
+    assert "holds what no ledger" in (sight.seen()[1]["reason"] or "")
+    assert main(["execution", "--run-dir", str(tmp_path), "-o", "json"]) == 1
+    assert "db rebuild" in json.loads(capsys.readouterr().err)["suggestion"]
+    connection.close()
+    path.unlink()
+    with sqlite3.connect(path) as anew:
+        anew.executescript(";".join([*sound, f"PRAGMA user_version = {LEDGER_SCHEMA}"]))
+    sight.look(time.time_ns())
+    assert sight.seen()[1]["reason"] is None
 
 
 def test_the_status_port_shows_it_and_says_why_not(tmp_path: Path) -> None:

@@ -151,6 +151,36 @@ def test_the_statement_of_the_unit_is_a_command(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_is_done_while_the_daemon_is_stopped_names_what_is_there_then(repository: Path) -> None:
+    """A stop removes the runtime directory: after it no line of a document names that, until it is made or there is a start."""
+    assert settings(UNIT)["RuntimeDirectoryPreserve"] == ["restart"]
+    stopped_lines = 0
+    for document in sorted(repository.glob("docs/*.md")):
+        for block in re.findall(r"^```sh\n(.*?)^```", document.read_text(), re.DOTALL | re.MULTILINE):
+            stopped = False
+            for line in block.splitlines():
+                stopped |= "systemctl stop cstd" in line
+                stopped &= not re.search("systemctl start cstd|mkdir .*/run/cstd", line)
+                stopped_lines += stopped
+                assert not (stopped and "--run-dir /run/cstd" in line), f"{document.name}: {line}"
+    assert stopped_lines > 3
+
+
+def test_an_uninstall_takes_what_was_installed(repository: Path) -> None:
+    """Every timer that a document enables is disabled, and its files go."""
+    (block,) = re.findall(r"^## Uninstall\n.*?^```sh\n(.*?)^```", (repository / "docs" / "install.md").read_text(),
+                          re.DOTALL | re.MULTILINE)
+    for timer in UNITS.glob("*.timer"):
+        assert re.search(rf"systemctl disable --now .*{re.escape(timer.name)}", block), timer.name
+    assert "/etc/systemd/system/cstd-*" in block
+
+
+def test_a_new_journal_gets_a_new_backup(repository: Path) -> None:
+    """A backup is of one journal: the folder that the unit writes to is moved away in an upgrade, as the journal is."""
+    folder = settings(BACKUP)["ExecStart"][0].split()[-1].replace("%S", "/var/lib/private")
+    assert re.search(rf"^mv {re.escape(folder)} ", (repository / "docs" / "install.md").read_text(), re.MULTILINE)
+
+
 def test_the_backup_comes_every_hour(tmp_path: Path) -> None:
     """systemd takes the timer and its service, whose words the parser takes; into a directory that it makes for the service."""
     from cstd.cli.app import main

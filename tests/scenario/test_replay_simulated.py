@@ -130,6 +130,14 @@ def test_a_setting_that_cannot_be_meant_is_refused(recording: Path, wrong: str) 
     assert type(raised.value).__name__ in ("UsageError", "ConfigError")
 
 
+def test_a_change_that_would_change_nothing_is_refused(data_dir: Path) -> None:
+    """Of a futures feed only the sequence numbers are looked at: a setting, right or wrong, would pass unseen."""
+    path = data_dir / "recordings" / "kraken-futures-v1-20210722.jsonl.zst"
+    for assignment in ("simulated_venue.feed_ns=0", "no.key=1", "nothing"):
+        with pytest.raises(UsageError, match="futures"):
+            replay.replay_path(path, None, check=False, assignments=[assignment])
+
+
 def test_settings_of_the_command_line_reach_the_venue() -> None:
     """Numbers, words, switches and lists; the rest is the configuration's."""
     settings, volume, rest = settings_of([

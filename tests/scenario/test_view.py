@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from engine_world import World
 from test_replay import session
 
 from cstd.daemon.view import LiveView
+from cstd.ops.metric_texts import WORDS
 
 PAGE = 20
 SESSION = 5_000
@@ -62,6 +65,31 @@ def test_what_was_refused_is_told_up_to_the_newest_frame() -> None:
         world.tick()
     told = view.refusals(since_wall_ns=0)
     assert (told["decided"], told["until_wall_ns"]) == (1, world.now_ns)
+
+
+class Asked:
+    """Stands in for a part of the engine; counts how often a method of it was taken."""
+
+    def __init__(self, part: object, **others: object) -> None:
+        self._part, self._others = part, others
+        self.taken: Counter[str] = Counter()
+
+    def __getattr__(self, name: str) -> object:
+        self.taken[name] += 1
+        return self._others[name] if name in self._others else getattr(self._part, name)
+
+
+def test_the_counts_of_exits_are_made_once_for_all_reasons() -> None:
+    """Each call makes a list anew, on the loop that trades."""
+    engine = World(strategy="rehearsal").ready().engine
+    core = Asked(engine.core)
+    host = {"lag": SimpleNamespace(last_ns=0), "garbage": SimpleNamespace(count=0, longest_ns=0), "reader_restarts": 0,
+            "durable": {}, "projector": {}, "flight": {}}
+    view = LiveView(Asked(engine, core=core), pid=1, mono_ns=time.monotonic_ns,  # type: ignore[arg-type]
+                    process=lambda: host)
+    counters = view.counters()
+    assert {name for name in counters if name.startswith("exits_")} == {f"exits_{word}" for word in WORDS["exits_"]}
+    assert core.taken["exit_counts"] == 1
 
 
 @pytest.mark.parametrize("region", ["orders", "fills"])

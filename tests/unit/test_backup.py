@@ -6,6 +6,7 @@ import argparse
 import itertools
 import json
 import os
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,13 +15,16 @@ import pytest
 
 from cstd.cli import backup as verbs
 from cstd.errors import CstdError, OperatorError, UsageError, VerificationError
+from cstd.locks import wait_for_lock
+from cstd.ops.board import BoardWriter
 from cstd.projector.database import LedgerDatabase
 from cstd.storage import checkpoints, journal_reader
 from cstd.storage.checkpoints import Checkpoint
 from cstd.storage.journal import Journal, open_journal
 from cstd.storage.journal_compress import compress_segment, sealed_segments
-from cstd.storage.journal_files import read_head, segment_paths
+from cstd.storage.journal_files import lock_directory, read_head, segment_paths
 from cstd.storage.journal_signature import KEY_NAME, open_signer
+from tests.ops.fake_view import FakeView
 
 DISK_FULL = OSError(28, "No space left on device")
 
@@ -238,6 +242,20 @@ def test_a_restore_cut_short_is_not_traded_on(run_dir: Path, tmp_path: Path) -> 
     assert at > 8 and refused >= 5
 
 
+def retell(target: Path, old: object, new: object) -> None:
+    """Have the manifest say something else: parts of its JSON text."""
+    told = (target / "backup.json").read_text()
+    before, after = (json.dumps(list(part) if isinstance(part, set) else part)[1:-1].replace(": ", ":") for part in (old, new))
+    assert before in told
+    (target / "backup.json").write_text(told.replace(before, after))
+
+
+def unreadable_ledger(target: Path) -> None:
+    """A folder in its place, which refuses to be read to root too."""
+    (target / "ledger.db").unlink()
+    (target / "ledger.db").mkdir()
+
+
 def damages() -> Iterator[tuple[str, Callable[[Path], None], type[CstdError]]]:
     """What may befall a backup: its name, how, and the error."""
     def flip(path: Path) -> None:
@@ -251,6 +269,9 @@ def damages() -> Iterator[tuple[str, Callable[[Path], None], type[CstdError]]]:
     yield "a signature damaged", lambda target: flip(target / "journal" / "head.sig"), VerificationError
     yield "the manifest missing", lambda target: (target / "backup.json").unlink(), UsageError
     yield "the manifest no JSON", lambda target: (target / "backup.json").write_text("{"), UsageError
+    yield "no place in the manifest", lambda target: retell(target, {"last_seq": 800}, {"last_seq": "800"}), UsageError
+    yield "no time in the manifest", lambda target: retell(target, {"holds_until"}, {"until"}), UsageError
+    yield "a ledger that cannot be read", unreadable_ledger, OperatorError
     yield "another format", lambda target: (target / "backup.json").write_text('{"format": 2, "cstd": "9"}'), UsageError
 
 
@@ -297,6 +318,122 @@ def test_a_damaged_ledger_is_left_out(run_dir: Path, tmp_path: Path, capsys: pyt
     restore(target, elsewhere)
     assert "made anew from the journal" in json.loads(capsys.readouterr().out)["ledger"]
     assert not (elsewhere / "ledger.db").exists()
+
+
+def spoil(ledger: Path) -> None:
+    """Leave the first page, by which SQLite knows a database, and nothing of the next."""
+    content = bytearray(ledger.read_bytes())
+    content[4096:8192] = b"x" * 4096
+    ledger.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [spoil, lambda ledger: ledger.write_bytes(b"no database" * 100)], ids=["a page", "all of it"])
+def test_a_damaged_ledger_neither_replaces_a_sound_one_nor_keeps_the_journal_out(
+        run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: Callable[[Path], None]) -> None:
+    """The journal goes on, the ledger from before stays, which knows of removed segments, and the command fails and says it."""
+    target = tmp_path / "backup"
+    back_up(run_dir, target)
+    before = (target / "ledger.db").read_bytes()
+    with opened(run_dir) as journal:
+        write(journal, 5)
+    damage(run_dir / "ledger.db")
+    capsys.readouterr()
+    with pytest.raises(OperatorError, match="the ledger of now is not"):
+        back_up(run_dir, target)
+    found = json.loads(capsys.readouterr().out)
+    assert (found["seq"], found["ledger"]) == (850, False)
+    assert (target / "ledger.db").read_bytes() == before
+    restore(target, tmp_path / "new")
+    assert len(records(tmp_path / "new" / "journal")) == 850
+
+
+def test_a_backup_on_the_journals_disk_leaves_what_trading_needs(run_dir: Path, tmp_path: Path,
+                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    """With less than journal.disk_free_bytes_min, as the running daemon shows it, that would halt; nothing is left there."""
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=10**10))
+    back_up(run_dir, tmp_path / "backup")  # no daemon runs: what practice needs is enough
+    board = BoardWriter(run_dir / "board")
+    board.publish(FakeView())  # it shows a floor of 10 GB
+    board.close()
+    with pytest.raises(OperatorError, match="trading would halt"):
+        back_up(run_dir, tmp_path / "second")
+    assert list(contents(tmp_path / "second")) == [] and not (tmp_path / "second" / ".unfinished").exists()
+
+
+@pytest.mark.parametrize("which", [2, -1], ids=["one between", "the last"])
+def test_a_backup_that_lost_a_segment_is_not_renewed_in_silence(run_dir: Path, tmp_path: Path, which: int) -> None:
+    """No restore would take it: the hour at which it is renewed says so, and not the day on which it is needed."""
+    target = tmp_path / "backup"
+    back_up(run_dir, target)
+    number, path = segment_paths(target / "journal")[which]
+    path.unlink()
+    with pytest.raises(OperatorError, match=f"segment {number} is gone"):
+        back_up(run_dir, target)
+
+
+def test_a_backup_that_is_being_renewed_is_not_restored(run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is copied would not be what was proven, a ledger ahead of its journal for one; and the other way about."""
+    target, elsewhere = tmp_path / "backup", tmp_path / "new"
+    back_up(run_dir, target)
+    lock = (target / "lock").open("ab")
+    with wait_for_lock(lock, 0.0, OperatorError("")), pytest.raises(OperatorError, match="makes the backup"):
+        restore(target, elsewhere)
+    assert not elsewhere.exists()
+    verify = journal_reader.verify
+
+    def meanwhile(directory: Path, key: Path | None) -> journal_reader.Report:
+        with pytest.raises(OperatorError, match="makes the backup"):
+            back_up(run_dir, target)
+        return verify(directory, key)
+
+    monkeypatch.setattr(journal_reader, "verify", meanwhile)
+    restore(target, elsewhere)
+    (target / "lock").unlink()  # of a copy of it
+    monkeypatch.setattr(journal_reader, "verify", verify)
+    restore(target, tmp_path / "of a copy")
+
+
+def test_a_failed_backup_keeps_no_space(run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it had copied until its disk was full is removed again."""
+    monkeypatch.setattr(journal_reader.Walk, "prove", lambda _: (_ for _ in ()).throw(DISK_FULL))
+    with pytest.raises(OperatorError, match="No space left"):
+        back_up(run_dir, tmp_path / "backup")
+    assert not (tmp_path / "backup" / ".unfinished").exists()
+
+
+def test_a_restore_stays_out_of_a_journal_that_a_daemon_begins(run_dir: Path, tmp_path: Path,
+                                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    """Started while the backup is proven: it is seen by its lock, and one that has ended meanwhile by what it wrote."""
+    target, elsewhere = tmp_path / "backup", tmp_path / "new"
+    back_up(run_dir, target)
+    (elsewhere / "journal").mkdir(parents=True)
+    with lock_directory(elsewhere / "journal"), pytest.raises(OperatorError, match="is being written by another process"):
+        restore(target, elsewhere)
+    assert contents(elsewhere) == {}
+    verify = journal_reader.verify
+
+    def slowly(directory: Path, key: Path | None) -> journal_reader.Report:
+        with opened(elsewhere) as journal:
+            write(journal, 1)
+        return verify(directory, key)
+
+    monkeypatch.setattr(journal_reader, "verify", slowly)
+    with pytest.raises(UsageError, match="is there already"):
+        restore(target, elsewhere)
+    assert len(records(elsewhere / "journal")) == 10 and not (elsewhere / KEY_NAME).exists()
+
+
+def test_a_backup_without_the_signing_key_says_so(run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Both commands: a daemon on what is restored signs on with another."""
+    said = []
+    for name in ("with", "without"):
+        back_up(run_dir, tmp_path / name)
+        said.append(json.loads(capsys.readouterr().out)["signing_key"])
+        restore(tmp_path / name, tmp_path / f"new-{name}")
+        said.append(json.loads(capsys.readouterr().out)["signing_key"])
+        (run_dir / KEY_NAME).unlink(missing_ok=True)
+    assert said == [True, True, False, False]
 
 
 def test_a_ledger_of_another_schema_is_left_out(run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -62,6 +62,26 @@ def test_json_errors(words: list[str], category: str, retryable: bool, capsys: p
     assert error["suggestion"]
 
 
+@pytest.mark.parametrize("words", [
+    ["backup", "{there}/elsewhere", "--run-dir", "{closed}"], ["journal", "verify", "{closed}/journal"],
+    ["replay", "{closed}/journal"], ["statement", "--run-dir", "{closed}"], ["restore", "{there}", "--run-dir", "{closed}/new"],
+    ["execution", "--run-dir", "{closed}"], ["flight", "list", "--run-dir", "{closed}"],
+], ids=lambda words: " ".join(words[:2]))
+def test_what_may_not_be_read_is_one_line(words: list[str], tmp_path: Path) -> None:
+    """Of somebody else's run directory: its name and why, exit 1 or 2; root without its privilege is somebody else."""
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0)
+    (tmp_path / "backup.json").touch(mode=0)
+    command = [sys.executable, "-m", "cstd", *(word.format(closed=closed, there=tmp_path) for word in words), "-o", "json"]
+    if os.getuid() == 0:
+        command = ["setpriv", "--inh-caps=-all", "--bounding-set=-dac_override,-dac_read_search", *command]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    closed.chmod(0o700)
+    assert done.returncode in (1, 2) and done.stdout == "", done.stderr
+    error = json.loads(done.stderr)
+    assert "ermission denied" in error["message"] and str(tmp_path) in error["message"] and error["suggestion"]
+
+
 def test_nearest_verb_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     """A misspelt verb gets the nearest one."""
     main(["positons"])

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from cstd.cli.app import main
 from cstd.config import load, template
 from cstd.config.schema import FlightConfig
 from cstd.daemon import flight_folder
@@ -243,3 +244,27 @@ def test_other_files_in_the_folder_are_no_bundles(tmp_path: Path) -> None:
     assert [found.path for found in flight_folder.bundles(tmp_path)] == [made]
     assert flight_folder.make_room(tmp_path, made, 1) == []
     assert flight_folder.bundles(tmp_path)[0].manifest() == {"reason": made.name}
+
+
+def test_a_folder_of_no_day_is_no_bundle(tmp_path: Path) -> None:
+    """A name of the right shape with a month 99 stops neither a list nor the next bundle."""
+    (tmp_path / "20269901T000000Z-halt").mkdir()
+    assert flight_folder.bundles(tmp_path) == []
+    assert flight_folder.due_in_s(tmp_path, 1_790_000_000 * 10**9) == 0
+
+
+@pytest.mark.parametrize("told", ["[1]", "{", '{"journal": [1]}', '{"files": [{"x": 1}]}', '{"check": 3, "reason": 5, "ends": 7}',
+                                  '{"journal": {"covered_s": "long"}}'])
+def test_a_manifest_of_another_shape_leaves_its_bundle_in_the_list(tmp_path: Path, capsys: pytest.CaptureFixture[str],
+                                                                   told: str) -> None:
+    """What it does not say is left out; the bundles beside it are there with all they say, each on a line."""
+    (tmp_path / "journal").mkdir()
+    for day, text in ((1, told), (2, '{"reason": "a\\nb\\u001b[31m", "files": [{"bytes": 7}]}')):
+        bundle = tmp_path / "flight" / f"2026010{day}T000000Z-halt"
+        bundle.mkdir(parents=True)
+        (bundle / "manifest.json").write_text(text)
+    assert main(["flight", "list", "--run-dir", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines] == [
+        ["bundle", "reason"], ["20260101T000000Z-halt", "-"], ["20260102T000000Z-halt", "a"]]
+    assert "\x1b" not in lines[2] and " 7 " in lines[2]

@@ -12,7 +12,7 @@ import msgspec
 from cstd.errors import UsageError
 from cstd.orders.simulated_book import BUY, SELL
 from cstd.orders.simulated_queue import QueueModel, QueuePosition
-from cstd.units import INT64_MAX, NS_PER_MS, from_raw, to_raw
+from cstd.units import INT64_MAX, NS_PER_MS, NS_PER_S, from_raw, to_raw
 from cstd.venue.fields import FieldError, decimal_of, parse_rfc3339_ns
 from cstd.venue.messages import InstrumentSpec
 
@@ -42,12 +42,16 @@ class LatencyRow(msgspec.Struct, frozen=True):
     back_ns: int
 QUEUE_N_MAX = 100
 VOLUME_MAX = 10**12  # in quote
+LATENCY_NS_MAX = 600 * NS_PER_S
+FEE_BPS_MAX = 10_000
+RATE_COUNT_MAX = 1_000_000
 
 
 class SimulatedVenueSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How the simulated venue behaves; docs/simulated-venue.md says where each default comes from.
 
-    Raises UsageError: a latency below zero, rows that are not in the order of time, tiers without one that begins at 0.
+    Raises UsageError: a latency, fee or rate counter that no venue has, rows that are not in the order of time, tiers without one
+    that begins at 0.
     """
 
     feed_ns: int = 20 * NS_PER_MS  # the age of a public frame when it is received
@@ -65,17 +69,23 @@ class SimulatedVenueSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=
 
     def __post_init__(self) -> None:
         """Check what the types do not say."""
-        if min(self.feed_ns, self.order_out_ns, self.order_back_ns, self.heartbeat_ns) < 0:
-            raise UsageError("the simulated venue takes latencies of 0 or more")
+        latencies = [self.feed_ns, self.order_out_ns, self.order_back_ns, self.heartbeat_ns]
+        latencies += [ns for row in self.recorded for ns in (row.out_ns, row.back_ns)]
+        if not 0 <= min(latencies) <= max(latencies) <= LATENCY_NS_MAX:
+            raise UsageError(f"the simulated venue takes latencies from 0 to {LATENCY_NS_MAX} ns")
+        if not 1 <= self.rate_count_max <= RATE_COUNT_MAX:
+            raise UsageError(f"simulated_venue.rate_count_max is from 1 to {RATE_COUNT_MAX}")
         if not self.queue_n.is_finite() or not 0 < self.queue_n <= QUEUE_N_MAX:
             raise UsageError(f"simulated_venue.queue_n is above 0 and at most {QUEUE_N_MAX}")
         if not self.volume_30d.is_finite() or not 0 <= self.volume_30d <= VOLUME_MAX:
             raise UsageError(f"simulated_venue.volume_30d is from 0 to {VOLUME_MAX}")
         times = [row.at_ns for row in self.recorded]
-        if times != sorted(set(times)) or any(min(row.out_ns, row.back_ns) < 0 for row in self.recorded):
-            raise UsageError("recorded latencies must be in the order of time, and none below 0")
+        if times != sorted(set(times)):
+            raise UsageError("recorded latencies must be in the order of time")
         if not self.fee_tiers or self.fee_tiers[0][0] != 0 or list(self.fee_tiers) != sorted(self.fee_tiers):
             raise UsageError("fee tiers must begin at a volume of 0 and rise")
+        if not all(0 <= bps <= FEE_BPS_MAX for _, *fees in self.fee_tiers for bps in fees):
+            raise UsageError(f"the fees of a tier are from 0 to {FEE_BPS_MAX} basis points")
 
     def out_ns(self, at_ns: int) -> int:
         """Latency of a request that leaves at `at_ns`."""

@@ -474,7 +474,9 @@ def test_recorded_latencies_are_linear_between_their_rows() -> None:
     assert [settings.out_ns(at) for at in (0, 100, 150, 200, 999)] == [10, 10, 20, 30, 30]
     assert [settings.back_ns(at) for at in (0, 100, 150, 200, 999)] == [1, 1, 2, 3, 3]
     for wrong in ({"order_out_ns": -1}, {"queue_n": Decimal(0)}, {"fee_tiers": ()}, {"fee_tiers": ((1, 1, 1),)},
-                  {"recorded": (LatencyRow(2, 1, 1), LatencyRow(1, 1, 1))}):
+                  {"recorded": (LatencyRow(2, 1, 1), LatencyRow(1, 1, 1))}, {"recorded": (LatencyRow(1, -1, 1),)},
+                  {"feed_ns": 10**23}, {"rate_count_max": 0}, {"rate_count_max": -10**20}, {"fee_tiers": ((0, -10**11, 1),)},
+                  {"fee_tiers": ((0, 1, 10_001),)}):
         with pytest.raises(UsageError):
             SimulatedVenueSettings(**wrong)
 

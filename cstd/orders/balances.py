@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
 from decimal import Decimal
+from itertools import islice
 from typing import Any
 
 from cstd.ledger.cash import Cash
@@ -51,7 +52,7 @@ class Balances:
         self.mismatch_rounds = 0
         self.mismatch = ""
         self._held: dict[str, Decimal] = {}
-        self._agreed_held: dict[str, Decimal] = {}  # by asset, what the venue held when it agreed last
+        self._agreed: dict[str, tuple[Decimal, int]] = {}  # by asset, what was held when it agreed last, and fills by then
         self._moves: dict[str, tuple[str, Decimal]] = {}  # by ledger id, asset and net of what was counted since it agreed
         self._moves_seen: dict[str, int] = {}
         self._moves_until_ns = 0                    # up to here, by the venue's clock, a move was seen, kept or not
@@ -60,7 +61,7 @@ class Balances:
 
     def take_over(self, before: Balances) -> None:
         """Go on from the boot before this one: what was agreed with the venue stays agreed."""
-        self.own, self.cash, self._agreed_held = before.own, before.cash, before._agreed_held
+        self.own, self.cash, self._agreed = before.own, before.cash, before._agreed
         self._moves, self._moves_seen, self._moves_until_ns = before._moves, before._moves_seen, before._moves_until_ns
 
     def reset(self) -> None:
@@ -89,7 +90,7 @@ class Balances:
             since = self._since(asset, entries)
             if since is None:
                 self._tracker.notes.append(("warning", "the venue's ledger does not show the balance that agreed last", {
-                    "asset": asset, "balance": f"{self._agreed_held[asset]:f}" if asset in self._agreed_held else ""}))
+                    "asset": asset, "balance": f"{self._agreed[asset][0]:f}" if asset in self._agreed else ""}))
                 continue
             for row in entries[max(0, since - TOLD_LATE):since]:
                 self._take_back(row)
@@ -109,16 +110,18 @@ class Balances:
     def _since(self, asset: str, entries: Sequence[LedgerRow]) -> int | None:
         """Return which of an asset's entries, oldest first, is the first after the balance that agreed; None where none shows it.
 
-        Where the balance was the same more than once, what lies between adds up to nothing.
+        The balance may have been the same more than once. Entries of fills that were booked then come before it, those of later
+        fills after it; of what is left between them any will do, because it adds up to nothing.
         """
-        held = self._agreed_held.get(asset)
-        for index in range(len(entries), 0, -1):
-            row = entries[index - 1]
-            if row.balance == held:
-                return index
-            if row.balance - _net(row) == held:
-                return index - 1
-        return None
+        if asset not in self._agreed:
+            return None
+        held, booked = self._agreed[asset]
+        fills = self._tracker.ledger.fills
+        later = set(islice(reversed(fills), len(fills) - booked))
+        ours = [index for index, row in enumerate(entries) if row.ref_id in fills]
+        first = max((index + 1 for index in ours if entries[index].ref_id not in later), default=0)
+        last = min((index for index in ours if entries[index].ref_id in later), default=len(entries))
+        return next((index for index in range(last, first - 1, -1) if _shows(entries, index, held)), None)
 
     def _on_entry(self, entry: BalanceEntry) -> None:
         if entry.amount is None or entry.wallet_type not in (None, "spot") or entry.wallet_id not in (None, "main"):
@@ -236,7 +239,8 @@ class Balances:
     def _agree(self, off: Container[str]) -> None:
         """Keep what the venue holds of each asset that agrees: what its ledger has after that balance came since."""
         agreed = {asset for asset in (*self._bases(), self.cash.asset) if asset and asset not in off}
-        self._agreed_held |= {asset: self._held.get(asset, Decimal(0)) for asset in agreed}
+        booked = len(self._tracker.ledger.fills)
+        self._agreed |= {asset: (self._held.get(asset, Decimal(0)), booked) for asset in agreed}
         self._moves = {ledger_id: move for ledger_id, move in self._moves.items() if move[0] not in agreed}
         if self.cash.asset in agreed:
             self.cash.agree()
@@ -246,6 +250,12 @@ def _entries(rows: Mapping[str, Any], asset: str) -> list[LedgerRow]:
     """Rows of one asset, oldest first: those of one time as the venue lists them, which is newest first."""
     found, _ = parse_ledgers({"ledger": rows})
     return sorted((row for row in reversed(found) if row.name == asset), key=lambda row: row.time_ns)
+
+
+def _shows(entries: Sequence[LedgerRow], index: int, held: Decimal) -> bool:
+    """Whether an asset's entries, oldest first, tell that this was the balance just before the one at `index`."""
+    return (index > 0 and entries[index - 1].balance == held) or (
+        index < len(entries) and entries[index].balance - _net(entries[index]) == held)
 
 
 def _net(row: LedgerRow) -> Decimal:

@@ -207,6 +207,26 @@ def test_a_trade_of_another_hand_of_before_that_is_told_late_counts_once(world: 
     assert found(world, Finding.BALANCE) == 1
 
 
+def test_a_move_and_a_fill_that_make_up_for_each_other_are_told_apart(world: World) -> None:
+    """A fill, and a withdrawal of just as much that nobody was told of: the balance is again what it was when it agreed. The
+    entry of a fill that was booked since tells that the withdrawal came since too."""
+    order = world.first_order()
+    qty = Decimal(order["qty_raw"]).scaleb(-8)
+    rows = {"L0": ledger_row(world, "XXBT", "deposit", "0.05")}
+    world.move_balance("BTC", -qty)
+    rows = {"L1": ledger_row(world, "XXBT", "withdrawal", f"{-qty}"), **rows}
+    world.reply(order)
+    world.fill(order, order["qty_raw"], "T1")
+    world.report("filled", order)
+    world.engine.risk.paused = True
+    rows = {"LT1": ledger_row(world, "XXBT", "trade", f"{qty}", "T1"), **rows}
+    assert Decimal(rows["LT1"]["balance"]) == Decimal(rows["L0"]["balance"])
+    world.rest["Ledgers"] = {"ledger": rows, "count": len(rows)}
+    rounds(world, 3)
+    assert world.engine.reconciler.agreed and world.engine.reconciler.own["BTC"] == Decimal("0.05") - qty
+    world.sound()
+
+
 def test_the_ledger_is_read_back_to_the_balance_that_agreed(world: World) -> None:
     """A hundred and ten entries came while nobody was told: page after page, newest first, and none beyond the one asked for."""
     world.engine.risk.paused = True

@@ -75,9 +75,14 @@ cdef class Core(FastEngine):
         memcpy(self.agents_hash8, <const char *>agents_hash8, 8)
         self.boot_epoch = boot_epoch
 
-    def set_strategy(self, int code, size_t address, params):
-        """Strategy by code and address of its compiled function; params: up to 16 integers. Address 0: none."""
+    def set_strategy(self, int code, size_t address, params, *, bint own=False, bint fresh=False):
+        """Strategy by code and address of its compiled function; params: up to 16 integers. Address 0: none.
+
+        own: a user's, whose wishes are looked at before a gate sees them. fresh: another one than before, which begins with
+        an empty state. Whatever stopped its openings is over.
+        """
         cdef int i
+        cdef InstrumentSlot slot
         if len(params) > STRATEGY_PARAMS:
             raise ValueError(f"{len(params)} strategy parameters, at most {STRATEGY_PARAMS}")
         memset(self.params, 0, sizeof(self.params))
@@ -85,10 +90,19 @@ cdef class Core(FastEngine):
             self.params[i] = params[i]
         self.strategy = <strategy_fn>address
         self.strategy_code = code
+        self.strategy_own = own
+        for slot in self.slots:
+            slot.strategy_faults = slot.strategy_fault_run = 0
+            if fresh:
+                memset(slot.strategy_state, 0, sizeof(slot.strategy_state))
 
-    def set_agents(self, addresses, per_bar):
-        """Agents by address of their compiled kernels; per_bar: True for those called at bar close."""
+    def set_agents(self, addresses, per_bar, *, bint fresh=False):
+        """Agents by address of their compiled kernels; per_bar: True for those called at bar close.
+
+        fresh: others than before, which begin with an empty state, and none of which has voted.
+        """
         cdef int i
+        cdef InstrumentSlot slot
         cdef size_t address
         if len(addresses) > AGENTS_MAX or len(addresses) != len(per_bar):
             raise ValueError(f"{len(addresses)} agents, at most {AGENTS_MAX}")
@@ -99,6 +113,11 @@ cdef class Core(FastEngine):
             self.agents[i] = <agent_fn>address
             self.agent_per_bar[i] = bool(per_bar[i])
         self.agent_count = len(addresses)
+        for slot in self.slots if fresh else ():
+            memset(slot.agent_state, 0, sizeof(slot.agent_state))
+            memset(slot.votes, 0, sizeof(slot.votes))
+            memset(slot.vote_status, 0, sizeof(slot.vote_status))
+            memset(slot.agent_faults, 0, sizeof(slot.agent_faults))
 
     def set_collar(self, steps_mbps, int64_t wait_ns):
         """Exit collar steps in thousandths of a bps, widest last, and the wait before the next step."""

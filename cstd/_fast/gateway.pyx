@@ -58,6 +58,7 @@ COUNTERS = (
     "cancels", "rejudged", "pulled", "send_refused", "passes", "table_full", "trade_gaps", "agent_faults",
     "handler_faults", "journal_faults", "shadowed", "resyncs", "timers", "unused_frames", "amends",
     "private_scanned", "flooded_frames", "rest_cancels", "rest_exits", "rest_priced_exits", "rate_held",
+    "strategy_faults",
 )
 
 

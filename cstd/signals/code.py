@@ -21,7 +21,7 @@ from cstd.storage.run_dir import CODE_DIR
 __all__ = ["Code", "Configured", "LoadedAgents", "LoadedStrategy", "MissingCodeError", "code_dir", "code_of", "configured",
            "copy_code", "keep"]
 FILE_MODE = 0o600
-DIR_MODE = 0o750
+DIR_MODE = 0o700
 
 
 class MissingCodeError(VerificationError):
@@ -133,10 +133,9 @@ class Configured:
     agents: LoadedAgents | None
     strategy: LoadedStrategy | None
 
-    def code(self, journal: Path | None = None) -> Code:
-        """Return it with what a journal's folder holds."""
-        return Code(code_dir(journal) if journal is not None else None,
-                    [each for each in (self.agents, self.strategy) if each is not None])
+    def code(self) -> Code:
+        """Return it by hash, for an engine without a journal."""
+        return Code(given=[each for each in (self.agents, self.strategy) if each is not None])
 
 
 def configured(cfg: Config) -> Configured:

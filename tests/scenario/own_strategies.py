@@ -32,7 +32,7 @@ def kernel(view, features, valid, state, params, wish):
             state[HELD_NS] = now_ns
         if view[View.EXITS_LIVE] or view[View.OPENINGS_LIVE] or now_ns - state[HELD_NS] < params[Param.HOLD_S] * 1_000_000_000:
             return NOTHING
-        wish[Wish.QTY_RAW] = view[View.POSITION_QTY_RAW]
+        wish[Wish.QTY_RAW] = view[View.POSITION_QTY_RAW] * (1_000 if fails == 10 else 1)
         return EXIT
     state[HELD_NS] = 0
     if view[View.OPENINGS_LIVE] or not view[View.VERIFIED] or 0 <= now_ns - state[TRIED_NS] < 1_000_000_000:

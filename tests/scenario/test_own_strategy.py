@@ -16,8 +16,8 @@ from cstd.decision.setup import STRATEGY_CODES
 from cstd.engine.recovery import recover
 from cstd.errors import VerificationError
 from cstd.research import replay
-from cstd.signals.agents.build import build_strategy
-from cstd.signals.agents.loader import LoadedStrategy, load_strategy
+from cstd.signals.agents.build import build, build_strategy
+from cstd.signals.agents.loader import LoadedStrategy, load, load_strategy
 from cstd.signals.code import MissingCodeError, code_dir, code_of, keep
 from cstd.storage.journal import open_journal
 
@@ -95,6 +95,20 @@ def test_a_gate_refuses_its_wish_as_any_other(folder: Path, own: LoadedStrategy)
     paused.command("pause")
     fail_for(paused, 20)
     assert paused.counters()["orders"] == 0 and paused.counters()["refused"] > 0
+
+
+def test_it_cannot_sell_what_is_not_the_daemons(folder: Path, own: LoadedStrategy) -> None:
+    """An exit of a thousand times the position leaves as the position, or not at all."""
+    world = world_of(folder, own, fails=10, from_pass=1)
+    opening = world.first_order()
+    world.reply(opening)
+    world.report("new", opening)
+    world.fill(opening, opening["qty_raw"], "TB")
+    world.report("filled", opening, cum_qty="1")
+    fail_for(world, 40)
+    assert world.counters()["refused"] + world.counters()["reduced"] > 0
+    assert all(order["qty_raw"] <= opening["qty_raw"] for order in world.live(IntentKind.EXIT))
+    assert world.slot.strategy_faults == 0
 
 
 def test_parameters_of_the_configuration_replace_defaults(folder: Path, own: LoadedStrategy) -> None:
@@ -228,3 +242,30 @@ def test_another_strategy_goes_on_in_the_same_journal(folder: Path, own: LoadedS
     assert replay_check(path.parent) == 0
     found = recover(path, None)
     assert found.engine.own is not None and found.engine.own.name == "other" and not found.replay.difference_count
+
+
+def test_other_agents_go_on_in_the_same_journal(folder: Path, own: LoadedStrategy, tmp_path: Path) -> None:
+    """A start with other agents, and one without: votes of those before are forgotten, and each part replays with its own."""
+    (tmp_path / "src").mkdir()
+    guide = (Path(__file__).parents[2] / "docs" / "agents.md").read_text()
+    (tmp_path / "src" / "thin_ask.py").write_text(guide.split("```python\n")[1].split("```")[0])
+    build(tmp_path / "src", tmp_path / "built")
+    first, second = load(), load(tmp_path / "built")
+    path = tmp_path / "run" / "journal"
+    with open_journal(path, tmp_path / "run" / "journal.ring", ring_bytes=1 << 24, segment_bytes=1 << 24,
+                      sync_interval_ms=20) as journal:
+        keep(path, [own, first, second])
+        world = World(own_config(folder), strategy="own", own=own, agents=first, journal=journal).ready()
+        fail_for(world, 20)
+        assert len(world.core.votes(0)) == 2
+        world.engine.code, world.agents = code_of(path), second
+        world.boot(epoch=2)
+        fail_for(world, 4)
+        assert world.engine.agents is not None and world.engine.agents.names == ["thin_ask"]
+        assert len(world.core.votes(0)) == 1
+        journal.sync()
+    assert replay.replay_path(path, first, check=True)["differences"] == 0
+    assert recover(path, second).engine.agents.names == ["thin_ask"]
+    (code_dir(path) / f"{second.sha256}.json").unlink()
+    with pytest.raises(MissingCodeError, match="agents differ"):
+        recover(path, first)

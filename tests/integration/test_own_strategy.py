@@ -33,7 +33,8 @@ def test_the_guides_strategy_trades_and_is_replayed_with_its_own_code(tmp_path: 
     guide = GUIDE.read_text()
     (mine / "agreed.py").write_text(guide.split("```python\n")[1].split("```")[0])
     with practice_session(run) as session:
-        built = cstd(session, "strategy", "build", "--source", str(mine / "agreed.py"), "--out", str(mine / "built"), timeout_s=120)
+        words = ("--source", str(mine / "agreed.py"), "--out", str(mine / "built"))
+        built = cstd(session, "strategy", "build", *words, timeout_s=120)
         assert built.returncode == 0, built.stderr
         assert built.stdout.splitlines()[0] in guide
         sha256 = json.loads((mine / "built" / "strategy.json").read_text())["so_sha256"]
@@ -59,6 +60,10 @@ def test_the_guides_strategy_trades_and_is_replayed_with_its_own_code(tmp_path: 
         assert bundle.returncode == 0, bundle.stderr
         assert_replays(session, Path(json.loads(bundle.stdout)["path"]))
 
+        (session.run_dir / "code" / f"{sha256}.so").unlink()
+        session.start()  # with the built-in strategy: what the journal names is wanted all the same
+        assert session.daemon is not None and session.daemon.wait(60) == 3
+        assert sha256[:16] in session.log_tail() and "Traceback" not in session.log_tail()
         (tmp_path / "other" / "code" / f"{sha256}.so").unlink()
         refused = cstd(session, "replay", str(tmp_path / "other"), "--check", timeout_s=60)
         assert refused.returncode == 3

@@ -12,14 +12,16 @@ from engine_world import S, World, replayed
 from own_strategies import FAILURES, SOURCE, own_config
 
 from cstd._fast.codes import IntentKind, OrderAction
+from cstd.daemon.checkpointer import bring_up_to_date
 from cstd.decision.setup import STRATEGY_CODES
-from cstd.engine.recovery import recover
-from cstd.errors import VerificationError
+from cstd.engine.recovery import begin, recover
+from cstd.errors import ConfigError, VerificationError
 from cstd.research import replay
 from cstd.signals.agents.build import build, build_strategy
 from cstd.signals.agents.loader import LoadedStrategy, load, load_strategy
 from cstd.signals.code import MissingCodeError, code_dir, code_of, keep
 from cstd.storage.journal import open_journal
+from cstd.storage.journal_reader import records
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +114,7 @@ def test_it_cannot_sell_what_is_not_the_daemons(folder: Path, own: LoadedStrateg
 
 
 def test_parameters_of_the_configuration_replace_defaults(folder: Path, own: LoadedStrategy) -> None:
-    """Half the size and another life; the boot event says name, hash and parameters."""
+    """Half the size and another life."""
     world = world_of(folder, own, size_ppm=1_250, lifetime_s=9)
     opening = world.first_order()
     assert (opening["qty_raw"], opening["expire_wall_ns"] - opening["sent_wall_ns"]) == (12_500, 9 * S)
@@ -187,9 +189,12 @@ def replay_check(path: Path) -> int:
     return replay.main(argparse.Namespace(files=[str(path)], check=True, set=[]))
 
 
-def test_its_journal_replays_without_a_difference(journaled: tuple[World, Path], capsys: pytest.CaptureFixture[str]) -> None:
-    """Every decision is made again by the kept copy, and recovery goes on with the state it had."""
+def test_its_journal_replays_without_a_difference(journaled: tuple[World, Path], own: LoadedStrategy,
+                                                  capsys: pytest.CaptureFixture[str]) -> None:
+    """Every decision is made again by the kept copy, which the boot event names; recovery goes on with the state it had."""
     world, path = journaled
+    boot = json.loads(bytes(next(iter(records(path))).payload))
+    assert boot["strategy"] == {"name": "turns", "sha256": own.sha256, "params": own.params}
     assert replay_check(path.parent) == 0
     row = json.loads(capsys.readouterr().out)
     assert (row["differences"], row["fills"], row["digest"]) == (0, 4, world.recorder.hexdigest())
@@ -269,3 +274,26 @@ def test_other_agents_go_on_in_the_same_journal(folder: Path, own: LoadedStrateg
     (code_dir(path) / f"{second.sha256}.json").unlink()
     with pytest.raises(MissingCodeError, match="agents differ"):
         recover(path, first)
+
+
+def test_a_recording_is_replayed_with_it(data_dir: Path, folder: Path) -> None:
+    """By `--set`, as any key; twice the same digest, and another one than the built-in strategy's."""
+    path = data_dir / "recordings" / "kraken-v2-btcusd-d25-20260802.jsonl.zst"
+    named = ["strategy.name=own", f"strategy.own.dir={folder}", "strategy.own.params.hold_s=1"]
+    rows = [replay.replay_path(path, None, check=False, assignments=named) for _ in range(2)]
+    assert rows[0]["intents"] > 0 and rows[0]["digest"] == rows[1]["digest"]
+    assert rows[0]["digest"] != replay.replay_path(path, None, check=False)["digest"]
+    with pytest.raises(ConfigError, match="hold"):
+        replay.replay_path(path, None, check=False, assignments=[*named, "strategy.own.params.hld_s=1"])
+
+
+def test_a_checkpoint_goes_on_with_it(journaled: tuple[World, Path], own: LoadedStrategy) -> None:
+    """The state of an engine with the strategy is taken up again with the kept copy, and not without it."""
+    _, path = journaled
+    assert bring_up_to_date(path, None)["seq"] > 0
+    found = recover(path, None)
+    assert found.checkpoint is not None and not found.unusable
+    assert found.engine.own is not None and found.engine.own.sha256 == own.sha256
+    (code_dir(path) / f"{own.sha256}.so").unlink()
+    unusable = begin(path, None).unusable
+    assert len(unusable) == 1 and "is not there" in unusable[0]

@@ -15,6 +15,7 @@ from cstd.config.problems import problems_of
 from cstd.errors import ConfigError
 from cstd.signals.agents import build, loader
 from cstd.signals.code import configured
+from tests.schemas import assert_fits
 
 SOURCE = """
 from cstd.signals.strategies.api import NOTHING, Strategy
@@ -66,6 +67,8 @@ def test_what_would_run_is_loaded_and_printed(folder: Path, tmp_path: Path, caps
     assert main(["config", "check", *words, "-o", "json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["starts"] is True
+    assert_fits("config check", found)
+    assert_fits("strategy build", json.loads((folder / "strategy.json").read_text()))
     assert found["code"] == {
         "strategy": {"name": "quiet", "sha256": sha256, "params": {"size_ppm": 500, "retry_s": 30}},
         "agents": {"names": ["microstructure", "technical"], "sha256": loader.load().sha256}}

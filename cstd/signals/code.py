@@ -107,23 +107,26 @@ def keep(journal: Path, objects: Iterable[Loaded | None]) -> None:
         for each in objects:
             if each is None:
                 continue
-            for path, content in ((folder / f"{each.sha256}.json", each.manifest), (folder / f"{each.sha256}.so", each.code)):
-                if not path.is_file() or path.read_bytes() != content:
-                    put_in_place(path, content, mode=FILE_MODE)
+            _put(folder / f"{each.sha256}.json", each.manifest)
+            _put(folder / f"{each.sha256}.so", each.code)
         sync_directory(folder.parent)
     except OSError as error:
         raise OperatorError(f"{folder} cannot be written: {error}", suggestion="check free space and rights") from error
 
 
 def copy_code(source: Path, target: Path) -> None:
-    """Copy what a folder of compiled objects holds to another, where it is not there yet. Raises OSError."""
+    """Copy what a folder of compiled objects holds to another, where it is not there as it is here. Raises OSError."""
     paths = sorted(path for path in source.iterdir() if path.suffix in (".json", ".so") and not path.name.startswith(".")
                    ) if source.is_dir() else []
     if paths:
         target.mkdir(mode=DIR_MODE, exist_ok=True)
     for path in paths:
-        if not (target / path.name).exists():
-            put_in_place(target / path.name, path.read_bytes(), mode=FILE_MODE)
+        _put(target / path.name, path.read_bytes())
+
+
+def _put(path: Path, content: bytes) -> None:
+    if not path.is_file() or path.read_bytes() != content:
+        put_in_place(path, content, mode=FILE_MODE)
 
 
 @dataclass(frozen=True)

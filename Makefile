@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SOURCES := $(shell find cstd -name '*.pyx' -o -name '*.pxd' -o -path 'cstd/_fast/csrc/*.[ch]')
-AGENTS := $(shell find cstd/signals/agents -name '*.py')
+AGENTS := $(shell find cstd/signals/agents cstd/signals/strategies -name '*.py')
 RECORDING := $(wildcard $(CSTD_DATA)/recordings/kraken-v2-btcusd-d25-20260802.jsonl.zst)
 
 .PHONY: run test bench benchmarks budget floor growth peers agreement picture round-trip burst burst-peer scale tail soak memory measuring start journal recovery hostile fuzz
@@ -113,7 +113,7 @@ chaos: build
 	@$(BIN)/cstd chaos --tally $(or $(TALLY),build/chaos-kills.json) $(if $(KILLS),--kills $(KILLS)) $(ARGS)
 
 # The compiled core with the address and undefined-behaviour sanitizers, in a copy of the tree, under the tests that reach
-# into it most. Children that compile agents are started without the preloaded library, so test_agents.py stays out; so does
+# into it most. Children that compile agents are started without the preloaded library, so test_agents.py and those of strategies stay out; so does
 # test_memory.py, which counts the calls of malloc that a sanitizer answers itself. Only
 # sys-level capture: what a sanitizer says on its way out must be seen.
 SANITIZED := build/sanitized
@@ -125,7 +125,8 @@ sanitize: build $(VENV)/.test-installed
 	@cd $(SANITIZED) && CSTD_DEBUG=1 $(CURDIR)/$(BIN)/python setup.py --quiet build_ext --inplace >&2
 	@cd $(SANITIZED) && PYTHONPATH=$(CURDIR)/$(SANITIZED) ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
 		LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
-		$(CURDIR)/$(BIN)/python -m pytest --capture=sys --ignore=tests/kernels/test_agents.py --ignore=tests/scenario/test_memory.py \
+		$(CURDIR)/$(BIN)/python -m pytest --capture=sys --ignore=tests/kernels/test_agents.py --ignore=tests/kernels/test_strategies.py \
+		--ignore=tests/scenario/test_own_strategy.py --ignore=tests/scenario/test_memory.py \
 		tests/kernels tests/scenario tests/storage $(ARGS)
 
 # docs/controls.md, from the gates, the configuration and the tests that prove them.

@@ -17,7 +17,7 @@ from cstd._fast.engine cimport FastEngine, agent_fn
 from cstd._fast.features cimport copy_indicators, on_book_break, on_tape_begin, set_vpin_bucket
 from cstd._fast.gates cimport DecisionRow, Limits
 from cstd._fast.gateway cimport (
-    BOOK_FAULTS, COLLAR_STEPS, COUNT_MALFORMED, COUNT_RESYNCS, COUNT_TIMERS, DECISIONS_KEPT, GATE_CODES, TAPE_KEPT,
+    BOOK_FAULTS, COUNT_MALFORMED, COUNT_RESYNCS, COUNT_TIMERS, DECISIONS_KEPT, GATE_CODES, TAPE_KEPT,
 )
 from cstd._fast.hist cimport cycles
 from cstd._fast.indicators cimport BarIndicators
@@ -75,8 +75,11 @@ cdef class Core(FastEngine):
         memcpy(self.agents_hash8, <const char *>agents_hash8, 8)
         self.boot_epoch = boot_epoch
 
-    def set_strategy(self, int code, size_t address, params):
-        """Strategy by code and address of its compiled function; params: up to 16 integers. Address 0: none."""
+    def set_strategy(self, int code, size_t address, params, *, bint own=False, bint fresh=False):
+        """Strategy by code and address of its compiled function; params: up to 16 integers. Address 0: none.
+
+        own: a user's, whose wishes are looked at first. fresh: another than before. What stopped its openings is over.
+        """
         cdef int i
         if len(params) > STRATEGY_PARAMS:
             raise ValueError(f"{len(params)} strategy parameters, at most {STRATEGY_PARAMS}")
@@ -85,9 +88,12 @@ cdef class Core(FastEngine):
             self.params[i] = params[i]
         self.strategy = <strategy_fn>address
         self.strategy_code = code
+        self.strategy_own = own
+        for slot in self.slots:
+            slot.begin_strategy(fresh)
 
-    def set_agents(self, addresses, per_bar):
-        """Agents by address of their compiled kernels; per_bar: True for those called at bar close."""
+    def set_agents(self, addresses, per_bar, *, bint fresh=False):
+        """Agents by address of their compiled kernels; per_bar: True for those called at bar close; fresh: others than before."""
         cdef int i
         cdef size_t address
         if len(addresses) > AGENTS_MAX or len(addresses) != len(per_bar):
@@ -99,16 +105,8 @@ cdef class Core(FastEngine):
             self.agents[i] = <agent_fn>address
             self.agent_per_bar[i] = bool(per_bar[i])
         self.agent_count = len(addresses)
-
-    def set_collar(self, steps_mbps, int64_t wait_ns):
-        """Exit collar steps in thousandths of a bps, widest last, and the wait before the next step."""
-        cdef int i
-        if not 0 < len(steps_mbps) <= COLLAR_STEPS:
-            raise ValueError(f"1 to {COLLAR_STEPS} collar steps, got {len(steps_mbps)}")
-        for i in range(len(steps_mbps)):
-            self.collar_mbps[i] = steps_mbps[i]
-        self.collar_count = len(steps_mbps)
-        self.collar_wait_ns = wait_ns
+        for slot in self.slots if fresh else ():
+            slot.forget_agents()
 
     def reserve_ids(self):
         """Make room in the table of client order ids, as every timer does. Raises MemoryError."""

@@ -5,7 +5,7 @@ from cstd._fast.exits cimport ExitGateway
 from cstd._fast.gateway cimport BOOK_FAULTS, TAPE_KEPT
 from cstd._fast.reports cimport ReportScanner
 from cstd._fast.slot cimport AGENTS_MAX, InstrumentSlot
-from cstd._fast.strategy cimport STRATEGY_PARAMS, strategy_fn
+from cstd._fast.strategy cimport STRATEGY_PARAMS, Wish, strategy_fn
 from cstd._fast.wire cimport INSTRUMENTS_MAX, Scanner
 
 ctypedef int32_t (*agent_fn)(const double *features, const uint64_t *valid, double *state, double *vote) noexcept nogil
@@ -21,6 +21,7 @@ cdef class FastEngine(ExitGateway):
     cdef Scanner scanner
     cdef ReportScanner reports
     cdef strategy_fn strategy
+    cdef bint strategy_own              # a user's: what it wishes for is looked at before a gate sees it
     cdef int64_t params[STRATEGY_PARAMS]
     cdef agent_fn agents[AGENTS_MAX]
     cdef int8_t agent_per_bar[AGENTS_MAX]
@@ -50,6 +51,7 @@ cdef class FastEngine(ExitGateway):
     cdef void _vote(self, InstrumentSlot slot, bint at_bar) noexcept
     cdef void _record_pass(self, InstrumentSlot slot) noexcept
     cdef void _rejudge(self, InstrumentSlot slot) noexcept
+    cdef int _own_wish(self, InstrumentSlot slot, int said, const Wish *wish) noexcept
     cdef void _decide(self, InstrumentSlot slot, bint by_timer) noexcept
     cdef bint _room(self, InstrumentSlot slot, int64_t points) noexcept
     cdef void _mark_own(self, InstrumentSlot slot) noexcept

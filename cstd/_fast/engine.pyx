@@ -30,7 +30,7 @@ from cstd._fast.gates cimport GATE_NONE, DecisionRow, GateInput, judge
 from cstd._fast.gateway cimport (
     COUNT_AGENT_FAULTS, COUNT_BATCHES, COUNT_BOOK_UPDATES, COUNT_CHECKSUMS_BAD, COUNT_CHECKSUMS_OK, COUNT_FLOODED,
     COUNT_FRAMES, COUNT_HEARTBEATS, COUNT_MALFORMED, COUNT_PASSES, COUNT_PRIVATE_SCANNED, COUNT_PULLED, COUNT_RATE_HELD,
-    COUNT_REJUDGED, COUNT_SLOW_FRAMES, COUNT_TICKERS, COUNT_TRADE_GAPS, COUNT_TRADES, COUNT_UNKNOWN_INSTRUMENT, COUNT_UNUSED, TAPE_KEPT,
+    COUNT_REJUDGED, COUNT_SLOW_FRAMES, COUNT_STRATEGY_FAULTS, COUNT_TICKERS, COUNT_TRADE_GAPS, COUNT_TRADES, COUNT_UNKNOWN_INSTRUMENT, COUNT_UNUSED, TAPE_KEPT,
 )
 from cstd._fast.hist cimport STAGE_BOOK, STAGE_DECISION, STAGE_FEATURES, STAGE_FRAME, STAGE_SCAN, cycles
 from cstd._fast.layout cimport Level
@@ -50,6 +50,12 @@ cdef enum:
     SLOW_BYTE_NS = 1000         # a megabyte a second
     SLOW_BURST_BYTES = 8388608
     SLOW_BURST_BYTES_EACH = 2097152
+
+# What no wish of a user's own strategy is beyond, and how many faults in a row stop its openings.
+cdef enum:
+    STRATEGY_FAULTS_MAX = 3
+    WISH_RAW_MAX = 1000000000000000000
+    WISH_LIFETIME_NS_MAX = 86400000000000
 
 cdef enum:
     SECOND_NS = 1000000000      # a constant, so that dividing by it is not a division
@@ -472,7 +478,8 @@ cdef class FastEngine(ExitGateway):
         """Ask the exit policy, else the operator's flatten, else the strategy for a wish."""
         cdef StrategyView view
         cdef Wish wish
-        cdef int i
+        cdef int i, said
+        cdef double vote_sum = 0.0
         cdef OrderRow *order
         cstd_zero(&view, sizeof(view))
         cstd_zero(&wish, sizeof(wish))
@@ -498,7 +505,8 @@ cdef class FastEngine(ExitGateway):
             return
         view.now_mono_ns = self.mono_ns
         view.now_wall_ns = self.wall_ns
-        if slot.book.state == BOOK_VERIFIED:
+        view.verified = slot.book.state == BOOK_VERIFIED
+        if view.verified:
             view.bid_raw = slot.book.best_bid()
             view.ask_raw = slot.book.best_ask()
         else:
@@ -514,17 +522,59 @@ cdef class FastEngine(ExitGateway):
         view.openings_ended = slot.openings_ended
         view.instrument = slot.number
         view.passes_timer = by_timer
+        view.episode = slot.last_episode[1] if slot.last_episode[1] > 0 else 0
         view.params = self.params
+        view.features = slot.row
+        view.valid = slot.valid
         for i in range(self.agent_count):
             if slot.vote_status[i] == 1:
                 view.vote_count += 1
-                view.vote_sum += slot.votes[i][0] * slot.votes[i][1]
-        if self.strategy(&view, slot.strategy_state, &wish) != 1:
+                vote_sum += slot.votes[i][0] * slot.votes[i][1]
+        view.vote_sum_ppm = <int64_t>(vote_sum * 1e6)
+        said = self.strategy(&view, slot.strategy_state, &wish)
+        if self.strategy_own:
+            said = self._own_wish(slot, said, &wish)
+        if said != 1:
             return
         if wish.kind == EXIT:
             self._exit(slot, &wish, EXIT_FLIP)
         elif slot.book.state == BOOK_VERIFIED and self._room(slot, ADD_POINTS):
             self._intend(slot, &wish)
+
+    cdef int _own_wish(self, InstrumentSlot slot, int said, const Wish *wish) noexcept:
+        """What a user's strategy said, 0 where it failed or its openings are stopped: 1 where its wish goes to the gates.
+
+        A fault is counted. Some in a row stop its openings on this instrument until the next boot, and pull those that rest;
+        its exits, the exit policy and an operator's flatten go on.
+        """
+        cdef bint opens = wish.kind == OPENING
+        cdef bint stops = False
+        if said == 1 and not (opens or wish.kind == EXIT):
+            said = -1
+        if said == 1 and not (0 < wish.qty_raw <= <int64_t>WISH_RAW_MAX and 0 <= wish.episode <= <int64_t>WISH_RAW_MAX
+                              and 0 <= wish.urgency <= 1):
+            said = -1
+        if said == 1 and opens and not (0 < wish.price_raw <= <int64_t>WISH_RAW_MAX and wish.episode >= slot.last_episode[1]
+                                        and 0 < wish.lifetime_ns <= <int64_t>WISH_LIFETIME_NS_MAX):
+            said = -1
+        if said == 0 or said == 1:
+            if slot.strategy_fault_run < STRATEGY_FAULTS_MAX:
+                slot.strategy_fault_run = 0
+                return said
+            return said if not opens else 0
+        slot.strategy_faults += 1
+        self.counters[COUNT_STRATEGY_FAULTS] += 1
+        if slot.strategy_fault_run < STRATEGY_FAULTS_MAX:
+            slot.strategy_fault_run += 1
+            stops = slot.strategy_fault_run == STRATEGY_FAULTS_MAX
+        if stops:
+            self._pull(slot)
+        if stops or slot.strategy_faults == 1:
+            try:
+                self.handler.on_strategy_fault(slot.number, slot.strategy_faults, bool(stops))
+            except Exception as error:
+                self._halt(error)
+        return 0
 
     cdef bint _room(self, InstrumentSlot slot, int64_t points) noexcept:
         """Whether the venue's rate counter has room for an opening or amend; counted where it has none. No exit and no

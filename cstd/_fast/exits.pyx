@@ -13,7 +13,7 @@ from libc.string cimport memset
 from cstd._fast.codes cimport BOOK_VERIFIED, EXIT, EXIT_STOP, OPENING, ORDER_PARTIAL, ORDER_SENT
 from cstd._fast.exit_watch cimport exit_due
 from cstd._fast.gates cimport GATE_NONE
-from cstd._fast.gateway cimport COUNT_ORDERS, COUNT_PULLED, Gateway
+from cstd._fast.gateway cimport COLLAR_STEPS, COUNT_ORDERS, COUNT_PULLED, Gateway
 from cstd._fast.orders cimport OrderRow
 from cstd._fast.slot cimport InstrumentSlot, sellable
 from cstd._fast.strategy cimport StrategyView, Wish
@@ -27,6 +27,16 @@ cdef class ExitGateway(Gateway):
 
     def __cinit__(self, *args):
         memset(self.exits_by, 0, sizeof(self.exits_by))
+
+    def set_collar(self, steps_mbps, int64_t wait_ns):
+        """Exit collar steps in thousandths of a bps, widest last, and the wait before the next step."""
+        cdef int i
+        if not 0 < len(steps_mbps) <= COLLAR_STEPS:
+            raise ValueError(f"1 to {COLLAR_STEPS} collar steps, got {len(steps_mbps)}")
+        for i in range(len(steps_mbps)):
+            self.collar_mbps[i] = steps_mbps[i]
+        self.collar_count = len(steps_mbps)
+        self.collar_wait_ns = wait_ns
 
     cdef bint _leave(self, InstrumentSlot slot, const StrategyView *view) noexcept:
         """Wish to sell what the policy wants sold. True: the position is being left, and nobody else is asked.

@@ -52,6 +52,7 @@ cdef enum:
     COUNT_REST_EXITS = 34
     COUNT_REST_PRICED = 35
     COUNT_RATE_HELD = 36
+    COUNT_STRATEGY_FAULTS = 37
 
 cdef enum:
     COUNTER_COUNT = 40

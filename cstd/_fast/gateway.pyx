@@ -57,7 +57,7 @@ COUNTERS = (
     "slow_frames", "unknown_instrument", "malformed", "intents", "approved", "reduced", "refused", "orders",
     "cancels", "rejudged", "pulled", "send_refused", "passes", "table_full", "trade_gaps", "agent_faults",
     "handler_faults", "journal_faults", "shadowed", "resyncs", "timers", "unused_frames", "amends",
-    "private_scanned", "flooded_frames", "rest_cancels", "rest_exits", "rest_priced_exits", "rate_held",
+    "private_scanned", "flooded_frames", "rest_cancels", "rest_exits", "rest_priced_exits", "rate_held", "strategy_faults",
 )
 
 

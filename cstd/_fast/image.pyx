@@ -208,6 +208,8 @@ cdef int _slot(Image image, InstrumentSlot slot) except -1:
     image.field(b"losing_round_trips", &slot.losing_round_trips, sizeof(slot.losing_round_trips))
     image.field(b"switched_off", &slot.switched_off, sizeof(slot.switched_off))
     image.field(b"strategy_state", &slot.strategy_state, sizeof(slot.strategy_state))
+    image.field(b"strategy_faults", &slot.strategy_faults, sizeof(slot.strategy_faults))
+    image.field(b"strategy_fault_run", &slot.strategy_fault_run, sizeof(slot.strategy_fault_run))
     image.field(b"flatten", &slot.flatten, sizeof(slot.flatten))
     image.field(b"openings_ended", &slot.openings_ended, sizeof(slot.openings_ended))
     image.field(b"exits_ended", &slot.exits_ended, sizeof(slot.exits_ended))

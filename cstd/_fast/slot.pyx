@@ -90,6 +90,21 @@ cdef class InstrumentSlot:
         """Whether what is held is too little to sell; nothing held is."""
         return self.too_little(self.position_qty_raw)
 
+    # What decides on this instrument. core.Core is the one caller, at a boot.
+
+    def begin_strategy(self, bint fresh):
+        """Count faults from now on; another strategy than before (fresh) begins with an empty state."""
+        self.strategy_faults = self.strategy_fault_run = 0
+        if fresh:
+            memset(self.strategy_state, 0, sizeof(self.strategy_state))
+
+    def forget_agents(self):
+        """Forget votes, faults and state of agents that are no more."""
+        memset(self.agent_state, 0, sizeof(self.agent_state))
+        memset(self.votes, 0, sizeof(self.votes))
+        memset(self.vote_status, 0, sizeof(self.vote_status))
+        memset(self.agent_faults, 0, sizeof(self.agent_faults))
+
     # When the position is left. orders.exit_policy is the one caller.
 
     def watch_exit(self, int64_t stop2_raw, int64_t target_raw, int64_t until_wall_ns):

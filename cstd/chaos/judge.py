@@ -24,6 +24,7 @@ from cstd.engine import Engine
 from cstd.engine.replaying import JournalReplay
 from cstd.errors import VerificationError
 from cstd.signals.agents.loader import LoadedAgents
+from cstd.signals.code import code_of
 from cstd.storage import journal_reader
 
 ORDER_FIELDS = ("status", "order_qty", "filled_qty", "side", "symbol")
@@ -219,6 +220,7 @@ def read_journal(directory: Path, agents: LoadedAgents | None) -> JournalView:
         UsageError: there is no journal.
     """
     engine = Engine(Recorder(), agents)
+    engine.code = code_of(directory)
     replay, watch = JournalReplay(engine), Watch(engine)
     findings: list[Finding] = []
     count = 0

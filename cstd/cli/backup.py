@@ -7,7 +7,7 @@ It reads files alone, while the daemon trades. It is always whole: what a killed
     journal/        compressed segments, head, signatures and checkpoints; `cstd journal verify` and `cstd replay` open it
     ledger.db       the ledger, with what it still knows of segments that retention removed
     journal-key.pem the host's signing key: who has the backup can sign as this host
-    nonce, statements/
+    nonce, statements/, code/
 """
 
 from __future__ import annotations
@@ -40,12 +40,13 @@ from cstd.ops.board import BoardReader
 from cstd.ops.sight import Sight
 from cstd.projector.database import APPLICATION_ID
 from cstd.projector.process import state_dir
+from cstd.signals.code import code_dir, copy_code
 from cstd.storage import checkpoints, journal_reader
 from cstd.storage import journal_files as files
 from cstd.storage.journal_copy import FILE_MODE, copy_part, created, signatures_of
 from cstd.storage.journal_files import Head
 from cstd.storage.journal_signature import KEY_NAME, PUBLIC_NAME
-from cstd.storage.run_dir import DATABASE_FILE, JOURNAL_DIR, LEDGER_SCHEMA
+from cstd.storage.run_dir import CODE_DIR, DATABASE_FILE, JOURNAL_DIR, LEDGER_SCHEMA
 
 MANIFEST_FILE = "backup.json"
 FORMAT = 1
@@ -127,7 +128,7 @@ def _held(target: Path) -> Iterator[None]:
 
 def _strangers(target: Path) -> bool:
     """Tell whether a folder without a manifest holds what no first backup, ended half way, leaves there."""
-    ours = {LOCK_FILE, STAGING_DIR, JOURNAL_DIR, STATEMENTS_DIR, DATABASE_FILE, KEY_NAME, NONCE_FILE}
+    ours = {LOCK_FILE, STAGING_DIR, JOURNAL_DIR, STATEMENTS_DIR, CODE_DIR, DATABASE_FILE, KEY_NAME, NONCE_FILE}
     return not target.is_dir() or any(path.name not in ours for path in target.iterdir())
 
 
@@ -149,6 +150,7 @@ def _take(run_dir: Path, target: Path) -> tuple[dict[str, Any], str]:
         with contextlib.suppress(FileNotFoundError):
             files.put_in_place(staging / name, (source / name).read_bytes(), mode=FILE_MODE)
     has_ledger = (staging / DATABASE_FILE).exists()
+    copy_code(code_dir(journal), target / CODE_DIR)  # before the journal that names it is published
     _publish(staging, target)
     _copy_statements(state / STATEMENTS_DIR, target / STATEMENTS_DIR)
     files.put_in_place(target / MANIFEST_FILE, _manifest(end, made_ns), mode=FILE_MODE)
@@ -354,6 +356,7 @@ def _bring_back(source: Path, run_dir: Path, *, with_ledger: bool) -> str | None
     for path in [source / KEY_NAME, *sorted((source / STATEMENTS_DIR).glob("*"))]:
         _put(path, state / path.relative_to(source))
     _put(source / NONCE_FILE, run_dir / NONCE_FILE)
+    copy_code(source / CODE_DIR, state / CODE_DIR)
     if with_ledger:
         _put(source / DATABASE_FILE, state / DATABASE_FILE)
     _put_segments(source / JOURNAL_DIR, journal)

@@ -19,7 +19,9 @@ from cstd.config.canonical import plain
 from cstd.config.limit_keys import own_values, value_of
 from cstd.config.loading import bind, read_layers
 from cstd.config.problems import Problem, config_error, problems_of
-from cstd.errors import EXIT_OK, ConfigError
+from cstd.decision.setup import strategy_params
+from cstd.errors import EXIT_OK, ConfigError, OperatorError
+from cstd.signals.code import Configured, configured
 from cstd.units import BPS_PER_UNIT, format_decimal
 
 NAMES_SHOWN = 20
@@ -82,6 +84,7 @@ def check(args: argparse.Namespace) -> int:
         config = bind(read_layers(args.config, os.environ))
         if problems := memory_problems(config, host_memory_bytes()):
             raise config_error(problems)
+        ours, unusable = code_that_runs(config)
         traded = tradable(config, known_from(args.session))
     except ConfigError as error:
         if args.output != "json":
@@ -89,7 +92,7 @@ def check(args: argparse.Namespace) -> int:
         sys.stdout.write(json.dumps({"ok": False, "problems": [plain(p) for p in problems_of(error)]}) + "\n")
         print_error(error, as_json=True)
         return error.exit_code
-    blocked = refusals(config, os.environ)
+    blocked = refusals(config, os.environ) + unusable
     if args.output == "json":
         found = {"ok": True, "mode": config.mode, "config_hash": config.config_hash.hex(),
                  "starts": not blocked, "refusals": [plain(p) for p in blocked], "currency": config.account.currency,
@@ -98,14 +101,42 @@ def check(args: argparse.Namespace) -> int:
                                for name, override in config.overrides.items()},
                  "memory": memory_plan(config), "memory_host_bytes": host_memory_bytes(),
                  "journal": journal_plan(config, args.frames_per_s), "while_down": exposure_while_down(config),
-                 "tradable": traded}
+                 "tradable": traded, "code": ours}
         sys.stdout.write(json.dumps(found) + "\n")
     else:
-        _print_check(config, blocked, args.frames_per_s, traded)
+        _print_check(config, blocked, args.frames_per_s, traded, ours)
     return EXIT_OK
 
 
-def _print_check(config: Config, blocked: list[Problem], frames_per_s: float | None, traded: dict[str, Any]) -> None:
+def code_that_runs(config: Config) -> tuple[dict[str, Any], list[Problem]]:
+    """Return the strategy and the agents that a configuration would run, and why built-in agents cannot be loaded.
+
+    Raises:
+        ConfigError: what the configuration itself names cannot be run.
+    """
+    problems: list[Problem] = []
+    try:
+        ours = configured(config)
+    except ConfigError:
+        raise
+    except OperatorError as error:
+        problems = [Problem(key="agents.dir", reason=error.message, suggestion=error.suggestion)]
+        ours = Configured(None, None)
+    own, agents = ours.strategy, ours.agents
+    return {"strategy": {"name": own.name if own else config.strategy.name, "sha256": own.sha256 if own else "",
+                         "params": strategy_params(config, config.strategy.name, own)},
+            "agents": {"names": agents.names if agents else [], "sha256": agents.sha256 if agents else ""}}, problems
+
+
+def _code_lines(ours: dict[str, Any]) -> list[str]:
+    strategy, agents = ours["strategy"], ours["agents"]
+    params = " ".join(f"{name}={value}" for name, value in strategy["params"].items())
+    return ["", f"strategy {strategy['name']} ({strategy['sha256'] or 'built in'}) {params}".rstrip(),
+            f"agents {', '.join(agents['names']) or 'none'} ({agents['sha256'] or 'none'})"]
+
+
+def _print_check(config: Config, blocked: list[Problem], frames_per_s: float | None, traded: dict[str, Any],
+                 ours: dict[str, Any]) -> None:
     amounts = money(config)
     width = max(map(len, amounts))
     shown = config.instruments.names[:NAMES_SHOWN]
@@ -115,6 +146,7 @@ def _print_check(config: Config, blocked: list[Problem], frames_per_s: float | N
     lines = [f"{verdict}: mode {config.mode}, strategy {config.strategy.name}, {names}, hash {config.config_hash.hex()[:16]}", ""]
     lines += [f"  {name:<{width}}  {amount.quantize(Decimal('0.01')):>14,} {config.account.currency}"
               for name, amount in amounts.items()]
+    lines += _code_lines(ours)
     lines += override_lines(config)
     lines += ["", *traded_lines(traded, config.account.currency)]
     lines += ["", exposure_while_down(config), "", *plan_lines(config, frames_per_s, host_memory_bytes())]

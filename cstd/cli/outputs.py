@@ -406,6 +406,28 @@ class Tradable(TypedDict):
     instruments: list[TradableInstrument]
 
 
+class StrategyThatRuns(TypedDict):
+    """A strategy with its parameters; sha256: of a user's own, "" for a built-in one."""
+
+    name: str
+    sha256: str
+    params: dict[str, int]
+
+
+class AgentsThatRun(TypedDict):
+    """Agents that vote, and the hash of their object."""
+
+    names: list[str]
+    sha256: str
+
+
+class CodeThatRuns(TypedDict):
+    """The compiled code that a configuration names."""
+
+    strategy: StrategyThatRuns
+    agents: AgentsThatRun
+
+
 class ConfigGood(TypedDict):
     """`cstd config check` of a valid configuration."""
 
@@ -422,6 +444,7 @@ class ConfigGood(TypedDict):
     journal: JournalPlan
     while_down: str
     tradable: Tradable
+    code: CodeThatRuns
 
 
 class ConfigBad(TypedDict):

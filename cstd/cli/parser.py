@@ -293,6 +293,12 @@ def _agents_build(parser: argparse.ArgumentParser) -> None:
     _output(parser)
 
 
+def _strategy_build(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--source", required=True, metavar="FILE", help="the strategy's file, or a folder that holds one")
+    parser.add_argument("--out", required=True, metavar="DIR", help="where object and manifest go: dir of [strategy.own]")
+    _output(parser)
+
+
 def _config_check(parser: argparse.ArgumentParser) -> None:
     _config(parser)
     _output(parser)
@@ -463,6 +469,9 @@ VERBS = (
     Verb(("config", "show"), "the effective configuration and where each key comes from", "cstd.cli.config", _config_show,
          lambda module, args: int(module.show(args))),
     Verb(("agents", "build"), "the agents compiled ahead of time", "cstd.signals.agents.build", _agents_build),
+    Verb(("strategy", "build"), "a strategy of your own, compiled, tried and hashed", "cstd.signals.agents.build",
+         _strategy_build,
+         lambda module, args: int(module.main_strategy(args))),
     Verb(("chaos",), "real faults on this host against a session of their own, and what was true afterwards",
          "cstd.chaos.app", _chaos),
     _admin("state, mode, kill switch, level, instruments", "status"),

@@ -64,6 +64,12 @@ def _manifest() -> tuple[Any, ...]:
     return (Manifest,)
 
 
+def _strategy_manifest() -> tuple[Any, ...]:
+    from cstd.signals.agents.build import StrategyManifest
+
+    return (StrategyManifest,)
+
+
 def _features() -> JsonDict:
     from cstd._fast import indicators
 
@@ -101,6 +107,7 @@ SCHEMAS: dict[str, Named] = {
     "config check": Named("", _outputs("ConfigGood", "ConfigBad")),
     "config show": Named("", _outputs("ConfigShow")),
     "agents build": Named("the manifest", _manifest),
+    "strategy build": Named("the manifest", _strategy_manifest),
     "chaos": Named("", _outputs("Chaos")),
     "doctor": Named("", _outputs("Doctor")),
     "status": Named("", _view("Status")),

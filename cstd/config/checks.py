@@ -131,7 +131,13 @@ def audits(config: Config) -> Iterator[Problem]:
 
 def strategy(config: Config) -> Iterator[Problem]:
     """Rehearsal has no opinion about a market: it is for practice (and replay) alone, and fits into the limits."""
-    rehearsal = config.strategy.rehearsal
+    rehearsal, own = config.strategy.rehearsal, config.strategy.own
+    if config.strategy.name == "own" and own is None:
+        yield Problem(key="strategy.own", reason="required key is missing: it has no default", limit="a folder, as dir",
+                      suggestion="add [strategy.own] with the dir that `cstd strategy build` made")
+    if config.strategy.name != "own" and own is not None:
+        yield Problem(key="strategy.own.dir", value=own.dir, limit='strategy.name = "own"', suggestion="remove the table",
+                      reason=f"names a strategy, and strategy.name = {config.strategy.name!r} would be asked")
     if config.mode != "practice" and (config.strategy.name == "rehearsal" or rehearsal is not None):
         key = "strategy.name" if config.strategy.name == "rehearsal" else "strategy.rehearsal"
         yield Problem(key=key, value="rehearsal", limit="practice", suggestion='name = "ensemble"',

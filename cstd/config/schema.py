@@ -59,6 +59,7 @@ VolumeFrac = Annotated[Decimal, Bounds(0, 1, "a share of the mean minute's value
 Lifetime = Annotated[Decimal, _over_zero(3_600, "seconds an opening may rest", 9)]
 EvidenceAge = Annotated[Decimal, Bounds(0, 60, "seconds a quote counts as current", above=True, places=9)]
 Silence = Annotated[Decimal, Bounds(0, 3_600, "seconds an instrument may be silent", above=True, places=9)]
+_PATH = r"[^\s\x00-\x1f\x7f]([^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?"
 Grace = Annotated[int, _int(0, 5_000, "how long resting openings outlive an unverified book")]
 
 
@@ -92,11 +93,28 @@ class RehearsalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     retry_s: Seconds  # between two wishes for the same opening
 
 
+class OwnStrategyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A strategy of the user's own, made by `cstd strategy build`; docs/strategies.md."""
+
+    dir: Annotated[str, Pattern(rf"(?!~){_PATH}", "a path without control characters; ~ is not expanded")]
+    # of the object in `dir`; empty = whatever is there
+    sha256: Annotated[str, Pattern(r"([0-9a-f]{64})?", "64 digits of a SHA-256, or empty")] = ""
+    params: dict[str, Annotated[int, _int(-(2**63) + 1, 2**63 - 1, "a 64-bit integer")]] = {}  # instead of the defaults
+
+
 class StrategyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which strategy makes intents."""
 
-    name: Literal["ensemble", "rehearsal"]
+    name: Literal["ensemble", "rehearsal", "own"]
     rehearsal: RehearsalConfig | None = None
+    own: OwnStrategyConfig | None = None
+
+
+class AgentsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which agents vote; docs/agents.md."""
+
+    # made by `cstd agents build`; empty = the built-in ones
+    dir: Annotated[str, Pattern(rf"((?!~){_PATH})?", "a path without control characters, or empty; ~ is not expanded")] = ""
 
 
 class PolicyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -251,9 +269,6 @@ class StatusConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     extra_listen: list[Listen] = []
 
 
-_PATH = r"[^\s\x00-\x1f\x7f]([^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?"
-
-
 class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where the daemon keeps its state."""
 
@@ -303,6 +318,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     exits: ExitsConfig
     venue: VenueConfig
     journal: JournalConfig
+    agents: AgentsConfig = AgentsConfig()
     status: StatusConfig = StatusConfig()
     run: RunConfig = RunConfig()
     process: ProcessConfig = ProcessConfig()

@@ -4,8 +4,9 @@ Made from files alone, by a process that trades nothing: the daemon's child on a
 after a crash, `cstd flight save` by hand. What it reads is there anyway: the journal holds every frame and decision, the
 board what the daemon showed last. So nothing is recorded for it, and it can be made of a process that is gone.
 
-A bundle holds `journal/` (journal_copy.py), `config.json` (canonical), `metrics.prom` and `board.json` (the board's last
-state), `log.jsonl` (the end of the log) and `manifest.json`, which says what it is, what is missing, and the SHA-256 of each.
+A bundle holds `journal/` (journal_copy.py), `code/` (compiled agents and strategies that it names), `config.json` (canonical),
+`metrics.prom` and `board.json` (the board's last state), `log.jsonl` (the end of the log) and `manifest.json`, which says what
+it is, what is missing, and the SHA-256 of each.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from cstd.config import load_credentials
 from cstd.config.loading import from_canonical_json
 from cstd.daemon import flight_folder
 from cstd.daemon.flight_folder import BOARD_FILE, BOARD_LEFT_FILE, CRASH, HAND, MANIFEST_FILE
+from cstd.engine import Engine
 from cstd.engine.checkpoint import build_id, dump
 from cstd.engine.recovery import begin, recover
 from cstd.errors import CstdError, OperatorError, VerificationError
@@ -42,13 +44,14 @@ from cstd.ops.metrics import BoardCollector
 from cstd.ops.sight import Sight
 from cstd.signals.agents.loader import LoadedAgents
 from cstd.signals.agents.loader import load as load_agents
+from cstd.signals.code import code_dir, copy_code
 from cstd.storage import checkpoints
 from cstd.storage.checkpoints import Checkpoint
 from cstd.storage.journal_copy import Part, copy_bytes, copy_part, signatures_of, survey
 from cstd.storage.journal_files import Head, put_in_place, segment_paths, sync_directory
 from cstd.storage.journal_reader import Walk
 from cstd.storage.journal_signature import Signature
-from cstd.storage.run_dir import JOURNAL_DIR
+from cstd.storage.run_dir import CODE_DIR, JOURNAL_DIR
 from cstd.units import NS_PER_MS, NS_PER_S
 
 FORMAT = 1
@@ -175,7 +178,6 @@ class _Maker:
         self._signatures = signatures
         self._journal = ask.run_dir / JOURNAL_DIR
         self._agents: LoadedAgents | None = load_agents()
-        self._agents_sha256 = self._agents.sha256 if self._agents is not None else ""
         self._missing: list[str] = []
         self._part, self._base = self._find_part()
         self._boot = self._last_boot()
@@ -212,7 +214,7 @@ class _Maker:
             except (OSError, VerificationError) as error:
                 self._missing.append(f"{path}: {error}")
                 continue
-            if found.build == build_id() and found.agents == self._agents_sha256:
+            if found.build == build_id():
                 yield path, found
             else:
                 others.append((path, found))
@@ -235,7 +237,7 @@ class _Maker:
             return {}
         return {"version": __version__, "boot_epoch": engine.boot_epoch, "mode": engine.cfg.mode,
                 "config": json.loads(engine.cfg.to_canonical_json()), "config_hash": engine.config_hash,
-                "agents": {"sha256": self._agents_sha256}}
+                "agents": {"sha256": _agents_sha256(engine)}}
 
     def _limits(self) -> tuple[int, int]:
         bundles_max, floor_bytes = BUNDLES_MAX, DISK_FREE_BYTES_MIN
@@ -255,6 +257,7 @@ class _Maker:
         try:
             (unfinished / JOURNAL_DIR).mkdir(mode=0o700, parents=True)
             unfinished.chmod(0o700)
+            copy_code(code_dir(self._journal), unfinished / CODE_DIR)
             start = self._write_journal(unfinished / JOURNAL_DIR)
             self._write_config(unfinished)
             self._write_board(unfinished)
@@ -313,7 +316,7 @@ class _Maker:
                 break
         if found.replay.difference_count:
             raise VerificationError("this build does not decide what the journal says: " + "; ".join(found.replay.differences))
-        checkpoints.write(target, Checkpoint(window, build_id(), self._agents_sha256, *found.times), dump(found.engine))
+        checkpoints.write(target, Checkpoint(window, build_id(), _agents_sha256(found.engine), *found.times), dump(found.engine))
         return window
 
     def _write_config(self, target: Path) -> None:
@@ -366,7 +369,8 @@ class _Maker:
             "format": FORMAT, "kind": self._ask.kind, "reason": self._redactor.text(self._ask.reason),
             "made": utc_text(wall_ns), "ends": utc_text(part.wall_ns), "version": boot.get("version"), "mode": boot.get("mode"),
             "boot_epoch": boot.get("boot_epoch"), "config_hash": boot.get("config_hash"),
-            "agents_sha256": boot.get("agents", {}).get("sha256"), "made_by": {"version": __version__, "build": build_id()},
+            "agents_sha256": boot.get("agents", {}).get("sha256"),
+            "strategy": boot.get("strategy"), "made_by": {"version": __version__, "build": build_id()},
             "journal": {
                 "journal_id": part.end.journal_id.hex(), "head_hash": part.end.hash.hex(), "at_seq": self._ask.at_seq,
                 "replay_from_seq": start.last_seq + 1 if start is not None else 1, "last_seq": part.last_seq,
@@ -390,6 +394,10 @@ class _Maker:
             check = {"differences": None, "error": error.message}
         manifest = json.loads((path / MANIFEST_FILE).read_bytes())
         _put_manifest(path, {**manifest, "check": check})
+
+
+def _agents_sha256(engine: Engine) -> str:
+    return engine.agents.sha256 if engine.agents is not None else ""
 
 
 def _put_manifest(path: Path, manifest: dict[str, Any]) -> None:

@@ -38,7 +38,7 @@ from cstd.ops.board import PUBLISH_INTERVAL_S, REGIONS, BoardWriter
 from cstd.ops.logs import Logs
 from cstd.ops.notify import ServiceNotifier
 from cstd.projector.mark import MARK_FILE, ProjectorMark
-from cstd.signals.agents.loader import load as load_agents
+from cstd.signals.code import Configured, configured, keep
 from cstd.storage.journal import open_journal
 from cstd.storage.journal_files import boot_id
 from cstd.storage.run_dir import JOURNAL_DIR
@@ -80,10 +80,11 @@ def run_daemon(args: argparse.Namespace) -> int:
     if problems:
         raise config_error(problems)
     run_dir = Path(args.run_dir or cfg.run.dir).resolve()
+    ours = configured(cfg)
     make_run_dir(run_dir)
     credentials = load_credentials(cfg.mode, run_dir, os.environ)
     try:
-        process = TradingProcess(cfg, run_dir, credentials, for_s=args.for_s)
+        process = TradingProcess(cfg, run_dir, credentials, for_s=args.for_s, ours=ours)
     except (InvariantError, VerificationError) as error:
         if cfg.flight.enabled:
             _keep_unrecovered(run_dir, cfg, error)
@@ -149,9 +150,10 @@ def _accepted(reply: dict[str, Any]) -> dict[str, Any]:
 
 
 class TradingProcess:
-    """One run of the daemon. `summary` is set when it has stopped."""
+    """One run of the daemon. `summary` is set when it has stopped. ours: the code that `cfg` names, None to load it."""
 
-    def __init__(self, cfg: Config, run_dir: Path, credentials: Credentials, *, for_s: float | None) -> None:
+    def __init__(self, cfg: Config, run_dir: Path, credentials: Credentials, *, for_s: float | None,
+                 ours: Configured | None = None) -> None:
         self.cfg = cfg
         self.run_dir = run_dir
         self.for_s = for_s
@@ -164,10 +166,11 @@ class TradingProcess:
         for note in credentials.notes:
             self.log.warning(note)
         self.notify = ServiceNotifier()
-        self.agents = load_agents()
+        self.ours = ours or configured(cfg)
         self.journal = open_journal(
             run_dir / JOURNAL_DIR, ring_path(run_dir), ring_bytes=cfg.journal.ring_bytes,
             segment_bytes=cfg.journal.segment_bytes, sync_interval_ms=cfg.journal.sync_interval_ms)
+        keep(run_dir / JOURNAL_DIR, (self.ours.agents, self.ours.strategy))
         self.engine = self._recover()
         self.recorder = self.engine.recorder
         self.host = Host(cfg.process, self.log)
@@ -273,7 +276,7 @@ class TradingProcess:
         self.log.info("recovering", records=self.journal.seq)
         self.journal.sync()
         self._left_seq = self.journal.seq
-        found = recover(self.run_dir / JOURNAL_DIR, self.agents)
+        found = recover(self.run_dir / JOURNAL_DIR, self.ours.agents)
         replay, recorder = found.replay, found.engine.recorder
         for reason in found.unusable:
             self.log.warning("checkpoint not used", reason=reason)
@@ -304,7 +307,7 @@ class TradingProcess:
     def _boot(self) -> None:
         """Journal this start and sync it: its epoch goes into every client order id, so it must never come twice."""
         wall_ns = self.clock.wall_ns()
-        payload = boot_payload(self.cfg, next_epoch(self.engine.boot_epoch, wall_ns), self.agents)
+        payload = boot_payload(self.cfg, next_epoch(self.engine.boot_epoch, wall_ns), self.ours.agents, self.ours.strategy)
         self.engine.core.event(EventKind.EVENT_BOOT, 0, self.clock.mono_ns(), wall_ns, payload)
         self.journal.sync()
         if self.engine.core.fault is not None:

@@ -40,6 +40,12 @@ VENUE_STATUS = {OrderState.ORDER_CANCEL_PENDING: "new", OrderState.ORDER_SENT: "
                 OrderState.ORDER_INTENDED: "pending_new"}
 
 
+def _strategy(engine: Engine) -> str:
+    if engine.own is not None:
+        return engine.own.name
+    return engine.cfg.strategy.name if engine.cfg is not None else ""
+
+
 class LiveView:
     """Implements EngineView over an engine and what only the daemon knows.
 
@@ -80,7 +86,7 @@ class LiveView:
             "kill_hold": booted and engine.risk.kill.hold,
             "kill_shown_empty_ns": engine.risk.kill_shown_empty_ns if booted and engine.risk.killed else None,
             "state_reason": engine.state_reason,
-            "shadow": bool(engine.core.shadow), "strategy": cfg.strategy.name if cfg is not None else "",
+            "shadow": bool(engine.core.shadow), "strategy": _strategy(engine),
             "version": __version__, "config_hash": engine.config_hash,
             "uptime_s": (now_ns - self._started_ns) / NS_PER_S, "wall_ns": engine.wall_ns,
             "event_seq": engine.recorder.seq,

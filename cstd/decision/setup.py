@@ -7,28 +7,46 @@ from decimal import Decimal
 import cstd.decision.strategies.rehearsal as rehearsal
 from cstd.config import Config
 from cstd.errors import ConfigError
+from cstd.signals.agents.loader import LoadedStrategy
 from cstd.units import seconds_to_ns
 
-STRATEGY_CODES = {"none": 0, "rehearsal": 1, "ensemble": 2, "bench": 3}
+STRATEGY_CODES = {"none": 0, "rehearsal": 1, "ensemble": 2, "bench": 3, "own": 4}
 PPM = 1_000_000
 
 
-def strategy_setup(cfg: Config, override: str | None = None) -> tuple[int, int, list[int]]:
+def strategy_setup(cfg: Config, override: str | None = None, own: LoadedStrategy | None = None) -> tuple[int, int, list[int]]:
     """Return (code, address of the compiled function, parameters) of the configured strategy.
 
     Args:
         cfg: the configuration.
         override: another strategy than the configured one: "bench" for the benchmark, "none" for no wishes.
+        own: the user's own, where that is the configured one.
 
     Raises:
-        ConfigError: the strategy does not exist in this version.
+        ConfigError: the strategy does not exist in this version, or there is none of the user's own.
     """
     name = override or cfg.strategy.name
     if name == "none":
         return STRATEGY_CODES[name], 0, []
-    if name not in rehearsal.names() or cfg.strategy.rehearsal is None:
+    if name == "own":
+        if own is None:
+            raise ConfigError("strategy.name = 'own', and no strategy is loaded", suggestion="see docs/strategies.md")
+        address = own.address
+    elif name in rehearsal.names() and cfg.strategy.rehearsal is not None:
+        address = rehearsal.address(name)
+    else:
         raise ConfigError(f"strategy.name = {name!r} is not built yet", suggestion="use rehearsal in practice mode")
+    return STRATEGY_CODES[name], address, list(strategy_params(cfg, name, own).values())
+
+
+def strategy_params(cfg: Config, name: str, own: LoadedStrategy | None) -> dict[str, int]:
+    """Return a strategy's parameters by name, in the order of its array; empty for one that is not there."""
+    if name == "own" and own is not None:
+        changed = cfg.strategy.own.params if cfg.strategy.own is not None else {}
+        return {param: changed.get(param, default) for param, default in own.params.items()}
     settings = cfg.strategy.rehearsal
+    if name not in rehearsal.names() or settings is None:
+        return {}
     words = {
         "size_ppm": int(settings.size_frac * PPM),
         "lifetime_ns": seconds_to_ns(settings.lifetime_s),
@@ -38,7 +56,7 @@ def strategy_setup(cfg: Config, override: str | None = None) -> tuple[int, int, 
         "short_cycles": settings.cycles,
         "retry_ns": seconds_to_ns(settings.retry_s) if name != "bench" else 0,
     }
-    return STRATEGY_CODES[name], rehearsal.address(name), [words[word] for word in rehearsal.PARAMS]
+    return {word: words[word] for word in rehearsal.PARAMS}
 
 
 def exit_steps_mbps(cfg: Config) -> list[int]:

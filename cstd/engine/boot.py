@@ -6,7 +6,8 @@ import msgspec
 
 from cstd import __version__
 from cstd.config import Config
-from cstd.signals.agents.loader import LoadedAgents
+from cstd.decision.setup import strategy_params
+from cstd.signals.agents.loader import LoadedAgents, LoadedStrategy
 
 NS_PER_S = 1_000_000_000
 
@@ -20,8 +21,8 @@ def next_epoch(last: int, wall_ns: int) -> int:
     return max(last + 1, wall_ns // NS_PER_S)
 
 
-def boot_payload(cfg: Config, boot_epoch: int, agents: LoadedAgents | None) -> bytes:
-    """Return the payload of EVENT_BOOT: version, epoch, configuration with its hash, agents with their hash."""
+def boot_payload(cfg: Config, boot_epoch: int, agents: LoadedAgents | None, own: LoadedStrategy | None = None) -> bytes:
+    """Return the payload of EVENT_BOOT: version, epoch, configuration with its hash, agents and strategy with theirs."""
     return msgspec.json.encode({
         "version": __version__,
         "boot_epoch": boot_epoch,
@@ -29,4 +30,6 @@ def boot_payload(cfg: Config, boot_epoch: int, agents: LoadedAgents | None) -> b
         "config": msgspec.Raw(cfg.to_canonical_json()),
         "config_hash": cfg.config_hash.hex(),
         "agents": {"names": agents.names if agents else [], "sha256": agents.sha256 if agents else ""},
+        "strategy": {"name": own.name if own else cfg.strategy.name, "sha256": own.sha256 if own else "",
+                     "params": strategy_params(cfg, cfg.strategy.name, own)},
     })

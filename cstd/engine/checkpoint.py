@@ -19,11 +19,11 @@ from typing import Any
 from cstd._fast.gateway import RestCancel, RestExit
 from cstd._fast.image import dump as dump_core
 from cstd._fast.image import restore as restore_core
-from cstd.decision.setup import strategy_setup
 from cstd.engine.flow import Engine
+from cstd.engine.own_code import give_code
 
 # What an engine is made with; the rest of it is its state.
-FIXED = ("core", "recorder", "agents")
+FIXED = ("core", "recorder", "agents", "own", "code")
 STATE_MODULES = ("cstd.config.", "cstd.decision.", "cstd.engine.", "cstd.ledger.", "cstd.market.", "cstd.orders.",
                  "cstd.venue.")
 STATE_CLASSES = {("builtins", "getattr"), ("builtins", "set"), ("builtins", "frozenset"), ("collections", "Counter"),
@@ -46,7 +46,7 @@ def build_id() -> str:
 class _Writer(pickle.Pickler):
     def __init__(self, file: io.BytesIO, engine: Engine) -> None:
         super().__init__(file, protocol=5)
-        self._names = {id(engine): "engine"} | {id(getattr(engine, name)): name for name in FIXED if name != "agents"}
+        self._names = {id(engine): "engine"} | {id(getattr(engine, name)): name for name in ("core", "recorder")}
 
     def persistent_id(self, obj: Any) -> str | None:
         return self._names.get(id(obj))
@@ -97,6 +97,7 @@ def restore(engine: Engine, data: bytes) -> list[tuple[int, int, bytes]]:
 
     Raises:
         ValueError: the bytes are no state of this build; the engine is of no use then.
+        MissingCodeError: the strategy that it was decided by is not here.
     """
     try:
         state = _Reader(data, engine).load()
@@ -106,9 +107,9 @@ def restore(engine: Engine, data: bytes) -> list[tuple[int, int, bytes]]:
     core = engine.core
     for name, depth in state["slots"]:
         core.add_slot(name, depth)
-    core.set_strategy(*strategy_setup(fields["cfg"], fields["_strategy"]))
-    if engine.agents is not None:
-        core.set_agents(engine.agents.addresses, [per == "bar" for per in engine.agents.per])
+    sha256 = fields["code_ran"][2]
+    engine.own = engine.code.strategy(sha256) if sha256 else None
+    give_code(engine, fields["cfg"], fields["_strategy"])
     restore_core(core, state["core"])
     vars(engine).update(fields)
     captured: list[tuple[int, int, bytes]] = state["captured"]

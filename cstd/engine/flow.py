@@ -23,11 +23,12 @@ from cstd._fast.core import Core
 from cstd._fast.port import OrderPort
 from cstd._fast.recorder import Recorder
 from cstd.config import Config, from_canonical_json
-from cstd.decision.setup import exit_steps_mbps, strategy_setup
+from cstd.decision.setup import exit_steps_mbps
 from cstd.engine import venue_clock
 from cstd.engine.arrivals import give_up_links, note_frames_seen, take_new_digits, watch_feeds
 from cstd.engine.congestion import Congestion
 from cstd.engine.maintenance import Maintenance
+from cstd.engine.own_code import give_code, take_code
 from cstd.engine.own_silence import OwnSilence
 from cstd.engine.readiness import not_ready_reason
 from cstd.errors import InvariantError
@@ -47,7 +48,7 @@ from cstd.orders.reconcile import Reconciler
 from cstd.orders.rest_cancels import RestCancels
 from cstd.orders.rest_exits import RestExits
 from cstd.orders.tracker import OrderTracker
-from cstd.signals.agents.loader import LoadedAgents
+from cstd.signals.code import Code, LoadedAgents, LoadedStrategy
 from cstd.units import INT64_MAX, seconds_to_ns
 from cstd.venue.messages import (
     Ack,
@@ -89,6 +90,7 @@ class Engine:
 
     Attributes:
         state: starting, reconciling, ready, paused, halted, killed, stopping.
+        code: where agents and strategies are found that a boot names; own: the user's strategy of this boot.
         outbox: (link, frame) of control frames to send. rest_out: requests to make. close_links: (link, reason).
     """
 
@@ -98,6 +100,9 @@ class Engine:
         self.core = Core(recorder, TABLE, port)
         self.core.handler = self
         self.agents = agents
+        self.own: LoadedStrategy | None = None
+        self.code = Code()
+        self.code_ran: tuple[str, int, str] | None = None
         self.inferring = inferring
         self._strategy = strategy
         self.cfg: Config | None = None
@@ -150,7 +155,7 @@ class Engine:
         if payload["version"] != __version__:
             self._note("warning", "journal of another version", journal=payload["version"], program=__version__)
         cfg = from_canonical_json(msgspec.json.encode(payload["config"]))
-        self._check_agents(payload["agents"])
+        take_code(self, payload)
         first = self.cfg is None
         self.cfg = cfg
         self.config_hash = payload["config_hash"]
@@ -170,11 +175,6 @@ class Engine:
             self.core.drop_book(number, BookFault.FAULT_LINK_DOWN)
         self.risk.mark(self._wall_ns)
         self._set_state("reconciling", "booted")
-
-    def _check_agents(self, recorded: dict[str, Any]) -> None:
-        ours = self.agents.sha256 if self.agents is not None else ""
-        if recorded["sha256"] != ours:
-            raise InvariantError(f"agents differ: the journal has {recorded['sha256'][:16]}, loaded are {ours[:16]}")
 
     def _build(self, cfg: Config, names: tuple[str, ...]) -> None:
         self.names = names
@@ -199,10 +199,7 @@ class Engine:
         agents_hash = bytes.fromhex(self.agents.sha256)[:8] if self.agents is not None else bytes(8)
         core.set_identity(cfg.account.owner_prefix.encode(), account_hash, self.boot_epoch,
                           bytes.fromhex(self.config_hash)[:8], agents_hash)
-        code, address, params = strategy_setup(cfg, self._strategy)
-        core.set_strategy(code, address, params)
-        if self.agents is not None:
-            core.set_agents(self.agents.addresses, [per == "bar" for per in self.agents.per])
+        give_code(self, cfg, self._strategy)
         core.set_collar(exit_steps_mbps(cfg), seconds_to_ns(cfg.exits.step_wait_s))
         core.deadline_ns = cfg.policy.deadline_ms * 1_000_000
         core.markout_allowance_mbps = int(cfg.policy.markout_allowance_bps * 1000)
@@ -319,6 +316,11 @@ class Engine:
             self._on_link(link, {"up": False, "reason": reason})
             self.close_links.append((int(link), reason))
         self._settle()
+
+    def on_strategy_fault(self, number: int, faults: int, stopped: bool) -> None:
+        """Say that the user's own strategy failed: the first time, and when its openings stop for it."""
+        said = "strategy fault: its openings stop until the next start" if stopped else "strategy fault"
+        self._note("error", said, instrument=self.names[number], faults=faults)
 
     # What the scanner took apart itself: the same messages as the decoder's, made from their fields.
 

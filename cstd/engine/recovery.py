@@ -12,6 +12,7 @@ from cstd.engine.flow import Engine
 from cstd.engine.replaying import JournalReplay
 from cstd.errors import OperatorError, VerificationError
 from cstd.signals.agents.loader import LoadedAgents
+from cstd.signals.code import Code, code_of
 from cstd.storage import checkpoints
 from cstd.storage.checkpoints import Checkpoint
 from cstd.storage.journal_files import Head, segment_paths
@@ -62,7 +63,7 @@ def begin(directory: Path, agents: LoadedAgents | None, *, whole: bool = False, 
 
     Args:
         directory: the journal.
-        agents: those that it was decided with.
+        agents: those that are tried first; what else a boot names is looked for beside the journal.
         whole: begin as early as possible, at the first record if it is still there; else as late as possible.
         before_seq: but at a checkpoint before this record.
         make: makes the engine, one that tells more of its replay for example.
@@ -77,7 +78,7 @@ def begin(directory: Path, agents: LoadedAgents | None, *, whole: bool = False, 
         paths = paths if cut else []
     else:
         paths = [path for path in reversed(paths) if before_seq is None or checkpoints.seq_of(path) < before_seq]
-    found = _at_checkpoint(paths, agents, make)
+    found = _at_checkpoint(paths, agents, make, code_of(directory))
     if cut and found.checkpoint is None:
         raise OperatorError(
             f"the oldest segments of the journal {directory} were removed, and none of its checkpoints can be used:"
@@ -87,27 +88,27 @@ def begin(directory: Path, agents: LoadedAgents | None, *, whole: bool = False, 
 
 
 def _at_checkpoint(paths: Sequence[Path], agents: LoadedAgents | None,
-                   make: Callable[[Recorder, LoadedAgents | None], Engine]) -> Recovered:
+                   make: Callable[[Recorder, LoadedAgents | None], Engine], code: Code) -> Recovered:
     """Return an engine at the first of the checkpoints that can be used, a fresh one when none can."""
     unusable: list[str] = []
     for path in paths:
-        engine = make(Recorder(), agents)
+        engine = _made(make, agents, code)
         try:
             checkpoint, state = checkpoints.read(path)
             replay = JournalReplay(engine)
-            _refuse_foreign(checkpoint, agents)
+            if checkpoint.build != build_id():
+                raise ValueError(f"written by build {checkpoint.build[:12]}, this is {build_id()[:12]}")
+            engine.agents = code.agents(checkpoint.agents, agents)
             engine.recorder.captured = restore(engine, state)
         except (FileNotFoundError, ValueError, VerificationError) as error:  # one may be superseded and removed meanwhile
             unusable.append(f"{path.name}: {error}")
             continue
         return Recovered(engine, replay, checkpoint, (checkpoint.mono_ns, checkpoint.wall_ns), unusable=unusable)
-    engine = make(Recorder(), agents)
+    engine = _made(make, agents, code)
     return Recovered(engine, JournalReplay(engine), unusable=unusable)
 
 
-def _refuse_foreign(checkpoint: Checkpoint, agents: LoadedAgents | None) -> None:
-    if checkpoint.build != build_id():
-        raise ValueError(f"written by build {checkpoint.build[:12]}, this is {build_id()[:12]}")
-    ours = agents.sha256 if agents is not None else ""
-    if checkpoint.agents != ours:
-        raise ValueError(f"decided with agents {checkpoint.agents[:12]}, loaded are {ours[:12]}")
+def _made(make: Callable[[Recorder, LoadedAgents | None], Engine], agents: LoadedAgents | None, code: Code) -> Engine:
+    engine = make(Recorder(), agents)
+    engine.code = code
+    return engine

@@ -7,6 +7,7 @@ from cstd._fast.core import Core
 from cstd._fast.journal_scan import Record
 from cstd._fast.rerun import first_output, rerun
 from cstd.engine.flow import Engine
+from cstd.signals.code import MissingCodeError
 
 DIFFERENCES_SHOWN = 3
 
@@ -58,7 +59,11 @@ class JournalReplay:
                 at += 1
 
     def feed(self, seq: int, kind: int, tag: int, mono_ns: int, wall_ns: int, payload: bytes) -> None:
-        """Feed one record: an event is processed, an output compared with what the engine put out."""
+        """Feed one record: an event is processed, an output compared with what the engine put out.
+
+        Raises:
+            MissingCodeError: a boot names agents or a strategy that are not here.
+        """
         if kind >= first_output:
             self._compare(seq, kind, tag, payload)
             return
@@ -68,6 +73,9 @@ class JournalReplay:
         self.events += 1
         apply_event(self.engine.core, kind, tag, mono_ns, wall_ns, payload)
         self.engine.discard_outgoing()
+        if kind == EventKind.EVENT_BOOT and isinstance(self.engine.core.fault, MissingCodeError):
+            missing = self.engine.core.fault
+            raise MissingCodeError(f"record {seq}, a start: {missing.message}", suggestion=missing.suggestion)
 
     def _compare(self, seq: int, kind: int, tag: int, payload: bytes) -> None:
         self.outputs += 1

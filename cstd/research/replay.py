@@ -29,6 +29,7 @@ from cstd.errors import CstdError, UsageError, VerificationError
 from cstd.research.simulated_session import SimulatedSession, settings_of, simulated_totals, with_assumed_tape
 from cstd.signals.agents.loader import LoadedAgents
 from cstd.signals.agents.loader import load as load_agents
+from cstd.signals.code import configured
 from cstd.storage.futures_sequence import FuturesSequence
 from cstd.storage.journal_reader import Walk
 from cstd.storage.recordings import Recording, open_recording
@@ -120,11 +121,15 @@ def start_recording(path: Path, agents: LoadedAgents | None, strategy: str | Non
     if not depths:
         raise UsageError(f"{path} holds no acknowledged book subscription")
     cfg = recording_config(list(depths), max(depths.values()), assignments)
+    ours = configured(cfg)
+    if cfg.agents.dir:
+        agents = ours.agents
     recorder = Recorder()
     recorder.digest_passes = True
     engine = Engine(recorder, agents, port, inferring=True, strategy=strategy)
+    engine.code = ours.code()
     first_ns = frames[0][0]
-    engine.core.event(EventKind.EVENT_BOOT, 0, first_ns, first_ns, boot_payload(cfg, 1, agents))
+    engine.core.event(EventKind.EVENT_BOOT, 0, first_ns, first_ns, boot_payload(cfg, 1, agents, ours.strategy))
     _raise_fault(engine)
     engine.stand_in()
     return engine, frames

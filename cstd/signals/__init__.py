@@ -1,8 +1,9 @@
-"""What the engine listens to besides prices: agents, and later scores, regimes and ensembles.
+"""What the engine listens to besides prices: agents, and strategies of a user's own; later scores, regimes and ensembles.
 
 Purpose: turn the feature row into votes, each from an agent that can be read, replaced and tested by itself.
-Takes: feature rows (cstd._fast.features), one per instrument; folders of agent sources.
-Gives: votes (direction -1, 0, +1 and confidence 0..1) and, for the engine, addresses of compiled agents.
+Takes: feature rows (cstd._fast.features), one per instrument; folders of agent sources, files of strategies.
+Gives: votes (direction -1, 0, +1 and confidence 0..1) and, for the engine, addresses of compiled agents and strategies, by the
+    hashes that a journal names (`code`).
 Owns: the agents' state rows are the engine's; this package owns sources, builds and their manifests.
 Invariants: an agent reads features and its own state alone; it has no clock, no random source, no heap, no libm; a
     vote counts only with status 1; nothing is loaded whose hash differs from its manifest.

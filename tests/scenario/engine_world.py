@@ -23,6 +23,7 @@ from cstd.config import Config, load, template
 from cstd.engine import Engine
 from cstd.engine.boot import boot_payload
 from cstd.engine.replaying import JournalReplay
+from cstd.signals.code import Code, LoadedAgents, LoadedStrategy, code_of
 from cstd.storage.journal_reader import records
 from cstd.units import format_raw
 
@@ -115,7 +116,9 @@ def practice_config(names: tuple[str, ...] = (BTC,), **sections: dict[str, Any])
 
 
 class World:
-    """Engine and venue together. strategy: "none", "rehearsal" or "bench"; journal: where records go, None for nowhere.
+    """Engine and venue together. strategy: "none", "rehearsal", "bench" or "own"; journal: where records go, None for nowhere.
+
+    own: the compiled strategy that "own" is, by the configuration too. agents: those that vote.
 
     Attributes:
         now_ns: wall time; the monotonic clock runs START_NS behind it. wall_step_ns: how much of it came by `step_wall`.
@@ -125,12 +128,16 @@ class World:
         asked: (method, parameters) of every REST call, in order.
     """
 
-    def __init__(self, cfg: Config | None = None, *, strategy: str = "none", journal: Any = None) -> None:
+    def __init__(self, cfg: Config | None = None, *, strategy: str = "none", journal: Any = None,
+                 own: LoadedStrategy | None = None, agents: LoadedAgents | None = None) -> None:
         self.cfg = cfg or practice_config()
+        self.own = own
+        self.agents = agents
         self.now_ns = START_NS
         self.recorder = Recorder(journal)
         self.recorder.captured = []
-        self.engine = Engine(self.recorder, None, strategy=strategy)
+        self.engine = Engine(self.recorder, agents, strategy=strategy)
+        self.engine.code = Code(given=[own] if own is not None else [])
         self.core = self.engine.core
         self.names = tuple(self.cfg.instruments.names)
         self.books = {BTC: VenueBook(BTC, 1_000_000, 1_000_001, 5_000_000_000),
@@ -167,7 +174,7 @@ class World:
 
     def boot(self, epoch: int = 1) -> World:
         """Boot, bring both links up and let everything answer until the engine is ready."""
-        self.event(EventKind.EVENT_BOOT, 0, boot_payload(self.cfg, epoch, None))
+        self.event(EventKind.EVENT_BOOT, 0, boot_payload(self.cfg, epoch, self.agents, self.own))
         self.link(Link.LINK_PUBLIC, up=True)
         self.link(Link.LINK_PRIVATE, up=True)
         for _ in range(30):
@@ -465,7 +472,9 @@ def instrument_row(name: str, **changes: Any) -> dict[str, Any]:
 
 def replayed(journal: Path) -> JournalReplay:
     """The journal of a session, made again by a fresh engine."""
-    again = JournalReplay(Engine(Recorder(), None))
+    engine = Engine(Recorder(), None)
+    engine.code = code_of(journal)
+    again = JournalReplay(engine)
     for record in records(journal):
         again.feed(record.seq, record.kind, record.tag, record.mono_ns, record.wall_ns, bytes(record.payload))
     return again

@@ -50,7 +50,8 @@ NOT_STATE = {
     },
     "engine": {
         "scanner": "a part of its own", "reports": "tables that never change, and scratch of one frame",
-        "strategy": "an address: set by the start", "agents": "addresses: set by the start",
+        "strategy": "an address: set by the start", "strategy_own": "set by the start, with the strategy",
+        "agents": "addresses: set by the start",
         "agent_per_bar": "set with the addresses", "agent_count": "set with the addresses", "batch_cycles": "telemetry",
     },
     "exits": {},

@@ -136,6 +136,8 @@ def wrong_keys(span: str) -> list[str]:
     hints = typing.get_type_hints(Config)
     wrong = []
     for section, key in re.findall(r"(?<![\w./-])([a-z]+)\.([a-z][a-z0-9_]*)(?![\w./(-])", span):
+        if key in ("json", "so"):
+            continue  # a file
         struct = hints.get(section)
         fields = [getattr(part, "__struct_fields__", ()) for part in (typing.get_args(struct) or (struct,))]
         if struct is not None and not isinstance(struct, str) and any(fields) and not any(key in names for names in fields):

@@ -8,42 +8,7 @@ it exists for practice and replay, and the configuration refuses it in paper and
 from libc.stdint cimport int64_t
 
 from cstd._fast.codes cimport EXIT, OPENING
-from cstd._fast.strategy cimport StrategyView, Wish
-
-cdef extern from *:
-    """
-    #include <stdint.h>
-    /* a x b / c rounded down; 64-bit where the product fits, because a 128-bit division costs three times as much. */
-    static inline int64_t cstd_muldiv(int64_t a, int64_t b, int64_t c)
-    {
-        int64_t narrow;
-        __int128 wide;
-        if (!__builtin_mul_overflow(a, b, &narrow))
-            return narrow / c;
-        wide = (__int128)a * b / c;
-        return wide > INT64_MAX ? -1 : (int64_t)wide;
-    }
-    /* Lots that a notional buys at a price, rounded down; 0 when anything is out of range. */
-    static inline int64_t cstd_qty_for(int64_t notional_acct_raw, int64_t rate_e8, int64_t price_raw,
-                                       int64_t price_scale, int64_t qty_scale, int64_t lot_raw)
-    {
-        int64_t quote_e8, qty;
-        if (notional_acct_raw <= 0 || rate_e8 <= 0 || price_raw <= 0 || price_raw == INT64_MAX || lot_raw <= 0)
-            return 0;
-        quote_e8 = rate_e8 == 100000000 ? notional_acct_raw : cstd_muldiv(notional_acct_raw, 100000000, rate_e8);
-        if (quote_e8 <= 0)
-            return 0;
-        qty = cstd_muldiv(quote_e8, qty_scale, price_raw); /* price_raw = price x price_scale */
-        if (qty <= 0)
-            return 0;
-        qty = cstd_muldiv(qty, price_scale, 100000000);
-        if (qty <= 0)
-            return 0;
-        return lot_raw == 1 ? qty : qty - qty % lot_raw;
-    }
-    """
-    int64_t cstd_qty_for(int64_t notional_acct_raw, int64_t rate_e8, int64_t price_raw, int64_t price_scale,
-                         int64_t qty_scale, int64_t lot_raw) nogil
+from cstd._fast.strategy cimport StrategyView, Wish, cstd_qty_for
 
 # Words of the state row.
 cdef enum:

@@ -1,11 +1,12 @@
-"""Compile agents ahead of time. A child process of the build: `python -m cstd.signals.agents.aot SOURCES OUT`.
+"""Compile agents, or a strategy, ahead of time. A child process of the build:
+`python -m cstd.signals.agents.aot KIND SOURCES OUT`.
 
-Each kernel goes through numba to LLVM IR, to an object for one fixed generic processor, and with a C shim into
-`agents.so`. The shim gives the few names numba's wrapper refers to: where numba would take the GIL and print an
-exception, it sets a flag, and the agent's C function returns a fault. So the object needs neither Python nor libm, and
+Each kernel goes through numba to LLVM IR, to an object for one fixed generic processor, and with a C shim into one
+shared object. The shim gives the few names numba's wrapper refers to: where numba would take the GIL and print an
+exception, it sets a flag, and the C function returns a fault. So the object needs neither Python nor libm, and
 anything else it would need (exp, a heap allocation) is an error of the build that names it.
 
-Prints one JSON object on stdout: the agents. Exit 1 with a message on stderr when the build is refused.
+Prints one JSON object on stdout: what it compiled. Exit 1 with a message on stderr when the build is refused.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +22,16 @@ import llvmlite.binding as llvm
 import numba
 from numba import carray, types  # type: ignore[attr-defined]
 
+from cstd._fast.codes import IntentKind
 from cstd.errors import CstdError, OperatorError
 from cstd.signals.agents import sources
 from cstd.signals.agents.api import FAULT, FEATURE_COUNT, STATE_WORDS, VALID_WORDS, VOTE_WORDS
+from cstd.signals.agents.kinds import AGENTS, KINDS, Kind
 from cstd.signals.agents.target import target_cpu
+from cstd.signals.strategies import api as strategies
 
 LINK_TIMEOUT_S = 60
+HEADERS = Path(__file__).parents[2] / "_fast" / "csrc"
 
 # What a compiler may always call, and what gives the same result everywhere.
 ALLOWED_UNDEFINED = {"memcpy", "memset", "memmove"}
@@ -52,7 +58,7 @@ HIDDEN void PyErr_SetString(void *e, const char *s) { (void)e; (void)s; }
 HIDDEN void Py_DecRef(void *o) { (void)o; }
 """
 
-ENTRY = """
+AGENT_ENTRY = """
 HIDDEN int32_t kernel_{name}(const double *, const uint64_t *, double *, double *);
 int32_t cstd_agent_{name}(const double *features, const uint64_t *valid, double *state, double *vote) {{
     faulted = 0;
@@ -61,14 +67,57 @@ int32_t cstd_agent_{name}(const double *features, const uint64_t *valid, double 
 }}
 """
 
+# The parameters stand in the object, so that its hash is of their names and defaults too.
+STRATEGY_ENTRY = """
+#include "strategy.h"
+const char cstd_strategy_params[] = "{params}";
+HIDDEN int32_t kernel_{name}(const int64_t *, const double *, const uint64_t *, int64_t *, const int64_t *, int64_t *);
+int cstd_strategy_{name}(const cstd_strategy_view *view, int64_t *state, cstd_wish *wish) {{
+    int64_t words[CSTD_WISH_WORDS] = {{0}};
+    faulted = 0;
+    int32_t status = kernel_{name}((const int64_t *)view, view->features, view->valid, state, view->params, words);
+    if (faulted || status < 0 || status > {EXIT} || words[{URGENCY}] < 0 || words[{URGENCY}] > 1)
+        return {fault};
+    if (status == {NOTHING})
+        return 0;
+    wish->kind = status == {OPEN} ? {opening} : {exit};
+    wish->qty_raw = words[{QTY_RAW}];
+    wish->price_raw = status == {OPEN} ? words[{PRICE_RAW}] : 0;
+    wish->lifetime_ns = status == {OPEN} ? words[{LIFETIME_NS}] : 0;
+    wish->episode = words[{EPISODE}];
+    wish->urgency = (int32_t)words[{URGENCY}];
+    return 1;
+}}
+"""
 
-def signature() -> Any:
-    """Return numba's signature of a kernel; features and valid are read-only, so writing them does not compile."""
-    def vector(item: Any, *, readonly: bool) -> Any:
-        return types.Array(item, 1, "C", readonly=readonly)
+# The arrays that a kernel is given, in order: the item, how many, and whether it may be written.
+ARRAYS: dict[str, tuple[tuple[Any, int, bool], ...]] = {
+    "agent": ((types.float64, FEATURE_COUNT, False), (types.uint64, VALID_WORDS, False), (types.float64, STATE_WORDS, True),
+              (types.float64, VOTE_WORDS, True)),
+    "strategy": ((types.int64, strategies.VIEW_WORDS, False), (types.float64, FEATURE_COUNT, False),
+                 (types.uint64, VALID_WORDS, False), (types.int64, strategies.STATE_WORDS, True),
+                 (types.int64, strategies.PARAMS_MAX, False), (types.int64, strategies.WISH_WORDS, True)),
+}
 
-    return types.int32(vector(types.float64, readonly=True), vector(types.uint64, readonly=True),
-                       vector(types.float64, readonly=False), vector(types.float64, readonly=False))
+
+def entry_text(source: sources.Source) -> str:
+    """Return the C function around a kernel."""
+    if source.kind is AGENTS:
+        return AGENT_ENTRY.format(name=source.name, fault=FAULT)
+    words = {word.name: int(word) for word in strategies.Wish}
+    return STRATEGY_ENTRY.format(
+        name=source.name, fault=FAULT, params=params_text(source.item.params), opening=int(IntentKind.OPENING),
+        exit=int(IntentKind.EXIT), NOTHING=strategies.NOTHING, OPEN=strategies.OPEN, EXIT=strategies.EXIT, **words)
+
+
+def params_text(params: Mapping[str, int]) -> str:
+    """Return parameters as they stand in an object: names with their defaults, in order."""
+    return " ".join(f"{name}={value}" for name, value in params.items())
+
+
+def signature(kind: Kind) -> Any:
+    """Return numba's signature of a kernel; what it only reads is read-only, so writing it does not compile."""
+    return types.int32(*(types.Array(item, 1, "C", readonly=not written) for item, _, written in ARRAYS[kind.word]))
 
 
 def compiled(source: sources.Source, *, boundscheck: bool) -> Any:
@@ -78,26 +127,39 @@ def compiled(source: sources.Source, *, boundscheck: bool) -> Any:
         OperatorError: numba cannot compile it, or it does not return an integer status.
     """
     try:
-        return numba.njit(signature(), error_model="numpy", boundscheck=boundscheck)(source.agent.kernel)
+        return numba.njit(signature(source.kind), error_model="numpy", boundscheck=boundscheck)(source.item.kernel)
     except numba.core.errors.NumbaError as error:
-        raise OperatorError(f"agent {source.agent.name} ({source.path.name}) does not compile: {error}") from error
+        raise OperatorError(f"{source.kind.word} {source.name} ({source.path.name}) does not compile: {error}") from error
+
+
+def caller(kind: Kind, kernel: Any) -> Any:
+    """Return the function over pointers that calls a kernel with arrays; numba takes no starred arguments of arrays."""
+    sizes = tuple(size for _, size, _ in ARRAYS[kind.word])
+    if kind is AGENTS:
+        features_n, valid_n, state_n, vote_n = sizes
+
+        def ask_agent(features, valid, state, vote):  # type: ignore[no-untyped-def]
+            return kernel(carray(features, (features_n,)), carray(valid, (valid_n,)), carray(state, (state_n,)),
+                          carray(vote, (vote_n,)))
+        return ask_agent
+    view_n, row_n, bits_n, own_n, params_n, wish_n = sizes
+
+    def ask_strategy(view, features, valid, state, params, wish):  # type: ignore[no-untyped-def]
+        return kernel(carray(view, (view_n,)), carray(features, (row_n,)), carray(valid, (bits_n,)), carray(state, (own_n,)),
+                      carray(params, (params_n,)), carray(wish, (wish_n,)))
+    return ask_strategy
 
 
 def object_code(source: sources.Source) -> bytes:
-    """Return the position-independent object of one agent, with its function named kernel_<name>."""
-    kernel = compiled(source, boundscheck=False)
+    """Return the position-independent object of one source, with its function named kernel_<name>."""
+    call = caller(source.kind, compiled(source, boundscheck=False))
     pointer: Any = types.CPointer
-    pointers = [pointer(t) for t in (types.float64, types.uint64, types.float64, types.float64)]
-
-    def call(features, valid, state, vote):  # type: ignore[no-untyped-def]
-        return kernel(carray(features, (FEATURE_COUNT,)), carray(valid, (VALID_WORDS,)),
-                      carray(state, (STATE_WORDS,)), carray(vote, (VOTE_WORDS,)))
-
+    pointers = [pointer(item) for item, _, _ in ARRAYS[source.kind.word]]
     entry: Any = numba.cfunc(types.int32(*pointers), error_model="numpy")(call)
     module = llvm.parse_assembly(entry._library.get_llvm_str())
     machine = llvm.Target.from_triple(module.triple).create_target_machine(
         cpu=target_cpu(), features="", opt=3, reloc="pic", codemodel="small")
-    name = f"kernel_{source.agent.name}"
+    name = f"kernel_{source.name}"
     module.get_function(entry._wrapper_name).name = name
     inline(module, name, machine)
     module.verify()
@@ -119,28 +181,28 @@ def inline(module: Any, entry: str, machine: Any) -> None:
     builder.getModulePassManager().run(module, builder)
 
 
-def link(objects: dict[str, bytes], out: Path) -> None:
-    """Link the objects and the shim into out/agents.so.
+def link(kind: Kind, found: list[sources.Source], out: Path) -> None:
+    """Compile the sources and link them with the shim into one object in `out`.
 
     Raises:
-        OperatorError: no C compiler, linking failed, or an agent needs a function from outside.
+        OperatorError: no C compiler, linking failed, or a kernel needs a function from outside.
     """
     shim = out / "shim.c"
-    shim.write_text(SHIM + "".join(ENTRY.format(name=name, fault=FAULT) for name in objects))
+    shim.write_text(SHIM + "".join(entry_text(source) for source in found))
     exports = out / "exports.map"
-    exports.write_text("{ global: cstd_agent_*; local: *; };\n")
+    exports.write_text(f"{{ global: {kind.symbol('*')}; local: *; }};\n")
     files = []
-    for name, code in objects.items():
-        files.append(out / f"{name}.o")
-        files[-1].write_bytes(code)
-    library = out / "agents.so"
+    for source in found:
+        files.append(out / f"{source.name}.o")
+        files[-1].write_bytes(object_code(source))
+    library = out / kind.library
     run(["gcc", "-shared", "-fPIC", "-O2", "-nostdlib", "-Wl,--build-id=none", f"-Wl,--version-script={exports}",
-         "-Wl,-z,relro,-z,noexecstack", "-o", str(library), str(shim), *map(str, files)])
+         "-Wl,-z,relro,-z,noexecstack", f"-I{HEADERS}", "-o", str(library), str(shim), *map(str, files)])
     listed = run(["nm", "-D", "--undefined-only", str(library)]).split()
     outside = sorted(set(listed) - {"U", "w"} - ALLOWED_UNDEFINED)
     if outside:
         raise OperatorError(
-            f"agents need functions from outside: {', '.join(outside)}",
+            f"{kind.files} need functions from outside: {', '.join(outside)}",
             suggestion="use + - * / and comparisons only: libm and memory allocation differ between hosts or can stall")
 
 
@@ -153,7 +215,7 @@ def run(command: list[str]) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=LINK_TIMEOUT_S, check=False)
     except FileNotFoundError:
-        raise OperatorError(f"{command[0]} is not installed; building agents needs a C compiler") from None
+        raise OperatorError(f"{command[0]} is not installed; building needs a C compiler") from None
     except subprocess.TimeoutExpired:
         raise OperatorError(f"{command[0]} took more than {LINK_TIMEOUT_S} s") from None
     if done.returncode != 0:
@@ -162,20 +224,21 @@ def run(command: list[str]) -> str:
 
 
 def main(argv: list[str]) -> int:
-    """Compile the folder argv[0] into the folder argv[1]; print the agents as JSON."""
+    """Compile what argv[1] holds of the kind argv[0] into the folder argv[2]; print it as JSON."""
+    kind = KINDS[argv[0]]
     try:
-        found = sources.read(Path(argv[0]))
-        link({source.agent.name: object_code(source) for source in found}, Path(argv[1]))
+        found = sources.read(Path(argv[1]), kind)
+        link(kind, found, Path(argv[2]))
     except CstdError as error:
         print(json.dumps(error.to_json()), file=sys.stderr)
         return error.exit_code
-    print(json.dumps({
-        "cpu": target_cpu(),
-        "numba": numba.__version__,
-        "agents": [{"name": s.agent.name, "per": s.agent.per, "source": s.path.name, "source_sha256": s.sha256}
-                   for s in found],
-    }))
+    print(json.dumps({"cpu": target_cpu(), "numba": numba.__version__, "items": [_row(source) for source in found]}))
     return 0
+
+
+def _row(source: sources.Source) -> dict[str, Any]:
+    told = {"per": source.item.per} if source.kind is AGENTS else {"params": dict(source.item.params)}
+    return {"name": source.name, **told, "source": source.path.name, "source_sha256": source.sha256}
 
 
 if __name__ == "__main__":

@@ -39,6 +39,12 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
 Per = Literal["book", "bar"]
 
 
+def check_name(word: str, name: str) -> None:
+    """Raise ValueError where an agent or a strategy may not be called so: it becomes a C function and a metric's label."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{word} name {name!r}: lower case letters, digits and _, at most 31, letter first")
+
+
 @dataclass(frozen=True)
 class Agent:
     """One agent of a source file.
@@ -57,13 +63,12 @@ class Agent:
     per: Per
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
-            raise ValueError(f"agent name {self.name!r}: lower case letters, digits and _, at most 31, letter first")
+        check_name("agent", self.name)
         if self.per not in ("book", "bar"):
             raise ValueError(f"agent {self.name}: per is {self.per!r}, must be 'book' or 'bar'")
 
 
 __all__ = [
     "ABI_VERSION", "ABSTAIN", "FAULT", "FEATURES_SHA256", "FEATURE_COUNT", "STATE_WORDS", "VALID_WORDS", "VOTE",
-    "VOTE_WORDS", "Agent", "Feature",
+    "VOTE_WORDS", "Agent", "Feature", "check_name",
 ]

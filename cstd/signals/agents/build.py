@@ -1,7 +1,7 @@
-"""`cstd agents build`: sources to a checked shared object and its manifest.
+"""`cstd agents build`, `cstd strategy build`: sources to a checked shared object and its manifest.
 
 Two child processes do the work: `aot` compiles and links, `selftest` tries the result with bounds checks. Only when both
-have agreed are `agents.so` and `agents.json` put in place, the manifest last, so that a build which was cut short leaves
+have agreed are the object and its manifest put in place, the manifest last, so that a build which was cut short leaves
 a pair the loader refuses rather than one it believes.
 """
 
@@ -16,11 +16,12 @@ import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, cast
 
 from cstd.errors import OperatorError
-from cstd.signals.agents.api import ABI_VERSION, FEATURES_SHA256
-from cstd.signals.agents.loader import LIBRARY, MANIFEST, default_dir
+from cstd.signals.agents.api import FEATURES_SHA256
+from cstd.signals.agents.kinds import AGENTS, STRATEGY, Kind
+from cstd.signals.agents.loader import default_dir
 from cstd.signals.agents.target import child_environment
 
 COMPILE_TIMEOUT_S = 300
@@ -37,8 +38,18 @@ class BuiltAgent(TypedDict):
     selftest: dict[str, int]
 
 
+class BuiltStrategy(TypedDict):
+    """The strategy: its parameters with their defaults, in the order of the array; counts of its self-test."""
+
+    name: str
+    params: dict[str, int]
+    source: str
+    source_sha256: str
+    selftest: dict[str, int]
+
+
 @dataclass(frozen=True)
-class Manifest:
+class Built:
     """What was built, from what, for which interface."""
 
     abi: int
@@ -47,7 +58,20 @@ class Manifest:
     cpu: str
     numba: str
     so_sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest(Built):
+    """Agents that were built."""
+
     agents: list[BuiltAgent]
+
+
+@dataclass(frozen=True)
+class StrategyManifest(Built):
+    """A strategy that was built."""
+
+    strategy: BuiltStrategy
 
 
 def builtin_dir() -> Path:
@@ -62,23 +86,45 @@ def build(source_dir: Path | str, out_dir: Path | str, *, selftest_timeout_s: fl
         OperatorError: a source is wrong, there is no compiler, or the self-test refused an agent; `out_dir` is then as
             it was.
     """
-    sources = Path(source_dir).resolve()
-    out = Path(out_dir).resolve()
-    if not sources.is_dir():
+    if not Path(source_dir).is_dir():
         raise OperatorError(f"{source_dir} is not a folder")
-    with tempfile.TemporaryDirectory(prefix="cstd-agents-") as name:
-        work = Path(name)
-        made = _child("cstd.signals.agents.aot", sources, work, COMPILE_TIMEOUT_S)
-        counts = _child("cstd.signals.agents.selftest", sources, work, selftest_timeout_s)
-        code = (work / LIBRARY).read_bytes()
-    agents = [BuiltAgent(name=agent["name"], per=agent["per"], source=agent["source"], source_sha256=agent["source_sha256"],
-                         selftest=counts[agent["name"]]) for agent in made["agents"]]
-    manifest = Manifest(ABI_VERSION, FEATURES_SHA256, platform.machine(), made["cpu"], made["numba"],
-                        hashlib.sha256(code).hexdigest(), agents)
-    out.mkdir(parents=True, exist_ok=True)
-    _put(out / LIBRARY, code)
-    _put(out / MANIFEST, (json.dumps(asdict(manifest), indent=1) + "\n").encode())
+    built, items, code = _made(AGENTS, Path(source_dir).resolve(), selftest_timeout_s)
+    manifest = Manifest(**built, agents=[cast("BuiltAgent", item) for item in items])
+    _put_pair(AGENTS, Path(out_dir).resolve(), code, manifest)
     return manifest
+
+
+def build_strategy(source: Path | str, out_dir: Path | str, *,
+                   selftest_timeout_s: float = SELFTEST_TIMEOUT_S) -> StrategyManifest:
+    """Compile, test and put in place the strategy of a file, or of a folder that holds one.
+
+    Raises:
+        OperatorError: as `build`.
+    """
+    if not Path(source).exists():
+        raise OperatorError(f"there is no {source}", suggestion="name the strategy's file, or its folder")
+    built, items, code = _made(STRATEGY, Path(source).resolve(), selftest_timeout_s)
+    manifest = StrategyManifest(**built, strategy=cast("BuiltStrategy", items[0]))
+    _put_pair(STRATEGY, Path(out_dir).resolve(), code, manifest)
+    return manifest
+
+
+def _made(kind: Kind, source: Path, selftest_timeout_s: float) -> tuple[dict[str, Any], list[dict[str, Any]], bytes]:
+    """Return what every manifest says, what it says of each source, and the object."""
+    with tempfile.TemporaryDirectory(prefix="cstd-build-") as name:
+        work = Path(name)
+        made = _child("cstd.signals.agents.aot", kind, source, work, COMPILE_TIMEOUT_S)
+        counts = _child("cstd.signals.agents.selftest", kind, source, work, selftest_timeout_s)
+        code = (work / kind.library).read_bytes()
+    built = {"abi": kind.abi, "features_sha256": FEATURES_SHA256, "machine": platform.machine(), "cpu": made["cpu"],
+             "numba": made["numba"], "so_sha256": hashlib.sha256(code).hexdigest()}
+    return built, [item | {"selftest": counts[item["name"]]} for item in made["items"]], code
+
+
+def _put_pair(kind: Kind, out: Path, code: bytes, manifest: Built) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    _put(out / kind.library, code)
+    _put(out / kind.manifest, (json.dumps(asdict(manifest), indent=1) + "\n").encode())
 
 
 def _put(path: Path, content: bytes) -> None:
@@ -88,20 +134,20 @@ def _put(path: Path, content: bytes) -> None:
     beside.replace(path)
 
 
-def _child(module: str, sources: Path, work: Path, timeout_s: float) -> Any:
+def _child(module: str, kind: Kind, sources: Path, work: Path, timeout_s: float) -> Any:
     """Run one child; return the JSON it printed.
 
     Raises:
         OperatorError: with the child's own reason, or how it ended.
     """
-    command = [sys.executable, "-m", module, str(sources), str(work)]
+    command = [sys.executable, "-m", module, kind.word, str(sources), str(work)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False,
                               env=child_environment(work))
     except subprocess.TimeoutExpired:
-        names = ", ".join(sorted(path.stem for path in sources.glob("*.py")))
+        names = sources.stem if sources.is_file() else ", ".join(sorted(path.stem for path in sources.glob("*.py")))
         raise OperatorError(f"{module.rpartition('.')[2]} of {names} did not end within {timeout_s:g} s",
-                            suggestion="does an agent loop without a bound?") from None
+                            suggestion=f"does {'an agent' if kind is AGENTS else 'it'} loop without a bound?") from None
     if done.returncode == 0:
         return json.loads(done.stdout.splitlines()[-1])
     last = done.stderr.strip().splitlines()[-1:] or [""]
@@ -123,5 +169,19 @@ def main(args: argparse.Namespace) -> int:
         tried = agent["selftest"]
         print(f"{agent['name']}\tper {agent['per']}\tself-test: {tried['votes']} votes, {tried['abstains']} abstentions, "
               f"{tried['faults']} faults")
+    print(f"sha256 {manifest.so_sha256}")
+    return 0
+
+
+def main_strategy(args: argparse.Namespace) -> int:
+    """Run the verb: build args.source into args.out; print the manifest."""
+    manifest = build_strategy(args.source, args.out)
+    if args.output == "json":
+        print(json.dumps(asdict(manifest)))
+        return 0
+    built = manifest.strategy
+    tried = ", ".join(f"{count} {word}" for word, count in built["selftest"].items())
+    params = " ".join(f"{name}={value}" for name, value in built["params"].items())
+    print(f"{built['name']}\t{params or 'no parameters'}\tself-test: {tried}")
     print(f"sha256 {manifest.so_sha256}")
     return 0

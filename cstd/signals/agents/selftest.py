@@ -1,11 +1,11 @@
-"""Try agents before they are accepted. A child process of the build:
-`python -m cstd.signals.agents.selftest SOURCES OUT`.
+"""Try agents, or a strategy, before they are accepted. A child process of the build:
+`python -m cstd.signals.agents.selftest KIND SOURCES OUT`.
 
-Every kernel is compiled once more with bounds checks and run over rows of three kinds: of plausible size, of extreme
-size, and with features missing. The compiled object runs over the same rows. RefusedError is an agent that reads or writes
-outside its arrays or raises; that votes when no feature is valid; whose vote is not -1, 0 or +1 with confidence 0..1;
-that leaves a non-finite number in its state; whose two forms differ in a single bit. An endless loop meets the parent's
-time limit, and a crash ends this process alone.
+Every kernel is compiled once more with bounds checks and run over rows of several kinds: of plausible size, of extreme
+size, and with features missing. The compiled object runs over the same rows. Refused is what reads or writes outside its
+arrays or raises, and whose two forms differ in a single bit; an agent that votes when no feature is valid, whose vote is not
+-1, 0 or +1 with confidence 0..1, or that leaves a non-finite number in its state; a strategy whose wish breaks a rule
+(cstd/signals/strategies/views.py). An endless loop meets the parent's time limit, and a crash ends this process alone.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import ctypes
 import json
 import math
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,10 @@ import numpy as np
 from cstd._fast.features import SCALES
 from cstd.errors import CstdError, OperatorError
 from cstd.signals.agents import sources
-from cstd.signals.agents.aot import compiled
+from cstd.signals.agents.aot import ARRAYS, compiled
 from cstd.signals.agents.api import FEATURE_COUNT, STATE_WORDS, VALID_WORDS, VOTE_WORDS
+from cstd.signals.agents.kinds import AGENTS, KINDS
+from cstd.signals.strategies.views import RefusedWishError, WishRules, ask, native_strategy, strategy_arrays
 
 ROWS_PER_KIND = 600
 SEED = 20260802
@@ -61,7 +64,7 @@ def test_rows() -> list[Row]:
 
 
 class RefusedError(OperatorError):
-    """An agent broke a rule."""
+    """An agent or a strategy broke a rule."""
 
 
 def check_vote(name: str, row: Row, status: int, vote: np.ndarray, state: np.ndarray) -> None:
@@ -81,49 +84,94 @@ def check_vote(name: str, row: Row, status: int, vote: np.ndarray, state: np.nda
         raise RefusedError(f"{where}: confidence {float(vote[1])}, must be 0..1")
 
 
-def entry_point(library: ctypes.CDLL, name: str) -> Any:
+def native_agent(library: ctypes.CDLL, name: str) -> Any:
     """Return the C function of an agent, callable with four arrays."""
-    function = library[f"cstd_agent_{name}"]
+    function = library[AGENTS.symbol(name)]
     function.restype = ctypes.c_int32
     function.argtypes = [np.ctypeslib.ndpointer(dtype, flags="C") for dtype in (np.float64, np.uint64)] + [
         np.ctypeslib.ndpointer(np.float64, flags=("C", "W"))] * 2
     return function
 
 
-def try_agent(source: sources.Source, native: Any, rows: list[Row]) -> dict[str, int]:
-    """Run one agent in both forms over all rows; return how often it voted, abstained, faulted.
+@dataclass(frozen=True)
+class Trial:
+    """How one kind of source is tried.
+
+    native: the compiled form, callable as the kernel is. inputs: of each call, with their kind, but for state and answer.
+    state, answer: as they are at first. call: calls either form. check: raises where an answer breaks a rule.
+    counted: what a status is counted as, one of `words`.
+    """
+
+    native: Callable[..., int]
+    inputs: Sequence[tuple[str, tuple[np.ndarray, ...]]]
+    state: np.ndarray
+    answer: np.ndarray
+    call: Callable[[Callable[..., int], tuple[np.ndarray, ...], np.ndarray, np.ndarray], int]
+    check: Callable[[str, tuple[np.ndarray, ...], int, np.ndarray, np.ndarray], None]
+    counted: Callable[[int], str]
+    words: tuple[str, ...]
+
+
+def agent_trial(source: sources.Source, library: ctypes.CDLL) -> Trial:
+    """Return how an agent is tried."""
+    def check(kind: str, given: tuple[np.ndarray, ...], status: int, vote: np.ndarray, state: np.ndarray) -> None:
+        check_vote(source.name, Row(kind, given[0], given[1]), status, vote, state)
+
+    return Trial(native_agent(library, source.name), [(row.kind, (row.features, row.valid)) for row in test_rows()],
+                 np.zeros(STATE_WORDS), np.full(VOTE_WORDS, math.nan),
+                 lambda kernel, given, state, vote: kernel(*given, state, vote), check,
+                 lambda status: "votes" if status == 1 else "abstains" if status == 0 else "faults",
+                 ("votes", "abstains", "faults"))
+
+
+def strategy_trial(source: sources.Source, library: ctypes.CDLL) -> Trial:
+    """Return how a strategy is tried: over views beside the rows that agents are tried with."""
+    rules = WishRules()
+    inputs = strategy_arrays([(row.kind, row.features, row.valid) for row in test_rows()], source.item.params)
+    state, wish = (np.zeros(size, dtype=np.int64) for _, size, written in ARRAYS["strategy"] if written)
+    return Trial(native_strategy(library, source), inputs, state, wish, ask, rules.check,
+                 lambda status: ("nothings", "openings", "exits")[status], ("openings", "exits", "nothings"))
+
+
+def tried(source: sources.Source, trial: Trial) -> dict[str, int]:
+    """Run one source in both forms over all rows; return how often it gave which answer.
 
     Raises:
         RefusedError: it broke a rule.
     """
-    name = source.agent.name
     checked = compiled(source, boundscheck=True)
-    counts = {"votes": 0, "abstains": 0, "faults": 0}
-    state, native_state = np.zeros(STATE_WORDS), np.zeros(STATE_WORDS)
-    for row in rows:
-        vote, native_vote = np.full(VOTE_WORDS, math.nan), np.full(VOTE_WORDS, math.nan)
-        features, valid = row.features.copy(), row.valid.copy()
-        features.flags.writeable = valid.flags.writeable = False
+    counts = dict.fromkeys(trial.words, 0)
+    state, native_state = trial.state.copy(), trial.state.copy()
+    for kind, inputs in trial.inputs:
+        answer, native_answer = trial.answer.copy(), trial.answer.copy()
+        given = tuple(array.copy() for array in inputs)
+        for array in given:
+            array.flags.writeable = False
+        where = f"{source.kind.word} {source.name}, row of kind {kind!r}"
         try:
-            status = int(checked(features, valid, state, vote))
+            status = int(trial.call(checked, given, state, answer))
         except Exception as error:  # IndexError of the bounds check, or whatever the kernel raises
-            raise RefusedError(f"agent {name}, row of kind {row.kind!r}: {type(error).__name__}: {error}") from error
-        check_vote(name, row, status, vote, state)
-        native_status = int(native(features, valid, native_state, native_vote))
-        same = native_vote.tobytes() == vote.tobytes() and native_state.tobytes() == state.tobytes()
+            raise RefusedError(f"{where}: {type(error).__name__}: {error}") from error
+        try:
+            trial.check(kind, given, status, answer, state)
+        except RefusedWishError as error:
+            raise RefusedError(f"{where}: {error}") from None
+        native_status = int(trial.call(trial.native, given, native_state, native_answer))
+        same = native_answer.tobytes() == answer.tobytes() and native_state.tobytes() == state.tobytes()
         if native_status != status or not same:
-            raise RefusedError(f"agent {name}, row of kind {row.kind!r}: compiled form gives another answer than the source")
-        counts["votes" if status == 1 else "abstains" if status == 0 else "faults"] += 1
+            raise RefusedError(f"{where}: compiled form gives another answer than the source")
+        counts[trial.counted(status)] += 1
     return counts
 
 
 def main(argv: list[str]) -> int:
-    """Test the agents of folder argv[0] and their compiled form in argv[1]; print counts as JSON."""
+    """Test what argv[1] holds of the kind argv[0], and its compiled form in argv[2]; print counts as JSON."""
+    kind = KINDS[argv[0]]
     try:
-        found = sources.read(Path(argv[0]))
-        library = ctypes.CDLL(str(Path(argv[1]).resolve() / "agents.so"))
-        rows = test_rows()
-        counts = {s.agent.name: try_agent(s, entry_point(library, s.agent.name), rows) for s in found}
+        found = sources.read(Path(argv[1]), kind)
+        library = ctypes.CDLL(str(Path(argv[2]).resolve() / kind.library))
+        trial = agent_trial if kind is AGENTS else strategy_trial
+        counts = {source.name: tried(source, trial(source, library)) for source in found}
     except CstdError as error:
         print(json.dumps(error.to_json()), file=sys.stderr)
         return error.exit_code

@@ -1,4 +1,4 @@
-"""Read the agents of a folder of sources; used by the two child processes of a build."""
+"""Read the sources of agents or of a strategy; used by the two child processes of a build."""
 
 from __future__ import annotations
 
@@ -6,43 +6,51 @@ import hashlib
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cstd.errors import OperatorError
-from cstd.signals.agents.api import Agent
+from cstd.signals.agents.kinds import AGENTS, Kind
 
-AGENTS_MAX = 16  # as many as the engine has rows for (cstd/_fast/slot.pxd)
+AGENTS_MAX = AGENTS.sources_max
 
 
 @dataclass(frozen=True)
 class Source:
-    """One agent and the file it came from."""
+    """One agent or strategy (`item`) and the file it came from."""
 
-    agent: Agent
+    kind: Kind
+    item: Any
     path: Path
     sha256: str
 
+    @property
+    def name(self) -> str:
+        """Name of the agent or strategy."""
+        return str(self.item.name)
 
-def read(folder: Path) -> list[Source]:
-    """Import every *.py of the folder (names with a leading underscore apart), in order of name.
+
+def read(place: Path, kind: Kind = AGENTS) -> list[Source]:
+    """Import one file, or every *.py of a folder (names with a leading underscore apart), in order of name.
 
     Raises:
-        OperatorError: a file cannot be imported or has no AGENT, names repeat, there is none or there are too many.
+        OperatorError: a file cannot be imported or has no AGENT (STRATEGY), names repeat, there is none or too many.
     """
-    paths = sorted(path for path in folder.glob("*.py") if not path.name.startswith("_"))
+    paths = [place] if place.is_file() else sorted(path for path in place.glob("*.py") if not path.name.startswith("_"))
     if not paths:
-        raise OperatorError(f"no agent sources (*.py) in {folder}")
-    if len(paths) > AGENTS_MAX:
-        raise OperatorError(f"{len(paths)} agents in {folder}, at most {AGENTS_MAX} fit")
-    found = [_read_one(path) for path in paths]
-    names = [source.agent.name for source in found]
+        raise OperatorError(f"no {kind.word} sources (*.py) in {place}")
+    if len(paths) > kind.sources_max:
+        raise OperatorError(f"{len(paths)} {kind.word} sources in {place}, at most {kind.sources_max} fit",
+                            suggestion="name the file" if kind.sources_max == 1 else "")
+    found = [_read_one(path, kind) for path in paths]
+    names = [source.name for source in found]
     for name in names:
         if names.count(name) > 1:
-            raise OperatorError(f"two agents are named {name!r} in {folder}")
+            raise OperatorError(f"two {kind.word}s are named {name!r} in {place}")
     return found
 
 
-def _read_one(path: Path) -> Source:
-    spec = importlib.util.spec_from_file_location(f"cstd_agent_source_{path.stem}", path)
+def _read_one(path: Path, kind: Kind) -> Source:
+    spec = importlib.util.spec_from_file_location(f"cstd_{kind.word}_source_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise OperatorError(f"{path} cannot be imported as Python")
     module = importlib.util.module_from_spec(spec)
@@ -50,7 +58,7 @@ def _read_one(path: Path) -> Source:
         spec.loader.exec_module(module)
     except Exception as error:  # whatever a user's file raises is the user's to mend
         raise OperatorError(f"{path.name}: {type(error).__name__}: {error}") from error
-    agent = getattr(module, "AGENT", None)
-    if not isinstance(agent, Agent):
-        raise OperatorError(f"{path.name} has no AGENT = Agent(...)")
-    return Source(agent, path, hashlib.sha256(path.read_bytes()).hexdigest())
+    item = getattr(module, kind.variable, None)
+    if not isinstance(item, kind.type):
+        raise OperatorError(f"{path.name} has no {kind.variable} = {kind.type.__name__}(...)")
+    return Source(kind, item, path, hashlib.sha256(path.read_bytes()).hexdigest())

@@ -544,8 +544,8 @@ cdef class FastEngine(ExitGateway):
     cdef int _own_wish(self, InstrumentSlot slot, int said, const Wish *wish) noexcept:
         """What a user's strategy said, 0 where it failed or its openings are stopped: 1 where its wish goes to the gates.
 
-        A fault is counted. Some in a row stop its openings on this instrument until the next boot, and pull those that rest;
-        its exits, the exit policy and an operator's flatten go on.
+        A fault is counted. Some without a sound wish between stop its openings here until the next boot, and pull those that
+        rest; its exits, the exit policy and an operator's flatten go on.
         """
         cdef bint opens = wish.kind == OPENING
         cdef bint stops = False
@@ -557,7 +557,9 @@ cdef class FastEngine(ExitGateway):
         if said == 1 and opens and not (0 < wish.price_raw <= <int64_t>WISH_RAW_MAX and wish.episode >= slot.last_episode[1]
                                         and 0 < wish.lifetime_ns <= <int64_t>WISH_LIFETIME_NS_MAX):
             said = -1
-        if said == 0 or said == 1:
+        if said == 0:
+            return 0    # ends no run: who fails at each wish says nothing in between
+        if said == 1:
             if slot.strategy_fault_run < STRATEGY_FAULTS_MAX:
                 slot.strategy_fault_run = 0
                 return said

@@ -54,7 +54,8 @@ cdef class InstrumentSlot:
     cdef public bint switched_off
     # Decisions.
     cdef int64_t strategy_state[STRATEGY_STATE_WORDS]
-    cdef readonly int64_t strategy_faults, strategy_fault_run   # of a user's own strategy since the boot; how many in a row
+    # Faults of a user's own strategy: since the boot, and since its last sound wish.
+    cdef readonly int64_t strategy_faults, strategy_fault_run
     cdef public bint flatten
     cdef readonly int64_t openings_ended, exits_ended, exit_attempts, exit_wished_mono_ns
     cdef readonly int64_t exit_refusals, exit_not_before_ns  # of the venue in a row; monotonic time of the next try

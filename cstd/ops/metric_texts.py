@@ -49,7 +49,7 @@ COUNTERS: dict[str, str] = {
     "table_full": "Intents dropped because the order table was full.",
     "trade_gaps": "Gaps in the sequence of trades.",
     "agent_faults": "Votes that an agent failed to give; it abstains.",
-    "strategy_faults": "Times that a strategy of your own failed; three in a row stop its openings on an instrument.",
+    "strategy_faults": "Times that a strategy of your own failed; three without a sound wish between stop its openings.",
     "handler_faults": "Faults of the engine itself; one halts trading.",
     "journal_faults": "Records that the journal did not take; one halts trading.",
     "shadowed": "Orders decided and not sent, because the daemon is in shadow.",

@@ -16,7 +16,7 @@ from cstd.signals.strategies.kernels import qty_for, share
 
 PARAMS = {"size_ppm": 2_500, "hold_s": 2, "lifetime_s": 5, "fails": 0, "from_pass": 0}
 Param = positions(PARAMS)
-PASSES, HELD_NS, TRIED_NS = 0, 1, 2
+PASSES, HELD_NS, TRIED_NS, WISHES = 0, 1, 2, 3
 
 
 def kernel(view, features, valid, state, params, wish):
@@ -46,8 +46,13 @@ def kernel(view, features, valid, state, params, wish):
     wish[Wish.PRICE_RAW] = view[View.BID_RAW]
     wish[Wish.LIFETIME_NS] = params[Param.LIFETIME_S] * 1_000_000_000
     wish[Wish.EPISODE] = view[View.EPISODE] + 1
-    if fails >= 3:
+    if 3 <= fails < 10:
         state[TRIED_NS] = 0
+    if fails == 11:
+        state[WISHES] += 1
+        state[TRIED_NS] = 0
+    if fails == 12 or (fails == 11 and state[WISHES] % 3 != 0):
+        wish[Wish.QTY_RAW] = 0
     if fails == 3:
         wish[Wish.QTY_RAW] = 0
     if fails == 4:

@@ -122,7 +122,7 @@ def test_parameters_of_the_configuration_replace_defaults(folder: Path, own: Loa
 
 @pytest.mark.parametrize("fails", FAILURES, ids=FAILURES.values())
 def test_faults_stop_its_openings_and_are_said_once(folder: Path, own: LoadedStrategy, fails: int) -> None:
-    """Each is counted and is no wish; three in a row are said, and the exit policy and flatten are not concerned."""
+    """Each is counted and is no wish; the first and the third are said, and nothing fails but the strategy."""
     world = world_of(folder, own, fails=fails)
     fail_for(world, 12)
     assert world.counters()["orders"] == 0
@@ -152,16 +152,23 @@ def test_the_breaker_pulls_openings_and_leaves_flatten_alone(folder: Path, own: 
     assert world.slot.strategy_fault_run < 3
 
 
-def test_single_faults_do_not_stop_it(folder: Path, own: LoadedStrategy) -> None:
-    """A fault between good answers is counted, and the run begins anew."""
-    world = world_of(folder, own, fails=3)
-    for _ in range(8):
-        world.step(0.3)
-        world.tick()
-    assert world.slot.strategy_fault_run == 3
-    quiet = world_of(folder, own)
-    turn(quiet, 1)
-    assert quiet.counters()["strategy_faults"] == 0
+def test_faults_between_sound_wishes_do_not_stop_it(folder: Path, own: LoadedStrategy) -> None:
+    """Two faults, then a wish that breaks no rule, over and over: all are counted and it goes on."""
+    world = world_of(folder, own, fails=11)
+    opening = world.first_order()
+    assert world.slot.strategy_faults == 2
+    world.reply(opening)
+    world.report("canceled", opening, cum_qty="0")
+    assert world.first_order()["episode"] == 2
+    assert (world.slot.strategy_faults, world.slot.strategy_fault_run) == (4, 0)
+
+
+def test_silence_between_faults_is_no_sound_wish(folder: Path, own: LoadedStrategy) -> None:
+    """It fails at each wish and says nothing for a second after each: the third stops it."""
+    world = world_of(folder, own, fails=12)
+    fail_for(world, 30)
+    assert world.slot.strategy_faults > 3 and world.slot.strategy_fault_run == 3
+    assert world.counters()["orders"] == 0
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ Gives: the interface (`api`) and small functions for sources (`kernels`); `selft
 Owns: nothing that changes: state rows are the engine's.
 Invariants: a kernel sees one instrument's view, features and its own state alone, all of them from journaled events; its
     wishes go where the built-in strategies' go, and nowhere else.
-Fails by: OperatorError that names the strategy and the rule; at run time a fault is no wish, and three in a row on an
-    instrument stop its openings there.
+Fails by: OperatorError that names the strategy and the rule; at run time a fault is no wish, and three on an instrument
+    without a sound wish between stop its openings there.
 Try it: docs/strategies.md
 
 Why this way: what decides must be replayed bit for bit years later, so it is machine code that is kept by its hash, of

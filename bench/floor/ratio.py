@@ -6,7 +6,7 @@
 
 Both are timed by the cycle counter from the frame in a receive buffer to the end of the decision, and to order bytes. A
 shared host changes its speed by half from one second to the next, so the two take turns and the best median of each
-counts. Budget: ratio.json, by the maker of the processor (what the reference leaves out costs more beside a reference that a
+counts. A turn of either is a process of its own: where its memory lies decides too, for as long as it lives. Budget: ratio.json, by the maker of the processor (what the reference leaves out costs more beside a reference that a
 wider core runs in half the time); one that is not named there has the strictest. Frames: the BTC depth-25 recording
 (CSTD_DATA). Needs g++ and an x86-64 processor.
 """
@@ -46,6 +46,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="cstd against a C++ program that does the same work")
     parser.add_argument("--rounds", type=int, default=8, help="turns of each (default 8)")
     parser.add_argument("-o", choices=("table", "json"), default="table")
+    parser.add_argument("--turn", choices=PATHS, help=argparse.SUPPRESS)
     result.add_arguments(parser)
     args = parser.parse_args()
     if args.rounds < 1:
@@ -53,6 +54,9 @@ def main() -> int:
     data = os.environ.get("CSTD_DATA")
     if not data:
         sys.exit("bench/floor/ratio.py: CSTD_DATA is not set: there are no frames to measure on")
+    if args.turn:
+        print(json.dumps(turn(Path(data) / DEFAULT_RECORDING, args.turn)))
+        return 0
     if shutil.which("g++") is None:
         sys.exit("bench/floor/ratio.py: g++ is not installed")
     figures = measure(Path(data) / DEFAULT_RECORDING, args.rounds)
@@ -67,7 +71,6 @@ def main() -> int:
 def measure(recording: Path, rounds: int) -> dict[str, Any]:
     """Take turns; per path the turn with the best median of each side, and their ratio."""
     budget = budget_of(vendor())
-    bench = Bench(recording, load(), cycle_length_ns())
     paths: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         program, frames = Path(folder) / "floor", Path(folder) / "frames"
@@ -78,9 +81,9 @@ def measure(recording: Path, rounds: int) -> dict[str, Any]:
         turns: dict[str, list[tuple[dict[str, int], dict[str, int]]]] = {path: [] for path in PATHS}
         for _ in range(rounds):
             for path in ("decision", "order"):
-                turns[path].append((floor(program, frames, path, sum(books)), quantiles(getattr(bench, path + "s")(PASSES))))
+                turns[path].append((floor(program, frames, path, sum(books)), own_turn(path)))
         for _ in range(PACED_TURNS):
-            turns["paced"].append((paced_floor(program, frames, books), quantiles(bench.paced())))
+            turns["paced"].append((paced_floor(program, frames, books), own_turn("paced")))
     for path, taken in turns.items():
         theirs = min((turn[0] for turn in taken), key=lambda row: row["p50_ns"])
         ours = min((turn[1] for turn in taken), key=lambda row: row["p50_ns"])
@@ -121,6 +124,22 @@ def floor_turn(words: list[str | Path], expected: int, orders: int) -> dict[str,
     if row["verified"] != expected or row["orders"] != orders:
         sys.exit(f"bench/floor/ratio.py: of {expected} updates the floor verified {row['verified']}, with {row['orders']} orders")
     return {name: row[name] for name in QUANTILES}
+
+
+def own_turn(path: str) -> dict[str, int]:
+    """One turn of cstd, in a process of its own."""
+    done = subprocess.run([sys.executable, __file__, "--turn", path], stdout=subprocess.PIPE, text=True, check=True)
+    row: dict[str, int] = json.loads(done.stdout)
+    return row
+
+
+def turn(recording: Path, path: str) -> dict[str, int]:
+    """What that process does."""
+    bench = Bench(recording, load(), cycle_length_ns())
+    if path == "paced":
+        bench.orders(PASSES)  # its memory is that of an engine which has run for a while, like the reference's
+        return quantiles(bench.paced())
+    return quantiles(getattr(bench, path + "s")(PASSES))
 
 
 def quantiles(samples: Any) -> dict[str, int]:

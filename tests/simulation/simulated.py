@@ -52,7 +52,7 @@ START_NS = 1_790_000_000 * S
 USER_BTC, USER_USD = Decimal("0.05"), Decimal(10_000)
 TICK_NS = 100 * MS
 SETTLE_S = 300
-HALT_S = 600            # for cash that nothing explains: three rounds, of as many pages as the counter of REST lets through
+HALT_S = 600            # until cash that nothing explains is said; openings end within SETTLE_S, by the first round that is sure
 QUIET_S = 30.0          # within which the daemon is ready, with nothing in its way
 UPTIME_NS = 77 * S      # of a host when the daemon starts on it
 HISTORY_ROWS = 120       # enough for the gates; a full snapshot of bars would be half of a seed's time
@@ -118,6 +118,7 @@ class Simulation:
         self._digest = ""   # of the engine that was killed with its whole journal left
         self.lost_tail = False
         self.lost_orders: set[str] = set()
+        self.opened_ns = 0  # when an opening left last
         self.alive = False
         self.stopped_until_ns = 0
         self.crashes = 0
@@ -346,6 +347,7 @@ class Simulation:
                 if engine.state != "ready":
                     raise BrokenPromiseError("an opening in a state other than ready", engine.state)
                 check_book(self, json.loads(payload)["params"]["symbol"], self.journal)
+                self.opened_ns = self.now_ns
             if tag == OrderAction.ACTION_EXIT_REST and not (b"&type=sell&" in payload and b"&timeinforce=IOC&" in payload):
                 raise BrokenPromiseError("an order by REST is no exit", payload)
             if tag not in (OrderAction.ACTION_CANCEL_REST, OrderAction.ACTION_EXIT_REST):
@@ -471,7 +473,9 @@ class Simulation:
                 self.at(began_ns + int(fault.at_s * S), lambda number=number, fault=fault: self._strike(number, fault))  # type: ignore[misc]
         self.run_until(began_ns + int(seconds * S))
         self.trouble.heal()
+        settled_ns = self.now_ns + SETTLE_S * S
         self._until(self._resumed, HALT_S if self.unbooked else SETTLE_S, "not ready again")
+        promise(not self.unbooked or self.opened_ns <= settled_ns, "opens on although cash is missing")
         self.command("pause")
         self._until(self._quiet, SETTLE_S, "orders are still live")
         if self.lost_tail:

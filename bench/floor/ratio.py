@@ -6,9 +6,9 @@
 
 Both are timed by the cycle counter from the frame in a receive buffer to the end of the decision, and to order bytes. A shared
 host changes its speed by half from one second to the next, so the two take turns and the best median of each counts. A turn of
-either is a process of its own: where its memory lies decides too, for as long as it lives. Budget: ratio.json, by the maker of
-the processor (what the reference leaves out costs more beside a reference that a wider core runs in half the time); one that
-is not named there has the strictest. Frames: the BTC depth-25 recording (CSTD_DATA). Needs g++ and an x86-64 processor.
+either is a process of its own: some are slow for as long as they live. Budget: ratio.json, by the maker of the processor (what
+the reference leaves out costs more beside a reference that a wider core runs in half the time); one that is not named there
+has the strictest. Frames: the BTC depth-25 recording (CSTD_DATA). Needs g++ and an x86-64 processor.
 """
 
 from __future__ import annotations

@@ -160,7 +160,13 @@ $(VENV)/.run-installed: requirements/run.txt | $(BIN)/python
 	@$(PIP) install --require-hashes -r requirements/run.txt >&2
 	@touch $@
 
-$(VENV)/.test-installed: requirements/test.txt $(VENV)/.run-installed
+# What training and scoring need; the trading process imports none of it.
+$(VENV)/.train-installed: requirements/train.txt $(VENV)/.run-installed
+	@echo "installing what models need, by hash" >&2
+	@$(PIP) install --require-hashes -r requirements/train.txt >&2
+	@touch $@
+
+$(VENV)/.test-installed: requirements/test.txt $(VENV)/.train-installed
 	@echo "installing what the tests need, by hash" >&2
 	@$(PIP) install --require-hashes -r requirements/test.txt >&2
 	@touch $@
@@ -187,6 +193,7 @@ lock: | $(BIN)/python
 	@$(PIP) install uv >&2
 	@$(UV_COMPILE) --extra test pyproject.toml requirements/build.in -o requirements/test.txt >&2
 	@$(UV_COMPILE) -c requirements/test.txt pyproject.toml requirements/build.in -o requirements/run.txt >&2
+	@$(UV_COMPILE) --extra train -c requirements/test.txt pyproject.toml requirements/build.in -o requirements/train.txt >&2
 
 clean:
 	@rm -rf build dist *.egg-info $(VENV)

@@ -508,6 +508,28 @@ class Check(TypedDict):
     todo: str
 
 
+class LiveRungs(TypedDict):
+    """How long each step took as an operator sees it; null for one that was not reached."""
+
+    ready_ms: float | None
+    placed_ms: float | None  # from ready to the venue's report
+    amended_ms: float | None  # from the command, as the next two
+    canceled_ms: float | None
+    kill_proven_ms: float | None  # by the venue's list of open orders
+    fills: int | None
+
+
+class LiveCheck(TypedDict):
+    """`cstd live-check`."""
+
+    ok: bool  # no problem
+    problems: int
+    warnings: int
+    run_dir: str  # its journal and log
+    checks: list[Check]
+    rungs: LiveRungs
+
+
 class Doctor(TypedDict):
     """`cstd doctor`."""
 

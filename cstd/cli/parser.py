@@ -60,6 +60,14 @@ examples:
 Nothing but --venue uses the network. No key is ever shown. Limits are those of the shell it runs in; as the service has
 them, it tells with `ExecStartPre=-cstd doctor -c FILE` in the unit.
 """
+LIVE_CHECK_EXAMPLES = """\
+examples:
+  cstd live-check -c config/live.toml                     asks before it sends anything
+  cstd live-check -c config/live.toml --instrument ETH/USD --yes -o json
+  cstd live-check -c config/practice.toml --run-dir .run/two     beside `cstd practice --run-dir .run/two`
+
+Two post-only buys near the venue's least size, well below the market, one after the other. What they prove: docs/live-check.md.
+"""
 SCHEMA_EXAMPLES = """\
 examples:
   cstd schema                                     the names
@@ -357,6 +365,16 @@ def _doctor(parser: argparse.ArgumentParser) -> None:
     _output(parser)
 
 
+def _live_check(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-c", "--config", action="append", required=True, metavar="FILE",
+                        help="what the daemon will run with; again for more. Its strategy is not asked")
+    parser.add_argument("--instrument", metavar="NAME", help="where the order rests (default: the first of instruments.names)")
+    parser.add_argument("--run-dir", metavar="DIR", help="where the daemon's state is kept (default: [run] dir); the check's own "
+                        "folder is made below it")
+    parser.add_argument("--yes", action="store_true", help="do not ask before the real orders")
+    _output(parser)
+
+
 def _schema(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="*", metavar="NAME", help="of what: config, error, or a verb (default: list the names)")
 
@@ -491,6 +509,8 @@ VERBS = (
     _admin("sell managed inventory, and no new openings until resume", "flatten", _flatten),
     Verb(("doctor",), "whether this host is fit for the daemon: ok, warning or problem for each thing, and what to do",
          "cstd.cli.doctor", _doctor, examples=DOCTOR_EXAMPLES),
+    Verb(("live-check",), "key, clock and account tried with a real order of the least size: placed, amended, canceled, killed",
+         "cstd.cli.live_check", _live_check, examples=LIVE_CHECK_EXAMPLES),
     Verb(("schema",), "JSON Schemas of the configuration and of what -o json prints", "cstd.cli.schemas", _schema,
          examples=SCHEMA_EXAMPLES),
     Verb(("completion",), "the words of this command line for a shell", "cstd.cli.completion", _completion,

@@ -110,6 +110,7 @@ SCHEMAS: dict[str, Named] = {
     "strategy build": Named("the manifest", _strategy_manifest),
     "chaos": Named("", _outputs("Chaos")),
     "doctor": Named("", _outputs("Doctor")),
+    "live-check": Named("", _outputs("LiveCheck")),
     "status": Named("", _view("Status")),
     "positions": Named("", _view("Position[]")),
     "orders": Named("", _view("Order[]")),

@@ -135,6 +135,9 @@ def strategy(config: Config) -> Iterator[Problem]:
     if config.strategy.name == "own" and own is None:
         yield Problem(key="strategy.own", reason="required key is missing: it has no default", limit="a folder, as dir",
                       suggestion="add [strategy.own] with the dir that `cstd strategy build` made")
+    if config.strategy.name == "ladder":
+        yield from _ladder(config)
+        return  # `cstd live-check` stands in for the strategy of the other files, whose tables do not count
     if config.strategy.name != "own" and own is not None:
         yield Problem(key="strategy.own.dir", value=own.dir, limit='strategy.name = "own"', suggestion="remove the table",
                       reason=f"names a strategy, and strategy.name = {config.strategy.name!r} would be asked")
@@ -155,6 +158,16 @@ def strategy(config: Config) -> Iterator[Problem]:
         yield Problem(key="strategy.rehearsal.lifetime_s", value=str(rehearsal.lifetime_s),
                       reason="must not exceed policy.lifetime_s_max: every intent would be refused",
                       limit=f"at most {config.policy.lifetime_s_max}")
+
+
+def _ladder(config: Config) -> Iterator[Problem]:
+    ladder = config.strategy.ladder
+    if ladder is None:
+        yield Problem(key="strategy.ladder", reason="required key is missing: it has no default",
+                      suggestion="`cstd live-check` writes this table; a strategy of your own is in docs/strategies.md")
+    elif ladder.instrument not in config.instruments.names:
+        yield Problem(key="strategy.ladder.instrument", value=ladder.instrument, limit=", ".join(config.instruments.names),
+                      reason="is not among instruments.names")
 
 
 def slippage(config: Config) -> Iterator[Problem]:

@@ -93,6 +93,16 @@ class RehearsalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     retry_s: Seconds  # between two wishes for the same opening
 
 
+class LadderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What `cstd live-check` trades with; it writes this table itself."""
+
+    instrument: str
+    notional: Money  # of the opening, in the account currency
+    below_bps: ExecutionBps  # of the best bid
+    lifetime_s: Seconds
+    retry_s: Seconds  # between two wishes
+
+
 class OwnStrategyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A strategy of the user's own, made by `cstd strategy build`; docs/strategies.md."""
 
@@ -105,8 +115,9 @@ class OwnStrategyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
 class StrategyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which strategy makes intents."""
 
-    name: Literal["ensemble", "rehearsal", "own"]
+    name: Literal["ensemble", "rehearsal", "own", "ladder"]
     rehearsal: RehearsalConfig | None = None
+    ladder: LadderConfig | None = None
     own: OwnStrategyConfig | None = None
 
 

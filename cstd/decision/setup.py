@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import cstd.decision.strategies.ladder as ladder
 import cstd.decision.strategies.rehearsal as rehearsal
 from cstd.config import Config
 from cstd.errors import ConfigError
 from cstd.signals.agents.loader import LoadedStrategy
 from cstd.units import seconds_to_ns
 
-STRATEGY_CODES = {"none": 0, "rehearsal": 1, "ensemble": 2, "bench": 3, "own": 4}
+STRATEGY_CODES = {"none": 0, "rehearsal": 1, "ensemble": 2, "bench": 3, "own": 4, "ladder": 5}
 PPM = 1_000_000
+PPM_PER_BPS = 100
+ACCT_SCALE = 10**8
 
 
 def strategy_setup(cfg: Config, override: str | None = None, own: LoadedStrategy | None = None) -> tuple[int, int, list[int]]:
@@ -32,6 +35,8 @@ def strategy_setup(cfg: Config, override: str | None = None, own: LoadedStrategy
         if own is None:
             raise ConfigError("strategy.name = 'own', and no strategy is loaded", suggestion="see docs/strategies.md")
         address = own.address
+    elif name == "ladder" and cfg.strategy.ladder is not None:
+        address = ladder.address()
     elif name in rehearsal.names() and cfg.strategy.rehearsal is not None:
         address = rehearsal.address(name)
     else:
@@ -44,6 +49,8 @@ def strategy_params(cfg: Config, name: str, own: LoadedStrategy | None) -> dict[
     if name == "own" and own is not None:
         changed = cfg.strategy.own.params if cfg.strategy.own is not None else {}
         return {param: changed.get(param, default) for param, default in own.params.items()}
+    if name == "ladder":
+        return _ladder_params(cfg)
     settings = cfg.strategy.rehearsal
     if name not in rehearsal.names() or settings is None:
         return {}
@@ -57,6 +64,20 @@ def strategy_params(cfg: Config, name: str, own: LoadedStrategy | None) -> dict[
         "retry_ns": seconds_to_ns(settings.retry_s) if name != "bench" else 0,
     }
     return {word: words[word] for word in rehearsal.PARAMS}
+
+
+def _ladder_params(cfg: Config) -> dict[str, int]:
+    settings = cfg.strategy.ladder
+    if settings is None:
+        return {}
+    words = {
+        "instrument": cfg.instruments.names.index(settings.instrument),
+        "notional_acct_raw": int(settings.notional * ACCT_SCALE),
+        "below_ppm": int(settings.below_bps * PPM_PER_BPS),
+        "lifetime_ns": seconds_to_ns(settings.lifetime_s),
+        "retry_ns": seconds_to_ns(settings.retry_s),
+    }
+    return {word: words[word] for word in ladder.PARAMS}
 
 
 def exit_steps_mbps(cfg: Config) -> list[int]:

@@ -82,7 +82,7 @@ def test_readme_commands_exist(repository: Path) -> None:
     """Every `cstd` verb and make target that the README names exists."""
     text = (repository / "README.md").read_text("utf-8")
     verbs = {" ".join(verb.words) for verb in VERBS}
-    named = {" ".join(match) for match in re.findall(r"`(?:\.venv/bin/)?cstd ([a-z]+)(?: ([a-z]+))?", text)}
+    named = {" ".join(match) for match in re.findall(r"`(?:\.venv/bin/)?cstd ([a-z][a-z-]*)(?: ([a-z]+))?", text)}
     for words in named:
         assert words.strip() in verbs or words.split()[0] in verbs, words
     targets = set(re.findall(r"^([a-z-]+):", (repository / "Makefile").read_text(), re.MULTILINE))

@@ -7,6 +7,10 @@ from __future__ import annotations
 
 from typing import Any, Literal, NotRequired, TypedDict
 
+from cstd.ops.alertmanager import Alert
+
+__all__ = ["Alert"]  # a row of `cstd alerts`; the oldest first
+
 
 class Error(TypedDict):
     """Any error under `-o json`: one object on stderr."""
@@ -162,18 +166,6 @@ class JournalCheckpoint(TypedDict):
     bytes: int
     removed: list[str]  # files
     took_ms: int
-
-
-class Alert(TypedDict):
-    """A row of `cstd alerts`; the oldest first."""
-
-    alert: str
-    severity: str
-    since: str
-    acknowledged_by: str | None
-    until: str | None  # of the acknowledgement
-    summary: str
-    runbook: str
 
 
 class AlertAck(TypedDict):

@@ -133,6 +133,12 @@ def names() -> tuple[str, ...]:
     return tuple(SCHEMAS)
 
 
+def _name(words: list[str]) -> str:
+    """Return the name that words of a command line mean: of a verb of two words they may be joined by a dash."""
+    name = " ".join(words)
+    return name if name in SCHEMAS else name.replace("-", " ")
+
+
 def schema(name: str) -> JsonDict:
     """Return one schema, JSON Schema 2020-12.
 
@@ -226,5 +232,5 @@ def main(args: argparse.Namespace) -> int:
         for name, named in SCHEMAS.items():
             sys.stdout.write(f"{name:<{width}}  {named.gives or f'what `cstd {name} -o json` prints'}\n")
         return 0
-    sys.stdout.write(json.dumps(schema(" ".join(args.name).replace("-", " ")), indent=1) + "\n")
+    sys.stdout.write(json.dumps(schema(_name(args.name)), indent=1) + "\n")
     return 0

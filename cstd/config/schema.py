@@ -269,6 +269,8 @@ class PracticeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     ws_futures_port: Port = 0
 
 
+# A proxy would have a path; a user or a password has no place in a file that is shown.
+ALERTMANAGER = r"https?://([\w.-]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?(/[^\s?#@]*)?"
 Listen = Annotated[str, Pattern(r"(127\.\d{1,3}\.\d{1,3}\.\d{1,3}|localhost|\[::1\]):\d{1,5}",
                                 "a loopback HOST:PORT such as 127.0.0.1:8001, port 0 for any free one")]
 
@@ -278,6 +280,8 @@ class StatusConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     listen: Listen = "127.0.0.1:8001"
     extra_listen: list[Listen] = []
+    # what fires is shown on the page as this Alertmanager has it; empty = none is asked
+    alertmanager: Annotated[str, Pattern(rf"({ALERTMANAGER})?", "an address such as http://127.0.0.1:9093, or empty")] = ""
 
 
 class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

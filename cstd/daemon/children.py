@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cstd.config import Config
+from cstd.config.schema import StatusConfig
 from cstd.daemon.flight_folder import APART_NS, CRASH, FAULT, HALT, KILL
 from cstd.units import NS_PER_S
 
@@ -315,10 +316,11 @@ class FlightChild:
             self._note_failure(error, reasons=[f"{ask.kind}: {ask.reason}" for ask in self._waiting])
 
 
-def reader_child(board: Path, listen: list[str], log: Any, on_spawn: Callable[[int], None]) -> Child:
-    """Return the reader process (status port and page), which reads `board`; the first address of `listen` is the page's."""
-    addresses = [word for address in listen for word in ("--listen", address)]
-    return Child("reader", "cstd.ops.reader", ["--board", str(board), *addresses], log, on_spawn)
+def reader_child(board: Path, status: StatusConfig, log: Any, on_spawn: Callable[[int], None]) -> Child:
+    """Return the reader process (status port and page), which reads `board`; `listen` is the page's address."""
+    words = [word for address in (status.listen, *status.extra_listen) for word in ("--listen", address)]
+    words += ["--alertmanager", status.alertmanager] if status.alertmanager else []
+    return Child("reader", "cstd.ops.reader", ["--board", str(board), *words], log, on_spawn)
 
 
 def projector_child(run_dir: Path, log: Any, on_spawn: Callable[[int], None], *, compress: bool) -> Child:

@@ -174,8 +174,7 @@ class TradingProcess:
         self.engine = self._recover()
         self.recorder = self.engine.recorder
         self.host = Host(cfg.process, self.log)
-        self.reader = reader_child(run_dir / BOARD_FILE, [cfg.status.listen, *cfg.status.extra_listen], self.log,
-                                   self.host.place_child)
+        self.reader = reader_child(run_dir / BOARD_FILE, cfg.status, self.log, self.host.place_child)
         self.mark = ProjectorMark(run_dir / MARK_FILE, create=True)
         self.projector = projector_child(run_dir, self.log, self.host.place_child, compress=cfg.projector.compress)
         self.checkpoints = CheckpointChild(run_dir / JOURNAL_DIR, cfg.journal.checkpoint_interval_s, cfg.journal.keep_bytes,

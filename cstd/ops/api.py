@@ -5,6 +5,7 @@ Response types are the view's own TypedDicts, so that the document, the board an
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict
@@ -15,6 +16,7 @@ import orjson
 from cstd import __version__
 from cstd._fast.codes import OrderState
 from cstd.errors import UsageError
+from cstd.ops.alerts_sight import AlertsSeen
 from cstd.ops.execution import ExecutionSeen
 from cstd.ops.sight import Sight
 from cstd.ops.view import Book, Decision, Equity, Fill, Gate, InstrumentStatus, Limit, Order, Position, Status, Trade
@@ -181,6 +183,8 @@ ROUTES: tuple[Route, ...] = (
     Route("/api/v1/tape", "Newest trades of others.", list[Trade], _rows("tape", _keep), {**_LIMIT, **_INSTRUMENT}),
     Route("/api/v1/execution", "Shortfall, markouts, scores and fills by queue position, last 24 hours.", ExecutionSeen,
           lambda sight, _query: sight.quality()[1], {}),
+    Route("/api/v1/alerts", "What fires, as the Alertmanager that is named has it; unknown where it does not answer.", AlertsSeen,
+          lambda sight, _query: orjson.dumps(sight.alerts.seen(time.time_ns())), {}),
     Route("/api/v1/market/overview", "One row per instrument: touch, spread, imbalance, last trade, quality.",
           list[MarketRow], lambda sight, _query: sight.derived("market")[1], {}),
 )

@@ -29,6 +29,7 @@ from prometheus_client.exposition import choose_encoder
 
 from cstd.child import follow_parent
 from cstd.errors import EXIT_OK, CstdError, OperatorError, UsageError
+from cstd.ops.alerts_sight import AlertsSight
 from cstd.ops.api import ROUTES, openapi_document
 from cstd.ops.board import PUBLISH_INTERVAL_S, BoardReader
 from cstd.ops.execution import ExecutionSight
@@ -37,12 +38,13 @@ from cstd.ops.sight import Sight
 
 PAGE_DIR = Path(__file__).parent / "page"
 PAGE_FILES = {"/": ("index.html", "text/html"), "/app.js": ("app.js", "text/javascript"),
-              "/format.js": ("format.js", "text/javascript"),
+              "/format.js": ("format.js", "text/javascript"), "/panels.js": ("panels.js", "text/javascript"),
               "/style.css": ("style.css", "text/css"), "/icon.svg": ("icon.svg", "image/svg+xml")}
-PUSHED_RAW = ("status", "instruments", "books", "positions", "equity", "orders", "fills", "decisions", "gates",
+PUSHED_RAW = ("status", "instruments", "books", "positions", "equity", "orders", "fills", "decisions", "gates", "limits",
               "counters", "tape")
 PUSHED_DERIVED = ("latency",)
 EXECUTION_LOOK_S = 5.0
+ALERTS_LOOK_S = 5.0
 WEBSOCKETS_MAX = 16
 WEBSOCKET_SEND_TIMEOUT_S = 5.0
 
@@ -249,7 +251,12 @@ def delta(sight: Sight, sent: dict[str, object]) -> str:
     if sent.get("execution") != number:
         sent["execution"] = number
         parts.append(b'"execution":' + payload)
-    head = orjson.dumps({"stale": health.stale, "age_ms": health.age_ns / 1e6, "wall_ns": time.time_ns()})
+    wall_ns = time.time_ns()
+    alerts = orjson.dumps(sight.alerts.seen(wall_ns))
+    if sent.get("alerts") != alerts:
+        sent["alerts"] = alerts
+        parts.append(b'"alerts":' + alerts)
+    head = orjson.dumps({"stale": health.stale, "age_ms": health.age_ns / 1e6, "wall_ns": wall_ns})
     return (head[:-1] + b',"regions":{' + b",".join(parts) + b"}}").decode()
 
 
@@ -348,9 +355,19 @@ async def look_at_ledger(sight: Sight, stop: asyncio.Event) -> None:
             continue
 
 
-async def serve(board_path: Path, addresses: Sequence[tuple[str, int]], stop: asyncio.Event) -> None:
+async def ask_for_alerts(alerts: AlertsSight, stop: asyncio.Event) -> None:
+    """Ask the Alertmanager now and then, in a thread: no request waits for it."""
+    while not stop.is_set() and alerts.named:
+        await asyncio.to_thread(alerts.look, time.time_ns())
+        try:
+            await asyncio.wait_for(stop.wait(), ALERTS_LOOK_S)
+        except TimeoutError:
+            continue
+
+
+async def serve(board_path: Path, addresses: Sequence[tuple[str, int]], stop: asyncio.Event, alertmanager: str = "") -> None:
     """Serve the board on every address until `stop` is set."""
-    sight = Sight(BoardReader(board_path))
+    sight = Sight(BoardReader(board_path), alertmanager=alertmanager)
     listeners = [bind(host, port) for host, port in addresses]
     runner = web.AppRunner(build_app(sight), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
@@ -358,7 +375,7 @@ async def serve(board_path: Path, addresses: Sequence[tuple[str, int]], stop: as
         await web.SockSite(runner, listener).start()
     urls = write_addresses(board_path.with_name("reader.json"), listeners)
     sys.stderr.write(f"cstd reader: page at {urls[0]}/\n")
-    looking = asyncio.create_task(look_at_ledger(sight, stop))
+    looking = asyncio.gather(look_at_ledger(sight, stop), ask_for_alerts(sight.alerts, stop))
     while not stop.is_set():
         sight.refresh()
         try:
@@ -370,12 +387,12 @@ async def serve(board_path: Path, addresses: Sequence[tuple[str, int]], stop: as
     sight.close()
 
 
-async def _serve_until_signal(board_path: Path, addresses: Sequence[tuple[str, int]]) -> None:
+async def _serve_until_signal(board_path: Path, addresses: Sequence[tuple[str, int]], alertmanager: str) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await serve(board_path, addresses, stop)
+    await serve(board_path, addresses, stop, alertmanager)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -383,13 +400,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m cstd.ops.reader", description="Serve a board over HTTP.")
     parser.add_argument("--board", required=True, type=Path, help="board file of the trading process")
     parser.add_argument("--listen", action="append", metavar="HOST:PORT", help="repeatable; default 127.0.0.1:8001")
+    parser.add_argument("--alertmanager", default="", metavar="URL", help="whom to ask what fires (default: nobody)")
     parser.add_argument("--parent", type=int, metavar="PID", help="end when this parent process does")
     args = parser.parse_args(argv)
     try:
         addresses = [parse_address(text) for text in args.listen or ["127.0.0.1:8001"]]
         if args.parent is not None:
             follow_parent(args.parent)
-        asyncio.run(_serve_until_signal(args.board, addresses))
+        asyncio.run(_serve_until_signal(args.board, addresses, args.alertmanager))
     except CstdError as error:
         sys.stderr.write(f"cstd reader: {error.message}{'; ' if error.suggestion else ''}{error.suggestion}\n")
         return error.exit_code

@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from cstd.errors import OperatorError
+from cstd.ops.alerts_sight import AlertsSight
 from cstd.ops.board import REGIONS, BoardHealth, BoardReader
 from cstd.ops.execution import ExecutionSight
 from cstd.ops.ledger_file import ledger_of
@@ -27,9 +28,10 @@ EMPTY: dict[str, bytes] = {name: b"{}" if name in ("status", "equity", "counters
 class Sight:
     """One board, read lazily; used from one event loop."""
 
-    def __init__(self, board: BoardReader, execution: ExecutionSight | None = None) -> None:
-        """Look at a board and at the ledger of its run directory, or at another one's."""
+    def __init__(self, board: BoardReader, execution: ExecutionSight | None = None, alertmanager: str = "") -> None:
+        """Look at a board, at the ledger of its run directory or at another one's, and at an Alertmanager where one is named."""
         self._board = board
+        self.alerts = AlertsSight(alertmanager)
         self.execution = execution if execution is not None else ExecutionSight(ledger_of(board.path.parent))
         self._parsed: dict[str, tuple[int, bytes, Any]] = {}
         self._derived: dict[str, tuple[tuple[int, ...], bytes]] = {}

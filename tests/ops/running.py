@@ -140,11 +140,11 @@ def start_reader(board: Path, *extra: str) -> subprocess.Popen[str]:
 
 
 @contextmanager
-def reader_of(directory: Path, view: FakeView) -> Iterator[RunningReader]:
-    """Run a reader process over a fresh board in `directory`."""
+def reader_of(directory: Path, view: FakeView, *words: str) -> Iterator[RunningReader]:
+    """Run a reader process over a fresh board in `directory`, with further words of its command line."""
     board = BoardWriter(directory / "board")
     board.publish(view)
-    process = start_reader(board.path, "--parent", str(os.getpid()))
+    process = start_reader(board.path, "--parent", str(os.getpid()), *words)
     running = RunningReader(board, view, process, wait_for_url(directory, process))
     try:
         yield running

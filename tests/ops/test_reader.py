@@ -248,9 +248,9 @@ def test_the_page_needs_nothing_from_outside(reader: RunningReader) -> None:
     """Its files name no other host, no inline script or style, and are served with their types."""
     page = reader.get("/").body.decode()
     assert "style=" not in page
-    assert page.count("<script") == page.count("<script src=") == 2
+    assert page.count("<script") == page.count("<script src=") == 3
     for path, kind in (("/", "text/html"), ("/app.js", "text/javascript"),
-                       ("/format.js", "text/javascript"), ("/style.css", "text/css"),
+                       ("/format.js", "text/javascript"), ("/panels.js", "text/javascript"), ("/style.css", "text/css"),
                        ("/icon.svg", "image/svg+xml")):
         answer = reader.get(path)
         assert answer.headers["Content-Type"].startswith(kind)

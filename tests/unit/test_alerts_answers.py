@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from typing import Any
 
 import pytest
 
-from cstd.cli import alerts
 from cstd.cli.app import main
+from cstd.ops import alertmanager
+from tests.ops.fake_alertmanager import FakeAlertmanager
 
 ALERT = {"startsAt": "2026-08-02T10:00:00.123456789Z", "endsAt": "2026-08-02T10:05:00Z", "labels": {"alertname": "SystemDown"},
          "annotations": {}, "status": {"state": "active", "silencedBy": [], "inhibitedBy": []}}
@@ -21,30 +20,9 @@ Serve = Callable[[bytes], str]
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """Return what starts a server that answers with bytes, and with no silences where those are alerts; it gives the address."""
-    servers: list[HTTPServer] = []
-
-    def start(body: bytes) -> str:
-        class Answer(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                is_alerts = self.path.startswith("/api/v2/alerts")
-                content = body if is_alerts or body[:1] != b"[" else b"[]"
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        servers.append(HTTPServer(("127.0.0.1", 0), Answer))
-        threading.Thread(target=servers[-1].serve_forever, args=(0.01,), daemon=True).start()
-        return f"http://127.0.0.1:{servers[-1].server_port}"
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+    """Return what starts a server that answers with bytes; it gives the address."""
+    with contextlib.ExitStack() as servers:
+        yield lambda body: servers.enter_context(FakeAlertmanager(body)).url
 
 
 @pytest.mark.parametrize("body", [
@@ -71,7 +49,7 @@ def test_an_alert_without_a_name_is_listed_beside_the_others(serve: Serve, capsy
 def test_an_answer_without_an_end_is_not_read_on(serve: Serve, monkeypatch: pytest.MonkeyPatch,
                                                  capsys: pytest.CaptureFixture[str]) -> None:
     """Its size is what is wrong, and the message says so."""
-    monkeypatch.setattr(alerts, "REPLY_BYTES_MAX", 100)
+    monkeypatch.setattr(alertmanager, "REPLY_BYTES_MAX", 100)
     assert main(["alerts", "--alertmanager", serve(json.dumps([ALERT]).encode())]) == 1
     assert "more than 100 bytes" in capsys.readouterr().err
 

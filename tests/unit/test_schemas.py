@@ -103,9 +103,11 @@ def test_every_key_of_the_configuration_is_in_its_schema() -> None:
         return {prefix + name for name in node.get("properties", {})} | {
             key for name, inner in node.get("properties", {}).items() for key in told(inner, f"{prefix}{name}.")}
 
-    optional = {key for key in told(schema("config")) if key.startswith("strategy.own.")}  # a table that practice has not
+    beside = ("strategy.own.", "strategy.ladder.")  # tables that practice has not
+    optional = {key for key in told(schema("config")) if key.startswith(beside)}
     assert told(schema("config")) - optional == keys(plain(load([PRACTICE], {})))
-    assert optional == {f"strategy.own.{key}" for key in ("dir", "sha256", "params")}
+    assert optional == {f"strategy.own.{key}" for key in ("dir", "sha256", "params")} | {
+        f"strategy.ladder.{key}" for key in ("instrument", "notional", "below_bps", "lifetime_s", "retry_s")}
     assert schema("config")["properties"]["instruments"]["properties"]["depth"]["default"] == 25
 
 

@@ -3,6 +3,7 @@
 "use strict";
 
 /* global decimals, grouped, money, trimmed, number, count, clock, duration, words, bps, percent: format.js */
+/* global paintLimits, paintAlerts: panels.js */
 
 const regions = {};
 const dirty = new Set();
@@ -94,7 +95,7 @@ function showBanner() {
 const PAINTERS = {
   status: paintStatus, equity: paintEquity, latency: paintLatency, books: paintBooks, decisions: paintDecisions,
   positions: paintPositions, orders: paintOrders, fills: paintFills, gates: paintGates, instruments: paintQuality,
-  execution: paintExecution,
+  execution: paintExecution, limits: paintLimits, alerts: paintAlerts,
 };
 
 function render() {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from cstd.errors import OperatorError
+from cstd.errors import CstdError
 from cstd.ops.alertmanager import ALWAYS_FIRES, Alert, Alertmanager, told
 from cstd.units import NS_PER_S
 
@@ -55,7 +55,7 @@ class AlertsSight:
         try:
             silences = self._alertmanager.silences()
             firing = self._alertmanager.firing()
-        except OperatorError as error:
+        except CstdError as error:
             self._error = error.message
         else:
             self._alerts = told(firing, silences)

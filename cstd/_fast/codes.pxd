@@ -77,6 +77,7 @@ cpdef enum EventKind:
     OUT_CONTROL = 69
     OUT_REST = 70
     OUT_PASS = 71
+    OUT_APPROVAL = 72       # an opening that waited for an operator does so no more
 
 cpdef enum OrderState:
     ORDER_FREE = 0
@@ -109,6 +110,30 @@ cpdef enum ExitReason:
     EXIT_TIME = 3
     EXIT_FLIP = 4               # the strategy wants to be flat
     EXIT_FLATTEN = 5            # an operator does
+
+# What became of an opening that waits for an operator; journaled.
+cpdef enum ApprovalState:
+    APPROVAL_NONE = 0
+    APPROVAL_WAITS = 1
+    APPROVAL_GIVEN = 2          # an operator approved it: the next pass of its instrument judges it again
+    APPROVAL_SENT = 3
+    APPROVAL_REFUSED = 4        # by a gate, when it was judged again
+    APPROVAL_DECLINED = 5
+    APPROVAL_EXPIRED = 6
+    APPROVAL_DROPPED = 7
+    APPROVAL_NO_ROOM = 8        # as many waited as may
+
+# Why one was dropped; journaled.
+cpdef enum ApprovalDrop:
+    DROP_NONE = 0
+    DROP_PAUSE = 1
+    DROP_KILL = 2
+    DROP_HALT = 3
+    DROP_STOP = 4
+    DROP_LEVEL = 5              # an escalation level that leaves openings no size
+    DROP_START = 6
+    DROP_LEAVING = 7            # its instrument's position is being left, or its openings stop
+    DROP_FLATTEN = 8
 
 cpdef enum OrderEvent:
     ON_SEND = 0

@@ -79,6 +79,7 @@ class EventKind(IntEnum):
     OUT_CONTROL = 69
     OUT_REST = 70
     OUT_PASS = 71
+    OUT_APPROVAL = 72
 
 class OrderState(IntEnum):
     ORDER_FREE = 0
@@ -110,6 +111,28 @@ class ExitReason(IntEnum):
     EXIT_TIME = 3
     EXIT_FLIP = 4
     EXIT_FLATTEN = 5
+
+class ApprovalState(IntEnum):
+    APPROVAL_NONE = 0
+    APPROVAL_WAITS = 1
+    APPROVAL_GIVEN = 2
+    APPROVAL_SENT = 3
+    APPROVAL_REFUSED = 4
+    APPROVAL_DECLINED = 5
+    APPROVAL_EXPIRED = 6
+    APPROVAL_DROPPED = 7
+    APPROVAL_NO_ROOM = 8
+
+class ApprovalDrop(IntEnum):
+    DROP_NONE = 0
+    DROP_PAUSE = 1
+    DROP_KILL = 2
+    DROP_HALT = 3
+    DROP_STOP = 4
+    DROP_LEVEL = 5
+    DROP_START = 6
+    DROP_LEAVING = 7
+    DROP_FLATTEN = 8
 
 class OrderEvent(IntEnum):
     ON_SEND = 0

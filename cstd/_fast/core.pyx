@@ -11,7 +11,7 @@ from libc.string cimport memcpy, memset
 
 from cstd._fast.bars cimport BarSeries
 from cstd._fast.codes cimport (
-    ACTION_ADD, ACTION_AMEND, ACTION_CANCEL, BUY, EVENT_TIMER, EXIT, FAULT_NO_SNAPSHOT, FAULT_PRECISION_UNKNOWN, OPENING, ORDER_CANCEL_PENDING, ORDER_FREE, ORDER_REJECTED, ORDER_UNKNOWN, REFUSE,
+    ACTION_ADD, ACTION_AMEND, ACTION_CANCEL, APPROVAL_GIVEN, BUY, EVENT_TIMER, EXIT, FAULT_NO_SNAPSHOT, FAULT_PRECISION_UNKNOWN, OPENING, ORDER_CANCEL_PENDING, ORDER_FREE, ORDER_REJECTED, ORDER_UNKNOWN, REFUSE,
 )
 from cstd._fast.engine cimport FastEngine, agent_fn
 from cstd._fast.features cimport copy_indicators, on_book_break, on_tape_begin, set_vpin_bucket
@@ -25,6 +25,7 @@ from cstd._fast.orders cimport ORDERS_MAX, OrderRow
 from cstd._fast.port cimport OrderPort
 from cstd._fast.slot cimport AGENTS_MAX, InstrumentSlot
 from cstd._fast.strategy cimport STRATEGY_PARAMS, strategy_fn
+from cstd._fast.waiting cimport WAITING_MAX
 from cstd._fast.wire cimport INSTRUMENTS_MAX, WireTrade
 
 from cstd._fast.gateway import COUNTERS
@@ -228,6 +229,9 @@ cdef class Core(FastEngine):
             self._time_passes(self.held[i])
         for i in range(self.orders.live_count):
             self._time_passes(self.orders.rows[self.orders.live[i]].instrument)
+        for i in range(WAITING_MAX if self.waiting.live else 0):
+            if self.waiting.rows[i].state == APPROVAL_GIVEN:
+                self._time_passes(self.waiting.rows[i].instrument)
         for _turn in range(min(TIMER_TURN, len(self.slots))):
             self.timer_next = self.timer_next % len(self.slots)
             self._time_passes(self.timer_next)
@@ -350,11 +354,6 @@ cdef class Core(FastEngine):
                 slot.resync_wanted = False
                 wanted.append(i)
         return wanted
-
-    def take_rest_cancels(self):
-        """Cancels that wait to go by REST, in order (gateway.RestCancel)."""
-        taken, self.rest_cancels = self.rest_cancels, []
-        return taken
 
     def count_malformed(self):
         """Count a frame that is no valid message."""

@@ -1,5 +1,5 @@
 """Order frames as bytes. cimported by the engine module alone: see csrc/encode.h."""
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport int64_t
 
 cdef extern from "encode.h" nogil:
     enum:
@@ -33,4 +33,3 @@ cdef extern from "encode.h" nogil:
                                             size_t *token_at)
     size_t encode_cancel_all "cstd_encode_cancel_all"(char *buffer, int64_t req_id, size_t *token_at)
     size_t encode_cancel "cstd_encode_cancel"(char *buffer, const char *cl_ord_id, int64_t req_id, size_t *token_at)
-    void client_order_id "cstd_client_order_id"(const char *prefix, const uint8_t *hash, char *out)

@@ -53,5 +53,4 @@ cdef class FastEngine(ExitGateway):
     cdef void _rejudge(self, InstrumentSlot slot) noexcept
     cdef int _own_wish(self, InstrumentSlot slot, int said, const Wish *wish) noexcept
     cdef void _decide(self, InstrumentSlot slot, bint by_timer) noexcept
-    cdef bint _room(self, InstrumentSlot slot, int64_t points) noexcept
     cdef void _mark_own(self, InstrumentSlot slot) noexcept

@@ -29,13 +29,13 @@ from cstd._fast.features cimport (
 from cstd._fast.gates cimport GATE_NONE, DecisionRow, GateInput, judge
 from cstd._fast.gateway cimport (
     COUNT_AGENT_FAULTS, COUNT_BATCHES, COUNT_BOOK_UPDATES, COUNT_CHECKSUMS_BAD, COUNT_CHECKSUMS_OK, COUNT_FLOODED,
-    COUNT_FRAMES, COUNT_HEARTBEATS, COUNT_MALFORMED, COUNT_PASSES, COUNT_PRIVATE_SCANNED, COUNT_PULLED, COUNT_RATE_HELD,
+    COUNT_FRAMES, COUNT_HEARTBEATS, COUNT_MALFORMED, COUNT_PASSES, COUNT_PRIVATE_SCANNED, COUNT_PULLED,
     COUNT_REJUDGED, COUNT_SLOW_FRAMES, COUNT_STRATEGY_FAULTS, COUNT_TICKERS, COUNT_TRADE_GAPS, COUNT_TRADES, COUNT_UNKNOWN_INSTRUMENT, COUNT_UNUSED, TAPE_KEPT,
 )
 from cstd._fast.hist cimport STAGE_BOOK, STAGE_DECISION, STAGE_FEATURES, STAGE_FRAME, STAGE_SCAN, cycles
 from cstd._fast.layout cimport Level
 from cstd._fast.orders cimport OrderRow
-from cstd._fast.rate cimport ADD_POINTS, amend_points, order_age_ns, rate_admits
+from cstd._fast.rate cimport ADD_POINTS, amend_points, order_age_ns
 from cstd._fast.recorder cimport STRIPED
 from cstd._fast.reports cimport ReportScanner
 from cstd._fast.slot cimport InstrumentSlot, sellable
@@ -490,6 +490,8 @@ cdef class FastEngine(ExitGateway):
                     view.openings_live += 1
                 else:
                     view.exits_live += 1
+        if self.waiting.live:
+            view.openings_live += self.waiting.live_of(slot.number)  # one that waits is wished for no second time
         # Asked here as well: nearly always nothing is held, in every pass.
         if (slot.position_qty_raw > 0 or slot.watch.reason) and self._leave(slot, &view):
             return
@@ -500,6 +502,8 @@ cdef class FastEngine(ExitGateway):
                 wish.qty_raw = slot.position_qty_raw
                 wish.urgency = 1
                 self._exit(slot, &wish, EXIT_FLATTEN)
+            return
+        if self.waiting.live and self._take_up(slot):
             return
         if self.strategy == NULL:
             return
@@ -577,16 +581,3 @@ cdef class FastEngine(ExitGateway):
             except Exception as error:
                 self._halt(error)
         return 0
-
-    cdef bint _room(self, InstrumentSlot slot, int64_t points) noexcept:
-        """Whether the venue's rate counter has room for an opening or amend; counted where it has none. No exit and no
-        cancel asks: what is kept free is theirs."""
-        if rate_admits(&slot.rate, points, self.mono_ns):
-            return True
-        self.counters[COUNT_RATE_HELD] += 1
-        slot.rate_held += 1
-        if not slot.rate_episode:
-            slot.rate_episode = True
-            self.rate_episodes += 1
-        return False
-

@@ -10,10 +10,11 @@ is on its way, but for a stop, and the gates cut each to what is managed and fre
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
-from cstd._fast.codes cimport BOOK_VERIFIED, EXIT, EXIT_STOP, OPENING, ORDER_PARTIAL, ORDER_SENT
+from cstd._fast.approvals cimport ApprovalGateway
+from cstd._fast.codes cimport BOOK_VERIFIED, DROP_LEAVING, EXIT, EXIT_STOP, OPENING, ORDER_PARTIAL, ORDER_SENT
 from cstd._fast.exit_watch cimport exit_due
 from cstd._fast.gates cimport GATE_NONE
-from cstd._fast.gateway cimport COLLAR_STEPS, COUNT_ORDERS, COUNT_PULLED, Gateway
+from cstd._fast.gateway cimport COLLAR_STEPS, COUNT_ORDERS, COUNT_PULLED
 from cstd._fast.orders cimport OrderRow
 from cstd._fast.slot cimport InstrumentSlot, sellable
 from cstd._fast.strategy cimport StrategyView, Wish
@@ -22,7 +23,7 @@ cdef extern from "zero.h" nogil:
     void cstd_zero(void *to, size_t n)
 
 
-cdef class ExitGateway(Gateway):
+cdef class ExitGateway(ApprovalGateway):
     """The gateway with its exits by reason. Arguments as Gateway."""
 
     def __cinit__(self, *args):
@@ -73,9 +74,11 @@ cdef class ExitGateway(Gateway):
         self.exits_by[reason] += self.counters[COUNT_ORDERS] - before
 
     cdef void _pull(self, InstrumentSlot slot) noexcept:
-        """Cancel the openings of an instrument that is being left; what of them is filled meanwhile is sold as well."""
+        """Cancel the openings of an instrument that is being left, and drop those that wait; what of them is filled meanwhile is sold as well."""
         cdef int i
         cdef OrderRow *order
+        if self.waiting.live:
+            self._drop_waiting(slot.number, DROP_LEAVING)
         for i in range(self.orders.live_count):
             order = &self.orders.rows[self.orders.live[i]]
             if (order.instrument == slot.number and order.kind == OPENING and not order.cancel_sent

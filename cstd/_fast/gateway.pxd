@@ -2,15 +2,16 @@
 cimport cython
 from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
+from cstd._fast.client_ids cimport OrderIds
 from cstd._fast.encode cimport FRAME_MAX, DayText, OrderTerms
 from cstd._fast.gates cimport DecisionRow, GateInput, Limits
 from cstd._fast.hist cimport Histograms
 from cstd._fast.orders cimport OrderRow, OrderTable
 from cstd._fast.port cimport OrderPort
 from cstd._fast.recorder cimport Recorder
-from cstd._fast.sink cimport FrameSink
 from cstd._fast.slot cimport EventWindow, InstrumentSlot
 from cstd._fast.strategy cimport Wish
+from cstd._fast.waiting cimport WaitingTable
 from cstd._fast.wire cimport INSTRUMENTS_MAX
 
 # Plain constants: a named enum cannot index a C array. Their names for others are gateway.COUNTERS.
@@ -57,7 +58,6 @@ cdef enum:
 cdef enum:
     COUNTER_COUNT = 40
     DECISIONS_KEPT = 1024
-    IDS_BITS_START = 15         # table of client order ids ever encoded; small enough to stay in the second cache
     TAPE_KEPT = 256
     COLLAR_STEPS = 8
     BOOK_FAULTS = 17
@@ -73,7 +73,7 @@ cdef class RestExit:
     cdef readonly str method
     cdef readonly tuple params
 
-cdef class Gateway(FrameSink):
+cdef class Gateway(OrderIds):
     cdef readonly Recorder recorder
     cdef readonly OrderTable orders
     cdef readonly Histograms hist
@@ -104,24 +104,11 @@ cdef class Gateway(FrameSink):
     cdef int64_t collar_wait_ns
     cdef EventWindow minute
     # Identity.
-    cdef char prefix[2]
-    cdef uint8_t account_hash[8]
     cdef uint8_t config_hash8[8]
     cdef uint8_t agents_hash8[8]
-    cdef public int64_t boot_epoch
-    cdef readonly int64_t intent_seq
     cdef int64_t req_seq
-    cdef uint64_t *ids                  # open addressing; at most half full after each timer
-    cdef int id_bits
-    cdef int64_t id_count
-    cdef int64_t id_count_max
-    # The client order id of the next intent, hashed ahead of it while nothing waits.
-    cdef int64_t prepared_seq
-    cdef int64_t prepared_epoch
-    cdef uint64_t prepared_key
-    cdef bint prepared_seen
-    cdef int64_t prepared_count         # ids in the table when prepared_seen was found out
-    cdef char prepared_id[18]
+    cdef WaitingTable waiting           # openings that wait for an operator
+    cdef int taken                      # the one of them that is judged again just now, -1 for none
     # Rows kept for display, counters, scratch.
     cdef DecisionRow *decisions
     cdef readonly int64_t decision_count
@@ -134,6 +121,9 @@ cdef class Gateway(FrameSink):
     cdef uint64_t encoded_cycles        # when the last order frame was finished; telemetry
 
     cdef void _intend(self, InstrumentSlot slot, const Wish *wish) noexcept
+    cdef uint8_t _asked(self, const DecisionRow *row) noexcept
+    cdef void _wait(self, const Wish *wish, const DecisionRow *row) noexcept
+    cdef void _fill_waiting(self, InstrumentSlot slot, GateInput *input) noexcept
     cdef int _exit_terms(self, InstrumentSlot slot, const Wish *wish, GateInput *input) noexcept
     cdef void _fill_input(self, InstrumentSlot slot, GateInput *input, int skip) noexcept
     cdef void _fill_exposure(self, InstrumentSlot slot, GateInput *input, int skip) noexcept
@@ -153,11 +143,5 @@ cdef class Gateway(FrameSink):
     cdef void _note_exit(self, InstrumentSlot slot, const Wish *wish, DecisionRow *row) noexcept
     cdef int64_t _exit_bid(self, InstrumentSlot slot) noexcept
     cdef int _out(self, int action, size_t n, size_t token_at, bint opening=*) noexcept
-    cdef bint _next_id(self, char *out) noexcept
-    cdef void _prepare_id(self) noexcept
-    cdef void _hash_id(self, int64_t intent_seq) noexcept
-    cdef int _grow_ids(self) noexcept
-    cdef bint _id_seen(self, uint64_t key) noexcept nogil
-    cdef void _id_add(self, uint64_t key) noexcept nogil
     cdef void _halt(self, object reason) noexcept
     cdef int64_t _value_acct(self, InstrumentSlot slot, int64_t price_raw, int64_t qty_raw) noexcept nogil

@@ -5,7 +5,8 @@ Takes: wishes and the state that the handler writes (levels, links, ledger figur
 
 Invariants held here: the encoder is used in this module only, next to the gates, and by no Python-callable function; there
 is no flag that leads around a gate; an order frame is recorded before it is handed to the port; a client order id is
-entered into the table of ids when its order is encoded.
+entered into the table of ids when its order is encoded; an opening that an operator has to see first is entered among those
+that wait in place of being encoded, here and nowhere else.
 """
 cimport cython
 from libc.stdint cimport int8_t, int64_t, uint8_t, uint64_t
@@ -16,19 +17,22 @@ from cpython.list cimport PyList_GET_ITEM
 
 from cstd._fast.book cimport Book
 from cstd._fast.codes cimport (
-    ACTION_ADD, ACTION_AMEND, ACTION_CANCEL, ACTION_CANCEL_ALL, ACTION_CANCEL_REST, ACTION_EXIT_REST, APPROVE, BOOK_VERIFIED, BUY, EXIT, GTD, IOC, ON_CANCEL_SENT, ON_SEND, OPENING,
+    ACTION_ADD, ACTION_AMEND, ACTION_CANCEL, ACTION_CANCEL_ALL, ACTION_CANCEL_REST, ACTION_EXIT_REST, APPROVAL_GIVEN, APPROVAL_NO_ROOM,
+    APPROVAL_WAITS, APPROVE, BOOK_VERIFIED, BUY, EXIT, GTD, IOC, ON_CANCEL_SENT, ON_SEND, OPENING,
     ORDER_INTENDED, ORDER_UNKNOWN, OUT_DECISION, OUT_ORDER_FRAME, REDUCE, REFUSE, SELL, TRADING_HALTED, TRADING_NOT_READY, TRADING_READY,
 )
-from cstd._fast.encode cimport OrderTerms, client_order_id, encode_add, encode_amend, encode_cancel, encode_cancel_all, encode_exit_rest
+from cstd._fast.client_ids cimport OrderIds
+from cstd._fast.encode cimport OrderTerms, encode_add, encode_amend, encode_cancel, encode_cancel_all, encode_exit_rest
 from cstd._fast.exit_watch cimport BY_REST, EXIT_REASON_SHIFT, REST_PRICED
 from cstd._fast.gates cimport DecisionRow, GateInput, judge
 from cstd._fast.hist cimport STAGE_GATES, STAGE_ORDER, STAGE_SEND, STAGE_SENT, Histograms, cycles
 from cstd._fast.orders cimport OrderRow, OrderTable
 from cstd._fast.port cimport OrderPort
 from cstd._fast.rate cimport ADD_POINTS, amend_points, cancel_points, order_age_ns, rate_charge
-from cstd._fast.recorder cimport Recorder, sha256_block1
+from cstd._fast.recorder cimport Recorder
 from cstd._fast.slot cimport InstrumentSlot, sellable, window_add, window_count
 from cstd._fast.strategy cimport Wish
+from cstd._fast.waiting cimport ASKED_GIVEN, ASKED_NO_ROOM, ASKED_WAITS, WAITING_MAX, Waiting, WaitingTable
 
 cdef enum:
     HOUR_S = 3600
@@ -76,7 +80,7 @@ cdef class RestExit:
     """An exit that is to go by REST, as RestCancel; always a sell that is not left to rest."""
 
 
-cdef class Gateway(FrameSink):
+cdef class Gateway(OrderIds):
     """Gates, encoder, order table. recorder: where outputs go; lifecycle: the order state table; port: the link."""
 
     def __cinit__(self, Recorder recorder, lifecycle, OrderPort port=None):
@@ -87,14 +91,12 @@ cdef class Gateway(FrameSink):
         self.slots = []
         self.rest_cancels = []
         self.rest_exits = []
-        self.id_bits = IDS_BITS_START
-        self.id_count_max = (1 << IDS_BITS_START) // 4 * 3
-        self.ids = <uint64_t *>calloc(1 << IDS_BITS_START, sizeof(uint64_t))
+        self.waiting = WaitingTable()
+        self.taken = -1
         self.decisions = <DecisionRow *>calloc(DECISIONS_KEPT, sizeof(DecisionRow))
-        if self.ids == NULL or self.decisions == NULL:
-            raise MemoryError("engine tables")
+        if self.decisions == NULL:
+            raise MemoryError("decision rows")
         # Touched now: calloc's pages are made at the first store, which would be an order's.
-        cstd_zero(self.ids, sizeof(uint64_t) << IDS_BITS_START)
         cstd_zero(self.decisions, DECISIONS_KEPT * sizeof(DecisionRow))
         memset(self.counters, 0, sizeof(self.counters))
         memset(self.refused_by, 0, sizeof(self.refused_by))
@@ -104,7 +106,6 @@ cdef class Gateway(FrameSink):
         self.collar_count = 0
 
     def __dealloc__(self):
-        free(self.ids)
         free(self.decisions)
 
     cdef void _halt(self, object reason) noexcept:
@@ -147,6 +148,10 @@ cdef class Gateway(FrameSink):
             input.post_only = 1
             input.dedupe_hit = (slot.last_episode[1] >= wish.episode and
                                 self.wall_ns - slot.last_episode_ns[1] < slot.limits.dedupe_window_ns)
+            if self.waiting.live:
+                input.dedupe_hit |= self.taken < 0 and self.waiting.has_episode(slot.number, wish.episode)
+            if self.taken >= 0:
+                input.qty_wanted_raw = self.waiting.rows[self.taken].wanted_raw
         self.intent_seq += 1
         row.intent_seq = self.intent_seq
         row.order_slot = -1
@@ -160,8 +165,11 @@ cdef class Gateway(FrameSink):
         row.shadow = self.shadow
         if wish.kind == EXIT:
             self._note_exit(slot, wish, &row)
+        else:
+            row.rest = self._asked(&row)
         # Without the private socket nothing but an exit leaves, whatever the gates said.
-        if verdict != REFUSE and not self.shadow and (self.private_up or wish.kind == EXIT):
+        if (verdict != REFUSE and not self.shadow and (self.private_up or wish.kind == EXIT)
+                and (wish.kind == EXIT or not row.rest & ASKED_WAITS)):
             row.order_slot = self.orders.take()
             if row.order_slot < 0:
                 self.counters[COUNT_TABLE_FULL] += 1
@@ -173,12 +181,47 @@ cdef class Gateway(FrameSink):
                 self.orders.release(row.order_slot)
         elif row.order_slot >= 0:
             self._send_order(slot, &row, &terms, n, token_at)
+        elif wish.kind == OPENING and row.rest:
+            self._wait(wish, &row)
         # What follows is for those who look on: the order is on its way already.
         self.counters[COUNT_INTENTS] += 1
         if verdict != REFUSE and self.shadow:
             self.counters[COUNT_SHADOWED] += 1
         self._keep(&row)
         self._count_verdict(&row)
+
+    cdef uint8_t _asked(self, const DecisionRow *row) noexcept:
+        """Whether an opening waits for an operator, as its row's `rest` says it; 0: it leaves as the gates let it out."""
+        if self.taken >= 0:
+            return ASKED_GIVEN
+        if (self.waiting.above_acct_raw < 0 or row.verdict == REFUSE or self.shadow
+                or row.notional_acct_raw <= self.waiting.above_acct_raw):
+            return 0
+        return ASKED_WAITS if self.waiting.free() >= 0 else ASKED_NO_ROOM
+
+    cdef void _wait(self, const Wish *wish, const DecisionRow *row) noexcept:
+        """Enter an opening that is on record among those that wait, or count that there was no room for it."""
+        cdef Waiting *entry
+        if row.rest == ASKED_NO_ROOM:
+            self.waiting.counts[<int>APPROVAL_NO_ROOM] += 1
+        if row.rest != ASKED_WAITS:
+            return
+        entry = &self.waiting.rows[self.waiting.free()]
+        memset(entry, 0, sizeof(Waiting))
+        entry.intent_seq = row.intent_seq
+        entry.asked_wall_ns = self.wall_ns
+        entry.asked_mono_ns = self.mono_ns
+        entry.expires_mono_ns = self.mono_ns + self.waiting.lasts_ns
+        entry.price_raw = row.price_raw
+        entry.qty_raw = row.qty_final_raw
+        entry.wanted_raw = wish.qty_raw
+        entry.notional_acct_raw = row.notional_acct_raw
+        entry.lifetime_ns = wish.lifetime_ns
+        entry.episode = wish.episode
+        entry.instrument = row.instrument
+        entry.state = APPROVAL_WAITS
+        self.waiting.live += 1
+        self.waiting.counts[<int>APPROVAL_WAITS] += 1
 
     cdef int _exit_terms(self, InstrumentSlot slot, const Wish *wish, GateInput *input) noexcept:
         """Price an exit by its collar: IOC, never below best bid less the step's collar. -1: not now."""
@@ -319,9 +362,29 @@ cdef class Gateway(FrameSink):
                 if order.state == ORDER_UNKNOWN:
                     input.same_unknown = 1
             input.positions_count += not sellable(other)
+        if self.waiting.live and skip < 0:
+            self._fill_waiting(slot, input)
         # No correlation history counts as full correlation: one cluster holds everything.
         input.cluster_exposure_acct_raw = input.exposure_acct_raw
         input.managed_free_qty_raw = slot.position_qty_raw - reserved
+
+    cdef void _fill_waiting(self, InstrumentSlot slot, GateInput *input) noexcept:
+        """What waits for an operator counts for a new wish as if it had been sent. An order that rests is judged without it:
+        what is at the venue goes before what may never be."""
+        cdef int i
+        cdef Waiting *entry
+        cdef InstrumentSlot other
+        cdef int64_t value
+        for i in range(WAITING_MAX):
+            entry = &self.waiting.rows[i]
+            if i == self.taken or not APPROVAL_WAITS <= entry.state <= APPROVAL_GIVEN:
+                continue
+            other = <InstrumentSlot>PyList_GET_ITEM(self.slots, entry.instrument)
+            value = self._value_acct(other, entry.price_raw, entry.qty_raw)
+            input.exposure_acct_raw += value
+            if entry.instrument == slot.number:
+                input.asset_exposure_acct_raw += value
+            input.positions_count += not sellable(other)
 
     cdef int64_t _value_acct(self, InstrumentSlot slot, int64_t price_raw, int64_t qty_raw) noexcept nogil:
         return cstd_value_acct(price_raw, qty_raw, slot.rate_e8, slot.price_scale, slot.qty_scale)
@@ -505,6 +568,11 @@ cdef class Gateway(FrameSink):
         self.attention = True
         self.needs_python = True
 
+    def take_rest_cancels(self):
+        """Cancels that wait to go by REST, in order (RestCancel)."""
+        taken, self.rest_cancels = self.rest_cancels, []
+        return taken
+
     def take_rest_exits(self):
         """Exits that wait to go by REST, in order (RestExit)."""
         taken, self.rest_exits = self.rest_exits, []
@@ -525,76 +593,4 @@ cdef class Gateway(FrameSink):
             self.counters[COUNT_SEND_REFUSED] += 1
             return -1
         self.hist.observe(STAGE_SEND, start, cycles())
-        return 0
-
-    cdef bint _next_id(self, char *out) noexcept:
-        """Client order id of the current intent: hash of account, boot epoch, intent sequence, child 0, attempt 0.
-        Returns whether it was encoded before."""
-        if self.prepared_seq != self.intent_seq or self.prepared_epoch != self.boot_epoch:
-            self._hash_id(self.intent_seq)
-        elif self.prepared_count != self.id_count:
-            self.prepared_seen = self._id_seen(self.prepared_key)
-        memcpy(out, self.prepared_id, 18)
-        return self.prepared_seen
-
-    cdef void _prepare_id(self) noexcept:
-        """Hash the id of the next intent while nothing waits: all that goes into it is known before the intent is."""
-        if self.prepared_seq != self.intent_seq + 1 or self.prepared_epoch != self.boot_epoch:
-            self._hash_id(self.intent_seq + 1)
-
-    cdef void _hash_id(self, int64_t intent_seq) noexcept:
-        cdef uint8_t message[32]
-        cdef uint8_t hashed[32]
-        cdef uint64_t second_half
-        memset(message, 0, 32)
-        memcpy(message, self.account_hash, 8)
-        memcpy(message + 8, &self.boot_epoch, 8)
-        memcpy(message + 16, &intent_seq, 8)
-        sha256_block1(message, 32, hashed)
-        client_order_id(self.prefix, hashed, self.prepared_id)
-        memcpy(&self.prepared_key, self.prepared_id + 2, 8)
-        memcpy(&second_half, self.prepared_id + 10, 8)
-        self.prepared_key ^= second_half * <uint64_t>11400714819323198485
-        self.prepared_seen = self._id_seen(self.prepared_key)
-        self.prepared_count = self.id_count
-        self.prepared_seq = intent_seq
-        self.prepared_epoch = self.boot_epoch
-
-    cdef bint _id_seen(self, uint64_t key) noexcept nogil:
-        cdef uint64_t mask = (<uint64_t>1 << self.id_bits) - 1
-        cdef uint64_t at = (key * <uint64_t>11400714819323198485) >> (64 - self.id_bits)
-        while self.ids[at]:
-            if self.ids[at] == key:
-                return True
-            at = (at + 1) & mask
-        return False
-
-    cdef void _id_add(self, uint64_t key) noexcept nogil:
-        cdef uint64_t mask = (<uint64_t>1 << self.id_bits) - 1
-        cdef uint64_t at = (key * <uint64_t>11400714819323198485) >> (64 - self.id_bits)
-        while self.ids[at]:
-            at = (at + 1) & mask
-        self.ids[at] = key
-        self.id_count += 1
-
-    cdef int _grow_ids(self) noexcept:
-        """Double the table once it is half full; called by the timer, off the path. -1: no memory, so the table fills
-        to three quarters and the first gate refuses from then on."""
-        cdef uint64_t *old = self.ids
-        cdef uint64_t *grown
-        cdef int64_t i
-        cdef int64_t size = <int64_t>1 << self.id_bits
-        if self.id_count * 2 < size:
-            return 0
-        grown = <uint64_t *>calloc(size * 2, sizeof(uint64_t))
-        if grown == NULL:
-            return -1
-        self.ids = grown
-        self.id_bits += 1
-        self.id_count = 0
-        self.id_count_max = size // 2 * 3
-        for i in range(size):
-            if old[i]:
-                self._id_add(old[i])
-        free(old)
         return 0

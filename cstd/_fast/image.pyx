@@ -22,6 +22,7 @@ from cstd._fast.layout cimport BookSide, Level
 from cstd._fast.orders cimport OrderTable
 from cstd._fast.recorder cimport PENDING_BYTES, Recorder
 from cstd._fast.slot cimport InstrumentSlot
+from cstd._fast.waiting cimport WaitingTable
 from cstd._fast.wire cimport Scanner
 
 cdef enum:
@@ -284,6 +285,16 @@ cdef int _ids(Image image, Core core) except -1:
     return 0
 
 
+cdef int _waiting(Image image, WaitingTable waiting) except -1:
+    """Openings that wait for an operator."""
+    image.field(b"rows", &waiting.rows, sizeof(waiting.rows))
+    image.field(b"live", &waiting.live, sizeof(waiting.live))
+    image.field(b"counts", &waiting.counts, sizeof(waiting.counts))
+    image.field(b"above_acct_raw", &waiting.above_acct_raw, sizeof(waiting.above_acct_raw))
+    image.field(b"lasts_ns", &waiting.lasts_ns, sizeof(waiting.lasts_ns))
+    return 0
+
+
 cdef int _judgement(Image image, Core core) except -1:
     """What the gates read."""
     image.field(b"strategy_code", &core.strategy_code, sizeof(core.strategy_code))
@@ -364,6 +375,7 @@ cdef int _whole(Image image, Core core) except -1:
         raise ValueError(f"the image is of {count} instruments, the engine has {len(core.slots)}")
     _core(image, core)
     _orders(image, core.orders)
+    _waiting(image, core.waiting)
     _recorder(image, core.recorder)
     _scanner(image, core.scanner)
     for slot in core.slots:

@@ -8,7 +8,8 @@ from libc.stdint cimport int8_t, int64_t, uint64_t
 from cstd._fast.book cimport BOOK_TOKENS_BYTES, side_bytes
 from cstd._fast.features cimport FEATURE_COUNT, VALID_WORDS, FeatureState
 from cstd._fast.gates cimport DecisionRow, Limits
-from cstd._fast.gateway cimport DECISIONS_KEPT, IDS_BITS_START
+from cstd._fast.client_ids cimport IDS_BITS_START
+from cstd._fast.gateway cimport DECISIONS_KEPT
 from cstd._fast.recorder cimport PENDING_BYTES
 from cstd._fast.slot cimport AGENT_STATE_WORDS, AGENTS_MAX, EventWindow
 from cstd._fast.wire cimport LEVELS_MAX, NAME_TABLE, TRADES_MAX, NameSlot, WireLevel, WireTrade

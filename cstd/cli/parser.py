@@ -437,6 +437,17 @@ def _flatten(parser: argparse.ArgumentParser) -> None:
     _reason(parser)
 
 
+def _approve(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("id", nargs="?", metavar="ID", help="the number of the intent that waits")
+    parser.add_argument("--list", action="store_true", help="instead: what waits, with its age and when it expires")
+    _flatten(parser)
+
+
+def _decline(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("id", metavar="ID", help="the number of the intent that waits")
+    _reason(parser)
+
+
 def _limits(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--instrument", metavar="NAME", help="as they hold for this instrument (default: in general, and what "
                         "single instruments have otherwise)")
@@ -507,6 +518,8 @@ VERBS = (
     _admin("openings again", "resume", _reason),
     _admin("latch the kill switch: no openings, cancel them all; exits go on unless --hold", "kill", _kill),
     _admin("sell managed inventory, and no new openings until resume", "flatten", _flatten),
+    _admin("an opening that waits for an operator may be sent, if the gates still let it", "approve", _approve),
+    _admin("an opening that waits for an operator is not sent", "decline", _decline),
     Verb(("doctor",), "whether this host is fit for the daemon: ok, warning or problem for each thing, and what to do",
          "cstd.cli.doctor", _doctor, examples=DOCTOR_EXAMPLES),
     Verb(("live-check",), "key, clock and account tried with a real order of the least size: placed, amended, canceled, killed",

@@ -125,6 +125,8 @@ SCHEMAS: dict[str, Named] = {
     "resume": Named("", _outputs("Done")),
     "kill": Named("", _outputs("Done")),
     "flatten": Named("", _outputs("Done")),
+    "approve": Named("the answer, or with --list what waits", _view("ApprovalAnswered", "Approval[]")),
+    "decline": Named("", _view("ApprovalAnswered")),
 }
 
 

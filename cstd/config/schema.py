@@ -238,6 +238,14 @@ class ExitsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     horizon_s: Annotated[Decimal, Bounds(0, 10**7, "seconds a position is held, 0 for no end", places=9)]
 
 
+class ApproveConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which openings wait for an operator, and how long; docs/approve.md."""
+
+    # the value above which one waits, in account currency; empty = none does, "0" = every one
+    above: Annotated[str, Pattern(r"((0|[1-9][0-9]{0,9})(\.[0-9]{1,8})?)?", "an amount as text such as \"50\", or empty")] = ""
+    expires_s: Annotated[Decimal, Bounds(1, 3_600, "seconds that an opening waits for an operator", places=9)] = Decimal(120)
+
+
 class VenueConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How we deal with Kraken. Hosts are not here: the mode fixes them."""
 
@@ -333,6 +341,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     exits: ExitsConfig
     venue: VenueConfig
     journal: JournalConfig
+    approve: ApproveConfig = ApproveConfig()
     agents: AgentsConfig = AgentsConfig()
     status: StatusConfig = StatusConfig()
     run: RunConfig = RunConfig()

@@ -182,7 +182,8 @@ class TradingProcess:
         self.flight = FlightChild(run_dir, cfg, self.log, self.host.place_child)
         self._crashed = self._was_left_running()
         self.board = BoardWriter(run_dir / BOARD_FILE)
-        self.view = LiveView(self.engine, pid=os.getpid(), mono_ns=self.clock.mono_ns, process=self._process_status)
+        self.view = LiveView(self.engine, pid=os.getpid(), mono_ns=self.clock.mono_ns, process=self._process_status,
+                             socket=self._socket_path())
         self._http = HttpClient(
             credentials.endpoints.rest, clock=self.clock, credentials=ApiKey(credentials.api_key, credentials.api_secret),
             nonces=NonceFile(run_dir / NONCE_FILE))

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from decimal import Decimal
 from itertools import chain, islice
+from pathlib import Path
 from typing import Any, TypedDict, cast
 
 import numpy as np
@@ -19,6 +20,7 @@ from cstd._fast.gates import DECISION_DTYPE
 from cstd._fast.hist import STAGES, bucket_edges_ns
 from cstd._fast.slot import InstrumentSlot
 from cstd.config import Config
+from cstd.daemon.approval_rows import approval_rows, where
 from cstd.decision.refused import tally
 from cstd.decision.why import GATES, explain
 from cstd.engine import Engine
@@ -27,6 +29,7 @@ from cstd.ledger.positions import Fill
 from cstd.market.audit import INCONCLUSIVE
 from cstd.market.evidence import ENDS
 from cstd.ops import view as shapes
+from cstd.orders.approvals import COUNT_WORDS as APPROVAL_WORDS
 from cstd.orders.exit_policy import REASON_WORDS, reason_word
 from cstd.orders.exit_prices import FAILURES
 from cstd.orders.reconcile import Finding
@@ -53,12 +56,14 @@ class LiveView:
         engine: the engine.
         pid: of the trading process.
         mono_ns: the process's monotonic clock.
+        socket: where the daemon is commanded, for the commands that screens show.
         process: gives {"journal": JournalStatus, "children": {...}, "reconnects": {...}, "venue_errors": {...}} on demand.
     """
 
     def __init__(self, engine: Engine, *, pid: int, mono_ns: Callable[[], int],
-                 process: Callable[[], dict[str, Any]]) -> None:
+                 process: Callable[[], dict[str, Any]], socket: Path | None = None) -> None:
         self._engine = engine
+        self._where = where(socket)
         self._pid = pid
         self._mono_ns = mono_ns
         self._process = process
@@ -295,6 +300,10 @@ class LiveView:
             "slippage_bps": float(slippage) if slippage is not None else None, "exit_reason": reason_word(fill.exit_reason),
         }
 
+    def approvals(self) -> list[shapes.Approval]:
+        """What waits for an operator, the oldest first, with the commands that answer it."""
+        return approval_rows(self._engine, self._mono_ns(), self._where)
+
     # Decisions.
 
     def decision_count(self) -> int:
@@ -412,6 +421,9 @@ class LiveView:
         values["book_audit_differences"] = engine.audit.difference_count
         values["rest_exits_unconfirmed"] = engine.rest_exits.unconfirmed_count
         values["rest_exits_not_sent"] = engine.rest_exits.not_sent_count
+        values["approvals_pending"] = engine.core.waiting_live()
+        for code, word in APPROVAL_WORDS.items():
+            values[f"approvals_{word}"] = engine.core.waiting_counts()[code]
         exits = engine.core.exit_counts()
         for code, word in REASON_WORDS.items():
             values[f"exits_{word}"] = exits[code]

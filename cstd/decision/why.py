@@ -23,6 +23,14 @@ if TYPE_CHECKING:
 MONEY_DIGITS = 8
 # Bits of a row's `rest`; its upper half is the codes.ExitReason.
 BY_REST, REST_PRICED, EXIT_REASON_SHIFT = 1, 2, 4
+# Of an opening: what an operator has to do with it (docs/approve.md).
+ASKED_WAITS, ASKED_GIVEN, ASKED_NO_ROOM = 4, 8, 12
+ASKED: Mapping[int, str] = {ASKED_WAITS: "waits", ASKED_GIVEN: "approved", ASKED_NO_ROOM: "no_room"}
+ASKED_TEXTS: Mapping[str, str] = {
+    "waits": "not sent: it waits for an operator (cstd approve)",
+    "approved": "an operator had approved it: judged again, at the book of now",
+    "no_room": "not sent: it would have to wait for an operator, and as many wait as may",
+}
 # Why a position is left, as screens say it; without an entry: a row that is older than reasons.
 EXIT_TEXTS: Mapping[str, str] = {
     "stop": "the verified mid reached the stop", "target": "the best bid reached the target",
@@ -278,7 +286,8 @@ def explain(row: np.void, spec: InstrumentSpec, *, currency: str = "") -> dict[s
     Returns:
         the row's facts and `gates`, fifteen dicts in order, policy first. A failed gate that could not refuse this
         intent (an exit's, or a re-judged order's) has `recorded` set. Exits have an `exit_reason` (EXIT_TEXTS), a
-        `route` (socket or rest) and a `price_from` (book or rest_snapshot).
+        `route` (socket or rest) and a `price_from` (book or rest_snapshot); openings an `approval` (ASKED), where an
+        operator has to do with it.
     """
     words = _words()
     exit_ = words.kind.get(int(row["kind"])) == "exit"
@@ -311,7 +320,7 @@ def explain(row: np.void, spec: InstrumentSpec, *, currency: str = "") -> dict[s
         "depth": money("depth_acct_raw"), "exit_cost_bps": _shown(int(row["exit_cost_mbps"]), Measure("", "bps", 3)),
         "checksum": int(row["checksum"]), "cl_ord_id": bytes(row["cl_ord_id"]).decode("ascii", "replace"),
         "child": int(row["child"]), "attempt": int(row["attempt"]),
-        **(_ways(row) if exit_ else {}),
+        "approval": None if exit_ else ASKED.get(int(row["rest"])), **(_ways(row) if exit_ else {}),
         "config_hash8": bytes(row["config_hash8"]).hex(), "agents_hash8": bytes(row["agents_hash8"]).hex(),
         "gates": [_explain_gate(row, index, gate, money_unit, exit_=exit_) for index, gate in enumerate(GATES)],
     }
@@ -349,6 +358,8 @@ def waterfall(decision: Mapping[str, Any]) -> str:
         lines.append("  an order of ours that rests, judged again in a later market; where a gate fails it is canceled")
     if decision.get("shadow"):
         lines.append("  in shadow: decided, not sent")
+    if decision.get("approval"):
+        lines.append(f"  {ASKED_TEXTS[str(decision['approval'])]}")
     if decision.get("exit_reason"):
         lines.append(f"  exit by {decision['exit_reason']}: {EXIT_TEXTS[str(decision['exit_reason'])]}")
     if decision.get("route") == "rest":

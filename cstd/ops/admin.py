@@ -60,6 +60,7 @@ READ_VERBS: dict[str, dict[str, type]] = {
     "equity": {},
     "gates": {},
     "counters": {},
+    "approvals": {},
     "limits": {"instrument": str},
     "books": {"depth": int},
     "orders": {"all": bool, "limit": int, "offset": int},
@@ -73,6 +74,8 @@ MUTATING_VERBS: dict[str, dict[str, type]] = {
     "kill": {"hold": bool, "reason": str},
     "kill_clear": {"confirm": str},
     "flatten": {"reason": str},
+    "approve": {"id": str, "reason": str},
+    "decline": {"id": str, "reason": str},
     "limits_set": {"key": str, "value": str, "instrument": str, "reason": str},
     "limits_reset": {"key": str, "instrument": str, "reason": str},
     "account_read": {"method": str, "params": dict},
@@ -283,7 +286,7 @@ class AdminServer:
             return self._refusals(args)
         answers: dict[str, Callable[[], object]] = {
             "status": view.status, "instruments": view.instruments, "positions": view.positions,
-            "equity": view.equity, "gates": view.gates, "counters": view.counters,
+            "equity": view.equity, "gates": view.gates, "approvals": view.approvals, "counters": view.counters,
         }
         return answers[verb]()
 

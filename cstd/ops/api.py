@@ -19,7 +19,7 @@ from cstd.errors import UsageError
 from cstd.ops.alerts_sight import AlertsSeen
 from cstd.ops.execution import ExecutionSeen
 from cstd.ops.sight import Sight
-from cstd.ops.view import Book, Decision, Equity, Fill, Gate, InstrumentStatus, Limit, Order, Position, Status, Trade
+from cstd.ops.view import Approval, Book, Decision, Equity, Fill, Gate, InstrumentStatus, Limit, Order, Position, Status, Trade
 from cstd.orders.lifecycle import STATE_NAMES
 
 ROWS_MAX = 1_000
@@ -172,6 +172,8 @@ ROUTES: tuple[Route, ...] = (
     Route("/api/v1/equity", "Equity, loss and exposure.", Equity, _raw("equity"), {}),
     Route("/api/v1/orders", "Working orders, then the newest others; `cstd orders --all` has all.", list[Order],
           _rows("orders", _keep), {**_LIMIT, **_INSTRUMENT, "state": "Orders in this state only."}),
+    Route("/api/v1/approvals", "Openings that wait for an operator, with the commands that answer them.", list[Approval],
+          _rows("approvals", _keep), _INSTRUMENT),
     Route("/api/v1/fills", "Newest fills; `cstd fills --all` has all.", list[Fill], _rows("fills", _keep),
           {**_LIMIT, **_INSTRUMENT}),
     Route("/api/v1/gates", "The 15 gates with their counts.", list[Gate], _raw("gates"), {}),

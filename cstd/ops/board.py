@@ -35,7 +35,7 @@ import orjson
 from cstd.errors import OperatorError
 from cstd.ops.view import EngineView, Order
 
-MAGIC = b"CSTDBRD3"
+MAGIC = b"CSTDBRD4"
 HEADER_BYTES = 4096
 WORD_BYTES = 8
 REGION_HEADER_BYTES = 64
@@ -67,6 +67,7 @@ REGIONS: dict[str, int] = {
     "positions": 64 * _KIB,
     "equity": 4 * _KIB,
     "orders": 96 * _KIB,
+    "approvals": 16 * _KIB,
     "fills": 64 * _KIB,
     "decisions": 512 * _KIB,
     "gates": 32 * _KIB,
@@ -226,6 +227,7 @@ class BoardWriter:
             ("positions", plain(view.positions)),
             ("equity", plain(view.equity)),
             ("orders", plain(lambda: _open_first(view))),
+            ("approvals", plain(view.approvals)),
             ("fills", plain(lambda: view.fills(all_=True, limit=ROWS_SHOWN))),
             ("decisions", lambda name: self._new_decisions(view, REGIONS[name])),
             ("gates", plain(view.gates)),

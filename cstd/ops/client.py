@@ -25,7 +25,8 @@ TIMEOUT_S = 15.0
 PAGE_ROWS = 500
 PAGES_MAX = 2_000
 DECISIONS_MAX = 20
-VERBS = ("status", "positions", "orders", "fills", "gates", "why", "pause", "resume", "kill", "flatten", "limits",
+VERBS = ("status", "positions", "orders", "fills", "gates", "why", "pause", "resume", "kill", "flatten", "approve",
+         "decline", "limits",
          "limits set", "limits reset")
 
 JsonDict = dict[str, Any]
@@ -38,6 +39,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
                "time_in_force"),
     "fills": ("wall_ns", "exec_id", "cl_ord_id", "symbol", "side", "qty", "price", "fee", "fee_asset"),
     "gates": ("gate", "name", "limit", "unit", "last_value", "last_pass", "passed", "failed", "first_failed"),
+    "approvals": ("id", "state", "instrument", "side", "qty", "price", "notional", "currency", "age_s", "expires_in_s",
+                  "approve"),
     "limits": ("gate", "name", "key", "instrument", "value", "unit", "configured", "tighter", "source", "set_by_uid",
                "set_wall_ns", "reason"),
     "limits set": ("key", "instrument", "before", "value", "unit", "configured", "source", "set_by_uid", "set_wall_ns", "reason"),
@@ -158,7 +161,8 @@ def main(verb: str, args: argparse.Namespace) -> int:
     """Run one verb of VERBS; return the exit code.
 
     Reads of `args`: socket, output ("json" or "table"), and by verb: all (orders, fills); id, last, instrument,
-    refused_by, count (why); hold, clear, yes, reason (kill); yes, reason (flatten); reason (pause, resume); instrument (limits);
+    refused_by, count (why); hold, clear, yes, reason (kill); yes, reason (flatten); reason (pause, resume);
+    id, list, yes, reason (approve, decline); instrument (limits);
     key, value, instrument, yes, reason (limits set, limits reset).
     """
     as_json = _output(args) == "json"
@@ -188,6 +192,8 @@ def _run(client: AdminClient, verb: str, args: argparse.Namespace) -> Any:
         return _clear_kill(client, args)
     if verb == "limits":
         return client.request("limits", _given(args, "instrument"))
+    if verb in ("approve", "decline"):
+        return _answer(client, verb, args)
     if verb.startswith("limits "):
         return _change_limit(client, verb, args)
     if verb in ("kill", "flatten"):
@@ -239,6 +245,22 @@ def _change_limit(client: AdminClient, verb: str, args: argparse.Namespace) -> A
         latches = "; a threshold that is reached already latches its level at once" if row["gate"] in LOSS_GATES else ""
         _confirm(args, f"{to}{whose}? It is {row['value']} {row['unit']}, configured {row['configured']}{latches}")
     return client.request(verb.replace(" ", "_"), wanted)
+
+
+def _answer(client: AdminClient, verb: str, args: argparse.Namespace) -> Any:
+    """List what waits, or answer one of it; an approval is confirmed with what it lets be sent in the question."""
+    waiting = client.request("approvals")
+    if _get(args, "list"):
+        if _get(args, "id") is not None:
+            raise UsageError("--list stands alone: leave out the ID")
+        return waiting
+    if _get(args, "id") is None:
+        raise UsageError(f"{verb} what?", suggestion="an ID of `cstd approve --list`")
+    row = next((row for row in waiting if str(row["id"]) == args.id), None)
+    if verb == "approve" and row is not None:  # else the daemon says why not
+        _confirm(args, f"let the gates judge it again, and send it: {row['side']} {row['qty']} {row['instrument']} at "
+                       f"{row['price']} ({row['notional']} {row['currency']}, expires in {row['expires_in_s']:g} s)?")
+    return client.request(verb, _given(args, "id", "reason"))
 
 
 def _question(verb: str, args: argparse.Namespace) -> str:
@@ -293,6 +315,7 @@ def _to_text(verb: str, data: Any) -> str:
     if verb.startswith("limits ") and isinstance(data, dict):
         verb, data = "limits set", [data]
     if isinstance(data, list):
+        verb = "approvals" if verb == "approve" else verb
         columns = COLUMNS.get(verb) or tuple(data[0] if data else ())
         cells = [[_cell(row.get(column), column) for column in columns] for row in data]
         heads = [column.replace("wall_ns", "utc") for column in columns]

@@ -13,6 +13,7 @@ NOW: dict[str, tuple[str, str, float]] = {
                         1e9),
     "gc_longest_ns": ("gc_longest_seconds", "The longest collection of Python's garbage since the boot.", 1e9),
     "subscriptions_waiting": ("subscriptions_waiting", "Subscriptions that have not delivered yet, history included.", 1),
+    "approvals_pending": ("approvals_pending", "Openings that wait for an operator now, or for their pass once approved.", 1),
     "orders_foreign": ("orders_foreign", "Open orders of other programs, which cancel-all-after would cancel as well.", 1),
     "orders_unknown": ("orders_unknown", "Orders whose fate is unknown now.", 1),
     "balances_agree": ("balances_agree", "1 while the venue's balances agree with the ledger.", 1),
@@ -105,6 +106,7 @@ FAMILIES: dict[str, str] = {
     "book_fault_": "Books that stopped being usable: {}.",
     "evidence_fetches_": "Fetches of evidence for a quiet book that ended so: {}.",
     "exits_": "Exits that left, by reason: {}.",
+    "approvals_": "Openings that had to wait for an operator, by what came: {}.",
     "exit_prices_failed_": "REST snapshots that could not price an exit: {}.",
     "book_audit_inconclusive_": "Audits of a book without a finding: {}.",
 }
@@ -112,6 +114,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "book_fault_": ("no_snapshot", "checksum", "crossed", "empty_side", "excess_digits", "precision_unknown", "non_finite",
                     "time_backwards", "gap", "silent", "venue_state", "collar", "no_checksum", "malformed", "link_down", "audit"),
     "evidence_fetches_": ("agreed", "differed", "unanswered", "book"),
+    "approvals_": ("asked", "approved", "sent", "refused", "declined", "expired", "dropped", "no_room"),
     "exits_": ("stop", "target", "time", "flip", "flatten"),
     "exit_prices_failed_": ("refused", "malformed", "empty", "crossed", "stale"),
     "book_audit_inconclusive_": ("book", "refused", "time", "unreadable", "stale"),

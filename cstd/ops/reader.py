@@ -40,8 +40,8 @@ PAGE_DIR = Path(__file__).parent / "page"
 PAGE_FILES = {"/": ("index.html", "text/html"), "/app.js": ("app.js", "text/javascript"),
               "/format.js": ("format.js", "text/javascript"), "/panels.js": ("panels.js", "text/javascript"),
               "/style.css": ("style.css", "text/css"), "/icon.svg": ("icon.svg", "image/svg+xml")}
-PUSHED_RAW = ("status", "instruments", "books", "positions", "equity", "orders", "fills", "decisions", "gates", "limits",
-              "counters", "tape")
+PUSHED_RAW = ("status", "instruments", "books", "positions", "equity", "orders", "approvals", "fills", "decisions", "gates",
+              "limits", "counters", "tape")
 PUSHED_DERIVED = ("latency",)
 EXECUTION_LOOK_S = 5.0
 ALERTS_LOOK_S = 5.0

@@ -207,6 +207,33 @@ class Fill(TypedDict):
     exit_reason: NotRequired[str | None]  # of an exit's fill
 
 
+class Approval(TypedDict):
+    """One opening that all gates let pass and that waits for an operator; docs/approve.md."""
+
+    id: int  # the intent's number, as `cstd approve` and `cstd why` take it
+    state: str  # waits, approved: judged again in the next pass of its instrument
+    instrument: str
+    side: str
+    qty: str  # the most that is sent
+    price: str
+    notional: str
+    currency: str
+    episode: int
+    asked_wall_ns: int
+    age_s: float
+    expires_in_s: float
+    approve: str  # the command
+    decline: str
+
+
+class ApprovalAnswered(TypedDict):
+    """`cstd approve ID` and `cstd decline ID`."""
+
+    id: int
+    answer: str  # approved, declined
+    instrument: str
+
+
 class Gate(TypedDict):
     """One of the 15 gates with its counts since the boot."""
 
@@ -306,6 +333,7 @@ class Decision(TypedDict):
     cl_ord_id: str
     child: int
     attempt: int
+    approval: str | None  # of an opening: waits, approved, no_room; None where no operator has to do with it
     config_hash8: str
     agents_hash8: str
     gates: list[DecisionGate]
@@ -433,6 +461,9 @@ class EngineView(Protocol):
 
     def fills(self, *, all_: bool, limit: int, offset: int = 0) -> list[Fill]:
         """Return fills of this UTC day, or with `all_` of the session; paged as `orders`."""
+
+    def approvals(self) -> list[Approval]:
+        """Return what waits for an operator, the oldest first; at most sixteen."""
 
     def decision_count(self) -> int:
         """Return how many decision rows there have been since the boot; a reader asks for no more than are new."""

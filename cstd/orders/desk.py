@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from cstd._fast.codes import IntentKind
+from cstd._fast.codes import ApprovalDrop, IntentKind
 from cstd.config import Config
 from cstd.decision.kill import KillSwitch
 from cstd.decision.levels import NAMES as LEVEL_NAMES
@@ -20,6 +20,7 @@ from cstd.decision.operator_limits import OperatorLimits
 from cstd.errors import OperatorError
 from cstd.ledger.nav import Nav, to_money_raw
 from cstd.ledger.positions import Ledger
+from cstd.orders.approvals import Approvals
 from cstd.orders.exit_policy import ExitPolicy
 from cstd.orders.tracker import OrderTracker
 from cstd.venue.messages import BalancesMessage
@@ -33,7 +34,8 @@ class RiskDesk:
 
     Attributes:
         kill: the kill switch. levels: the latched level. paused: openings are held by an operator.
-        exits: when positions are left. limits: what operators made of the configured limits.
+        exits: when positions are left. approvals: openings that wait for an operator.
+        limits: what operators made of the configured limits.
         evidence_max_ns: the shortest time any instrument's evidence lasts.
         halt_reason: why the process itself stopped openings (a journal that cannot keep up), until an operator resumes.
         kill_shown_empty_ns: how long the venue took to show no opening of ours after the kill, or after the boot since then;
@@ -57,6 +59,7 @@ class RiskDesk:
         self.kill_count = 0
         self.limits = OperatorLimits()
         self.exits = ExitPolicy(tracker)
+        self.approvals = Approvals(tracker)
         self.evidence_max_ns = 0
         self._evidence_ns: dict[str, int] = {}
         self.kill: KillSwitch
@@ -75,6 +78,7 @@ class RiskDesk:
         self.limits.configure(cfg)
         self._apply_limits(self.limits.instruments)
         self.exits.configure(cfg)
+        self.approvals.configure(cfg)
         # What was proven before a boot was proven of the table of then, on the clock of then.
         self._kill_began_ns = self.kill_shown_empty_ns = None
         self.write()
@@ -120,6 +124,7 @@ class RiskDesk:
                              self.nav.day_loss):
             self._begin_kill(mono_ns, hold=False)
         self.write()
+        self.approvals.on_timer(killed=self.kill.latched, level=self.levels.code)
 
     def mark(self, wall_ns: int) -> None:
         """Value positions at the last verified bid and bring every figure the gates read up to date."""
@@ -181,7 +186,7 @@ class RiskDesk:
         match verb:
             case "pause":
                 self.paused = True
-                return {"paused": True, "pulled": self.pull_openings()}
+                return {"paused": True, "pulled": self.pull_openings(ApprovalDrop.DROP_PAUSE)}
             case "resume" if self.kill.latched:
                 return {"error": "operator", "message": f"the kill switch is latched: {self.kill.reason}", "retryable": False,
                         "suggestion": "clear it first with `cstd kill --clear`"}
@@ -189,7 +194,7 @@ class RiskDesk:
                 return self._resume()
             case "halt":
                 self.halt_reason = args.get("reason") or "halted"
-                return {"halted": self.halt_reason, "pulled": self.pull_openings()}
+                return {"halted": self.halt_reason, "pulled": self.pull_openings(ApprovalDrop.DROP_HALT)}
             case "kill":
                 self.kill.latch(args.get("reason") or "operator", mono_ns, hold=bool(args.get("hold")))
                 return {"kill": True, "pulled": self._begin_kill(mono_ns, hold=bool(args.get("hold")))}
@@ -199,7 +204,9 @@ class RiskDesk:
                 return outcome
             case "flatten":
                 self.paused = True  # or what was sold would be bought again in the next pass
-                return {"paused": True, "pulled": self.pull_openings(), "flattening": self._flatten()}
+                return {"paused": True, "pulled": self.pull_openings(ApprovalDrop.DROP_FLATTEN), "flattening": self._flatten()}
+            case "approve" | "decline":
+                return self.approvals.on_command(command)
             case "limits_set" | "limits_reset":
                 return self._change_limit(command, wall_ns)
             case _:
@@ -232,6 +239,7 @@ class RiskDesk:
         self._kill_began_ns = mono_ns
         self.kill_count += 1
         self.kill_shown_empty_ns = None
+        self.approvals.drop(ApprovalDrop.DROP_KILL)
         pulled = self._pull(lambda order: hold or order["kind"] == IntentKind.OPENING)
         if self.exclusive and pulled:
             # One frame that needs no id reaches what the table may have lost; only where the account is ours alone.
@@ -250,7 +258,7 @@ class RiskDesk:
         if self._kill_began_ns is None:
             self._kill_began_ns = mono_ns
         if any(self.core.order(i)["kind"] == IntentKind.OPENING for i in self.core.live_orders()):
-            self.pull_openings()
+            self.pull_openings(ApprovalDrop.DROP_KILL)
             self.tracker.want_reconcile = True
         prove(mono_ns)
 
@@ -267,8 +275,9 @@ class RiskDesk:
             self.core.slots[number].flatten = True
         return numbers
 
-    def pull_openings(self) -> int:
-        """Cancel every live opening; returns how many cancels went out."""
+    def pull_openings(self, why: ApprovalDrop = ApprovalDrop.DROP_STOP) -> int:
+        """Cancel every live opening and drop those that wait for an operator; returns how many cancels went out."""
+        self.approvals.drop(why)
         return self._pull(lambda order: order["kind"] == IntentKind.OPENING)
 
     def _pull(self, wanted: Any) -> int:

@@ -31,7 +31,8 @@ CREATE TABLE states (
 CREATE TABLE decisions (
     seq INTEGER PRIMARY KEY, event_seq INTEGER NOT NULL, intent_seq INTEGER NOT NULL, wall_ns INTEGER NOT NULL,
     instrument TEXT NOT NULL, strategy TEXT NOT NULL, kind TEXT NOT NULL, side TEXT NOT NULL, episode INTEGER NOT NULL,
-    rejudged INTEGER NOT NULL, shadow INTEGER NOT NULL, verdict TEXT NOT NULL, reason TEXT NOT NULL, exit_reason TEXT, gate TEXT,
+    rejudged INTEGER NOT NULL, shadow INTEGER NOT NULL, approval TEXT, verdict TEXT NOT NULL, reason TEXT NOT NULL,
+    exit_reason TEXT, gate TEXT,
     gate_value TEXT, gate_limit TEXT, gate_unit TEXT, price TEXT, bid TEXT, ask TEXT, qty_requested TEXT NOT NULL,
     qty_final TEXT NOT NULL, notional TEXT, equity TEXT, currency TEXT NOT NULL, cl_ord_id TEXT NOT NULL,
     gates TEXT NOT NULL) STRICT;

@@ -46,8 +46,9 @@ def decision_row(record: Record, engine: Engine) -> tuple[Row, str]:
              for entry in said["gates"]]
     row = Row("decisions", (
         record.seq, said["event_seq"], said["intent_seq"], said["decided_wall_ns"], said["instrument"], said["strategy"],
-        said["kind"], said["side"], said["episode"], int(said["rejudged"]), int(said["shadow"]), said["verdict"],
-        said["verdict_reason"], said.get("exit_reason"), gate, _text(by.get("value")), _text(by.get("limit")), by.get("unit"),
+        said["kind"], said["side"], said["episode"], int(said["rejudged"]), int(said["shadow"]),
+        said.get("approval"), said["verdict"], said["verdict_reason"], said.get("exit_reason"), gate,
+        _text(by.get("value")), _text(by.get("limit")), by.get("unit"),
         said["price"], said["bid"], said["ask"], said["qty_requested"], said["qty_final"], _text(said["notional"]),
         _text(said["equity"]), said["currency"], said["cl_ord_id"], json.dumps(gates, separators=(",", ":"))))
     sent = int(raw["order_slot"]) >= 0 and not said["rejudged"]

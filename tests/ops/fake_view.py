@@ -130,7 +130,7 @@ class FakeView:
             "time_in_force": "ioc" if exit_ else "gtd", "size_multiplier": "1", "currency": "USD", "equity": "9999.65",
             "notional": "25.0165", "depth": "84210.12", "exit_cost_bps": "3.1", "checksum": 3_310_070_434,
             "cl_ord_id": f"ct{hashlib.sha256(str(seq).encode()).hexdigest()[:16]}", "child": 0, "attempt": 0,
-            "config_hash8": "5f" * 8, "agents_hash8": "a0" * 8, "gates": gates,
+            "approval": None, "config_hash8": "5f" * 8, "agents_hash8": "a0" * 8, "gates": gates,
         }
 
     def _gate(self, row: tuple[int, str, str, str, str], *, failing: bool, recorded: bool) -> dict[str, object]:
@@ -242,6 +242,13 @@ class FakeView:
         return {"currency": "USD", "equity": equity, "capital": "10000", "cash": "9974.63", "peak": "10000.00",
                 "day_start": "10000.00", "day_loss_bps": 0.35, "drawdown_bps": 0.35, "exposure": "25.02",
                 "realized_pnl": "-0.31", "unrealized_pnl": "-0.04", "fees": "0.25", "turnover_day": "150.12"}
+
+    def approvals(self) -> list[dict[str, object]]:
+        """One that waits."""
+        return [{"id": 41, "state": "waits", "instrument": "BTC/USD", "side": "buy", "qty": "0.00025000", "price": "60000.0",
+                 "notional": "15.00000000", "currency": "USD", "episode": 3,
+                 "asked_wall_ns": self.wall_ns - 12_500_000_000, "age_s": 12.5,
+                 "expires_in_s": 47.5, "approve": "cstd approve 41", "decline": "cstd decline 41"}]
 
     def orders(self, *, all_: bool, limit: int, offset: int = 0) -> list[dict[str, object]]:
         """See EngineView."""

@@ -75,6 +75,18 @@ def test_the_page_shows_what_the_view_says(page: Any, reader: RunningReader) -> 
         page.screenshot(path=f"{SCREENSHOTS}/page-1280.png", full_page=True)
 
 
+def test_what_waits_for_an_operator_is_shown_with_the_command_and_nothing_sends_it(page: Any, reader: RunningReader) -> None:
+    """Value, age, time left, and both commands to copy; the card has nothing to press, and is gone while nothing waits."""
+    card = page.locator("#approvals-card")
+    assert card.locator("tbody tr").count() == 1
+    assert card.locator(".command").all_inner_texts() == ["cstd approve 41", "cstd decline 41"]
+    text = card.inner_text()
+    assert "12.5 s" in text and "47.5 s" in text and "15.00 USD" in text
+    assert card.locator("button, a, input, form").count() == 0
+    reader.view.approvals = list  # nothing waits any more
+    card.wait_for(state="hidden", timeout=5_000)
+
+
 def test_the_page_moves_with_the_market(page: Any, reader: RunningReader) -> None:
     """The touch on the page changes while the market does, within two seconds."""
     first = page.locator(".touch").first.inner_text()

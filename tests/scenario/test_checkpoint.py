@@ -45,6 +45,7 @@ NOT_STATE = {
         "slots": "a part of its own", "port": "where frames leave: set by the start", "handler": "the engine itself",
         "fault": "an engine with one has no image", "rest_cancels": "none may wait when an image is made",
         "rest_exits": "none may wait when an image is made",
+        "waiting": "a part of its own", "taken": "of one wish, -1 between two events",
         "frame": "scratch of one order", "day": "text of the day of the last order, made anew from its time",
         "encoded_cycles": "telemetry",
     },
@@ -54,6 +55,8 @@ NOT_STATE = {
         "agents": "addresses: set by the start",
         "agent_per_bar": "set with the addresses", "agent_count": "set with the addresses", "batch_cycles": "telemetry",
     },
+    "client_ids": {},
+    "waiting": {},
     "exits": {},
     "core": {},
     "sink": {},
@@ -73,12 +76,14 @@ NOT_STATE = {
     },
 }
 PARTS = {"m1", "m5", "h1"}
-CLASSES = {"sink": "FrameSink", "gateway": "Gateway", "exits": "ExitGateway", "engine": "FastEngine", "core": "Core",
+CLASSES = {"sink": "FrameSink", "client_ids": "OrderIds", "gateway": "Gateway", "waiting": "WaitingTable",
+           "exits": "ExitGateway", "engine": "FastEngine", "core": "Core",
            "slot": "InstrumentSlot",
            "book": "Book", "bars": "BarSeries", "indicators": "BarIndicators", "orders": "OrderTable", "recorder": "Recorder",
            "wire": "Scanner"}
 # Under which name image.pyx has an object of each class.
-IN_IMAGE = {"gateway": "core", "exits": "core", "engine": "core", "sink": "core", "indicators": "of", "wire": "scanner"}
+IN_IMAGE = {"gateway": "core", "client_ids": "core",
+            "exits": "core", "engine": "core", "sink": "core", "indicators": "of", "wire": "scanner"}
 FIELD = re.compile(r"^    cdef (?:public |readonly )*(?!inline)[\w.]+ ([^(#]+?)(?:\s*#.*)?$", re.MULTILINE)
 
 

@@ -59,22 +59,47 @@ def test_nothing_but_an_exit_can_be_said_by_rest(repository: Path) -> None:
 
 
 def test_wishes_come_from_the_decision_pass_alone(repository: Path) -> None:
-    """`_intend` is called in the engine's `_decide`, for exits in `_exit` that it calls; `_decide` in an instrument's pass."""
-    callers: dict[str, set[str]] = {name: set() for name in ("_intend", "_exit", "_leave", "_decide", "_encode_order")}
+    """`_intend` is called in the engine's `_decide`, for exits in `_exit` that it calls, for what an operator approved in
+    `_take_up` that it calls; `_decide` in an instrument's pass."""
+    callers: dict[str, set[str]] = {
+        name: set() for name in ("_intend", "_exit", "_leave", "_take_up", "_decide", "_encode_order")}
     for path in sources(repository, ".pyx"):
         for name, (kind, body) in functions(path).items():
             for callee, names in callers.items():
                 if f"self.{callee}(" in body or f"core.{callee}(" in body or f"engine.{callee}(" in body:
                     names.add(f"{path.name}:{kind} {name}")
-    assert callers == {"_intend": {"engine.pyx:cdef _decide", "exits.pyx:cdef _exit"},
+    assert callers == {"_intend": {"engine.pyx:cdef _decide", "exits.pyx:cdef _exit", "approvals.pyx:cdef _take_up"},
+                       "_take_up": {"engine.pyx:cdef _decide"},
                        "_leave": {"engine.pyx:cdef _decide"},
                        "_exit": {"engine.pyx:cdef _decide", "exits.pyx:cdef _leave"}, "_decide": {"engine.pyx:cdef _pass"},
                        "_encode_order": {"gateway.pyx:cdef _intend"}}
 
 
+def test_only_a_judged_opening_can_wait_and_only_an_approved_one_is_taken_up(repository: Path) -> None:
+    """Rows of the waiting table are entered by the gateway behind the gates, approved by a command, taken up in a pass."""
+    entering, approving = set(), set()
+    for path in sources(repository, ".pyx", ".pxd"):
+        for name, (kind, body) in functions(path).items():
+            if re.search(r"\.state = APPROVAL_WAITS\b", body):
+                entering.add(f"{path.name}:{kind} {name}")
+            if re.search(r"\.state = APPROVAL_GIVEN\b", body):
+                approving.add(f"{path.name}:{kind} {name}")
+            assert not re.search(r"\.state = APPROVAL_(?!WAITS|GIVEN)", body), f"{path.name}: {name} ends what waits by itself"
+    assert entering == {"gateway.pyx:cdef _wait"} and approving == {"approvals.pyx:def answer_waiting"}
+    gateway_found = functions(repository / "cstd/_fast/gateway.pyx")
+    callers = {name for name, (_, body) in gateway_found.items() if "self._wait(" in body}
+    assert callers == {"_intend"}
+    intend = gateway_found["_intend"][1]
+    assert intend.index("judge(") < intend.index("self._asked(") < intend.index("self._record(") < intend.index("self._wait(")
+    taken = functions(repository / "cstd/_fast/waiting.pyx")["given"][1]
+    assert "state == APPROVAL_GIVEN" in taken
+    take_up = functions(repository / "cstd/_fast/approvals.pyx")["_take_up"][1]
+    assert "self.waiting.given(" in take_up and "APPROVAL_WAITS" not in take_up
+
+
 @pytest.mark.parametrize("name", ["_intend", "_encode_order", "_cancel", "_out", "_keep", "_next_id", "_decide", "_pass",
                                   "port", "frame_bytes", "encode_add", "encode_cancel", "send", "_exit_terms", "ids",
-                                  "_exit_by_rest", "rest_exits", "encode_exit_rest"])
+                                  "_exit_by_rest", "_take_up", "waiting", "taken", "rest_exits", "encode_exit_rest"])
 def test_nothing_that_sends_is_visible_to_python(name: str) -> None:
     """Neither the engine's Python face nor its bases nor their modules show what makes or sends an order frame."""
     for owner in (core.Core, engine.FastEngine, gateway.Gateway, core, engine, gateway):

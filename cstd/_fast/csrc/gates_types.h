@@ -294,7 +294,8 @@ typedef struct {
     uint8_t config_hash8[8];
     uint8_t agents_hash8[8];
     uint8_t shadow; /* decided without sending */
-    uint8_t rest;   /* exits; bit 0: goes by REST, bit 1: priced from a REST snapshot, bits 4-7: codes.ExitReason */
+    uint8_t rest;   /* exits; bit 0: goes by REST, bit 1: priced from a REST snapshot, bits 4-7: codes.ExitReason.
+                     * openings; bit 2: waits for an operator, bit 3: one had approved it, both: no room to wait */
 } cstd_decision_row;
 
 _Static_assert(sizeof(cstd_decision_row) <= 512, "a decision row outgrew 512 bytes");

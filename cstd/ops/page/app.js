@@ -95,7 +95,7 @@ function showBanner() {
 const PAINTERS = {
   status: paintStatus, equity: paintEquity, latency: paintLatency, books: paintBooks, decisions: paintDecisions,
   positions: paintPositions, orders: paintOrders, fills: paintFills, gates: paintGates, instruments: paintQuality,
-  execution: paintExecution, limits: paintLimits, alerts: paintAlerts,
+  execution: paintExecution, limits: paintLimits, alerts: paintAlerts, approvals: paintApprovals,
 };
 
 function render() {
@@ -432,7 +432,9 @@ function paintWaterfall(decision) {
 }
 
 function outcome(decision) {
-  if (decision.verdict === "approve") return "approved";
+  if (decision.approval === "waits") return "passed the gates, waits for an operator";
+  if (decision.approval === "no_room") return "passed the gates, no room to wait for an operator";
+  if (decision.verdict === "approve") return decision.approval ? "approved, by an operator too" : "approved";
   if (decision.verdict === "reduce") return `reduced by ${words(decision.reduced_by)}`;
   return `refused: ${words(decision.verdict_reason)}`;
 }
@@ -506,6 +508,18 @@ function paintPositions(positions) {
     ["Mark", (p) => grouped(p.mark_price), "num"], ["Value", (p) => money(p.value), "num"], ["Unrealized", (p) => money(p.unrealized_pnl), "num"],
     ["Realized", (p) => money(p.realized_pnl), "num"], ["Stop", stopText, "num"], ["Leaving", (p) => p.exit_reason || ""], ["Your own", (p) => trimmed(p.user_qty), "num"],
   ], positions, "No managed position.");
+}
+
+/* This page sends nothing: the command is copied to where an operator may use it. */
+function paintApprovals(approvals) {
+  byId("approvals-card").hidden = !approvals.length;
+  setText("approvals-count", approvals.length ? `${approvals.length} waiting · copy a command to answer; docs/approve.md` : "");
+  paintTable("approvals", [
+    ["Id", (a) => count(a.id), "num"], ["Instrument", (a) => a.instrument], ["Side", (a) => a.side, sideClass], ["Quantity", (a) => trimmed(a.qty), "num"],
+    ["Price", (a) => grouped(a.price), "num"], ["Value", (a) => `${money(a.notional)} ${a.currency}`, "num"], ["State", (a) => words(a.state)],
+    ["Age", (a) => duration(a.age_s * 1e9), "num"], ["Expires in", (a) => duration(a.expires_in_s * 1e9), (a) => (a.expires_in_s < 15 ? "num warn" : "num")],
+    ["To approve", (a) => a.approve, "command"], ["To decline", (a) => a.decline, "command"],
+  ], approvals, "Nothing waits for an operator.");
 }
 
 const CLOSED = new Set(["filled", "canceled", "rejected", "expired", "free"]);

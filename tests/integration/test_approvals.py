@@ -1,0 +1,67 @@
+"""Openings that wait for an operator, on a daemon that trades: over the command line, the status port and the venue."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from tests.integration.session import Session, cstd, practice_session
+
+LASTS_S = 20
+
+
+def verb(session: Session, *words: str, code: int = 0) -> Any:
+    """What one `cstd` verb says in JSON: the answer, or with another exit code the error."""
+    done = cstd(session, *words, "--run-dir", str(session.run_dir), "-o", "json")
+    assert done.returncode == code, f"{words}: {done.returncode} {done.stdout} {done.stderr}"
+    return json.loads(done.stderr if code else done.stdout)
+
+
+def shown_at(port: str) -> Any:
+    """What the status port shows."""
+    with urllib.request.urlopen(f"{port}/api/v1/approvals", timeout=5) as answer:
+        return json.load(answer)
+
+
+def approved_in_time(session: Session) -> bool:
+    """Whether an opening has left, after an approval of all that waits."""
+    for row in session.request("approvals"):
+        if row["state"] == "waits":
+            session.request("approve", {"id": str(row["id"])})
+            time.sleep(0.5)  # a tick and a pass; the admin socket takes two commands a second
+    return any(order["kind"] == "opening" for order in session.rows("orders"))
+
+
+def test_an_operator_answers_on_the_command_line(tmp_path: Path) -> None:
+    """Nothing leaves unasked; declined nothing does; approved it is sent and the venue shows it; forged ids: exit 1."""
+    with practice_session(tmp_path, {"CSTD__APPROVE__ABOVE": "0", "CSTD__APPROVE__EXPIRES_S": str(LASTS_S)}) as session:
+        session.start_ready()
+        session.wait(lambda: session.request("approvals"), 20, "nothing waits")
+        assert session.rows("orders") == []
+        row = verb(session, "approve", "--list")[0]
+        port = json.loads((session.run_dir / "reader.json").read_text())["addresses"][0]
+        session.wait(lambda: row["id"] in [other["id"] for other in shown_at(port)], 5, "the status port does not show it")
+        shown = next(other for other in shown_at(port) if other["id"] == row["id"])
+        assert shown["approve"].startswith(f"cstd approve {row['id']} --run-dir ") and 0 < row["expires_in_s"] <= LASTS_S
+        assert "999999" in verb(session, "approve", "999999", "--yes", code=1)["message"]
+        assert "confirmation" in verb(session, "approve", str(row["id"]), code=2)["message"]
+        assert verb(session, "why", str(row["id"]))["approval"] == "waits"
+        assert verb(session, "decline", str(row["id"]), "--reason", "too early")["answer"] == "declined"
+        assert "declined" in verb(session, "approve", str(row["id"]), "--yes", code=1)["message"]
+        assert session.rows("orders") == []
+        session.wait(lambda: session.request("approvals"), 20, "nothing waits after the first was declined")
+        row = session.request("approvals")[0]
+        said = cstd(session, *row["approve"].split()[1:], "--yes")  # the command that is shown, as it is
+        assert said.returncode == 0, said.stderr
+        # The market may have come down to its price meanwhile, and the gates refuse: then the next one.
+        session.wait(lambda: approved_in_time(session), 30, "nothing was sent")
+        order = session.rows("orders")[-1]
+        session.wait(lambda: order["cl_ord_id"] in {seen["cl_ord_id"] for seen in session.fresh_truth()["orders"]}, 5,
+                     "the venue knows nothing of it")
+        counted = session.request("counters")
+        assert counted["approvals_sent"] >= 1 == counted["approvals_declined"] and counted["approvals_asked"] >= 2
+        session.terminate()
+        session.assert_journal_is_true()

@@ -34,24 +34,22 @@ from cstd.ops.api import ROUTES, openapi_document
 from cstd.ops.board import PUBLISH_INTERVAL_S, BoardReader
 from cstd.ops.execution import ExecutionSight
 from cstd.ops.metrics import BoardCollector
+from cstd.ops.pushes import Pushes
 from cstd.ops.sight import Sight
 
 PAGE_DIR = Path(__file__).parent / "page"
 PAGE_FILES = {"/": ("index.html", "text/html"), "/app.js": ("app.js", "text/javascript"),
               "/format.js": ("format.js", "text/javascript"), "/panels.js": ("panels.js", "text/javascript"),
               "/style.css": ("style.css", "text/css"), "/icon.svg": ("icon.svg", "image/svg+xml")}
-PUSHED_RAW = ("status", "instruments", "books", "positions", "equity", "orders", "approvals", "fills", "decisions", "gates",
-              "limits", "counters", "tape")
-PUSHED_DERIVED = ("latency",)
 EXECUTION_LOOK_S = 5.0
 ALERTS_LOOK_S = 5.0
-WEBSOCKETS_MAX = 16
-WEBSOCKET_SEND_TIMEOUT_S = 5.0
+WEBSOCKETS_MAX = 256
 
 SIGHT = web.AppKey("sight", Sight)
 REGISTRY = web.AppKey("registry", CollectorRegistry)
 WEBSOCKETS: web.AppKey[set[Any]] = web.AppKey("websockets", set[Any])
 OPENAPI = web.AppKey("openapi", bytes)
+PUSHES = web.AppKey("pushes", Pushes)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -213,7 +211,7 @@ async def serve_websocket(request: web.Request) -> web.StreamResponse:
     set_security_headers(request, socket_)
     await socket_.prepare(request)
     sockets.add(socket_)
-    pushing = asyncio.create_task(push(socket_, request.app[SIGHT]))
+    pushing = asyncio.create_task(request.app[PUSHES].to(socket_))
     try:
         async for message in socket_:
             # Nothing that a page says means anything here; reading keeps pings and the close handshake alive.
@@ -225,41 +223,6 @@ async def serve_websocket(request: web.Request) -> web.StreamResponse:
     return socket_
 
 
-async def push(socket_: web.WebSocketResponse, sight: Sight) -> None:
-    """Send deltas to one client until it is gone; one that does not read for 5 s is closed."""
-    sent: dict[str, object] = {}
-    while not socket_.closed:
-        text = delta(sight, sent)
-        try:
-            await asyncio.wait_for(socket_.send_str(text), WEBSOCKET_SEND_TIMEOUT_S)
-        except (TimeoutError, ConnectionError, RuntimeError):
-            await socket_.close()
-            return
-        await asyncio.sleep(PUBLISH_INTERVAL_S)
-
-
-def delta(sight: Sight, sent: dict[str, object]) -> str:
-    """Return the JSON of what changed against `sent` (region -> version), and bring `sent` up to date."""
-    health = sight.health()
-    parts: list[bytes] = []
-    for name in (*PUSHED_RAW, *PUSHED_DERIVED):
-        version, payload = sight.derived(name) if name in PUSHED_DERIVED else sight.raw(name)
-        if sent.get(name) != version:
-            sent[name] = version
-            parts.append(orjson.dumps(name) + b":" + payload)
-    number, payload = sight.quality()
-    if sent.get("execution") != number:
-        sent["execution"] = number
-        parts.append(b'"execution":' + payload)
-    wall_ns = time.time_ns()
-    alerts = orjson.dumps(sight.alerts.seen(wall_ns))
-    if sent.get("alerts") != alerts:
-        sent["alerts"] = alerts
-        parts.append(b'"alerts":' + alerts)
-    head = orjson.dumps({"stale": health.stale, "age_ms": health.age_ns / 1e6, "wall_ns": wall_ns})
-    return (head[:-1] + b',"regions":{' + b",".join(parts) + b"}}").decode()
-
-
 def build_app(sight: Sight) -> web.Application:
     """Return the application; all it needs to know is in `sight`."""
     registry = CollectorRegistry()
@@ -268,6 +231,7 @@ def build_app(sight: Sight) -> web.Application:
     app[SIGHT] = sight
     app[REGISTRY] = registry
     app[WEBSOCKETS] = set()
+    app[PUSHES] = Pushes(sight, PUBLISH_INTERVAL_S)
     app[OPENAPI] = orjson.dumps(openapi_document())
     for path, (name, content_type) in PAGE_FILES.items():
         app.router.add_get(path, page_handler(name, content_type))
@@ -375,6 +339,7 @@ async def serve(board_path: Path, addresses: Sequence[tuple[str, int]], stop: as
         await web.SockSite(runner, listener).start()
     urls = write_addresses(board_path.with_name("reader.json"), listeners)
     sys.stderr.write(f"cstd reader: page at {urls[0]}/\n")
+    pushing = asyncio.create_task(runner.app[PUSHES].run())
     looking = asyncio.gather(look_at_ledger(sight, stop), ask_for_alerts(sight.alerts, stop))
     while not stop.is_set():
         sight.refresh()
@@ -383,6 +348,7 @@ async def serve(board_path: Path, addresses: Sequence[tuple[str, int]], stop: as
         except TimeoutError:
             continue
     await looking
+    pushing.cancel()
     await runner.cleanup()
     sight.close()
 

@@ -22,7 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from cstd.errors import UsageError
 from cstd.ops.api import ROUTES, Health, Readiness
 from cstd.ops.board import BoardWriter
-from cstd.ops.reader import is_loopback_name, parse_address
+from cstd.ops.reader import WEBSOCKETS_MAX, is_loopback_name, parse_address
 from cstd.ops.sight import latency_summary, market_overview, quantile_ns
 from tests import needs
 from tests.ops.fake_view import FakeView
@@ -328,7 +328,7 @@ def test_pages_are_bounded(reader: RunningReader) -> None:
     """The seventeenth page is told that there are too many."""
     async def many() -> tuple[int, int]:
         async with aiohttp.ClientSession() as session:
-            sockets = [await session.ws_connect(reader.url + "/ws") for _ in range(16)]
+            sockets = [await session.ws_connect(reader.url + "/ws") for _ in range(WEBSOCKETS_MAX)]
             try:
                 await session.ws_connect(reader.url + "/ws")
             except aiohttp.WSServerHandshakeError as error:
@@ -340,7 +340,7 @@ def test_pages_are_bounded(reader: RunningReader) -> None:
             return status, len(sockets)
 
     time.sleep(0.3)
-    assert asyncio.run(many()) == (503, 16)
+    assert asyncio.run(many()) == (503, WEBSOCKETS_MAX)
 
 
 def test_a_port_in_use_is_named(reader: RunningReader) -> None:

@@ -325,9 +325,9 @@ def test_a_page_of_another_origin_gets_no_websocket(reader: RunningReader) -> No
 
 
 def test_pages_are_bounded(reader: RunningReader) -> None:
-    """The seventeenth page is told that there are too many."""
+    """One page more than there may be is told that there are too many."""
     async def many() -> tuple[int, int]:
-        async with aiohttp.ClientSession() as session:
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
             sockets = [await session.ws_connect(reader.url + "/ws") for _ in range(WEBSOCKETS_MAX)]
             try:
                 await session.ws_connect(reader.url + "/ws")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from cstd.cli.parser import VERBS, parser_of
 from cstd.cli.schemas import names as schema_names
+from cstd.jobs.table import JOBS
 
 FILES = ("FILE", "PUB", "PATH")
 DIRECTORIES = ("DIR",)
@@ -54,7 +55,7 @@ class Form:
 
 def forms() -> tuple[Form, ...]:
     """Return every verb that `cstd --help` lists, with its arguments."""
-    return tuple(Form(verb.words, verb.gives, tuple(map(_argument, _parser(verb.words)._actions)))
+    return tuple(Form(verb.words, verb.gives, tuple(_argument(verb.words, action) for action in _parser(verb.words)._actions))
                  for verb in VERBS if not verb.hidden)
 
 
@@ -66,11 +67,12 @@ def _parser(words: tuple[str, ...]) -> argparse.ArgumentParser:
     return next(parser_of(verb) for verb in VERBS if verb.words == words)
 
 
-def _argument(action: argparse.Action) -> Argument:
+def _argument(words: tuple[str, ...], action: argparse.Action) -> Argument:
     label = str(action.metavar or action.dest.upper())
     choices = tuple(map(str, action.choices or ()))
     if action.dest == "name" and not action.option_strings:
-        choices = tuple(name.replace(" ", "-") for name in schema_names())
+        choices = tuple(job.name for job in JOBS) if words == ("jobs", "run") else () if words == ("alerts", "ack") else tuple(
+            name.replace(" ", "-") for name in schema_names())
     value = ("" if action.nargs == 0 else "choices" if choices else "files" if label in FILES
              else "directories" if label in DIRECTORIES else "text")
     many = action.nargs in ("+", "*") or isinstance(action, argparse._AppendAction)

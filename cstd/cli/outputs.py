@@ -529,3 +529,18 @@ class Doctor(TypedDict):
     problems: int
     warnings: int
     checks: list[Check]
+
+
+class JobRun(TypedDict):
+    """`cstd jobs run`: the last attempt of the job."""
+
+    job: str
+    began_wall_ns: int
+    ended_wall_ns: int | None
+    pid: int  # of the runner
+    attempt: int  # counts from 1
+    attempts: int
+    limit_s: int
+    outcome: Literal["ok", "failed", "timeout", "paused", "blocked"]
+    exit_code: int | None  # of the child; None where there was none, or where it was ended
+    reason: str  # the last line that it wrote to stderr, or why it did not run

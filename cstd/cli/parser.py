@@ -89,6 +89,15 @@ for this shell only:
 SHELLS = ("bash", "zsh", "fish")
 UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
+JOBS_EXAMPLES = """\
+examples:
+  cstd jobs list                                  every job, how it stands, and why
+  cstd jobs list --run-dir /run/cstd -o json
+  cstd jobs run journal-verify                    one now, as its timer would
+  cstd jobs run backup --once --limit 2h          one attempt, with more time than its own limit of five minutes
+
+Which there are, and what starts them: docs/jobs.md.
+"""
 EXECUTION_EXAMPLES = """\
 examples:
   cstd execution                                  every order of the session, in basis points; positive is cost
@@ -273,6 +282,21 @@ def _statement(parser: argparse.ArgumentParser) -> None:
     _output(parser)
 
 
+def _jobs_list(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-c", "--config", action="append", default=[], metavar="FILE",
+                        help="for its run directory, its socket and jobs.backup_dir")
+    parser.add_argument("--run-dir", metavar="DIR", help="the session (default: [run] dir)")
+    _output(parser)
+
+
+def _jobs_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="of the job, as `cstd jobs list` has it")
+    parser.add_argument("--once", action="store_true", help="one attempt, without the pauses and further tries")
+    parser.add_argument("--limit", type=length_s, metavar="TIME", help="how long an attempt may take, 90s, 10m, 2h (default: the "
+                        "job's own, at most five minutes)")
+    _jobs_list(parser)
+
+
 def _flight_list(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run-dir", metavar="DIR", help="the daemon's run directory (default .run/current)")
     _output(parser)
@@ -362,6 +386,7 @@ def _doctor(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run-dir", metavar="DIR", help="where its state is kept (default: [run] dir)")
     parser.add_argument("--venue", action="store_true",
                         help="also ask the venue of the mode for its time: the clock's offset and the round trip")
+    parser.add_argument("--without-keys", action="store_true", help="leave the venue's keys out: for a job that has none")
     _output(parser)
 
 
@@ -488,6 +513,10 @@ VERBS = (
          _restore, lambda module, args: int(module.restore(args))),
     Verb(("statement",), "a day's orders, fills, fees and balances against the venue's books; exit 3 if they differ",
          "cstd.cli.statement", _statement),
+    Verb(("jobs", "list"), "what runs by itself: how often, how it stands, and why", "cstd.cli.jobs", _jobs_list,
+         lambda module, args: int(module.list_jobs(args)), examples=JOBS_EXAMPLES),
+    Verb(("jobs", "run"), "one of the jobs now, with its limit, its further tries and its record", "cstd.cli.jobs", _jobs_run,
+         lambda module, args: int(module.run_job(args)), examples=JOBS_EXAMPLES),
     Verb(("flight", "list"), "the bundles of a run directory: the last minute before each halt, kill and crash",
          "cstd.cli.flight", _flight_list, lambda module, args: int(module.list_bundles(args))),
     Verb(("flight", "save"), "such a bundle now, of a daemon that runs or of one that is gone; `cstd replay` opens it",

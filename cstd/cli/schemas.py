@@ -58,6 +58,12 @@ def _execution() -> tuple[Any, ...]:
     return (ExecutionQuality,)
 
 
+def _jobs() -> tuple[Any, ...]:
+    from cstd.jobs.records import JobRow
+
+    return (list[JobRow],)
+
+
 def _manifest() -> tuple[Any, ...]:
     from cstd.signals.agents.build import Manifest
 
@@ -101,6 +107,8 @@ SCHEMAS: dict[str, Named] = {
     "restore": Named("", _outputs("Restored")),
     "statement": Named("the statement, or with --verify what was proven",
                        _outputs("Statement", "StatementProven", "StatementBroken")),
+    "jobs list": Named("", _jobs),
+    "jobs run": Named("the last attempt", _outputs("JobRun")),
     "flight list": Named("", _outputs("FlightBundle[]")),
     "flight save": Named("", _outputs("FlightSaved")),
     "db rebuild": Named("", _outputs("DbRebuild")),

@@ -323,6 +323,14 @@ class FlightConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     bundles_max: Annotated[int, _int(1, 1_000, "a count of bundles; the oldest go")] = 8
 
 
+class JobsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What scheduled jobs need to know; docs/jobs.md."""
+
+    # empty = the jobs backup and backup-verify are refused
+    backup_dir: Annotated[
+        str, Pattern(rf"((?!~){_PATH})?", "a path without control characters, or empty; ~ is not expanded")] = ""
+
+
 class LogsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How much is logged."""
 
@@ -348,6 +356,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     process: ProcessConfig = ProcessConfig()
     projector: ProjectorConfig = ProjectorConfig()
     flight: FlightConfig = FlightConfig()
+    jobs: JobsConfig = JobsConfig()
     logs: LogsConfig = LogsConfig()
     overrides: dict[str, OverrideConfig] = {}  # by instrument
     practice: PracticeConfig | None = None

@@ -16,6 +16,7 @@ import orjson
 from cstd import __version__
 from cstd._fast.codes import OrderState
 from cstd.errors import UsageError
+from cstd.jobs.records import JobRow
 from cstd.ops.alerts_sight import AlertsSeen
 from cstd.ops.execution import ExecutionSeen
 from cstd.ops.sight import Sight
@@ -187,6 +188,8 @@ ROUTES: tuple[Route, ...] = (
           lambda sight, _query: sight.quality()[1], {}),
     Route("/api/v1/alerts", "What fires, as the Alertmanager that is named has it; unknown where it does not answer.", AlertsSeen,
           lambda sight, _query: orjson.dumps(sight.alerts.seen(time.time_ns())), {}),
+    Route("/api/v1/jobs", "Scheduled jobs: how each stands, and its newest runs.", list[JobRow],
+          lambda sight, _query: orjson.dumps(sight.jobs.seen()), {}),
     Route("/api/v1/market/overview", "One row per instrument: touch, spread, imbalance, last trade, quality.",
           list[MarketRow], lambda sight, _query: sight.derived("market")[1], {}),
 )

@@ -11,13 +11,14 @@ import os
 import re
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from cstd.jobs.records import BAD, JobRow
 from cstd.ops import recent
 from cstd.ops.board import BoardHealth
 from cstd.ops.execution import ExecutionQuality, Figures
@@ -92,6 +93,7 @@ class BoardCollector:
         if status:
             yield from _recent_families(sight, status["wall_ns"])
         yield from _execution_families(sight.execution.seen()[1]["quality"])
+        yield from _job_families(sight.jobs.seen())
         if not self._stale_too:  # of this host now: what a process that is gone showed says nothing of it
             yield from _process_families({"trading": health.writer_pid, "reader": os.getpid()})
             yield from _host_families()
@@ -368,6 +370,31 @@ def _execution_families(quality: ExecutionQuality | None) -> Iterator[Metric]:
                     "them in multiples of their own quantity.", ["ahead"], ((label, row["orders"]) for label, row in queue))
     yield _labelled(GaugeMetricFamily, "execution_resting_orders_filled", "Those of them that were filled whole.", ["ahead"],
                     ((label, row["filled"]) for label, row in queue))
+
+
+_JOBS: tuple[tuple[type[GaugeMetricFamily] | type[CounterMetricFamily], str, str, Callable[[JobRow], float | None]], ...] = (
+    (GaugeMetricFamily, "job_period_seconds", "How often a scheduled job is to run; only those that have run here.",
+     lambda row: row["period_s"]),
+    (GaugeMetricFamily, "job_last_success_timestamp_seconds", "When a job last succeeded, in seconds since 1970.",
+     lambda row: _seconds(row["last_success_wall_ns"])),
+    (GaugeMetricFamily, "job_failed", "1 while the newest attempt of a job did not succeed.",
+     lambda row: row["state"] in BAD or (row["state"] == "waiting" and row["runs"][-1]["outcome"] in BAD)),
+    (GaugeMetricFamily, "job_stuck", "1 while a job says it runs and its process is gone, or is over its limit.",
+     lambda row: row["state"] == "stuck"),
+    (GaugeMetricFamily, "job_overdue", "1 while a job has not succeeded for two of its periods and an hour.",
+     lambda row: row["overdue"]),
+    (CounterMetricFamily, "job_successes", "Attempts of a job that succeeded.", lambda row: row["successes"]),
+    (CounterMetricFamily, "job_failures", "Attempts of a job that did not.", lambda row: row["failures"]),
+    (CounterMetricFamily, "job_pauses", "Attempts of a job that were put off because the daemon was not well.",
+     lambda row: row["paused"]),
+)
+
+
+def _job_families(rows: Iterable[JobRow]) -> Iterator[Metric]:
+    """Of the jobs that have run here; `job` is Prometheus' own label, so theirs is `name`."""
+    known = [row for row in rows if row["first_wall_ns"] is not None]
+    for kind, name, text, value in _JOBS:
+        yield _labelled(kind, name, text, ["name"], (((row["job"],), value(row)) for row in known))
 
 
 def _of(figures: Figures) -> Iterator[tuple[tuple[str], float | None]]:

@@ -13,6 +13,7 @@ from typing import Any, cast
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
+from cstd.jobs.records import JobRow
 from cstd.ledger.execution import HORIZONS_S, QUEUE_NAMES
 from cstd.ops.board import BoardHealth
 from cstd.ops.execution import ExecutionQuality, ExecutionSeen, Figures
@@ -97,10 +98,19 @@ class SpecimenLedger:
         return 1, {"reason": None, "quality": _QUALITY}
 
 
+class SpecimenJobs:
+    """No job that has run; stands in for a `JobSight`."""
+
+    def seen(self) -> tuple[JobRow, ...]:
+        """Return no row: the families are there without."""
+        return ()
+
+
 class Specimen:
     """A board with everything on it once; stands in for a `Sight`."""
 
     execution = SpecimenLedger()
+    jobs = SpecimenJobs()
 
     def health(self) -> BoardHealth:
         """Return the header of a board that has just been published."""

@@ -16,6 +16,7 @@ from cstd.errors import OperatorError
 from cstd.ops.alerts_sight import AlertsSight
 from cstd.ops.board import REGIONS, BoardHealth, BoardReader
 from cstd.ops.execution import ExecutionSight
+from cstd.ops.job_sight import JobSight
 from cstd.ops.ledger_file import ledger_of
 from cstd.units import format_raw
 
@@ -33,6 +34,7 @@ class Sight:
         self._board = board
         self.alerts = AlertsSight(alertmanager)
         self.execution = execution if execution is not None else ExecutionSight(ledger_of(board.path.parent))
+        self.jobs = JobSight(board.path.parent)
         self._parsed: dict[str, tuple[int, bytes, Any]] = {}
         self._derived: dict[str, tuple[tuple[int, ...], bytes]] = {}
 

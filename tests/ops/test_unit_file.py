@@ -11,12 +11,16 @@ import pytest
 from cstd.clock import utc_parse
 from cstd.config import load
 from cstd.errors import EXIT_CONFIG, EXIT_FAILURE, EXIT_USAGE, EXIT_VERIFICATION
-from cstd.units import seconds_to_ns
+from cstd.jobs.runner import RETRIED
+from cstd.jobs.table import JOBS, job_named
+from cstd.units import NS_PER_S, seconds_to_ns
 from tests import needs
 
 UNITS = Path(__file__).parents[2] / "deploy" / "systemd"
 UNIT, STATEMENT = UNITS / "cstd.service", UNITS / "cstd-statement.service"
 TIMER = UNITS / "cstd-statement.timer"
+JOB = UNITS / "cstd-job@.service"
+JOB_TIMERS = sorted(UNITS.glob("cstd-job@*.timer"))
 BACKUP, BACKUP_TIMER = UNITS / "cstd-backup.service", UNITS / "cstd-backup.timer"
 EXPOSURE_MAX = 1.3
 LIVE = Path(__file__).parents[2] / "config" / "live.toml"
@@ -94,10 +98,11 @@ def settings(unit: Path) -> dict[str, list[str]]:
     return found
 
 
-@pytest.mark.parametrize("unit", [STATEMENT, BACKUP], ids=lambda unit: unit.stem)
+@pytest.mark.parametrize("unit", [STATEMENT, BACKUP, JOB], ids=lambda unit: unit.stem)
 def test_what_a_timer_starts_is_as_closed_in_as_the_daemon(unit: Path) -> None:
     """It has the daemon's user, directories and sandbox, but neither its credentials nor a network."""
     daemon, job = settings(UNIT), settings(unit)
+    job["Environment"] = [value for value in job["Environment"] if not value.startswith("CSTD__JOBS__")]
     own = {"ExecStart", "Type", "Description", "After", "Wants", "StartLimitIntervalSec", "StartLimitBurst", "NotifyAccess",
            "ExecStartPre", "KillMode", "TimeoutStartSec", "TimeoutStopSec", "WatchdogSec", "Restart", "RestartSec",
            "RestartPreventExitStatus", "RuntimeDirectoryPreserve", "LoadCredential", "LimitMEMLOCK", "OOMScoreAdjust",
@@ -113,11 +118,11 @@ def test_what_a_timer_starts_is_as_closed_in_as_the_daemon(unit: Path) -> None:
 
 
 def test_a_difference_leaves_the_unit_failed() -> None:
-    """What a second try cannot change is not tried again, and no exit code but 0 counts as success."""
-    statement = settings(STATEMENT)
-    assert statement["RestartPreventExitStatus"] == [f"{EXIT_USAGE} {EXIT_VERIFICATION} {EXIT_CONFIG}"]
-    assert str(EXIT_FAILURE) not in statement["RestartPreventExitStatus"][0].split()
-    assert (statement["Restart"], "SuccessExitStatus" in statement) == (["on-failure"], False)
+    """What a second try cannot change is not tried again, by the job nor by systemd, and no exit code but 0 counts as success."""
+    assert RETRIED == (EXIT_FAILURE,)
+    assert not {EXIT_USAGE, EXIT_VERIFICATION, EXIT_CONFIG} & set(RETRIED)
+    for unit in (STATEMENT, BACKUP, JOB):
+        assert not {"Restart", "SuccessExitStatus"} & settings(unit).keys()
 
 
 def assert_starts(timer: Path, service: Path, folder: Path) -> None:
@@ -142,13 +147,16 @@ def test_the_timer_comes_when_the_day_has_settled(tmp_path: Path) -> None:
 
 
 def test_the_statement_of_the_unit_is_a_command(tmp_path: Path) -> None:
-    """Its words are taken by the parser, and without a daemon it is refused, before anything is read or locked."""
+    """Its words are taken by the parser; where no session is it is refused, and without a daemon nothing is read or locked."""
     from cstd.cli.app import main
 
     words = settings(STATEMENT)["ExecStart"][0].split()[1:]
     words[words.index("-c") + 1] = str(LIVE)
-    assert main([*words, "--run-dir", str(tmp_path)]) == EXIT_FAILURE
+    assert main([*words, "--run-dir", str(tmp_path)]) == EXIT_USAGE
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / "journal").mkdir()
+    assert main([*words, "--once", "--run-dir", str(tmp_path)]) == EXIT_FAILURE
+    assert list((tmp_path / "journal").iterdir()) == []
 
 
 def test_what_is_done_while_the_daemon_is_stopped_names_what_is_there_then(repository: Path) -> None:
@@ -177,7 +185,7 @@ def test_an_uninstall_takes_what_was_installed(repository: Path) -> None:
 
 def test_a_new_journal_gets_a_new_backup(repository: Path) -> None:
     """A backup is of one journal: the folder that the unit writes to is moved away in an upgrade, as the journal is."""
-    folder = settings(BACKUP)["ExecStart"][0].split()[-1].replace("%S", "/var/lib/private")
+    folder = backup_dir(BACKUP).replace("%S", "/var/lib/private")
     assert re.search(rf"^mv {re.escape(folder)} ", (repository / "docs" / "install.md").read_text(), re.MULTILINE)
 
 
@@ -188,6 +196,42 @@ def test_the_backup_comes_every_hour(tmp_path: Path) -> None:
     assert_starts(BACKUP_TIMER, BACKUP, tmp_path)
     assert settings(BACKUP_TIMER)["OnCalendar"] == ["hourly"]
     words = settings(BACKUP)["ExecStart"][0].split()[1:]
-    assert words[1].removeprefix("%S/").split("/")[0] in settings(BACKUP)["StateDirectory"][0].split()
-    assert main([words[0], str(tmp_path / "backup"), "--run-dir", str(tmp_path)]) == EXIT_USAGE  # no journal there
-    assert not (tmp_path / "backup").exists()
+    assert backup_dir(BACKUP).removeprefix("%S/").split("/")[0] in settings(BACKUP)["StateDirectory"][0].split()
+    assert main([*words, "--run-dir", str(tmp_path)]) == EXIT_USAGE  # no folder named, and no journal there
+
+
+def backup_dir(unit: Path) -> str:
+    """The folder that a unit names for backups."""
+    (found,) = [value.partition("=")[2] for value in settings(unit)["Environment"] if value.startswith("CSTD__JOBS__BACKUP_DIR=")]
+    return found
+
+
+def test_systemd_takes_the_template(tmp_path: Path) -> None:
+    """`verify` has nothing to say of an instance, whose exposure is as low as the others'; jobs share the backup's folder."""
+    copy = runnable(JOB, tmp_path).rename(tmp_path / "cstd-job@doctor.service")
+    done = analyze("verify", str(copy))
+    assert (done.returncode, done.stderr.strip()) == (0, "")
+    found = re.search(r"Overall exposure level for cstd-job@doctor.service: ([\d.]+)",
+                      analyze("security", "--offline=true", str(copy)).stdout)
+    assert found is not None and float(found.group(1)) <= EXPOSURE_MAX
+    assert backup_dir(JOB) == backup_dir(BACKUP)
+
+
+@pytest.mark.parametrize("timer", JOB_TIMERS, ids=lambda timer: timer.stem)
+def test_a_timer_starts_a_job_as_often_as_the_table_says(timer: Path, tmp_path: Path) -> None:
+    """systemd takes it, its instance is a job, and the time between two starts is the job's period."""
+    job = job_named(timer.stem.partition("@")[2])
+    runnable(JOB, tmp_path).rename(tmp_path / JOB.name)
+    copy = tmp_path / timer.name
+    copy.write_text(timer.read_text())
+    done = analyze("verify", str(copy))
+    assert (done.returncode, done.stderr.strip()) == (0, "")
+    (calendar,) = settings(timer)["OnCalendar"]
+    told = analyze("calendar", "--iterations=2", "--base-time=2026-11-20 12:00:00 UTC", calendar).stdout
+    first, second = sorted({utc_parse(f"{day}T{time}Z") for day, time in re.findall(r" ([\d-]{10}) ([\d:]{8}) UTC", told)})
+    assert second - first == job.period_s * NS_PER_S
+
+
+def test_every_job_has_a_timer() -> None:
+    """Those of the template, and the two that have services of their own."""
+    assert {timer.stem.partition("@")[2] for timer in JOB_TIMERS} | {"statement", "backup"} == {job.name for job in JOBS}

@@ -18,7 +18,7 @@ from typing import Any
 from cstd.chaos.judge import Finding, JournalView, Row, compare_all, compare_rows, read_journal, told
 from cstd.child import end_with_parent
 from cstd.config import template
-from cstd.daemon.process import RING_FILE, ring_path
+from cstd.daemon.ring_place import RING_FILE, ring_path
 from cstd.errors import OperatorError, VerificationError
 from cstd.ops.client import AdminClient
 from cstd.signals.agents.loader import load as load_agents

@@ -33,7 +33,8 @@ from cstd.cli.statement import STATEMENTS_DIR
 from cstd.clock import SystemClock, utc_text
 from cstd.daemon.flight import DISK_FREE_BYTES_MIN
 from cstd.daemon.flight_folder import BOARD_FILE
-from cstd.daemon.process import NONCE_FILE, make_run_dir, ring_path
+from cstd.daemon.process import NONCE_FILE, make_run_dir
+from cstd.daemon.ring_place import ring_path
 from cstd.errors import EXIT_OK, OperatorError, UsageError, VerificationError
 from cstd.locks import wait_for_lock
 from cstd.ops.board import BoardReader

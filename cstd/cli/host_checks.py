@@ -270,7 +270,7 @@ def memory_lock(on: Surroundings, limit_bytes: int) -> Check:
 
 def ring(on: Surroundings) -> Check:
     """Return whether the journal's ring has room where it lies, in memory."""
-    from cstd.daemon.process import ring_path
+    from cstd.daemon.ring_place import ring_path
 
     path = ring_path(on.place)
     usage = shutil.disk_usage(path.parent)

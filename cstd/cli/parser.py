@@ -89,6 +89,14 @@ for this shell only:
 SHELLS = ("bash", "zsh", "fish")
 UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
+RELOAD_EXAMPLES = """\
+examples:
+  cstd config check -c /etc/cstd/live.toml        before it: every problem
+  cstd reload --run-dir /run/cstd                 tighter limits and the log's level now; what needs a restart is named
+  cstd reload --run-dir /run/cstd -o json
+
+Files that are wrong change nothing: exit 78, with every problem. docs/reload.md
+"""
 JOBS_EXAMPLES = """\
 examples:
   cstd jobs list                                  every job, how it stands, and why
@@ -543,6 +551,8 @@ VERBS = (
     _admin("a tighter limit of the gates from now on; the configuration's is the loosest", "limits set", _limits_set),
     _admin("take back what commands made of a limit", "limits reset", _limits_reset),
     _admin("every limit of the gates: what holds, the configuration's, and who changed it", "limits", _limits),
+    _admin("the configuration files read again: what is safe while it trades is taken over, the rest is listed", "reload",
+           examples=RELOAD_EXAMPLES),
     _admin("no new openings until resume", "pause", _reason),
     _admin("openings again", "resume", _reason),
     _admin("latch the kill switch: no openings, cancel them all; exits go on unless --hold", "kill", _kill),

@@ -58,6 +58,12 @@ def _execution() -> tuple[Any, ...]:
     return (ExecutionQuality,)
 
 
+def _reloaded() -> tuple[Any, ...]:
+    from cstd.daemon.reload import Reloaded
+
+    return (Reloaded,)
+
+
 def _jobs() -> tuple[Any, ...]:
     from cstd.jobs.records import JobRow
 
@@ -129,6 +135,7 @@ SCHEMAS: dict[str, Named] = {
     "limits reset": Named("", _view("ChangedLimit")),
     "why": Named("one decision, with --count several, with --since a summary", _view("Decision", "Decision[]", "Refusals")),
     "execution": Named("", _execution),
+    "reload": Named("", _reloaded),
     "pause": Named("", _outputs("Done")),
     "resume": Named("", _outputs("Done")),
     "kill": Named("", _outputs("Done")),

@@ -303,7 +303,7 @@ def _stop(daemon: Child | None, exchange: Child | None) -> None:
 
 def _settle(config: Config, run_dir: Path) -> None:
     """Write what a daemon that did not end well left in its ring to the journal: no later start does, and a ring is memory."""
-    from cstd.daemon.process import ring_path
+    from cstd.daemon.ring_place import ring_path
     from cstd.storage.journal import open_journal
     from cstd.storage.run_dir import JOURNAL_DIR
 

@@ -20,6 +20,7 @@ from cstd.errors import UsageError
 
 ENV_PREFIX = "CSTD__"
 FILE_BYTES_MAX = 1 << 20
+SCHEMA = 1  # of the keys; schema.py has the same
 _ALMOST = re.compile(rf"CSTD_({'|'.join(field.name.upper() for field in msgspec.structs.fields(Config))})(?:_|$)")
 
 Table = dict[str, Any]
@@ -47,6 +48,12 @@ class Layers:
             table = tomllib.loads(raw.decode("utf-8"), parse_float=Decimal)
         except ValueError as error:  # not UTF-8, not TOML
             self.problems.append(Problem(file=path, key="(file)", reason=f"is not valid TOML: {error}"))
+            return
+        if (version := table.get("schema", SCHEMA)) != SCHEMA:
+            # Of keys with another meaning nothing is read: it would be taken for what this version means by them.
+            self.problems.append(Problem(file=path, key="schema", value=str(version), reason="is no version that this cstd knows",
+                                         limit=str(SCHEMA), suggestion="use the cstd that it was written for, or write it anew "
+                                         "from the shipped files"))
             return
         self.merge(table, path)
 

@@ -340,6 +340,8 @@ class LogsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The whole effective configuration."""
 
+    # of this file's keys; a version that this cstd does not know is refused
+    schema: Literal[1] = 1
     mode: Mode
     account: AccountConfig
     instruments: InstrumentsConfig

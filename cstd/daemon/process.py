@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import hashlib
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,8 @@ from cstd.daemon.children import CheckpointChild, FlightChild, flight_command, p
 from cstd.daemon.flight_folder import BOARD_FILE, CRASH, bundles, flight_dir, put_aside
 from cstd.daemon.host import Host
 from cstd.daemon.key_check import checked_key
+from cstd.daemon.reload import Reloader
+from cstd.daemon.ring_place import ring_path
 from cstd.daemon.view import LiveView
 from cstd.engine import Engine
 from cstd.engine.boot import boot_payload, next_epoch
@@ -63,11 +64,9 @@ STOP_WAIT_S = 8.0
 UNRECOVERED_WAIT_S = 15.0  # for a bundle of what cannot be started; nothing trades meanwhile
 PROJECTOR_AFTER_S = 10.0
 ACCOUNT_PAGE_LOOK_S = 0.02
-RING_FILE = "journal.ring"
 NONCE_FILE = "nonce"
 ATTEMPTS_FILE = "attempts"
 SUMMARY_FILE = "summary.json"
-SHM = Path("/dev/shm")  # noqa: S108 -- memory is the point; the name is ours alone and the mode 0600
 SOCKET_FILE = "cstd.sock"
 # The board is published in parts, so that no one publish holds the loop for long.
 BOARD_PARTS = len(REGIONS)
@@ -84,7 +83,7 @@ def run_daemon(args: argparse.Namespace) -> int:
     make_run_dir(run_dir)
     credentials = load_credentials(cfg.mode, run_dir, os.environ)
     try:
-        process = TradingProcess(cfg, run_dir, credentials, for_s=args.for_s, ours=ours)
+        process = TradingProcess(cfg, run_dir, credentials, for_s=args.for_s, ours=ours, files=args.config)
     except (InvariantError, VerificationError) as error:
         if cfg.flight.enabled:
             _keep_unrecovered(run_dir, cfg, error)
@@ -124,25 +123,6 @@ def make_run_dir(run_dir: Path) -> None:
                             suggestion="name a folder that you may write, with --run-dir or [run] dir")
 
 
-def ring_path(run_dir: Path) -> Path:
-    """Where the journal's ring lies: in memory, because a mapped file on a disk stalls the path for milliseconds.
-
-    The run directory itself where it is on a tmpfs (as a service's is), else one file a run directory in /dev/shm.
-    """
-    if os.access(SHM, os.W_OK) and run_dir.stat().st_dev != SHM.stat().st_dev and not _on_tmpfs(run_dir):
-        return SHM / f"cstd-{os.getuid()}-{hashlib.sha256(str(run_dir).encode()).hexdigest()[:16]}.ring"
-    return run_dir / RING_FILE
-
-
-def _on_tmpfs(path: Path) -> bool:
-    best = ("", "")
-    for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines():
-        _, mount, kind, *_ = line.split()
-        if (str(path) + "/").startswith(mount.rstrip("/") + "/") and len(mount) >= len(best[0]):
-            best = (mount, kind)
-    return best[1] == "tmpfs"
-
-
 def _accepted(reply: dict[str, Any]) -> dict[str, Any]:
     if "error" in reply:
         raise OperatorError(reply["message"], suggestion=reply.get("suggestion", ""))
@@ -150,10 +130,13 @@ def _accepted(reply: dict[str, Any]) -> dict[str, Any]:
 
 
 class TradingProcess:
-    """One run of the daemon. `summary` is set when it has stopped. ours: the code that `cfg` names, None to load it."""
+    """One run of the daemon. `summary` is set when it has stopped.
+
+    ours: the code that `cfg` names, None to load it. files: that `cfg` was read from, for a reload.
+    """
 
     def __init__(self, cfg: Config, run_dir: Path, credentials: Credentials, *, for_s: float | None,
-                 ours: Configured | None = None) -> None:
+                 ours: Configured | None = None, files: Sequence[str] = ()) -> None:
         self.cfg = cfg
         self.run_dir = run_dir
         self.for_s = for_s
@@ -184,6 +167,8 @@ class TradingProcess:
         self.board = BoardWriter(run_dir / BOARD_FILE)
         self.view = LiveView(self.engine, pid=os.getpid(), mono_ns=self.clock.mono_ns, process=self._process_status,
                              socket=self._socket_path())
+        self._reloader = Reloader(cfg, files, submit=self._submit, changes=lambda: self.engine.risk.limits.changes,
+                                  set_log_level=self.logs.set_level, log=self.log)
         self._http = HttpClient(
             credentials.endpoints.rest, clock=self.clock, credentials=ApiKey(credentials.api_key, credentials.api_secret),
             nonces=NonceFile(run_dir / NONCE_FILE))
@@ -207,7 +192,8 @@ class TradingProcess:
         self._boot()
         self._make_links()
         checking = asyncio.create_task(checked_key(self._http, self.log))  # a round trip that the rest of the start covers
-        admin = AdminServer(self._socket_path(), self.view, self._submit, audit=self._audit)
+        loop.add_signal_handler(signal.SIGHUP, self._reloader.on_signal)
+        admin = AdminServer(self._socket_path(), self.view, self._reloader.submit, audit=self._audit)
         await admin.start()
         self.notify.ready(self.engine.state)
         self._calibrate()

@@ -79,6 +79,7 @@ MUTATING_VERBS: dict[str, dict[str, type]] = {
     "limits_set": {"key": str, "value": str, "instrument": str, "reason": str},
     "limits_reset": {"key": str, "instrument": str, "reason": str},
     "account_read": {"method": str, "params": dict},
+    "reload": {},
 }
 # What the venue is asked for may wait for room in its counter, and for another try.
 SLOW_VERBS = {"account_read": 120.0}

@@ -17,7 +17,7 @@ from typing import Any, TextIO
 
 import orjson
 
-from cstd.errors import EXIT_FAILURE, EXIT_OK, EXIT_USAGE, CstdError, OperatorError, UsageError
+from cstd.errors import EXIT_CONFIG, EXIT_FAILURE, EXIT_OK, EXIT_USAGE, CstdError, OperatorError, UsageError
 from cstd.ops.socket_path import socket_address
 
 DEFAULT_SOCKET = ".run/current/cstd.sock"
@@ -27,7 +27,7 @@ PAGES_MAX = 2_000
 DECISIONS_MAX = 20
 VERBS = ("status", "positions", "orders", "fills", "gates", "why", "pause", "resume", "kill", "flatten", "approve",
          "decline", "limits",
-         "limits set", "limits reset")
+         "limits set", "limits reset", "reload")
 
 JsonDict = dict[str, Any]
 
@@ -47,6 +47,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "why": ("decided_wall_ns", "intent_seq", "instrument", "kind", "side", "verdict", "first_failing", "cl_ord_id"),
 }
 LOSS_GATES = (13, 14)
+EXIT_CODES = {"usage": EXIT_USAGE, "configuration": EXIT_CONFIG}
 ROW_KEYS = {"orders": "cl_ord_id", "fills": "exec_id"}
 
 
@@ -58,7 +59,7 @@ class DaemonError(OperatorError):
                          suggestion=str(error.get("suggestion", "")))
         self.category = str(error.get("error", "error"))
         self.retryable = bool(error.get("retryable", False))
-        self.exit_code = EXIT_USAGE if self.category == "usage" else EXIT_FAILURE
+        self.exit_code = EXIT_CODES.get(self.category, EXIT_FAILURE)
 
 
 class AdminClient:
@@ -312,6 +313,8 @@ def _to_text(verb: str, data: Any) -> str:
         from cstd.decision.why import waterfall
 
         return waterfall(data)
+    if verb == "reload":
+        return _reloaded_text(data)
     if verb.startswith("limits ") and isinstance(data, dict):
         verb, data = "limits set", [data]
     if isinstance(data, list):
@@ -322,6 +325,19 @@ def _to_text(verb: str, data: Any) -> str:
         return _table(heads, cells, sys.stdout)
     pairs = [[name, _cell(value)] for name, value in _flatten("", data)]
     return _table((), pairs, sys.stdout)
+
+
+def _reloaded_text(data: Mapping[str, Any]) -> str:
+    """Return what a reload did, a line each."""
+    def named(row: Mapping[str, Any]) -> str:
+        return f"{row['key']} for {row['instrument']}" if row["instrument"] else str(row["key"])
+
+    lines = [f"applied: {named(row)} = {row['value']}, was {row['before']}" for row in data["applied"]]
+    lines += [f"stands: {named(row)} = {row['value']} by an operator's command; the files say {row['before']}"
+              for row in data["stands"]]
+    lines += [f"needs a restart: {row['key']} = {row['file'] if row['file'] is not None else '(none)'}, runs with "
+              f"{row['running'] if row['running'] is not None else '(none)'}" for row in data["needs_restart"]]
+    return "".join(f"{line}\n" for line in lines or ["nothing has changed"])
 
 
 def _flatten(prefix: str, data: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -120,22 +120,35 @@ class Logs:
             UsageError: unknown level.
             OperatorError: the file cannot be opened.
         """
-        if level not in LEVELS:
-            raise UsageError(f"unknown log level {level!r}; one of {', '.join(LEVELS)}")
         self.redactor = Redactor()
         self._wall_ns = wall_ns or SystemClock().wall_ns
-        self._level = LEVELS[level]
+        self.set_level(level)
         self.sink = LineSink(_open(path) if path is not None else sys.stderr.fileno())
         self._channels = {name: self._logger(name) for name in CHANNELS}
 
     def _logger(self, channel: str) -> Any:
         return structlog.wrap_logger(
             self.sink,
-            wrapper_class=structlog.make_filtering_bound_logger(self._level),
-            processors=[structlog.processors.add_log_level, structlog.processors.format_exc_info, self._render],
+            wrapper_class=structlog.make_filtering_bound_logger(LEVELS["debug"]),
+            processors=[self._wanted, structlog.processors.add_log_level, structlog.processors.format_exc_info, self._render],
             cache_logger_on_first_use=True,
             channel=channel,
         )
+
+    def set_level(self, level: str) -> None:
+        """Log from this level on, in every channel; loggers that were handed out go by it too.
+
+        Raises:
+            UsageError: unknown level.
+        """
+        if level not in LEVELS:
+            raise UsageError(f"unknown log level {level!r}; one of {', '.join(LEVELS)}")
+        self._level = LEVELS[level]
+
+    def _wanted(self, _logger: object, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        if LEVELS.get(method, LEVELS["error"]) < self._level:
+            raise structlog.DropEvent
+        return event
 
     def channel(self, name: str = "application") -> Any:
         """Return the logger of a channel: `.info("event", instrument=..., cl_ord_id=...)` and the other levels."""

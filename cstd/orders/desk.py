@@ -207,6 +207,8 @@ class RiskDesk:
                 return {"paused": True, "pulled": self.pull_openings(ApprovalDrop.DROP_FLATTEN), "flattening": self._flatten()}
             case "approve" | "decline":
                 return self.approvals.on_command(command)
+            case "reload":  # on record with who asked; the limits that it tightens are commands of their own
+                return {"reloaded": args.get("config_hash")}
             case "limits_set" | "limits_reset":
                 return self._change_limit(command, wall_ns)
             case _:

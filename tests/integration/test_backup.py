@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cstd.daemon.process import ring_path
+from cstd.daemon.ring_place import ring_path
 from tests.integration.session import USER_BTC, Session, cstd, practice_session
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from cstd.daemon.process import ring_path
+from cstd.daemon.ring_place import ring_path
 from cstd.errors import EXIT_FAILURE
 from cstd.storage.journal_reader import verify
 from tests.integration.session import CONFIG, REPOSITORY, Session, cstd, practice_session

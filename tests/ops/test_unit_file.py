@@ -30,6 +30,7 @@ def runnable(unit: Path, directory: Path) -> Path:
     """A unit with an ExecStart that exists here, as `verify` asks for."""
     text, replaced = re.subn(r"^ExecStart=\S+", "ExecStart=/bin/true", unit.read_text(), flags=re.MULTILINE)
     assert replaced == 1
+    text = re.sub(r"^ExecReload=\S+", "ExecReload=/bin/true", text, flags=re.MULTILINE)
     path = directory / unit.name
     path.write_text(text)
     return path
@@ -104,7 +105,7 @@ def test_what_a_timer_starts_is_as_closed_in_as_the_daemon(unit: Path) -> None:
     daemon, job = settings(UNIT), settings(unit)
     job["Environment"] = [value for value in job["Environment"] if not value.startswith("CSTD__JOBS__")]
     own = {"ExecStart", "Type", "Description", "After", "Wants", "StartLimitIntervalSec", "StartLimitBurst", "NotifyAccess",
-           "ExecStartPre", "KillMode", "TimeoutStartSec", "TimeoutStopSec", "WatchdogSec", "Restart", "RestartSec",
+           "ExecStartPre", "ExecReload", "KillMode", "TimeoutStartSec", "TimeoutStopSec", "WatchdogSec", "Restart", "RestartSec",
            "RestartPreventExitStatus", "RuntimeDirectoryPreserve", "LoadCredential", "LimitMEMLOCK", "OOMScoreAdjust",
            "RestrictAddressFamilies", "SystemCallFilter", "WantedBy", "StateDirectory"}
     assert own <= daemon.keys()

@@ -354,3 +354,17 @@ def test_another_configuration_at_the_next_start_bounds_what_stands(tmp_path: Pa
     assert (rows["risk.day_loss_critical_bps"]["value"], rows["risk.day_loss_warning_bps"]["value"]) == ("250", "240")
     boots_again(engine)
     assert next(r for r in engine.risk.limits.rows() if r["key"] == "risk.exposure_bps_max")["value"] == "1000"
+
+
+def test_a_reload_is_on_record_and_changes_nothing_by_itself(tmp_path: Path) -> None:
+    """The limits that a reload tightens are commands of their own: the engine decides as before, and a replay agrees."""
+    path = tmp_path / "journal"
+    with open_journal(path, tmp_path / "ring", ring_bytes=1 << 24, segment_bytes=1 << 26, sync_interval_ms=5) as journal:
+        world = World(strategy="rehearsal", journal=journal).ready()
+        rows = world.engine.risk.limits.rows()
+        assert operator(world, "reload", config_hash="5f", needs_restart=["account.capital"]) == {"reloaded": "5f"}
+        assert world.engine.risk.limits.rows() == rows
+        next_order(world)
+        world.sound()
+    again = replayed(path)
+    assert (again.difference_count, again.engine.core.fault) == (0, None)

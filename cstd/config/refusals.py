@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import os
 from collections.abc import Mapping
 
@@ -18,7 +19,7 @@ def refusals(config: Config, environ: Mapping[str, str]) -> list[Problem]:
         config: a loaded configuration.
         environ: the process environment, where live finds its keys.
     """
-    found = _not_built(config) + _no_such_cpus(config)
+    found = _not_built(config) + _no_such_cpus(config) + _no_such_groups(config)
     if config.mode == "live":
         found += _not_exclusive(config)
         try:
@@ -34,6 +35,20 @@ def _no_such_cpus(config: Config) -> list[Problem]:
     return [Problem(key=f"process.cpus[{index}]", value=str(cpu), reason="this process may not run on that CPU",
                     limit=",".join(map(str, sorted(allowed))), suggestion="see `lscpu -e`, and CPUAffinity= of the unit")
             for index, cpu in enumerate(config.process.cpus) if cpu not in allowed]
+
+
+def _no_such_groups(config: Config) -> list[Problem]:
+    """A role is a group's of this host: one that is not there would let nobody in, whom somebody counts on."""
+    found = []
+    for key in ("operate_group", "read_group"):
+        name = getattr(config.admin, key)
+        try:
+            if name:
+                grp.getgrnam(name)
+        except KeyError:
+            found.append(Problem(key=f"admin.{key}", value=name, reason="is no group of this host",
+                                 suggestion=f"make it with `groupadd {name}`, or leave it empty"))
+    return found
 
 
 def _not_exclusive(config: Config) -> list[Problem]:

@@ -323,6 +323,19 @@ class FlightConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     bundles_max: Annotated[int, _int(1, 1_000, "a count of bundles; the oldest go")] = 8
 
 
+_GROUP = Pattern(r"([a-z_][a-z0-9_-]{0,31})?", "the name of a group on this host, or empty")
+
+
+class AdminConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Who may use the admin socket beside root and the daemon's user; docs/access.md."""
+
+    operate_group: Annotated[str, _GROUP] = ""  # reads and commands; with both empty: the socket's own group
+    read_group: Annotated[str, _GROUP] = ""  # reads
+    lockout_failures: Annotated[int, _int(1, 1_000, "refused tries of one source within the window that lock it out")] = 5
+    lockout_window_s: Annotated[int, _int(1, 3_600, "seconds in which refused tries count together")] = 60
+    lockout_s: Annotated[int, _int(1, 86_400, "seconds that a source stays locked out")] = 300
+
+
 class JobsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What scheduled jobs need to know; docs/jobs.md."""
 
@@ -358,6 +371,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     process: ProcessConfig = ProcessConfig()
     projector: ProjectorConfig = ProjectorConfig()
     flight: FlightConfig = FlightConfig()
+    admin: AdminConfig = AdminConfig()
     jobs: JobsConfig = JobsConfig()
     logs: LogsConfig = LogsConfig()
     overrides: dict[str, OverrideConfig] = {}  # by instrument

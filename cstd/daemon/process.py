@@ -23,6 +23,7 @@ from cstd.clock import SystemClock
 from cstd.config import Config, Credentials, load, load_credentials, refusals
 from cstd.config.problems import config_error
 from cstd.daemon.children import CheckpointChild, FlightChild, flight_command, projector_child, reader_child
+from cstd.daemon.control import admin_server
 from cstd.daemon.flight_folder import BOARD_FILE, CRASH, bundles, flight_dir, put_aside
 from cstd.daemon.host import Host
 from cstd.daemon.key_check import checked_key
@@ -34,7 +35,6 @@ from cstd.engine.boot import boot_payload, next_epoch
 from cstd.engine.recovery import recover
 from cstd.engine.totals import latency_ns, session_totals
 from cstd.errors import ConfigError, CstdError, InvariantError, OperatorError, VerificationError
-from cstd.ops.admin import AdminServer
 from cstd.ops.board import PUBLISH_INTERVAL_S, REGIONS, BoardWriter
 from cstd.ops.logs import Logs
 from cstd.ops.notify import ServiceNotifier
@@ -169,6 +169,7 @@ class TradingProcess:
                              socket=self._socket_path())
         self._reloader = Reloader(cfg, files, submit=self._submit, changes=lambda: self.engine.risk.limits.changes,
                                   set_log_level=self.logs.set_level, log=self.log)
+        self.admin = admin_server(cfg, self._socket_path(), self.view, self._reloader.submit, self.logs)
         self._http = HttpClient(
             credentials.endpoints.rest, clock=self.clock, credentials=ApiKey(credentials.api_key, credentials.api_secret),
             nonces=NonceFile(run_dir / NONCE_FILE))
@@ -193,8 +194,7 @@ class TradingProcess:
         self._make_links()
         checking = asyncio.create_task(checked_key(self._http, self.log))  # a round trip that the rest of the start covers
         loop.add_signal_handler(signal.SIGHUP, self._reloader.on_signal)
-        admin = AdminServer(self._socket_path(), self.view, self._reloader.submit, audit=self._audit)
-        await admin.start()
+        await self.admin.start()
         self.notify.ready(self.engine.state)
         self._calibrate()
         self.board.publish(self.view)
@@ -213,7 +213,7 @@ class TradingProcess:
         finally:
             for task in [*timers, *self._calls]:
                 task.cancel()
-            await admin.close()
+            await self.admin.close()
             await self.reader.stop()
             await self.checkpoints.stop()
             self._ask_of_crash()  # the next start finds a stop, and asks no more
@@ -472,9 +472,6 @@ class TradingProcess:
             await asyncio.sleep(ACCOUNT_PAGE_LOOK_S)
         return _accepted(self.engine.account_reads.answer[1])
 
-    def _audit(self, entry: dict[str, Any]) -> None:
-        self.logs.channel("audit").info("admin", **entry)
-
     # What the engine asks for.
 
     def _flush(self) -> None:
@@ -566,7 +563,7 @@ class TradingProcess:
                          **({"projector": self.projector.alive} if self.projector.started else {})},
             "durable": self._port.durable_status(),
             "projector": self._projector_status(stats["synced_seq"]),
-            "flight": self.flight.status(),
+            "flight": self.flight.status(), "admin": self.admin.counts,
             "links": {name: self._links[int(code)].status()
                       for code, name in ((Link.LINK_PUBLIC, "public"), (Link.LINK_PRIVATE, "private"))},
             "reconnects": {"public": max(0, self._public.attempt_count - 1),

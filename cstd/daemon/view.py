@@ -441,6 +441,7 @@ class LiveView:
             values[f"durable_{name}"] = value
         for name, value in process["projector"].items():
             values[f"projector_{name}"] = value
+        values |= process["admin"]
         for name, count in process["flight"].items():
             values[f"flight_{name}"] = count
         values["gc_collections"] = process["garbage"].count

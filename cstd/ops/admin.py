@@ -7,9 +7,10 @@
 Read verbs are answered from the view. Mutating verbs change nothing here: they become a command with the sender's uid,
 gid and pid, which the daemon journals as an event and applies in its turn (`submit`).
 
-Who may connect: root, the daemon's own user, and members of the group that owns the socket file; the kernel says who
-it is (SO_PEERCRED, SO_PEERGROUPS), the file mode 0660 says it a second time. One connection cannot hurt the loop: a
-line is at most 64 KiB, requests are paid from a token bucket, answers are paged, and who does not read is dropped.
+Who may connect: root, the daemon's own user, and members of the group that owns the socket file, or of the groups that the
+configuration gives a role, read or operate; the kernel says who it is (SO_PEERCRED, SO_PEERGROUPS), the file mode 0660 says
+it a second time. Who keeps trying what is not allowed is locked out for a while (access.py). One connection cannot hurt
+the loop: a line is at most 64 KiB, requests are paid from a token bucket, answers are paged, and who does not read is dropped.
 `kill` and `pause` are never held back by the bucket.
 """
 
@@ -20,17 +21,16 @@ import inspect
 import os
 import socket
 import stat
-import struct
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import orjson
 
 from cstd.decision.names import gate_named, instrument_named
 from cstd.errors import CstdError, OperatorError, UsageError
+from cstd.ops.access import NOBODY, OPERATE, Groups, Lockout, Peer, Role, peer_of, role_of
 from cstd.ops.socket_path import socket_address
 from cstd.ops.view import EngineView
 
@@ -46,7 +46,6 @@ DRAIN_TIMEOUT_S = 2.0
 IDLE_TIMEOUT_S = 300.0
 SUBMIT_TIMEOUT_S = 10.0
 SOCKET_MODE = 0o660
-SO_PEERGROUPS = 59  # Linux; Python's socket module does not name it
 
 JsonDict = dict[str, Any]
 Submit = Callable[[JsonDict], JsonDict | Awaitable[JsonDict]]
@@ -84,16 +83,7 @@ MUTATING_VERBS: dict[str, dict[str, type]] = {
 # What the venue is asked for may wait for room in its counter, and for another try.
 SLOW_VERBS = {"account_read": 120.0}
 NEVER_LIMITED = frozenset({"kill", "pause"})
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """Who is on the other end, as the kernel says."""
-
-    pid: int
-    uid: int
-    gid: int
-    groups: frozenset[int]
+FAILURES_MAX, FAILURES_WINDOW_S, LOCK_S = 5, 60.0, 300.0
 
 
 class TokenBucket:
@@ -117,29 +107,11 @@ class TokenBucket:
         return True
 
 
-def peer_of(connection: socket.socket) -> Peer:
-    """Return the credentials of the process that connected."""
-    size = struct.calcsize("3i")
-    pid, uid, gid = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
-    try:
-        raw = connection.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, 4 * 1024)
-        groups = frozenset(struct.unpack(f"{len(raw) // 4}I", raw))
-    except OSError:
-        # More than 1,024 groups, or an old kernel: the primary group alone counts then.
-        groups = frozenset()
-    return Peer(pid, uid, gid, groups | {gid})
-
-
-def may_connect(peer: Peer, *, own_uid: int, socket_gid: int) -> bool:
-    """Return whether a peer is root, the daemon's user, or in the group that owns the socket."""
-    return peer.uid in (0, own_uid) or socket_gid in peer.groups
-
-
 class AdminServer:
     """Serves one admin socket; `start` and `close` are called by the daemon on its loop."""
 
     def __init__(self, path: str | os.PathLike[str], view: EngineView, submit: Submit, *,
-                 audit: Audit | None = None) -> None:
+                 audit: Audit | None = None, groups: Groups | None = None, lockout: Lockout | None = None) -> None:
         """Prepare to serve `view` at `path`.
 
         Args:
@@ -149,17 +121,21 @@ class AdminServer:
                 CstdError to refuse.
             audit: is told of every command and every refused connection, for the audit log: a dict with "what" and
                 who and which, whose keys are safe as keyword arguments of a logger.
+            groups: that have a role; none for the socket's own, which then operates.
+            lockout: of who keeps trying what is not allowed; None for one of the usual limits.
         """
         self.path = Path(path)
         self._view = view
         self._submit = submit
         self._audit = audit or (lambda _entry: None)
+        self._groups = groups or Groups()
+        self._lockout = lockout or Lockout(failures_max=FAILURES_MAX, window_s=FAILURES_WINDOW_S, lock_s=LOCK_S)
         self._server: asyncio.AbstractServer | None = None
         self._inode = (0, 0)
         self._socket_gid = -1
         self._tasks: set[asyncio.Task[None]] = set()
         self.counts = {"admin_requests": 0, "admin_errors": 0, "admin_denied": 0, "admin_limited": 0,
-                       "admin_dropped": 0, "admin_faults": 0}
+                       "admin_dropped": 0, "admin_faults": 0, "admin_lockouts": 0, "admin_locked": 0}
 
     async def start(self) -> None:
         """Bind and serve.
@@ -196,10 +172,14 @@ class AdminServer:
             peer = _peer_of_writer(writer)
             if len(self._tasks) > CONNECTIONS_MAX:
                 raise OperatorError(f"too many connections to the admin socket; the limit is {CONNECTIONS_MAX}")
-            if not may_connect(peer, own_uid=os.geteuid(), socket_gid=self._socket_gid):
+            role = role_of(peer, self._groups, own_uid=os.geteuid(), socket_gid=self._socket_gid)
+            if role == NOBODY:
+                if self._is_locked(peer):
+                    return  # no answer and no line: the count alone tells
+                self._count_failure(peer)
                 raise OperatorError(f"uid {peer.uid} may not use the admin socket",
-                                    suggestion=f"add the user to group {self._socket_gid}")
-            await self._serve(reader, writer, peer)
+                                    suggestion=f"add the user to group {self._admitted()}")
+            await self._serve(reader, writer, peer, role)
         except OperatorError as error:
             self.counts["admin_denied"] += 1
             self._audit({"what": "connection refused", "message": error.message})
@@ -211,7 +191,23 @@ class AdminServer:
             self._tasks.discard(task)
             writer.transport.abort() if writer.transport.get_write_buffer_size() else writer.close()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: Peer) -> None:
+    def _admitted(self) -> str:
+        """Name the groups that would admit a peer."""
+        known = (self._groups.operate, self._groups.read) if self._groups.named else (self._socket_gid,)
+        return " or ".join(str(gid) for gid in known if gid is not None)
+
+    def _is_locked(self, peer: Peer) -> bool:
+        """Tell whether a peer that is not allowed what it tries is locked out, and count it."""
+        locked = self._lockout.locked_s(str(peer.uid), time.monotonic()) > 0.0
+        self.counts["admin_locked"] += locked
+        return locked
+
+    def _count_failure(self, peer: Peer) -> None:
+        if self._lockout.failed(str(peer.uid), time.monotonic()):
+            self.counts["admin_lockouts"] += 1
+            self._audit({"what": "locked out", "uid": peer.uid, "gid": peer.gid, "pid": peer.pid})
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: Peer, role: Role) -> None:
         now_s = time.monotonic()
         requests = TokenBucket(REQUESTS_PER_S, REQUEST_BURST, now_s)
         mutations = TokenBucket(MUTATIONS_PER_S, MUTATION_BURST, now_s)
@@ -225,7 +221,7 @@ class AdminServer:
             if not line.endswith(b"\n"):
                 return
             self.counts["admin_requests"] += 1
-            reply = await self._answer(line, peer, requests, mutations)
+            reply = await self._answer(line, (peer, role), requests, mutations)
             self.counts["admin_errors"] += not reply["ok"]
             await self._send(writer, reply)
 
@@ -234,12 +230,15 @@ class AdminServer:
         # A client that does not read is dropped here: the timeout ends `_accept`, which aborts the transport.
         await asyncio.wait_for(writer.drain(), DRAIN_TIMEOUT_S)
 
-    async def _answer(self, line: bytes, peer: Peer, requests: TokenBucket, mutations: TokenBucket) -> JsonDict:
+    async def _answer(self, line: bytes, who: tuple[Peer, Role], requests: TokenBucket, mutations: TokenBucket) -> JsonDict:
         id_: object = None
+        peer, role = who
         try:
             request = _parse(line)
             id_ = request.get("id")
             verb, args = _check(request)
+            if verb in MUTATING_VERBS and role != OPERATE:
+                self._refuse_reader(verb, peer)
             self._pay(verb, requests, mutations)
             data = await self._mutate(verb, args, peer) if verb in MUTATING_VERBS else self._read(verb, args)
         except CstdError as error:
@@ -255,6 +254,16 @@ class AdminServer:
                 "error": "internal", "message": f"{type(error).__name__}: {error}", "retryable": False,
                 "suggestion": "this is a defect of cstd: see the log"}}
         return {"id": id_, "ok": True, "data": data}
+
+    def _refuse_reader(self, verb: str, peer: Peer) -> NoReturn:
+        """Refuse a command of a peer that may only read; reading goes on, also while it is locked out of this."""
+        if self._is_locked(peer):
+            raise AccessError(f"uid {peer.uid} is locked out of commands",
+                              suggestion="it may read; try later, or be in the group that operates")
+        self.counts["admin_denied"] += 1
+        self._audit({"what": "role refused", "verb": verb, "uid": peer.uid, "gid": peer.gid, "pid": peer.pid})
+        self._count_failure(peer)
+        raise AccessError(f"uid {peer.uid} may read, not {verb}", suggestion="be in the group that operates: admin.operate_group")
 
     def _pay(self, verb: str, requests: TokenBucket, mutations: TokenBucket) -> None:
         now_s = time.monotonic()
@@ -319,6 +328,12 @@ class AdminServer:
                                     suggestion="look at `cstd status` for the state, at `cstd gates` for the counts")
             return found[0]
         return found
+
+
+class AccessError(OperatorError):
+    """The sender's role does not have the verb."""
+
+    category = "access"
 
 
 class RateLimitedError(OperatorError):

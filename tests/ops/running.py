@@ -20,6 +20,7 @@ from typing import Any
 import uvloop
 
 from cstd.errors import OperatorError
+from cstd.ops.access import Groups, Lockout
 from cstd.ops.admin import AdminServer
 from cstd.ops.board import BoardWriter
 from tests.ops.fake_view import FakeView
@@ -60,11 +61,12 @@ class FakeDaemon:
 
 @contextmanager
 def admin_socket(path: Path, view: FakeView, *, on_uvloop: bool = True,
-                 submit: Callable[[dict[str, Any]], Any] | None = None) -> Iterator[tuple[FakeDaemon, AdminServer]]:
+                 submit: Callable[[dict[str, Any]], Any] | None = None, groups: Groups | None = None,
+                 lockout: Lockout | None = None) -> Iterator[tuple[FakeDaemon, AdminServer]]:
     """Serve an admin socket on a loop in a thread of the test."""
     daemon = FakeDaemon(view)
     loop = uvloop.new_event_loop() if on_uvloop else asyncio.new_event_loop()
-    server = AdminServer(path, view, submit or daemon.submit, audit=daemon.audits.append)
+    server = AdminServer(path, view, submit or daemon.submit, audit=daemon.audits.append, groups=groups, lockout=lockout)
     loop.run_until_complete(server.start())
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()

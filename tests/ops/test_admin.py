@@ -19,7 +19,7 @@ import pytest
 
 from cstd.errors import OperatorError
 from cstd.ops import admin
-from cstd.ops.admin import AdminServer, Peer, TokenBucket, may_connect
+from cstd.ops.admin import AdminServer, TokenBucket
 from cstd.ops.client import AdminClient, DaemonError
 from tests import needs
 from tests.ops.fake_view import FakeView
@@ -240,17 +240,6 @@ def test_a_path_longer_than_the_kernel_takes_works(tmp_path: Path, view: FakeVie
     assert Path.cwd() == where
     with pytest.raises(OperatorError, match="the limit is 107 bytes"):
         admin.bind_admin_socket(tmp_path / ("s" * 120))
-
-
-def test_only_root_the_user_and_the_group_may_connect() -> None:
-    """uid 0, the daemon's uid and members of the socket's group pass; anyone else does not."""
-    def peer(uid: int, *groups: int) -> Peer:
-        return Peer(pid=1, uid=uid, gid=groups[0], groups=frozenset(groups))
-
-    assert may_connect(peer(0, 0), own_uid=500, socket_gid=600)
-    assert may_connect(peer(500, 500), own_uid=500, socket_gid=600)
-    assert may_connect(peer(501, 501, 600), own_uid=500, socket_gid=600)
-    assert not may_connect(peer(501, 501, 601), own_uid=500, socket_gid=600)
 
 
 def test_another_user_is_refused_by_the_server_too(tmp_path: Path, view: FakeView) -> None:

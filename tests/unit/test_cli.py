@@ -143,7 +143,7 @@ def test_closed_pipe_is_no_traceback() -> None:
     """`cstd config show | head -1` ends quietly."""
     done = subprocess.run(f"{sys.executable} -m cstd config show -c {PRACTICE} | head -n 1", shell=True,
                           capture_output=True, text=True, check=True, timeout=30)
-    assert (done.stdout, done.stderr) == (f'mode = "practice"  # {PRACTICE}\n', "")
+    assert (done.stdout, done.stderr) == (f'schema = 1  # {PRACTICE}\n', "")
 
 
 def test_config_check_gives_limits_in_money(capsys: pytest.CaptureFixture[str]) -> None:

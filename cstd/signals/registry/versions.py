@@ -1,0 +1,306 @@
+"""Versions of models: written whole, verified before anything is made of their bytes, moved from state to state."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cstd.errors import OperatorError
+from cstd.locks import wait_for_lock
+from cstd.signals.registry import log as registry_log
+from cstd.signals.registry.card import CARD_SCHEMA, NAME, VERSION, Card, decode, features_hash
+from cstd.signals.registry.keys import is_signature, signature
+from cstd.signals.registry.log import NEXT, TRANSITIONS, WITHOUT_PROOF, Log, State, Step
+from cstd.signals.registry.refusals import RefusedVersionError, refuse
+from cstd.storage.journal_files import sync_directory
+
+CARD_FILE = "card.json"
+SIGNATURE_FILE = "card.json.hmac"
+LOCK_FILE = ".lock"
+CARD_BYTES_MAX = 4 << 20
+FILE_BYTES_MAX = 256 << 20
+LOCK_WAIT_S = 10.0
+_UNFINISHED = ".new-"
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A version whose signature, card and files hold. `files` are the very bytes that were checked: load these, no path."""
+
+    folder: Path
+    card: Card
+    card_sha256: str
+    files: Mapping[str, bytes]
+
+
+@contextlib.contextmanager
+def locked(root: Path) -> Iterator[None]:
+    """Hold the registry for one writer.
+
+    Raises:
+        OperatorError: another one holds it.
+    """
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        lock = (root / LOCK_FILE).open("ab")
+    except OSError as error:
+        raise OperatorError(f"the registry {root} cannot be written: {error.strerror}") from error
+    refusal = OperatorError(f"another process writes to the registry {root}", suggestion="try again when it is done")
+    with wait_for_lock(lock, LOCK_WAIT_S, refusal):
+        yield
+
+
+def write_version(root: Path, name: str, card: dict[str, Any], files: Mapping[str, bytes], key: bytes, *,
+                  who: str = "train", reason: str = "trained") -> Path:
+    """Write a new version of a model and register it; returns its folder, `root/name/NNNN`, which is there whole or not at all.
+
+    Args:
+        root: the registry's folder. name: the model's.
+        card: as `card.Card` has it. `schema`, `name` and `version` are set here; `features_hash` and the members' `sha256`
+            where they are not there. Its `created` is the time of registration in the log.
+        files: content by name, exactly the members' files.
+        key: signs the card and the log.
+
+    A card that says "rejected" is registered rejected, any other in development.
+
+    Raises:
+        RefusedVersionError: the card or the files would not verify, or the log does not.
+        OperatorError: the folder cannot be written, or another process writes.
+    """
+    if not NAME.fullmatch(name):
+        raise refuse("name", f"{name[:64]!r} is no name of a model: a-z, 0-9, - and _, at most 48")
+    with locked(root):
+        log = registry_log.read(root, key)
+        model = root / name
+        model.mkdir(exist_ok=True)
+        version = _next_version(model, log)
+        raw = _filled(card, name, version, files)
+        checked = decode(raw)
+        check_files(checked, files)
+        _put_folder(model, version, {**files, CARD_FILE: raw, SIGNATURE_FILE: signature(key, raw).encode() + b"\n"})
+        step = Step(seq=0, action="register", name=name, version=version, from_="",
+                    to="rejected" if checked.verdict == "rejected" else "development",
+                    card_sha256=hashlib.sha256(raw).hexdigest(), who=who, when=checked.created, reason=reason)
+        registry_log.append(root, key, log, [step])
+    return model / version
+
+
+def _next_version(model: Path, log: Log) -> str:
+    """Return the number after the highest that was ever used, folders that were removed included."""
+    used = [int(path.name) for path in model.iterdir() if VERSION.fullmatch(path.name)]
+    used += [int(step.version) for step in log.of(model.name)]
+    number = max(used, default=0) + 1
+    if number > 9_999:
+        raise OperatorError(f"the model {model.name} has 9,999 versions", suggestion="go on under another name")
+    return f"{number:04}"
+
+
+def _filled(card: dict[str, Any], name: str, version: str, files: Mapping[str, bytes]) -> bytes:
+    """Return the card's bytes, with what only the registry knows and what can be computed from the files."""
+    # Through JSON and back: a copy, and the refusal of what JSON does not have.
+    full = json.loads(json.dumps(card, allow_nan=False))
+    full.update(schema=CARD_SCHEMA, name=name, version=version)
+    full.setdefault("features_hash", features_hash(full.get("features", ())))
+    for horizon in full.get("horizons", {}).values():
+        for member in horizon.get("members", ()):
+            if member.get("file") in files:
+                member.setdefault("sha256", hashlib.sha256(files[member["file"]]).hexdigest())
+    return (json.dumps(full, sort_keys=True, indent=1) + "\n").encode()
+
+
+def _put_folder(model: Path, version: str, files: Mapping[str, bytes]) -> None:
+    for left in model.glob(_UNFINISHED + "*"):  # of a writer that died; this one holds the lock
+        shutil.rmtree(left)
+    folder = model / f"{_UNFINISHED}{secrets.token_hex(4)}"
+    folder.mkdir()
+    try:
+        for name, content in files.items():
+            with os.fdopen(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640), "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        sync_directory(folder)
+        folder.rename(model / version)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    sync_directory(model)
+    sync_directory(model.parent)
+
+
+def check_files(card: Card, files: Mapping[str, bytes]) -> None:
+    """Check that the files are those that the card was made with.
+
+    Raises:
+        RefusedVersionError: missing, extra, size, sha256.
+    """
+    named = {member.file: member.sha256 for member in card.members()}
+    for name in sorted(named.keys() - files.keys()):
+        raise refuse("missing", f"{name} is not there", file=name)
+    for name in sorted(files.keys() - named.keys()):
+        raise refuse("extra", f"the card names no {name[:64]!r}", file=name)
+    for name, content in files.items():
+        if len(content) > FILE_BYTES_MAX:
+            raise refuse("size", f"{name} has more than {FILE_BYTES_MAX} bytes", file=name)
+        if hashlib.sha256(content).hexdigest() != named[name]:
+            raise refuse("sha256", f"{name} is not the file that the card was made with", file=name)
+
+
+def verify(root: Path, name: str, version: str, key: bytes, log: Log | None = None) -> Verified:
+    """Return a version, proven: the signature before the card is parsed, each file's hash before anyone loads it.
+
+    Args:
+        log: the registry's, to hold the card against what was registered; None where only the folder is looked at.
+
+    Raises:
+        RefusedVersionError: with the reason, see `refusals.REASONS`.
+        OperatorError: a file cannot be read.
+    """
+    if not NAME.fullmatch(name) or not VERSION.fullmatch(version):
+        raise refuse("name", f"{name[:64]!r} {version[:16]!r} name no version of a model")
+    folder = root / name / version
+    if not folder.is_dir():
+        raise refuse("absent", f"there is no {name} {version} in {root}")
+    content = _content(folder)
+    raw, signed = content.pop(CARD_FILE, None), content.pop(SIGNATURE_FILE, None)
+    if raw is None:
+        raise refuse("missing", f"{CARD_FILE} is not there", file=CARD_FILE)
+    if signed is None:
+        raise refuse("unsigned", "the card is not signed", file=SIGNATURE_FILE)
+    if not is_signature(key, raw, signed.strip().decode("ascii", "replace")):
+        raise refuse("forged", "the signature is not of this card by this key", file=CARD_FILE)
+    card = decode(raw)
+    if (card.name, card.version) != (name, version):
+        raise refuse("swapped", f"the card is of {card.name} {card.version}, and lies in {name} {version}")
+    check_files(card, content)
+    digest = hashlib.sha256(raw).hexdigest()
+    if log is not None:
+        _check_registered(log, name, version, digest)
+    return Verified(folder, card, digest, content)
+
+
+def _content(folder: Path) -> dict[str, bytes]:
+    """Return what lies in a version's folder by name; links and folders are refused, and nothing outside is opened."""
+    content: dict[str, bytes] = {}
+    try:
+        if folder.is_symlink() or folder.parent.is_symlink():
+            raise refuse("path", f"{folder} is a link")
+        for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+            if not entry.is_file(follow_symlinks=False):
+                raise refuse("path", f"{entry.name[:64]!r} is no plain file", file=entry.name)
+            with os.fdopen(os.open(entry.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
+                bound = FILE_BYTES_MAX if entry.name.endswith(".onnx") else CARD_BYTES_MAX
+                content[entry.name] = file.read(bound + 1)
+            if len(content[entry.name]) > bound:
+                raise refuse("size", f"{entry.name[:64]!r} has more than {bound} bytes", file=entry.name)
+    except OSError as error:
+        raise OperatorError(f"{folder} cannot be read: {error.strerror}") from error
+    return content
+
+
+def _check_registered(log: Log, name: str, version: str, digest: str) -> None:
+    steps = log.of(name, version)
+    if not steps:
+        raise refuse("unregistered", f"{name} {version} was never registered here",
+                     suggestion="a version that was not written to its end; train again")
+    if any(step.card_sha256 != digest for step in steps):
+        raise refuse("swapped", f"another card was registered as {name} {version}")
+
+
+def versions(root: Path) -> list[tuple[str, str]]:
+    """Return (name, version) of every version's folder, sorted; what has no such name is not looked at."""
+    if not root.is_dir():
+        return []
+    return sorted((model.name, folder.name) for model in root.iterdir() if NAME.fullmatch(model.name) and model.is_dir()
+                  for folder in model.iterdir() if VERSION.fullmatch(folder.name))
+
+
+def production(root: Path, name: str, key: bytes) -> Verified:
+    """Return the production version of a model, verified.
+
+    Raises:
+        RefusedVersionError: it does not verify; "absent" where none is in production.
+    """
+    log = registry_log.read(root, key)
+    version = log.in_production(name)
+    if version is None:
+        raise refuse("absent", f"no version of {name} is in production", suggestion=f"cstd models promote {name} VERSION")
+    return verify(root, name, version, key, log)
+
+
+def promote(root: Path, name: str, version: str, key: bytes, *, to: State | None, who: str, when: str, reason: str) -> list[Step]:
+    """Move a version to another state; returns the steps that were logged.
+
+    Args:
+        to: None for the next on the way to production. A version that goes into production retires the one that is there.
+
+    Raises:
+        RefusedVersionError: it does not verify, was not shown to beat its baselines, or there is no such step.
+    """
+    with locked(root):
+        log = registry_log.read(root, key)
+        state = log.state(name, version)
+        target = to if to is not None else NEXT.get(state) if state is not None else None
+        # To put a version aside nothing of it needs to hold but that it was registered.
+        if target in WITHOUT_PROOF and state is not None:
+            digest = log.of(name, version)[0].card_sha256
+        else:
+            verified = verify(root, name, version, key, log)
+            digest = verified.card_sha256
+            if verified.card.verdict != "holds":
+                raise refuse("verdict", f"{name} {version} is {verified.card.verdict!r}: it can only be retired or rejected")
+        if state is None or target is None or target not in TRANSITIONS[state]:
+            steps = ", ".join(TRANSITIONS[state]) if state else "none"
+            raise refuse("transition", f"{name} {version} is in {state}; from there the steps are: {steps}")
+        moves = [Step(seq=0, action="promote", name=name, version=version, from_=state, to=target, card_sha256=digest,
+                      who=who, when=when, reason=reason)]
+        former = log.in_production(name)
+        if target == "production" and former is not None:
+            moves.insert(0, Step(seq=0, action="promote", name=name, version=former, from_="production", to="retired",
+                                 card_sha256=log.of(name, former)[0].card_sha256, who=who, when=when,
+                                 reason=f"{version} takes its place"))
+        registry_log.append(root, key, log, moves)
+    return moves
+
+
+def rollback(root: Path, name: str, key: bytes, *, who: str, when: str, reason: str) -> list[Step]:
+    """Put the production version aside and its predecessor that still verifies back; returns the steps that were logged.
+
+    A version that a rollback put aside is no predecessor: rolling back twice goes back two versions.
+
+    Raises:
+        RefusedVersionError: "no_previous", or the log does not hold.
+    """
+    with locked(root):
+        log = registry_log.read(root, key)
+        current = log.in_production(name)
+        for version in _predecessors(log, name, current):
+            try:
+                verified = verify(root, name, version, key, log)
+            except (RefusedVersionError, OperatorError):
+                continue
+            moves = [Step(seq=0, action="rollback", name=name, version=version, from_="retired", to="production",
+                          card_sha256=verified.card_sha256, who=who, when=when, reason=reason)]
+            if current is not None:
+                moves.insert(0, Step(seq=0, action="rollback", name=name, version=current, from_="production", to="retired",
+                                     card_sha256=log.of(name, current)[0].card_sha256, who=who, when=when, reason=reason))
+            registry_log.append(root, key, log, moves)
+            return moves
+    raise refuse("no_previous", f"{name} has no earlier production version that still verifies")
+
+
+def _predecessors(log: Log, name: str, current: str | None) -> list[str]:
+    """Return versions that were in production and now are retired, the last one first, without those rolled back from."""
+    steps = log.of(name)
+    left = {step.version for step in steps if step.action == "rollback" and step.to == "retired"}
+    been = [step.version for step in steps if step.to == "production"]
+    return [version for version in dict.fromkeys(reversed(been))
+            if version != current and version not in left and log.state(name, version) == "retired"]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from cstd import __version__
+from cstd.cli import models_words
 from cstd.errors import UsageError
 from cstd.units import INT64_MAX, NS_PER_S
 
@@ -538,6 +539,8 @@ VERBS = (
     Verb(("strategy", "build"), "a strategy of your own, compiled, tried and hashed", "cstd.signals.agents.build",
          _strategy_build,
          lambda module, args: int(module.main_strategy(args))),
+    *(Verb(("models", word), gives, "cstd.cli.models", add, lambda module, args, name=name: int(getattr(module, name)(args)),
+           examples=models_words.EXAMPLES) for word, gives, add, name in models_words.VERBS),
     Verb(("chaos",), "real faults on this host against a session of their own, and what was true afterwards",
          "cstd.chaos.app", _chaos),
     _admin("state, mode, kill switch, level, instruments", "status"),

@@ -52,6 +52,17 @@ def _view(*names: str) -> Callable[[], tuple[Any, ...]]:
     return types
 
 
+def _models(*names: str) -> Callable[[], tuple[Any, ...]]:
+    """Return what gives types of `cstd.cli.models_outputs`, a list for `Row[]`."""
+    def types() -> tuple[Any, ...]:
+        from cstd.cli import models_outputs
+
+        return tuple(list[getattr(models_outputs, name[:-2])] if name.endswith("[]") else getattr(models_outputs, name)  # type: ignore[misc]
+                     for name in names)
+
+    return types
+
+
 def _execution() -> tuple[Any, ...]:
     from cstd.ops.execution import ExecutionQuality
 
@@ -122,6 +133,12 @@ SCHEMAS: dict[str, Named] = {
     "config show": Named("", _outputs("ConfigShow")),
     "agents build": Named("the manifest", _manifest),
     "strategy build": Named("the manifest", _strategy_manifest),
+    "models list": Named("", _models("Models")),
+    "models show": Named("", _models("ModelShown")),
+    "models verify": Named("", _models("ModelVerified[]")),
+    "models promote": Named("the steps that were logged", _models("ModelStep[]")),
+    "models rollback": Named("the steps that were logged", _models("ModelStep[]")),
+    "models diff": Named("", _models("ModelDifference[]")),
     "chaos": Named("", _outputs("Chaos")),
     "doctor": Named("", _outputs("Doctor")),
     "live-check": Named("", _outputs("LiveCheck")),

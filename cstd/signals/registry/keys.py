@@ -13,7 +13,7 @@ from cstd.errors import OperatorError
 
 KEY_BYTES_MIN = 32
 KEY_BYTES_MAX = 4_096
-CREDENTIAL = "cstd_models_key"
+CREDENTIAL = "models_key"
 _HOW = "make one: (umask 077; openssl rand -hex 32 > models.key)"
 
 

@@ -32,7 +32,7 @@ _HEAD_DOMAIN = b"cstd registry head 1\0"
 State = Literal["development", "shadow", "canary", "production", "retired", "rejected"]
 Action = Literal["register", "promote", "rollback"]
 
-# From each state, where a promotion may lead. What a rollback does, it does by itself: see `versions.rollback`.
+# From each state, where a promotion may lead. What a rollback does, it does by itself: see `store.rollback`.
 TRANSITIONS: dict[State, tuple[State, ...]] = {
     "development": ("shadow", "retired", "rejected"),
     "shadow": ("canary", "retired", "rejected"),

@@ -1,0 +1,72 @@
+"""What `cstd models ...` prints with `-o json`."""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+
+class ModelVersion(TypedDict):
+    """`cstd models list`: one version. Of one that does not verify nothing of its card is told."""
+
+    model: str
+    version: str
+    state: str | None  # None where the log knows nothing of it
+    verified: bool
+    problem: str | None
+    verdict: str | None
+    created: str | None
+    horizons: list[str]
+    members: int | None
+    features: int | None
+    card_sha256: str | None
+
+
+class Models(TypedDict):
+    """`cstd models list`."""
+
+    versions: list[ModelVersion]
+    log_lines: int
+    log_head: str  # SHA-256 of the log's last line
+
+
+class ModelStep(TypedDict):
+    """One step in the log."""
+
+    seq: int
+    action: str
+    version: str
+    from_state: str | None
+    to_state: str
+    who: str
+    when: str
+    reason: str
+
+
+class ModelShown(TypedDict):
+    """`cstd models show`."""
+
+    model: str
+    version: str
+    state: str | None
+    folder: str
+    card_sha256: str
+    card: dict[str, Any]
+    steps: list[ModelStep]
+
+
+class ModelVerified(TypedDict):
+    """`cstd models verify`: one version."""
+
+    model: str
+    version: str
+    ok: bool
+    reason: str | None
+    message: str | None
+
+
+class ModelDifference(TypedDict):
+    """`cstd models diff`: one place where the two cards differ."""
+
+    key: str
+    version: Any
+    other: Any

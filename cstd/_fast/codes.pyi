@@ -71,6 +71,7 @@ class EventKind(IntEnum):
     EVENT_REST_REPLY = 6
     EVENT_LINK = 7
     EVENT_STOP = 8
+    EVENT_SCORES = 9
     OUT_DECISION = 64
     OUT_ORDER_FRAME = 65
     OUT_LEDGER = 66

@@ -66,9 +66,9 @@ def _row(root: Path, name: str, version: str, key: bytes, log: Log) -> ModelVers
         row["problem"] = error.message
         return row
     card = found.card
-    row.update(verified=True, verdict=card.verdict, created=card.created, horizons=list(card.horizons),
-               members=sum(1 for _ in card.members()), features=len(card.features), card_sha256=found.card_sha256)
-    return row
+    return ModelVersion(model=name, version=version, state=row["state"], verified=True, problem=None, verdict=card.verdict,
+                        created=card.created, horizons=list(card.horizons), members=sum(1 for _ in card.members()),
+                        features=len(card.features), card_sha256=found.card_sha256)
 
 
 def show(args: argparse.Namespace) -> int:
@@ -89,7 +89,7 @@ def show(args: argparse.Namespace) -> int:
                        steps=[_step(step) for step in log.of(args.model, version)])
     if args.o == "json":
         return _print_json(shown)
-    head = {name: shown[name] for name in ("model", "version", "state", "folder", "card_sha256")}  # type: ignore[literal-required]
+    head = {name: shown[name] for name in ("model", "version", "state", "folder", "card_sha256")}
     _print_table((), [[name, value] for name, value in (head | _flat(shown["card"])).items()])
     sys.stdout.write("\n")
     _print_table(("seq", "when", "who", "from", "to", "reason"),
@@ -117,14 +117,13 @@ def verify(args: argparse.Namespace) -> int:
 
 
 def _verified(root: Path, name: str, version: str, key: bytes, log: Log) -> ModelVerified:
-    row = ModelVerified(model=name, version=version, ok=True, reason=None, message=None)
     try:
         registry.verify(root, name, version, key, log)
     except registry.RefusedVersionError as error:
-        row.update(ok=False, reason=error.reason, message=error.message)
+        return ModelVerified(model=name, version=version, ok=False, reason=error.reason, message=error.message)
     except OperatorError as error:
-        row.update(ok=False, reason="unreadable", message=error.message)
-    return row
+        return ModelVerified(model=name, version=version, ok=False, reason="unreadable", message=error.message)
+    return ModelVerified(model=name, version=version, ok=True, reason=None, message=None)
 
 
 def promote(args: argparse.Namespace) -> int:

@@ -48,3 +48,65 @@ def promoted(root: Path, version: str, *, to: str = "production", name: str = "h
         step = registry.promote(root, name, version, key, to=None, who="test", when=WHEN, reason="")
         if step[-1].to == to:
             return
+
+
+# ONNX by hand.
+
+
+def linear(weights: list[float], bias: float) -> bytes:
+    """Return an ONNX of one logistic unit: (rows, 1)."""
+    import numpy as np
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["sum"]), helper.make_node("Add", ["sum", "b"], ["raw"]),
+             helper.make_node("Sigmoid", ["raw"], ["chance"])]
+    constants = [numpy_helper.from_array(np.array(weights, np.float32)[:, np.newaxis], "w"),
+                 numpy_helper.from_array(np.array([bias], np.float32), "b")]
+    graph = helper.make_graph(nodes, "fixture", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, len(weights)])],
+                              [helper.make_tensor_value_info("chance", TensorProto.FLOAT, [None, 1])], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    onnx.checker.check_model(model)
+    return model.SerializeToString()  # type: ignore[no-any-return]
+
+
+def trees(seed: int, *, features: int = len(FEATURES), count: int = 20, depth: int = 6, mode: str = "BRANCH_LEQ",
+          positive: bool = False, base: float | None = None) -> bytes:
+    """Return an ONNX of a tree ensemble with random branches: labels and (rows, 2) probabilities, as converters make them."""
+    import random
+
+    from onnx import TensorProto, helper
+
+    draw = random.Random(seed)
+    told: dict[str, list[Any]] = {name: [] for name in (
+        "nodes_treeids", "nodes_nodeids", "nodes_featureids", "nodes_values", "nodes_modes", "nodes_truenodeids",
+        "nodes_falsenodeids", "class_treeids", "class_nodeids", "class_ids", "class_weights")}
+
+    def grow(tree: int, node: int, left: int, free: list[int]) -> None:
+        leaf = left == 0 or (left < depth and draw.random() < 0.3)
+        children = (0, 0) if leaf else (free[0], free[0] + 1)
+        free[0] += 0 if leaf else 2
+        for name, value in (("treeids", tree), ("nodeids", node), ("featureids", 0 if leaf else draw.randrange(features)),
+                            ("values", 0.0 if leaf else draw.choice([-1.5, -0.5, 0.0, 0.25, 1.0, draw.gauss(0, 1)])),
+                            ("modes", "LEAF" if leaf else mode), ("truenodeids", children[0]), ("falsenodeids", children[1])):
+            told[f"nodes_{name}"].append(value)
+        if leaf:
+            for name, value in (("treeids", tree), ("nodeids", node), ("ids", 0),
+                                ("weights", draw.random() / count if positive else draw.gauss(0, 0.3))):
+                told[f"class_{name}"].append(value)
+            return
+        for child in children:
+            grow(tree, child, left - 1, free)
+
+    for tree in range(count):
+        grow(tree, 0, depth, [1])
+    node = helper.make_node("TreeEnsembleClassifier", ["x"], ["label", "probabilities"], domain="ai.onnx.ml",
+                            post_transform="LOGISTIC", classlabels_int64s=[0, 1], **told,
+                            **({} if base is None else {"base_values": [base]}))
+    graph = helper.make_graph([node], "fixture", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, features])],
+                              [helper.make_tensor_value_info("label", TensorProto.INT64, [None]),
+                               helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [None, 2])])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)])
+    model.ir_version = 8
+    return model.SerializeToString()  # type: ignore[no-any-return]

@@ -1,0 +1,197 @@
+"""The scorer process: started and watched by the trading process, which can live without it.
+
+    python -m cstd.signals.scorer --run-dir .run/current --models models --name hourly --parent PID
+
+It reads the sheet of features, scores all instruments with the production version in one batch, and writes the sheet of
+scores. What it may not or cannot score with it says in the note of that sheet, and stays: it looks again every half minute,
+and at once when the features begin anew. Without a version that verifies nothing is scored, so the scores grow old, and who
+uses them abstains.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cstd.child import follow_parent
+from cstd.clock import Clock, SystemClock
+from cstd.errors import EXIT_OK, CstdError, OperatorError
+from cstd.signals import registry
+from cstd.signals.registry import log as registry_log
+from cstd.signals.registry.refusals import RefusedVersionError
+from cstd.signals.scorer.model import ScoredModel
+from cstd.signals.scorer.rows import FEATURES_FILE, HORIZONS_MAX, SCORE_ROW, SCORES_FILE
+from cstd.signals.scorer.sheet import SheetReader, SheetWriter
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+POLL_S = 0.02
+LOOK_AGAIN_S = 30.0
+WARM_RUNS = 3
+REASON_CHARS_MAX = 500
+
+
+class Scorer:
+    """The work of the process, a turn at a time.
+
+    Args:
+        run_dir: where both sheets lie.
+        models, name: the registry and the model whose production version scores.
+        key: path of the key, None for systemd's credential.
+    """
+
+    def __init__(self, run_dir: Path, models: Path, name: str, key: Path | None, *, device: Any = "cpu", threads: int = 1,
+                 clock: Clock | None = None) -> None:
+        self._run_dir, self._models, self._name, self._key = run_dir, models, name, key
+        self._device, self._threads = device, threads
+        self._clock = clock or SystemClock()
+        self._features: SheetReader | None = None
+        self._scores: SheetWriter | None = None
+        self._model: ScoredModel | None = None
+        self._seen = 0
+        self._looked_ns: int | None = None
+        self._note: dict[str, Any] = {}
+        self._batches = self._torn_reads = 0
+
+    def turn(self) -> bool:
+        """Score what is new; returns whether there was something."""
+        if not self._has_features():
+            return False
+        self._look_at_model()
+        features = self._features
+        assert features is not None
+        if self._model is None or features.version == self._seen:
+            return False
+        self._score(features, self._model)
+        return True
+
+    def _has_features(self) -> bool:
+        """Whether there is a sheet of features; a new one, of a daemon that was started again, is taken up."""
+        if self._features is not None and not (self._due() and self._features.replaced()):
+            return True
+        if self._features is not None:
+            self._features.close()
+            self._features = self._model = self._looked_ns = None
+        try:
+            self._features = SheetReader(self._run_dir / FEATURES_FILE)
+        except OperatorError as error:
+            self._tell("waiting", error.message)
+            return False
+        if not {"instrument", "event_mono_ns", "event_wall_ns", "valid", "values"} <= set(self._features.row_type.names or ()):
+            raise OperatorError(f"{self._features.path} holds no features")
+        self._seen = 0
+        if self._scores is None or self._scores.rows_max < self._features.rows_max * HORIZONS_MAX:
+            self._scores = SheetWriter(self._run_dir / SCORES_FILE, SCORE_ROW, self._features.rows_max * HORIZONS_MAX)
+        return True
+
+    def _due(self) -> bool:
+        return self._looked_ns is None or self._clock.mono_ns() - self._looked_ns >= LOOK_AGAIN_S * 1e9
+
+    def _look_at_model(self) -> None:
+        """Now and then: whether the production version is another, or is one no more."""
+        if not self._due():
+            return
+        self._looked_ns = self._clock.mono_ns()
+        try:
+            key = registry.read_key(self._key)
+            log = registry_log.read(self._models, key)
+            version = log.in_production(self._name)
+            if self._model is None or version is None or self._model.card_sha256 != log.of(self._name, version)[0].card_sha256:
+                self._model = None
+                self._open(registry.production(self._models, self._name, key))
+        except RefusedVersionError as error:
+            self._refuse(error.message, error.reason)
+        except OperatorError as error:
+            self._refuse(error.message, "")
+
+    def _open(self, found: registry.Verified) -> None:
+        assert self._features is not None
+        self._tell("opening", f"{found.card.name} {found.card.version}")
+        model = ScoredModel(found, self._features.names, self._device, self._threads)
+        began_ns = self._clock.mono_ns()
+        for _ in range(WARM_RUNS):  # the first runs allocate; they are no scores
+            model.score(self._warm_rows(), 0, 0)
+        warm_ns = (self._clock.mono_ns() - began_ns) // WARM_RUNS
+        self._model, self._seen = model, 0
+        self._tell("ready", "", version=found.card.version, model=found.card_sha256, sessions=model.told(), warm_ns=warm_ns)
+
+    def _warm_rows(self) -> Any:
+        assert self._features is not None
+        rows = np.zeros(self._features.rows_max, self._features.row_type)
+        rows["valid"] = np.uint64(2**64 - 1)
+        return rows
+
+    def _refuse(self, message: str, reason: str) -> None:
+        self._model = None
+        if self._note.get("reason") != message[:REASON_CHARS_MAX]:
+            sys.stderr.write(f"cstd scorer: refused: {message}\n")
+        self._tell("refused", message, refusal=reason)
+
+    def _tell(self, state: str, reason: str, **fields: Any) -> None:
+        """Say how it stands, with no scores; a reader sees that there are none."""
+        note = {"state": state, "reason": reason[:REASON_CHARS_MAX], "pid": os.getpid(), "name": self._name,
+                "device": self._device, "threads": self._threads, **fields}
+        if note != self._note:
+            self._note = note
+            if self._scores is not None:
+                with self._scores.writing(0, self._told()):
+                    pass
+
+    def _told(self, took_ns: int = 0, rows: int = 0) -> dict[str, Any]:
+        torn = self._features.torn_reads if self._features is not None else 0
+        return {**self._note, "batches": self._batches, "batch_ns": took_ns, "batch_rows": rows, "torn_reads": torn}
+
+    def _score(self, features: SheetReader, model: ScoredModel) -> None:
+        assert self._scores is not None
+        self._seen, rows, _ = features.read()
+        began_ns = self._clock.mono_ns()
+        scores = model.score(rows, began_ns, self._clock.wall_ns())
+        took_ns = self._clock.mono_ns() - began_ns
+        self._batches += 1
+        with self._scores.writing(len(scores), self._told(took_ns, len(rows))) as out:
+            out[:] = scores
+
+    def close(self) -> None:
+        """Say that it ends, and unmap the sheets."""
+        self._tell("stopped", "")
+        for sheet in (self._features, self._scores):
+            if sheet is not None:
+                sheet.close()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the scorer process; return its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m cstd.signals.scorer", description="Score instruments with a model.")
+    parser.add_argument("--run-dir", required=True, type=Path, help="the daemon's run directory")
+    parser.add_argument("--models", required=True, type=Path, metavar="DIR", help="the registry")
+    parser.add_argument("--name", required=True, help="the model whose production version scores")
+    parser.add_argument("--key", type=Path, metavar="FILE", help="the registry's key (default: systemd's credential)")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="of the CPU, for one batch")
+    parser.add_argument("--parent", type=int, metavar="PID", help="end when this parent process does")
+    args = parser.parse_args(argv)
+    asked: list[int] = []
+    for number in SIGNALS:
+        signal.signal(number, lambda number, _frame: asked.append(number))
+    try:
+        if args.parent is not None:
+            follow_parent(args.parent)
+        scorer = Scorer(args.run_dir, args.models, args.name, args.key, device=args.device, threads=args.threads)
+        while not asked:
+            if not scorer.turn():
+                time.sleep(POLL_S)
+        scorer.close()
+    except CstdError as error:
+        sys.stderr.write(f"cstd scorer: {error.message}{'; ' if error.suggestion else ''}{error.suggestion}\n")
+        return error.exit_code
+    except OSError as error:
+        sys.stderr.write(f"cstd scorer: {error}\n")
+        return 1
+    return EXIT_OK

@@ -10,7 +10,7 @@ SOURCES := $(shell find cstd -name '*.pyx' -o -name '*.pxd' -o -path 'cstd/_fast
 AGENTS := $(shell find cstd/signals/agents cstd/signals/strategies -name '*.py')
 RECORDING := $(wildcard $(CSTD_DATA)/recordings/kraken-v2-btcusd-d25-20260802.jsonl.zst)
 
-.PHONY: run test bench benchmarks budget floor growth peers agreement picture round-trip burst burst-peer scale tail soak memory measuring start journal recovery hostile fuzz
+.PHONY: run test bench benchmarks score-bench budget floor growth peers agreement picture round-trip burst burst-peer scale tail soak memory measuring start journal recovery hostile fuzz
 .PHONY: simulate prove mutants chaos sanitize controls metrics check build wheel lock clean
 .DELETE_ON_ERROR:
 
@@ -37,6 +37,10 @@ bench: build
 # The benchmark suite by kernel and by what the cost grows with: ARGS=--benchmark-json=FILE keeps the figures.
 benchmarks: build $(VENV)/.test-installed
 	@$(BIN)/python -m pytest bench/test_path.py bench/test_conflation.py --benchmark-columns=min,median,stddev $(ARGS)
+
+# Batches of the scorer by number of rows, on the CPU, or on a GPU and compared with it: DEVICE=cpu|cuda.
+score-bench: build $(VENV)/.test-installed
+	@PYTHONPATH=. $(BIN)/python bench/scorer.py --device $(or $(DEVICE),cpu) $(ARGS)
 
 # Instructions per frame against the stored budget: a slow-down that no timing on a shared machine would show.
 budget: build

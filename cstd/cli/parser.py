@@ -124,6 +124,11 @@ def _main(module: Any, args: argparse.Namespace) -> int:
     return int(module.main(args))
 
 
+def _named(name: str) -> Call:
+    """Return what calls a function of the verb's module."""
+    return lambda module, args: int(getattr(module, name)(args))
+
+
 @dataclass(frozen=True)
 class Verb:
     """One verb: its words, what it gives, its module (imported when it runs), how to call that, its arguments, examples."""
@@ -539,8 +544,8 @@ VERBS = (
     Verb(("strategy", "build"), "a strategy of your own, compiled, tried and hashed", "cstd.signals.agents.build",
          _strategy_build,
          lambda module, args: int(module.main_strategy(args))),
-    *(Verb(("models", word), gives, "cstd.cli.models", add, lambda module, args, name=name: int(getattr(module, name)(args)),
-           examples=models_words.EXAMPLES) for word, gives, add, name in models_words.VERBS),
+    *(Verb(("models", word), gives, "cstd.cli.models", add, _named(name), examples=models_words.EXAMPLES)
+      for word, gives, add, name in models_words.VERBS),
     Verb(("chaos",), "real faults on this host against a session of their own, and what was true afterwards",
          "cstd.chaos.app", _chaos),
     _admin("state, mode, kill switch, level, instruments", "status"),

@@ -259,13 +259,26 @@ def practice_section(config: Config) -> Iterator[Problem]:
                           suggestion="use 0 for any free one")
 
 
+def scorer(config: Config) -> Iterator[Problem]:
+    """A scorer that runs has a model, and its scores live longer than the next ones take."""
+    found = config.scorer
+    if found is None:
+        return
+    if found.enabled and not found.name:
+        yield Problem(key="scorer.name", reason="a scorer that is enabled needs the name of a model",
+                      suggestion="cstd models list shows which there are")
+    if found.age_s_max <= found.interval_s:
+        yield Problem(key="scorer.age_s_max", value=str(found.age_s_max), reason="must be above interval_s",
+                      limit=f"more than {found.interval_s}")
+
+
 def overrides(config: Config) -> Iterator[Problem]:
     """Limits of single instruments are none looser than the general ones, and contradict nothing."""
     yield from override_problems(config, (evidence, strategy, slippage, churn))
 
 
 RULES: tuple[Rule, ...] = (levels, caps, loss_amount, evidence, collars, stops, absence, instruments, audits, strategy,
-                           slippage, churn, journal, listeners, clock, cpus, practice_section, overrides)
+                           slippage, churn, journal, listeners, clock, cpus, practice_section, scorer, overrides)
 
 
 def cross_check(config: Config) -> list[Problem]:

@@ -344,6 +344,20 @@ class JobsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         str, Pattern(rf"((?!~){_PATH})?", "a path without control characters, or empty; ~ is not expanded")] = ""
 
 
+class ScorerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The process that scores instruments with the model in production; docs/scorer.md."""
+
+    enabled: bool = False
+    models: Annotated[str, Pattern(rf"(?!~){_PATH}", "a path without control characters; ~ is not expanded")] = "models"
+    name: Annotated[str, Pattern(r"([a-z0-9][a-z0-9_-]{0,47})?", "a model's name: a-z, 0-9, - and _")] = ""
+    # of the registry; empty = systemd's credential models_key
+    key: Annotated[str, Pattern(rf"((?!~){_PATH})?", "a path without control characters, or empty; ~ is not expanded")] = ""
+    device: Literal["cpu", "cuda"] = "cpu"
+    threads: Annotated[int, _int(1, 64, "threads of the CPU for one batch")] = 1
+    interval_s: Annotated[int, _int(1, 3_600, "seconds between two rows of features of an instrument")] = 60
+    age_s_max: Annotated[int, _int(1, 7 * 86_400, "seconds from the features to the use of their score")]
+
+
 class LogsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How much is logged."""
 
@@ -373,6 +387,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     flight: FlightConfig = FlightConfig()
     admin: AdminConfig = AdminConfig()
     jobs: JobsConfig = JobsConfig()
+    scorer: ScorerConfig | None = None
     logs: LogsConfig = LogsConfig()
     overrides: dict[str, OverrideConfig] = {}  # by instrument
     practice: PracticeConfig | None = None

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cstd.config import Config
-from cstd.config.schema import StatusConfig
+from cstd.config.schema import ScorerConfig, StatusConfig
 from cstd.daemon.flight_folder import APART_NS, CRASH, FAULT, HALT, KILL
 from cstd.units import NS_PER_S
 
@@ -321,6 +321,13 @@ def reader_child(board: Path, status: StatusConfig, log: Any, on_spawn: Callable
     words = [word for address in (status.listen, *status.extra_listen) for word in ("--listen", address)]
     words += ["--alertmanager", status.alertmanager] if status.alertmanager else []
     return Child("reader", "cstd.ops.reader", ["--board", str(board), *words], log, on_spawn)
+
+
+def scorer_child(run_dir: Path, cfg: ScorerConfig, log: Any, on_spawn: Callable[[int], None]) -> Child:
+    """Return the scorer process (features to scores, with the model in production)."""
+    arguments = ["--run-dir", str(run_dir), "--models", cfg.models, "--name", cfg.name, "--device", cfg.device,
+                 "--threads", str(cfg.threads), *(["--key", cfg.key] if cfg.key else [])]
+    return Child("scorer", "cstd.signals.scorer", arguments, log, on_spawn)
 
 
 def projector_child(run_dir: Path, log: Any, on_spawn: Callable[[int], None], *, compress: bool) -> Child:

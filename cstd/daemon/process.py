@@ -29,6 +29,7 @@ from cstd.daemon.host import Host
 from cstd.daemon.key_check import checked_key
 from cstd.daemon.reload import Reloader
 from cstd.daemon.ring_place import ring_path
+from cstd.daemon.scoring import Scoring
 from cstd.daemon.view import LiveView
 from cstd.engine import Engine
 from cstd.engine.boot import boot_payload, next_epoch
@@ -163,6 +164,7 @@ class TradingProcess:
         self.checkpoints = CheckpointChild(run_dir / JOURNAL_DIR, cfg.journal.checkpoint_interval_s, cfg.journal.keep_bytes,
                                            self.log, self.host.place_child, self._projected_seq)
         self.flight = FlightChild(run_dir, cfg, self.log, self.host.place_child)
+        self.scoring = Scoring(cfg.scorer, run_dir, self.engine, self.log, self.host.place_child)
         self._crashed = self._was_left_running()
         self.board = BoardWriter(run_dir / BOARD_FILE)
         self.view = LiveView(self.engine, pid=os.getpid(), mono_ns=self.clock.mono_ns, process=self._process_status,
@@ -215,6 +217,7 @@ class TradingProcess:
                 task.cancel()
             await self.admin.close()
             await self.reader.stop()
+            await self.scoring.stop()
             await self.checkpoints.stop()
             self._ask_of_crash()  # the next start finds a stop, and asks no more
             await self.flight.stop()
@@ -248,6 +251,7 @@ class TradingProcess:
         self._ask_of_crash()
         if self.cfg.projector.enabled:
             await self.projector.start()
+        await self.scoring.start()
 
     def _ask_of_crash(self) -> None:
         """Want a bundle of the run before where that ended without a stop, once."""
@@ -414,6 +418,7 @@ class TradingProcess:
                 self._running_since_ns = self.clock.mono_ns()
             self.engine.core.timer(self.clock.mono_ns(), self.clock.wall_ns())
             self._flush()
+            self._take_scores()
             if loop.time() - looked_at_disk_s >= DISK_LOOK_S:
                 self._disk_free_bytes, looked_at_disk_s = self._free_bytes(), loop.time()
             self._check_journal()
@@ -425,6 +430,12 @@ class TradingProcess:
             self.host.tick(int(lag_s * NS_PER_S), TIMER_NS)
             if self.for_s is not None and self._deadline is None and self.engine.state == "ready":
                 self._deadline = loop.call_later(self.for_s, self._stop.set)
+
+    def _take_scores(self) -> None:
+        """Give the scorer its features, and the engine what the scorer has found since, as an event."""
+        if (payload := self.scoring.tick(self.clock.mono_ns())) is not None:
+            self.engine.core.event(EventKind.EVENT_SCORES, 0, self.clock.mono_ns(), self.clock.wall_ns(), payload)
+            self._flush()
 
     def _free_bytes(self) -> int:
         """What is free where the journal is, which may be a disk of its own."""
@@ -560,7 +571,9 @@ class TradingProcess:
                         "disk_free_bytes": self._disk_free_bytes, **self.checkpoints.status(),
                         "error": os.strerror(stats["writer_error"]) if stats["writer_error"] else None},
             "children": {"reader": self.reader.alive,
-                         **({"projector": self.projector.alive} if self.projector.started else {})},
+                         **({"projector": self.projector.alive} if self.projector.started else {}),
+                         **({"scorer": self.scoring.alive} if self.scoring.started else {})},
+            "scorer": self.scoring.status(),
             "durable": self._port.durable_status(),
             "projector": self._projector_status(stats["synced_seq"]),
             "flight": self.flight.status(), "admin": self.admin.counts,

@@ -20,6 +20,7 @@ from cstd._fast.gates import DECISION_DTYPE
 from cstd._fast.hist import STAGES, bucket_edges_ns
 from cstd._fast.slot import InstrumentSlot
 from cstd.config import Config
+from cstd.daemon import models
 from cstd.daemon.approval_rows import approval_rows, where
 from cstd.decision.refused import tally
 from cstd.decision.why import GATES, explain
@@ -100,6 +101,8 @@ class LiveView:
             "exits": engine.rest_exits.route if booted else "none",
             "journal": process["journal"], "digest": engine.recorder.hexdigest(),
             "children": process["children"],
+            "scorer": {"state": process["scorer"]["state"], "reason": process["scorer"]["reason"],
+                       "version": process["scorer"]["version"]},
         }
 
     def _link(self, code: int, name: str, now_ns: int, process: dict[str, Any]) -> shapes.LinkStatus:
@@ -444,6 +447,7 @@ class LiveView:
         values |= process["admin"]
         for name, count in process["flight"].items():
             values[f"flight_{name}"] = count
+        values |= models.counters(process["scorer"], engine)
         values["gc_collections"] = process["garbage"].count
         values["gc_longest_ns"] = process["garbage"].longest_ns
         values["reconcile_rounds"] = engine.reconciler.done_count
@@ -478,6 +482,10 @@ class LiveView:
             "day_loss_bps": {level: getattr(risk, f"day_loss_{level}_bps") for level in LEVELS[1:]},
             "drawdown_bps": {level: getattr(risk, f"drawdown_{level}_bps") for level in LEVELS[1:]},
         }
+
+    def models(self) -> shapes.Models:
+        """The scorer and the scores that the engine knows, the first of them."""
+        return models.seen(self._process()["scorer"], self._engine, self._mono_ns())
 
     def latency(self) -> shapes.Latency:
         """Stage histograms, and how late the loop's ticks came."""

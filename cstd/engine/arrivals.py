@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cstd._fast.codes import BookFault
+
 if TYPE_CHECKING:
     from cstd.engine.flow import Engine
 
@@ -27,6 +29,18 @@ def watch_feeds(engine: Engine, mono_ns: int, wall_ns: int) -> None:
     engine.tapes.on_timer(engine.public, mono_ns, wall_ns)
     engine.evidence.keep_within(engine.risk.evidence_max_ns)
     engine.evidence.on_timer(engine.public, mono_ns)
+
+
+def audit_books(engine: Engine, mono_ns: int) -> None:
+    """Let the audit of deep levels go on; a book that it finds wrong is blocked now and resynced by this timer."""
+    finding = engine.audit.on_timer(mono_ns, lane_free=len(engine.lane) == 0)
+    if finding is None:
+        return
+    name = engine.names[finding.number]
+    engine.notes.append(("error", "book audit found a difference",
+                         {"instrument": name, **finding.log_fields(engine.feed.specs[name])}))
+    engine.core.needs_python = True
+    engine.core.book_fault(finding.number, BookFault.FAULT_AUDIT)
 
 
 def take_new_digits(engine: Engine) -> None:

@@ -25,12 +25,13 @@ from cstd._fast.recorder import Recorder
 from cstd.config import Config, from_canonical_json
 from cstd.decision.setup import exit_steps_mbps
 from cstd.engine import venue_clock
-from cstd.engine.arrivals import give_up_links, note_frames_seen, take_new_digits, watch_feeds
+from cstd.engine.arrivals import audit_books, give_up_links, note_frames_seen, take_new_digits, watch_feeds
 from cstd.engine.congestion import Congestion
 from cstd.engine.maintenance import Maintenance
 from cstd.engine.own_code import give_code, take_code
 from cstd.engine.own_silence import OwnSilence
 from cstd.engine.readiness import not_ready_reason
+from cstd.engine.scores import Scores
 from cstd.errors import InvariantError
 from cstd.ledger.nav import Nav
 from cstd.ledger.positions import Ledger
@@ -123,6 +124,7 @@ class Engine:
         self._mono_ns = 0
         self._wall_ns = 0
         self.congestion = Congestion()
+        self.scores = Scores()
         self._first_boot_wall_ns = 0
         self._ready_wall_ns = 0
 
@@ -143,6 +145,8 @@ class Engine:
             case EventKind.EVENT_COMMAND:
                 command = msgspec.json.decode(payload)
                 self.replies[command["id"]] = self._on_command(command, mono_ns, wall_ns)
+            case EventKind.EVENT_SCORES:
+                self.scores.take(payload, len(self.names), mono_ns)
             case EventKind.EVENT_STOP:
                 self.stopping = True
                 self.risk.pull_openings()
@@ -214,6 +218,7 @@ class Engine:
         self.tracker.rates.boot(cfg.venue.tier)
         self.maintenance = Maintenance()
         self.own_silence = OwnSilence()
+        self.scores.boot(seconds_to_ns(cfg.scorer.age_s_max) if cfg.scorer is not None else 0, self._mono_ns)
         if self._lane_before is not None:
             self.lane.take_over(self._lane_before)
         self._lane_before = self.lane
@@ -447,16 +452,7 @@ class Engine:
         self.margin.on_timer(mono_ns, ready=self.private.ready)
         self.account_reads.on_timer(mono_ns)
         watch_feeds(self, mono_ns, wall_ns)
-        self._audit_books(mono_ns)
-
-    def _audit_books(self, mono_ns: int) -> None:
-        """Let the audit of deep levels go on; a book that it finds wrong is blocked now and resynced by this timer."""
-        finding = self.audit.on_timer(mono_ns, lane_free=len(self.lane) == 0)
-        if finding is None:
-            return
-        name = self.names[finding.number]
-        self._note("error", "book audit found a difference", instrument=name, **finding.log_fields(self.feed.specs[name]))
-        self.core.book_fault(finding.number, BookFault.FAULT_AUDIT)
+        audit_books(self, mono_ns)
 
     def on_attention(self, mono_ns: int, wall_ns: int) -> None:
         """Work that the core left for the end of the batch: resyncs, and orders that were sent."""

@@ -20,7 +20,21 @@ from cstd.jobs.records import JobRow
 from cstd.ops.alerts_sight import AlertsSeen
 from cstd.ops.execution import ExecutionSeen
 from cstd.ops.sight import Sight
-from cstd.ops.view import Approval, Book, Decision, Equity, Fill, Gate, InstrumentStatus, Limit, Order, Position, Status, Trade
+from cstd.ops.view import (
+    Approval,
+    Book,
+    Decision,
+    Equity,
+    Fill,
+    Gate,
+    InstrumentStatus,
+    Limit,
+    Models,
+    Order,
+    Position,
+    Status,
+    Trade,
+)
 from cstd.orders.lifecycle import STATE_NAMES
 
 ROWS_MAX = 1_000
@@ -186,6 +200,8 @@ ROUTES: tuple[Route, ...] = (
     Route("/api/v1/tape", "Newest trades of others.", list[Trade], _rows("tape", _keep), {**_LIMIT, **_INSTRUMENT}),
     Route("/api/v1/execution", "Shortfall, markouts, scores and fills by queue position, last 24 hours.", ExecutionSeen,
           lambda sight, _query: sight.quality()[1], {}),
+    Route("/api/v1/models", "The scorer process, what its sessions run on, and the scores that the engine knows.", Models,
+          _raw("models"), {}),
     Route("/api/v1/alerts", "What fires, as the Alertmanager that is named has it; unknown where it does not answer.", AlertsSeen,
           lambda sight, _query: orjson.dumps(sight.alerts.seen(time.time_ns())), {}),
     Route("/api/v1/jobs", "Scheduled jobs: how each stands, and its newest runs.", list[JobRow],

@@ -35,7 +35,7 @@ import orjson
 from cstd.errors import OperatorError
 from cstd.ops.view import EngineView, Order
 
-MAGIC = b"CSTDBRD4"
+MAGIC = b"CSTDBRD5"
 HEADER_BYTES = 4096
 WORD_BYTES = 8
 REGION_HEADER_BYTES = 64
@@ -76,6 +76,7 @@ REGIONS: dict[str, int] = {
     "alert_limits": 4 * _KIB,
     "latency": 128 * _KIB,
     "tape": 32 * _KIB,
+    "models": 128 * _KIB,
 }
 
 _JSON_OPTIONS = orjson.OPT_SERIALIZE_NUMPY
@@ -236,6 +237,7 @@ class BoardWriter:
             ("alert_limits", kept(view.alert_limits)),
             ("latency", plain(view.latency)),
             ("tape", plain(lambda: view.tape(TRADES_SHOWN))),
+            ("models", plain(view.models)),
         ]
 
     def _encode_if_other(self, name: str, value: object) -> tuple[bytes | None, bool]:

@@ -22,6 +22,8 @@ NOW: dict[str, tuple[str, str, float]] = {
     "projector_lag_ns": ("projector_lag_seconds", "Time since all of the journal on disk was in SQLite.", 1e9),
     "projector_lag_records": ("projector_lag_records", "Records on disk that are not in SQLite yet.", 1),
     "projector_signed_seq": ("projector_signed_seq", "The record up to which the journal is signed.", 1),
+    "scorer_ready": ("scorer_ready", "1 while the scorer process scores with a model that verifies.", 1),
+    "score_age_ns": ("score_age_seconds", "Age of the features that the newest score is of; 0 before the first.", 1e9),
     "reconcile_differences": ("reconcile_differences", "Differences with the venue that are remembered.", 1),
 }
 
@@ -105,6 +107,10 @@ COUNTERS: dict[str, str] = {
     "projector_compressed_segments": "Journal segments compressed.",
     "projector_compressed_saved_bytes": "Bytes that compressing the journal has saved.",
     "projector_failed_compressions": "Journal segments that could not be compressed.",
+    "scorer_restarts": "Restarts of the scorer process.",
+    "scorer_events": "Batches of scores that the engine was given.",
+    "scores_taken": "Scores that the engine took.",
+    "scores_refused": "Scores that are of no instrument, no probability, or of another boot.",
     "flight_bundles": "Bundles of the flight recorder that this run made.",
     "flight_failures": "Bundles of the flight recorder that could not be made.",
     "gc_collections": "Collections of Python's garbage.",

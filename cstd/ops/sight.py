@@ -22,8 +22,8 @@ from cstd.units import format_raw
 
 QUANTILES = {"p50_ns": 0.50, "p90_ns": 0.90, "p99_ns": 0.99, "p999_ns": 0.999}
 PARSE_TRIES = 5
-EMPTY: dict[str, bytes] = {name: b"{}" if name in ("status", "equity", "counters", "alert_limits", "latency") else b"[]"
-                           for name in REGIONS}
+OBJECTS = ("status", "equity", "counters", "alert_limits", "latency", "models")  # the other regions are lists
+EMPTY: dict[str, bytes] = {name: b"{}" if name in OBJECTS else b"[]" for name in REGIONS}
 
 
 class Sight:

@@ -61,6 +61,14 @@ class JournalStatus(TypedDict):
     error: str | None
 
 
+class ScorerStatus(TypedDict):
+    """The scorer process, as its trading process sees it."""
+
+    state: str  # off, starting, waiting, opening, ready, refused, stopped, down
+    reason: str  # why there are no new scores
+    version: str | None  # of the model that scores
+
+
 class Status(TypedDict):
     """`cstd status` and `/api/v1/status`. The first eight keys are an interface that outside scripts rely on."""
 
@@ -90,6 +98,7 @@ class Status(TypedDict):
     journal: JournalStatus
     digest: str  # hex, of decisions and order frames so far
     children: dict[str, bool]  # name of a child process ("reader") -> it lives
+    scorer: ScorerStatus
 
 
 class InstrumentStatus(TypedDict):
@@ -428,6 +437,55 @@ class Latency(TypedDict):
     stages: dict[str, StageLatency]  # by the names of cstd._fast.hist.STAGES, and "loop_lag"
 
 
+class ScorerSession(TypedDict):
+    """One member of a model: what its session asked for and what it got."""
+
+    horizon: str
+    member: str
+    form: str  # onnx, or gathered: a tree in tensor form
+    providers: list[str]
+    nodes: dict[str, int]  # by provider, of a profile
+
+
+class Scorer(ScorerStatus):
+    """The scorer process in full."""
+
+    alive: bool
+    restarts: int
+    events: int  # batches of scores that the engine was given
+    name: str | None
+    card_sha256: str | None
+    device: str | None
+    threads: int | None
+    warm_ns: int | None  # one batch of all instruments, when it was opened
+    batches: int
+    batch_rows: int
+    batch_ns: int  # of the last one
+    sessions: list[ScorerSession]
+
+
+class ScoreRow(TypedDict):
+    """What the engine knows of one instrument at one horizon."""
+
+    instrument: str
+    horizon_s: int
+    probability: float  # to a millionth
+    lower: float  # of the net return, a fraction
+    upper: float
+    members: int
+    event_wall_ns: int  # of the features that it is of
+    age_ns: int  # since then
+    fresh: bool  # young enough to be used
+    card_sha256: str
+
+
+class Models(TypedDict):
+    """`/api/v1/models`: the scorer and the newest scores, the first SCORES_SHOWN of them."""
+
+    scorer: Scorer
+    scores: list[ScoreRow]
+
+
 class EngineView(Protocol):
     """What the trading process shows; see the module docstring for the rules every method obeys."""
 
@@ -491,6 +549,9 @@ class EngineView(Protocol):
 
     def alert_limits(self) -> AlertLimits:
         """Return the limits that alerts compare with, the same object as long as none has changed."""
+
+    def models(self) -> Models:
+        """Return the scorer's state and the scores that the engine knows."""
 
     def latency(self) -> Latency:
         """Return the stage histograms."""

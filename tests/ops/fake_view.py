@@ -189,7 +189,8 @@ class FakeView:
             "journal": {"seq": self.steps * 44, "synced_seq": self.steps * 44 - 9, "lag_ms": 3.2, "disk_free_bytes": 10**11,
                         "checkpoint_seq": self.steps * 40, "checkpoints": 3, "checkpoint_failures": 0,
                         "bytes": self.steps * 9_000, "error": None},
-            "digest": hashlib.sha256(str(self.steps).encode()).hexdigest(), "children": {"reader": True}}
+            "digest": hashlib.sha256(str(self.steps).encode()).hexdigest(), "children": {"reader": True},
+            "scorer": {"state": "ready", "reason": "", "version": "0003"}}
 
     def instrument_names(self) -> list[str]:
         """See EngineView."""
@@ -307,6 +308,17 @@ class FakeView:
                 "slippage_p95_fills_min": 20, "busy_poll": False,
                 "day_loss_bps": {"warning": 300, "critical": 500, "emergency": 650, "shutdown": 800},
                 "drawdown_bps": {"warning": 500, "critical": 1000, "emergency": 1250, "shutdown": 1500}}
+
+    def models(self) -> dict[str, object]:
+        """See EngineView."""
+        return {"scorer": {"state": "ready", "reason": "", "version": "0003", "alive": True, "restarts": 0, "events": 2,
+                           "name": "hourly", "card_sha256": "ab" * 32, "device": "cpu", "threads": 1, "warm_ns": 900_000,
+                           "batches": 2, "batch_rows": 2, "batch_ns": 400_000,
+                           "sessions": [{"horizon": "1h", "member": "lightgbm", "form": "onnx",
+                                         "providers": ["CPUExecutionProvider"], "nodes": {"CPUExecutionProvider": 3}}]},
+                "scores": [{"instrument": name, "horizon_s": 3_600, "probability": 0.512345, "lower": -0.01, "upper": 0.012,
+                            "members": 2, "event_wall_ns": 1_700_000_000_000_000_000, "age_ns": 9_000_000_000, "fresh": True,
+                            "card_sha256": "ab" * 32} for name, *_ in SPECS]}
 
     def latency(self) -> dict[str, object]:
         """See EngineView."""

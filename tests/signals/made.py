@@ -93,7 +93,7 @@ def trees(seed: int, *, features: int = len(FEATURES), count: int = 20, depth: i
             told[f"nodes_{name}"].append(value)
         if leaf:
             for name, value in (("treeids", tree), ("nodeids", node), ("ids", 0),
-                                ("weights", draw.random() / count if positive else draw.gauss(0, 0.3))):
+                                ("weights", draw.random() / count if positive else draw.gauss(0, 1.3 / count**0.5))):
                 told[f"class_{name}"].append(value)
             return
         for child in children:
@@ -108,5 +108,23 @@ def trees(seed: int, *, features: int = len(FEATURES), count: int = 20, depth: i
                               [helper.make_tensor_value_info("label", TensorProto.INT64, [None]),
                                helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [None, 2])])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)])
+    model.ir_version = 8
+    return model.SerializeToString()  # type: ignore[no-any-return]
+
+
+def network(seed: int, features: int, width: int) -> bytes:
+    """Return an ONNX of one hidden layer with random weights: (rows, 1)."""
+    import numpy as np
+    from onnx import TensorProto, helper, numpy_helper
+
+    random = np.random.default_rng(seed)
+    shapes = {"w1": (features, width), "b1": (width,), "w2": (width, 1), "b2": (1,)}
+    constants = [numpy_helper.from_array((random.standard_normal(shape) / 8).astype(np.float32), name)
+                 for name, shape in shapes.items()]
+    nodes = [helper.make_node("Gemm", ["x", "w1", "b1"], ["h"]), helper.make_node("Relu", ["h"], ["r"]),
+             helper.make_node("Gemm", ["r", "w2", "b2"], ["raw"]), helper.make_node("Sigmoid", ["raw"], ["chance"])]
+    graph = helper.make_graph(nodes, "fixture", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, features])],
+                              [helper.make_tensor_value_info("chance", TensorProto.FLOAT, [None, 1])], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
     model.ir_version = 8
     return model.SerializeToString()  # type: ignore[no-any-return]

@@ -1,0 +1,28 @@
+"""What the daemon shows of models: the scorer process, and the scores that the engine knows."""
+
+from __future__ import annotations
+
+from cstd.engine import Engine
+from cstd.engine.scores import MILLION
+from cstd.ops import view as shapes
+
+SCORES_SHOWN = 200
+
+
+def seen(scorer: shapes.Scorer, engine: Engine, mono_ns: int) -> shapes.Models:
+    """Return the scorer and the first scores by instrument and horizon, with their ages at `mono_ns`."""
+    rows: list[shapes.ScoreRow] = [
+        {"instrument": engine.names[number], "horizon_s": horizon_s, "probability": score.probability_e6 / MILLION,
+         "lower": score.lower_e6 / MILLION, "upper": score.upper_e6 / MILLION, "members": score.members,
+         "event_wall_ns": score.event_wall_ns, "age_ns": max(0, mono_ns - score.event_mono_ns),
+         "fresh": engine.scores.fresh(number, horizon_s, mono_ns) is not None, "card_sha256": score.model}
+        for number, horizon_s, score in engine.scores.rows()[:SCORES_SHOWN]]
+    return {"scorer": scorer, "scores": rows}
+
+
+def counters(scorer: shapes.Scorer, engine: Engine) -> dict[str, int]:
+    """Return what the metrics say of both."""
+    scores = engine.scores
+    return {"scorer_ready": int(scorer["state"] == "ready"), "scorer_restarts": scorer["restarts"],
+            "scorer_events": scorer["events"], "scores_taken": scores.taken_count, "scores_refused": scores.refused_count,
+            "score_age_ns": max(0, engine.core.mono_ns - scores.newest_mono_ns) if scores.newest_mono_ns else 0}

@@ -1,0 +1,166 @@
+"""The trading process's side of the scorer: features out, scores in, a child process that it can live without.
+
+Nothing here decides. What the scorer wrote becomes an event of the engine, a bounded part each tick; what it did not write
+makes the scores that are known older, and there is no other way to notice it, nor any need of one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cstd._fast import features
+from cstd.config.schema import ScorerConfig
+from cstd.daemon.children import Child, scorer_child
+from cstd.engine import Engine
+from cstd.engine.scores import MILLION
+from cstd.errors import OperatorError
+from cstd.ops.view import Scorer
+from cstd.signals.scorer.rows import FEATURES_FILE, SCORE_ROW, SCORES_FILE, ScoreStatus, feature_row
+from cstd.signals.scorer.sheet import Rows, SheetReader, SheetWriter
+from cstd.units import NS_PER_S
+
+INSTRUMENTS_PER_TICK = 64  # a row costs some microseconds; a thousand at once would hold up the loop
+ROWS_PER_EVENT = 256
+LOOK_NS = NS_PER_S  # for the file of a scorer that was started anew
+RETURN_MAX = 1_000.0  # a return beyond a thousand times the notional is no figure
+
+
+class Scoring:
+    """Features to the scorer, its scores to the engine.
+
+    Args:
+        cfg: None or not enabled: nothing is started, written or read.
+        run_dir: where both sheets lie. engine: whose rows they are.
+        log, on_spawn: see `children.Child`.
+    """
+
+    def __init__(self, cfg: ScorerConfig | None, run_dir: Path, engine: Engine, log: Any,
+                 on_spawn: Callable[[int], None]) -> None:
+        self._cfg = cfg if cfg is not None and cfg.enabled else None
+        self._run_dir, self._engine, self._log = run_dir, engine, log
+        self._child: Child | None = scorer_child(run_dir, self._cfg, log, on_spawn) if self._cfg is not None else None
+        self._features: SheetWriter | None = None
+        self._scores: SheetReader | None = None
+        self._filling: Iterator[None] | None = None
+        self._next_ns = self._look_ns = 0
+        self._seen = 0
+        self._waiting: list[dict[str, Any]] = []
+        self._note: dict[str, Any] = {}
+        self._event_count = 0
+
+    @property
+    def started(self) -> bool:
+        """Whether the process was started in this run."""
+        return self._child is not None and self._child.started
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self._child is not None and self._child.alive
+
+    async def start(self) -> None:
+        """Start the process, where the configuration wants one."""
+        if self._child is None:
+            return
+        # What a run before has left is of another clock.
+        (self._run_dir / SCORES_FILE).unlink(missing_ok=True)
+        self._features = SheetWriter(self._run_dir / FEATURES_FILE, feature_row(features.feature_count),
+                                     len(self._engine.names), features.NAMES)
+        await self._child.start()
+
+    def tick(self, mono_ns: int) -> bytes | None:
+        """Write the next part of the features and look for scores; returns the payload of an event, or None."""
+        if self._features is None or self._cfg is None:
+            return None
+        self._write_features(self._features, mono_ns, self._cfg.interval_s * NS_PER_S)
+        try:
+            self._look(mono_ns)
+        except OperatorError as error:
+            self._log.warning("scores cannot be read", error=error.message)
+            self._forget_sheet()
+        if not self._waiting:
+            return None
+        self._event_count += 1
+        return json.dumps(self._waiting.pop(0), separators=(",", ":")).encode()
+
+    def _write_features(self, sheet: SheetWriter, mono_ns: int, interval_ns: int) -> None:
+        if self._filling is None and mono_ns >= self._next_ns:
+            self._next_ns = mono_ns + interval_ns
+            self._filling = self._fill(sheet)
+        if self._filling is not None and next(self._filling, self) is self:
+            self._filling = None
+
+    def _fill(self, sheet: SheetWriter) -> Iterator[None]:
+        """Write one row an instrument, a part a tick; a reader sees them when the last is there."""
+        slots = self._engine.core.slots
+        with sheet.writing(len(slots)) as rows:
+            for number in range(len(slots)):
+                self._put(rows[number:number + 1], number)
+                if number % INSTRUMENTS_PER_TICK == INSTRUMENTS_PER_TICK - 1:
+                    yield
+
+    def _put(self, row: Rows, number: int) -> None:
+        core = self._engine.core
+        slot = core.slots[number]
+        values, valid = slot.feature_row()
+        row["instrument"], row["values"] = number, values
+        row["event_mono_ns"] = slot.data_mono_ns
+        row["event_wall_ns"] = core.wall_ns - (core.mono_ns - slot.data_mono_ns)
+        # Without any data yet nothing of the row is of the market.
+        row["valid"] = valid if slot.data_mono_ns else 0
+
+    def _look(self, mono_ns: int) -> None:
+        """Take the scores of a new sheet apart into events; look now and then for the file of another process."""
+        if mono_ns >= self._look_ns:
+            self._look_ns = mono_ns + LOOK_NS
+            if self._scores is not None and self._scores.replaced():
+                self._forget_sheet()
+            if self._scores is None and (self._run_dir / SCORES_FILE).exists():
+                self._scores = SheetReader(self._run_dir / SCORES_FILE, SCORE_ROW)
+        if self._scores is None or self._scores.version == self._seen or self._waiting:
+            return
+        self._seen, rows, self._note = self._scores.read()
+        usable = rows[rows["status"] == ScoreStatus.SCORED]
+        for start in range(0, len(usable), ROWS_PER_EVENT):
+            self._waiting.append(_payload(usable[start:start + ROWS_PER_EVENT]))
+
+    def _forget_sheet(self) -> None:
+        if self._scores is not None:
+            self._scores.close()
+        self._scores, self._seen = None, 0
+
+    def status(self) -> Scorer:
+        """Return what the scorer says of itself, whether it lives, and what came of it."""
+        told, child = self._note, self._child
+        state = "off" if child is None else "down" if child.started and not child.alive else told.get("state", "starting")
+        return {
+            "state": state, "reason": told.get("reason", ""), "version": told.get("version"), "alive": self.alive,
+            "restarts": child.restart_count if child is not None else 0, "events": self._event_count, "name": told.get("name"),
+            "card_sha256": told.get("model"), "device": told.get("device"), "threads": told.get("threads"),
+            "warm_ns": told.get("warm_ns"), "batches": told.get("batches", 0), "batch_rows": told.get("batch_rows", 0),
+            "batch_ns": told.get("batch_ns", 0), "sessions": told.get("sessions", [])}
+
+    async def stop(self) -> None:
+        """End the process and unmap both sheets; they stay."""
+        if self._child is not None:
+            await self._child.stop()
+        self._filling = None
+        self._forget_sheet()
+        if self._features is not None:
+            self._features.close()
+            self._features = None
+
+
+def _payload(rows: Rows) -> dict[str, Any]:
+    """Return the event of some rows: figures in millionths, rounded to the nearest; the bounds of an interval outwards."""
+    probability = np.rint(rows["probability"] * MILLION).astype(np.int64)
+    lower = np.floor(np.clip(rows["lower"], -RETURN_MAX, RETURN_MAX) * MILLION).astype(np.int64)
+    upper = np.ceil(np.clip(rows["upper"], -RETURN_MAX, RETURN_MAX) * MILLION).astype(np.int64)
+    columns = (rows["instrument"], rows["horizon_s"], probability, lower, upper, rows["members"], rows["event_mono_ns"],
+               rows["event_wall_ns"], rows["scored_mono_ns"])
+    return {"model": bytes(rows["model"][0]).hex(), "rows": list(zip(*(column.tolist() for column in columns), strict=True))}

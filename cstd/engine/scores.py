@@ -1,0 +1,90 @@
+"""Scores of models as the engine knows them: the newest of each instrument and horizon, with its age.
+
+A score comes in as a journaled event, so a replay knows the same at the same record. Figures are integers (a probability in
+millionths), compared exactly. What is older than `scorer.age_s_max`, from before this boot, or not there, is None: whoever
+asks abstains.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import msgspec
+
+MILLION = 1_000_000
+
+
+class Score(NamedTuple):
+    """One instrument at one horizon. lower, upper: of the net return. Ages count from `event_mono_ns`, the features' time."""
+
+    probability_e6: int
+    lower_e6: int
+    upper_e6: int
+    members: int
+    event_mono_ns: int
+    event_wall_ns: int
+    scored_mono_ns: int
+    model: str  # SHA-256 of the card
+
+
+class _Payload(msgspec.Struct, forbid_unknown_fields=True):
+    model: str
+    # instrument, horizon_s, probability_e6, lower_e6, upper_e6, members, event_mono_ns, event_wall_ns, scored_mono_ns
+    rows: list[tuple[int, int, int, int, int, int, int, int, int]]
+
+
+class Scores:
+    """The table.
+
+    Attributes:
+        newest_mono_ns: of the newest features that a score is of, 0 for none.
+        taken_count, refused_count: rows; those refused are of no instrument, no probability, or of another time than this boot's.
+    """
+
+    def __init__(self) -> None:
+        self._rows: dict[tuple[int, int], Score] = {}
+        self._age_ns_max = 0
+        self._boot_mono_ns = 0
+        self.newest_mono_ns = 0
+        self.taken_count = 0
+        self.refused_count = 0
+
+    def boot(self, age_ns_max: int, mono_ns: int) -> None:
+        """Begin anew: what was known before counts on a clock, and for a configuration, that may be another. 0: none counts."""
+        self._rows.clear()
+        self.newest_mono_ns = 0
+        self._age_ns_max, self._boot_mono_ns = age_ns_max, mono_ns
+
+    def take(self, payload: bytes, instruments: int, mono_ns: int) -> None:
+        """Take the rows of one event; an older row than the one that is known changes nothing."""
+        try:
+            told = msgspec.json.decode(payload, type=_Payload)
+        except msgspec.DecodeError:
+            self.refused_count += 1
+            return
+        for row in told.rows:
+            number, horizon_s = row[:2]
+            score = Score(*row[2:], told.model)
+            sound = (0 <= number < instruments and horizon_s > 0 and 0 <= score.probability_e6 <= MILLION
+                     and score.lower_e6 <= score.upper_e6 and score.members > 0
+                     and self._boot_mono_ns <= score.event_mono_ns <= mono_ns)
+            known = self._rows.get((number, horizon_s))
+            if not sound:
+                self.refused_count += 1
+            elif known is None or score.event_mono_ns >= known.event_mono_ns:
+                self._rows[number, horizon_s] = score
+                self.newest_mono_ns = max(self.newest_mono_ns, score.event_mono_ns)
+                self.taken_count += 1
+
+    def fresh(self, number: int, horizon_s: int, mono_ns: int) -> Score | None:
+        """Return a score that is young enough to be used, else None."""
+        score = self._rows.get((number, horizon_s)) if self._age_ns_max else None
+        return score if score is not None and mono_ns - score.event_mono_ns <= self._age_ns_max else None
+
+    def rows(self) -> list[tuple[int, int, Score]]:
+        """Return instrument, horizon in seconds and score of everything that is known, young or old."""
+        return [(number, horizon_s, score) for (number, horizon_s), score in sorted(self._rows.items())]
+
+    def state(self) -> dict[str, Any]:
+        """Return all of it as plain values, for comparison."""
+        return {"rows": self.rows(), "taken": self.taken_count, "refused": self.refused_count}

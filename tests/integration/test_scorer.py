@@ -1,0 +1,96 @@
+"""The scorer beside a trading daemon: it scores, it may die, and the journal holds what the engine was told."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cstd._fast.codes import EventKind
+from cstd.signals import registry
+from cstd.storage.journal_reader import records
+from tests.integration.session import Session, cstd, practice_session
+from tests.signals.made import KEY, card, horizon, linear, promoted, trees
+
+FEATURES = ["SPREAD_BPS", "IMBALANCE_1", "WEIGHTED_MID_BPS", "DEPTH_BID_10BPS"]
+
+
+def with_model(folder: Path, key: bytes = KEY) -> dict[str, str]:
+    """A registry with a fixture in production; the environment of a daemon that scores with it."""
+    told = card({"1h": horizon(("tree", "tree"), ("linear", "linear"))}, features=FEATURES)
+    registry.write_version(folder / "models", "hourly", told, {"1h.tree.onnx": trees(3), "1h.linear.onnx": linear([0.1] * 4, 0)},
+                           KEY)
+    promoted(folder / "models", "0001")
+    (folder / "models.key").touch(0o600)
+    (folder / "models.key").write_bytes(key)
+    return {"CSTD__SCORER__ENABLED": "true", "CSTD__SCORER__NAME": "hourly", "CSTD__SCORER__MODELS": str(folder / "models"),
+            "CSTD__SCORER__KEY": str(folder / "models.key"), "CSTD__SCORER__INTERVAL_S": "1", "CSTD__SCORER__AGE_S_MAX": "30"}
+
+
+def seen(session: Session, path: str = "api/v1/models") -> Any:
+    """What the status port says."""
+    page = json.loads((session.run_dir / "reader.json").read_bytes())["page"]
+    with urllib.request.urlopen(f"{page}/{path}", timeout=5) as reply:
+        raw = reply.read().decode()
+    return json.loads(raw) if path.startswith("api") else raw
+
+
+def shown(session: Session) -> Any:
+    """What `cstd status` prints."""
+    return json.loads(cstd(session, "status", "--run-dir", str(session.run_dir), "-o", "json").stdout)
+
+
+def scorer_pid(session: Session) -> int | None:
+    """The process id of the daemon's scorer, None while there is none."""
+    assert session.daemon is not None
+    children = Path(f"/proc/{session.daemon.pid}/task/{session.daemon.pid}/children").read_text().split()
+    for pid in children:
+        with contextlib.suppress(FileNotFoundError):
+            if b"cstd.signals.scorer\0" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                return int(pid)
+    return None
+
+
+@pytest.mark.timeout(200)
+def test_it_scores_dies_and_scores_again(tmp_path: Path) -> None:
+    """kill -9: the daemon trades on, starts it again, and the journal replays with every score in it."""
+    with practice_session(tmp_path, with_model(tmp_path)) as session:
+        session.start_ready()
+        session.wait((session.run_dir / "reader.json").exists, 30, "no status port")
+        session.wait(lambda: seen(session).get("scorer", {}).get("batches", 0) > 0 and seen(session)["scores"], 60, "no scores")
+        told = seen(session)
+        assert told["scorer"]["state"] == "ready" and told["scorer"]["version"] == "0001"
+        assert {one["providers"][0] for one in told["scorer"]["sessions"]} == {"CPUExecutionProvider"}
+        assert all(row["fresh"] and 0 < row["probability"] < 1 and row["members"] == 2 for row in told["scores"])
+        first = scorer_pid(session)
+        assert first is not None and session.daemon is not None
+        os.kill(first, signal.SIGKILL)
+        session.wait(lambda: scorer_pid(session) not in (None, first), 30, "it was not started again")
+        before = told["scorer"]["events"]
+        session.wait(lambda: seen(session)["scorer"]["state"] == "ready" and seen(session)["scorer"]["events"] > before + 1, 60,
+                     "it does not score again")
+        assert session.daemon.poll() is None and seen(session)["scorer"]["restarts"] == 1
+        assert shown(session)["scorer"] == {"state": "ready", "reason": "", "version": "0001"}
+        lines = dict(line.rsplit(" ", 1) for line in seen(session, "metrics").splitlines() if line[0] != "#")
+        assert float(lines["cstd_scorer_restarts_total"]) == 1 and float(lines["cstd_scores_taken_total"]) > 0
+        assert float(lines['cstd_child_up{child="scorer"}']) == 1
+        assert session.terminate() == 0
+        engine = session.assert_journal_is_true()
+        kinds = [record.kind for record in records(session.run_dir / "journal")]
+        assert kinds.count(EventKind.EVENT_SCORES) >= before + 2
+        assert engine.scores.taken_count >= len(told["scores"])
+
+
+@pytest.mark.timeout(120)
+def test_a_wrong_key_is_said_and_stops_nothing(tmp_path: Path) -> None:
+    """The daemon is ready; the status says why there are no scores."""
+    with practice_session(tmp_path, with_model(tmp_path, b"x" * 32)) as session:
+        session.start_ready()
+        session.wait(lambda: shown(session)["scorer"]["state"] == "refused", 60, "it is not refused")
+        assert "not signed by this key" in shown(session)["scorer"]["reason"] and shown(session)["state"] == "ready"

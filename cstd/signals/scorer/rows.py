@@ -6,8 +6,8 @@ from enum import IntEnum
 
 import numpy as np
 
-FEATURES_FILE = "scorer.features"
-SCORES_FILE = "scorer.scores"
+FEATURES_FILE = "scorer-features"
+SCORES_FILE = "scorer-scores"
 VALID_WORD_BITS = 64
 HORIZONS_MAX = 8
 

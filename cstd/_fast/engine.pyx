@@ -545,6 +545,13 @@ cdef class FastEngine(ExitGateway):
         elif slot.book.state == BOOK_VERIFIED and self._room(slot, ADD_POINTS):
             self._intend(slot, &wish)
 
+    def verified_count(self):
+        """How many books are verified now."""
+        cdef int i, found = 0
+        for i in range(len(self.slots)):
+            found += (<InstrumentSlot>PyList_GET_ITEM(self.slots, i)).book.state == BOOK_VERIFIED
+        return found
+
     cdef int _own_wish(self, InstrumentSlot slot, int said, const Wish *wish) noexcept:
         """What a user's strategy said, 0 where it failed or its openings are stopped: 1 where its wish goes to the gates.
 

@@ -15,6 +15,7 @@ from cstd.units import BPS_PER_UNIT
 
 LEVELS = ("warning", "critical", "emergency", "shutdown")
 UNKNOWN_ABSENT_S_MIN = 75  # Kraken's REST may lag its engine by up to 60 s
+CLEAN_S_MIN = 300  # systems 9.1
 AUDIT_S_MIN = 5  # an audit takes about four seconds, and one book is audited at a time
 
 _LEGACY_NAMES = {"XBT": "BTC", "XDG": "DOGE"}
@@ -94,6 +95,13 @@ def absence(config: Config) -> Iterator[Problem]:
         yield Problem(key="venue.unknown_absent_s", value=str(config.venue.unknown_absent_s),
                       limit=f"at least {UNKNOWN_ABSENT_S_MIN} in {config.mode}",
                       reason="Kraken's REST may lag its engine by 60 s")
+
+
+def conditions(config: Config) -> Iterator[Problem]:
+    """Away from the practice exchange a level of conditions stays for five clean minutes at least."""
+    if config.mode != "practice" and config.conditions.clean_s < CLEAN_S_MIN:
+        yield Problem(key="conditions.clean_s", value=str(config.conditions.clean_s),
+                      limit=f"at least {CLEAN_S_MIN} in {config.mode}", reason="a venue that fails comes and goes")
 
 
 def instruments(config: Config) -> Iterator[Problem]:
@@ -277,8 +285,9 @@ def overrides(config: Config) -> Iterator[Problem]:
     yield from override_problems(config, (evidence, strategy, slippage, churn))
 
 
-RULES: tuple[Rule, ...] = (levels, caps, loss_amount, evidence, collars, stops, absence, instruments, audits, strategy,
-                           slippage, churn, journal, listeners, clock, cpus, practice_section, scorer, overrides)
+RULES: tuple[Rule, ...] = (levels, caps, loss_amount, evidence, collars, stops, absence, conditions, instruments, audits,
+                           strategy, slippage, churn, journal, listeners, clock, cpus, practice_section, scorer,
+                           overrides)
 
 
 def cross_check(config: Config) -> list[Problem]:

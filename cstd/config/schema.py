@@ -192,6 +192,19 @@ class RiskConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     reduce_bps_min: Annotated[int, _int(1, 10_000, "the part of a request below which it is refused, not reduced")]
 
 
+class ConditionsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What raises a level by itself, and clears by itself; docs/levels.md."""
+
+    window_s: Annotated[int, _int(5, 3_600, "seconds that the shares below are of")]
+    samples_min: Annotated[int, _int(1, 1_000, "samples in the window; fewer say nothing")]
+    clean_s: Annotated[int, _int(1, 3_600, "seconds without a condition before its level clears")]
+    api_success_frac_min: Annotated[Decimal, Bounds(0, 1, "a share of the calls to the venue", above=True, places=4)]
+    ack_p95_ms_max: Annotated[int, _int(1, 60_000, "milliseconds to an acknowledgement, 95th percentile")]
+    verified_frac_min: Annotated[Decimal, Bounds(0, 1, "a share of the books, over the window", above=True, places=4)]
+    resyncs_hour_max: Annotated[int, _int(0, 3_600, "resyncs of a book in an hour, the mean over all")]
+    order_errors_frac_max: Annotated[Decimal, Bounds(0, 1, "a share of the new orders", places=4)]
+
+
 class PolicyOverride(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What one instrument may have of its own of [policy]; None = as there. What counts the account is not here."""
 
@@ -375,6 +388,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     strategy: StrategyConfig
     policy: PolicyConfig
     risk: RiskConfig
+    conditions: ConditionsConfig
     exits: ExitsConfig
     venue: VenueConfig
     journal: JournalConfig

@@ -89,6 +89,8 @@ class LiveView:
             "ready": engine.state == "ready", "boot_epoch": engine.boot_epoch,
             "kill": booted and engine.risk.killed, "level": LEVELS[engine.core.level],
             "instruments": self.instrument_names(), "kill_reason": engine.risk.kill_reason if booted else None,
+            "level_reason": engine.risk.level_reason if booted else None,
+            "conditions": cast("dict[str, shapes.ConditionStatus]", engine.risk.conditions.rows() if booted else {}),
             "kill_hold": booted and engine.risk.kill.hold,
             "kill_shown_empty_ns": engine.risk.kill_shown_empty_ns if booted and engine.risk.killed else None,
             "state_reason": engine.state_reason,

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 
 from cstd._fast.gates import EscalationLevel
 from cstd.config import Config
-from cstd.units import BPS_PER_UNIT, NS_PER_S, to_raw
+from cstd.units import BPS_PER_UNIT, NS_PER_S, seconds_to_ns, to_raw
 
 MONEY_PRECISION = 8
-API_SUCCESS_MIN_BPS = 9_000  # below: Critical (systems 9.1)
-CLEAN_NS = 300 * NS_PER_S  # a condition's level clears after five clean minutes
+CLEAN_NS = 300 * NS_PER_S  # a condition's level clears after five clean minutes; the practice exchange's sooner
 NORMAL, WARNING, CRITICAL, EMERGENCY, SHUTDOWN = (int(level) for level in EscalationLevel)
 NAMES = ("normal", "warning", "critical", "emergency", "shutdown")
 
@@ -67,23 +66,9 @@ def size_multiplier_e4(level: int, warning_e4: int) -> int:
     return (BPS_PER_UNIT, warning_e4, 0, 0, 0)[level]
 
 
-def condition_level(*, api_success_bps: int | None, ack_latency_high: bool, data_quality_low: bool,
-                    slo_breached: bool) -> int:
-    """Return the level that conditions ask for now.
-
-    Args:
-        api_success_bps: share of successful calls in bps; None where nothing was sampled, which asks for nothing here
-            because probes supply the samples where there is no traffic.
-        ack_latency_high, data_quality_low, slo_breached: the three conditions that ask for Warning.
-    """
-    if api_success_bps is not None and api_success_bps < API_SUCCESS_MIN_BPS:
-        return CRITICAL
-    return WARNING if ack_latency_high or data_quality_low or slo_breached else NORMAL
-
-
 @dataclass(frozen=True, slots=True)
 class ConditionLevel:
-    """A level raised by conditions. It rises at once and falls after five minutes in which nothing asked for it.
+    """A level raised by conditions. It rises at once and falls after a time in which nothing asked for it.
 
     Attributes:
         level: what holds now.
@@ -95,14 +80,14 @@ class ConditionLevel:
     asked: int = NORMAL
     clean_since_ns: int = -1
 
-    def after(self, asked: int, now_mono_ns: int) -> ConditionLevel:
-        """Return the state after one look at the conditions."""
+    def after(self, asked: int, now_mono_ns: int, clean_ns: int = CLEAN_NS) -> ConditionLevel:
+        """Return the state after one look at the conditions; clean_ns: the time after which it falls."""
         if asked >= self.level:
             return ConditionLevel(asked, NORMAL, -1)
         if self.clean_since_ns < 0:
             return ConditionLevel(self.level, asked, now_mono_ns)
         highest = max(self.asked, asked)
-        if now_mono_ns - self.clean_since_ns < CLEAN_NS:
+        if now_mono_ns - self.clean_since_ns < clean_ns:
             return ConditionLevel(self.level, highest, self.clean_since_ns)
         return ConditionLevel(highest, NORMAL, -1)
 
@@ -125,6 +110,7 @@ class LevelLatch:
     def configure(self, cfg: Config) -> None:
         """Take the thresholds of a configuration; what is latched stays latched."""
         self.limits = LossLimits.of(cfg)
+        self.clean_ns = seconds_to_ns(cfg.conditions.clean_s)
         # Monotonic time starts anew with a boot, and a condition's clean time with it.
         self.conditions = ConditionLevel(self.conditions.level, NORMAL, -1)
 
@@ -136,8 +122,8 @@ class LevelLatch:
         return self.code > before
 
     def observe(self, asked: int, now_mono_ns: int) -> None:
-        """Take one look at the conditions (see condition_level)."""
-        self.conditions = self.conditions.after(asked, now_mono_ns)
+        """Take one look at the conditions (decision.conditions)."""
+        self.conditions = self.conditions.after(asked, now_mono_ns, self.clean_ns)
 
     def lower(self, to: int) -> int:
         """Lower the latched level on an operator's command; returns what holds afterwards."""

@@ -24,7 +24,7 @@ from cstd._fast.port import OrderPort
 from cstd._fast.recorder import Recorder
 from cstd.config import Config, from_canonical_json
 from cstd.decision.setup import exit_steps_mbps
-from cstd.engine import venue_clock
+from cstd.engine import condition_feed, venue_clock
 from cstd.engine.arrivals import audit_books, give_up_links, note_frames_seen, take_new_digits, watch_feeds
 from cstd.engine.congestion import Congestion
 from cstd.engine.maintenance import Maintenance
@@ -453,6 +453,7 @@ class Engine:
         self.account_reads.on_timer(mono_ns)
         watch_feeds(self, mono_ns, wall_ns)
         audit_books(self, mono_ns)
+        condition_feed.look(self, mono_ns)
 
     def on_attention(self, mono_ns: int, wall_ns: int) -> None:
         """Work that the core left for the end of the batch: resyncs, and orders that were sent."""

@@ -323,6 +323,9 @@ def _to_text(verb: str, data: Any) -> str:
         cells = [[_cell(row.get(column), column) for column in columns] for row in data]
         heads = [column.replace("wall_ns", "utc") for column in columns]
         return _table(heads, cells, sys.stdout)
+    if verb == "status":  # each with its samples is in the JSON
+        asking = [name for name, row in data["conditions"].items() if row["asks"]]
+        data = {**data, "conditions": asking or "none asks for a level"}
     pairs = [[name, _cell(value)] for name, value in _flatten("", data)]
     return _table((), pairs, sys.stdout)
 

@@ -148,6 +148,11 @@ def _status_families(status: Mapping[str, Any]) -> Iterator[Metric]:
         yield _gauge("kill_proven_seconds", "From the kill until the venue showed no opening of ours.", proven_ns / NS_PER_S)
     yield _labelled(GaugeMetricFamily, "level", "1 for the escalation level.", ["level"],
                     (((level,), level == status["level"]) for level in LEVELS))
+    yield _labelled(GaugeMetricFamily, "condition", "1 while a condition asks for a level.", ["condition"],
+                    (((name,), row["asks"]) for name, row in status["conditions"].items()))
+    yield _labelled(GaugeMetricFamily, "condition_well_ratio", "The share of a condition's samples that is well.", ["condition"],
+                    (((name,), None if row["well_bps"] is None else row["well_bps"] / 1e4)
+                     for name, row in status["conditions"].items()))
     yield _gauge("shadow", "1 while it decides without sending.", float(status["shadow"]))
     yield _gauge("uptime_seconds", "Time since the process started.", status["uptime_s"])
     yield _gauge("boot_epoch", "The second of this start, or one more than the start before.", status["boot_epoch"])

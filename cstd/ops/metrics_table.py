@@ -65,7 +65,8 @@ OLD_NAMES: dict[str, tuple[tuple[str, ...], str]] = {
 _LINK = {"up": True, "age_ns": 0, "reconnects": 0, "backlog_bytes": 0, "backlog_bytes_max": 0, "backlog_ns_max": 0, "deferred": 0,
          "behind": False, "behind_count": 0, "pauses": 0, "stalled": False, "stalls": 0, "queued_bytes": 0, "openings_held": 0}
 _STATUS = {
-    "state": "ready", "ready": True, "kill": True, "kill_shown_empty_ns": 0, "level": "normal", "shadow": False, "uptime_s": 0,
+    "state": "ready", "ready": True, "kill": True, "kill_shown_empty_ns": 0, "level": "normal", "conditions": {},
+    "shadow": False, "uptime_s": 0,
     "boot_epoch": 0, "event_seq": 0, "links": {"public": _LINK}, "venue_errors": {}, "exits": "socket", "wall_ns": 0,
     "deadman": {"armed": True, "remaining_s": 0},
     "journal": {"seq": 0, "synced_seq": 0, "lag_ms": 0, "bytes": 0, "disk_free_bytes": 0, "checkpoint_seq": 0, "checkpoints": 0,

@@ -69,6 +69,14 @@ class ScorerStatus(TypedDict):
     version: str | None  # of the model that scores
 
 
+class ConditionStatus(TypedDict):
+    """One of the conditions that raise a level by themselves; docs/levels.md."""
+
+    asks: bool  # for its level now
+    well_bps: int | None  # the share of the window's samples that is well, None without any
+    samples: int
+
+
 class Status(TypedDict):
     """`cstd status` and `/api/v1/status`. The first eight keys are an interface that outside scripts rely on."""
 
@@ -80,6 +88,8 @@ class Status(TypedDict):
     kill: bool  # latched
     level: str  # normal warning critical emergency shutdown
     instruments: list[str]
+    level_reason: str | None  # what holds the level, in words; None at normal
+    conditions: dict[str, ConditionStatus]  # api_success, ack_latency, data_quality, resyncs, order_errors
     kill_reason: str | None
     kill_hold: bool  # exits are held too
     kill_shown_empty_ns: int | None  # from the kill, or the start since then, until the venue showed no opening of ours

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from cstd._fast.codes import ApprovalDrop, IntentKind
 from cstd.config import Config
+from cstd.decision.conditions import Conditions
 from cstd.decision.kill import KillSwitch
 from cstd.decision.levels import NAMES as LEVEL_NAMES
 from cstd.decision.levels import LevelLatch, LossLimits
@@ -33,7 +34,8 @@ class RiskDesk:
     """Risk figures and operator commands. One writer: the engine.
 
     Attributes:
-        kill: the kill switch. levels: the latched level. paused: openings are held by an operator.
+        kill: the kill switch. levels: the level, latched by loss and raised by `conditions`.
+        paused: openings are held by an operator.
         exits: when positions are left. approvals: openings that wait for an operator.
         limits: what operators made of the configured limits.
         evidence_max_ns: the shortest time any instrument's evidence lasts.
@@ -64,6 +66,7 @@ class RiskDesk:
         self._evidence_ns: dict[str, int] = {}
         self.kill: KillSwitch
         self.levels: LevelLatch
+        self.conditions: Conditions
 
     def configure(self, cfg: Config) -> None:
         """Take limits at a boot; latches stay as they are."""
@@ -72,8 +75,10 @@ class RiskDesk:
         if not hasattr(self, "kill"):
             self.kill = KillSwitch(cfg)
             self.levels = LevelLatch(cfg)
+            self.conditions = Conditions(cfg)
         else:
             self.kill.configure(cfg)
+            self.conditions.configure(cfg)
             self.levels.configure(cfg)
         self.limits.configure(cfg)
         self._apply_limits(self.limits.instruments)
@@ -97,6 +102,17 @@ class RiskDesk:
     def kill_unproven(self) -> bool:
         """Whether the switch is latched and no look-up has shown yet that the venue has no opening of ours."""
         return self.kill.latched and self.kill_shown_empty_ns is None
+
+    @property
+    def level_reason(self) -> str | None:
+        """What holds the level in force, in words; None at Normal."""
+        levels, asking = self.levels, ", ".join(self.conditions.asking)
+        words = []
+        if levels.code and levels.loss_level == levels.code:
+            words.append("loss, until `cstd resume`")
+        if levels.code and levels.conditions.level == levels.code:
+            words.append(f"conditions: {asking}" if asking else "conditions, which are clear but not for long enough yet")
+        return "; ".join(words) or None
 
     # Figures.
 

@@ -18,7 +18,8 @@ from cstd.ledger.positions import Fill, Ledger
 from cstd.orders.lifecycle import FINAL, STATE_NAMES
 from cstd.orders.rate_counters import RateCounters
 from cstd.units import INT64_MAX, from_raw, to_raw
-from cstd.venue.errors_table import GONE, outcome_unknown
+from cstd.venue.call_log import CallLog
+from cstd.venue.errors_table import GONE, POST_ONLY, outcome_unknown
 from cstd.venue.messages import ExecutionReport
 from cstd.venue.private import OrderReply
 
@@ -74,6 +75,8 @@ class OrderTracker:
         self.slippage_bps: dict[str, Decimal] = {}
         self.notes: list[tuple[str, str, dict[str, Any]]] = []
         self.rates = RateCounters(core, self.notes)
+        self.calls = CallLog()  # requests about orders that were answered, or were not
+        self.answers = CallLog()  # of the venue to new orders: taken, or refused for an error
 
     # Replies to our requests.
 
@@ -87,6 +90,12 @@ class OrderTracker:
             # The order has ended meanwhile; a reply that comes late changes nothing.
             self.stray_reply_count += 1
             return
+        sent = self.core.order(index)
+        sent_ns = {OrderAction.ACTION_CANCEL: sent["cancel_mono_ns"], OrderAction.ACTION_AMEND: sent["amended_mono_ns"]}
+        self.calls.note(served=reply.success or not outcome_unknown(reply.error),
+                        took_ns=self.core.mono_ns - sent_ns.get(OrderAction(action), sent["sent_mono_ns"]))
+        if action == OrderAction.ACTION_ADD:
+            self.answers.note(served=reply.success or reply.error.startswith(POST_ONLY))
         if action == OrderAction.ACTION_CANCEL:
             self._on_cancel_reply(index, reply)
         elif action == OrderAction.ACTION_AMEND:
@@ -418,6 +427,7 @@ class OrderTracker:
                 self.core.move_order(index, OrderEvent.ON_SILENT)
                 self.core.retry_cancel(index)
                 self.want_reconcile = True
+                self.calls.note(served=False)
                 self.notes.append(("warning", "order unanswered", {"cl_ord_id": order["cl_ord_id"]}))
 
     def _cancel_is_silent(self, order: dict[str, Any], mono_ns: int, wait_ns: int) -> bool:

@@ -15,6 +15,7 @@ import msgspec
 
 from cstd.errors import InvariantError
 from cstd.units import NS_PER_S
+from cstd.venue.call_log import CallLog, is_served
 from cstd.venue.fields import FieldError, parse_rfc3339_ns
 from cstd.venue.messages import Ack
 from cstd.venue.subscriptions import RequestIds
@@ -47,6 +48,7 @@ class DeadmanSwitch:
         self.success_ns: int | None = None
         self.error = ""
         self.refusal_count = 0
+        self.calls = CallLog()
         self._wanted_ns = 0
         self._settled_timeout_s: int | None = None
         self._in_flight: dict[int, tuple[int, int]] = {}
@@ -82,6 +84,8 @@ class DeadmanSwitch:
     def deadman_frame(self, timeout_s: int, now_ns: int) -> bytes:
         """Return one request and note it as in flight; `frame_due` decides when."""
         req_id = self._ids.take()
+        if self._in_flight:
+            self.calls.note(served=False)  # asked again because no answer came
         if len(self._in_flight) >= IN_FLIGHT_MAX:
             # Requests that were never answered; the oldest cannot be answered any more in practice.
             del self._in_flight[min(self._in_flight)]
@@ -105,6 +109,7 @@ class DeadmanSwitch:
         if ack.time_in_ns is not None and ack.time_out_ns is not None:
             self.clock_bounds_ns = (sent_ns - ack.time_in_ns, now_ns - ack.time_out_ns)
         problem = _problem(ack, timeout_s)
+        self.calls.note(served=ack.success or is_served(ack.error), took_ns=now_ns - sent_ns)
         if problem:
             self.error = problem
             self.refusal_count += 1

@@ -101,6 +101,7 @@ _REPEATED = ("EAPI:Invalid nonce", "EGeneral:Invalid arguments:cl_ord_id not uni
 _OF_SUBSCRIPTIONS = ("Public market data subscriptions", "Subscription ", "Currency pair not supported", "Symbol(s) not found",
                      "Already subscribed")
 GONE = ("EOrder:Unknown order", "EOrder:Invalid order")
+POST_ONLY = "EOrder:Post only order"
 RATE_LIMITED = ("EOrder:Rate limit exceeded", "EOrder:Domain rate limit exceeded")
 
 NO_ANSWER = "no answer"  # what a call by REST is counted as that brought no reply of the venue

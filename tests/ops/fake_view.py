@@ -177,6 +177,8 @@ class FakeView:
         return {
             "pid": os.getpid(), "mode": self.mode, "state": self.state, "ready": self.state == "ready",
             "boot_epoch": 3, "kill": self.kill, "level": self.level, "instruments": [spec[0] for spec in SPECS],
+            "level_reason": None if self.level == "normal" else "loss, until `cstd resume`",
+            "conditions": {"api_success": {"asks": False, "well_bps": 10_000, "samples": 44}},
             "kill_reason": "operator" if self.kill else None, "kill_hold": False,
             "kill_shown_empty_ns": 240_000_000 if self.kill else None,
             "state_reason": None if self.state == "ready" else "told so", "shadow": False, "strategy": "rehearsal",

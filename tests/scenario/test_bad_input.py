@@ -21,9 +21,13 @@ Change = Callable[[World], bytes]
 
 
 def trading() -> World:
-    """A ready engine that opens as soon as it may: dedupe and exposure leave room, and nothing has been sent yet."""
+    """A ready engine that opens as soon as it may: dedupe and exposure leave room, and nothing has been sent yet.
+
+    Orders are not answered here, which conditions would hold against the venue: they ask for nothing.
+    """
     cfg = practice_config((BTC, ETH), risk={"exposure_bps_max": 10_000, "position_bps_max": 10_000, "cluster_bps_max": 10_000},
-                          policy={"parents_per_instrument_hour_max": 3_600, "parents_per_minute_max": 1_000})
+                          policy={"parents_per_instrument_hour_max": 3_600, "parents_per_minute_max": 1_000},
+                          conditions={"samples_min": 1_000})
     return World(cfg, strategy="bench").ready()
 
 

@@ -92,17 +92,6 @@ def test_size_multipliers() -> None:
     assert [levels.size_multiplier_e4(level, 7_500) for level in range(5)] == [10_000, 7_500, 0, 0, 0]
 
 
-@pytest.mark.parametrize(("api", "flags", "level"), [
-    (None, (False, False, False), NORMAL), (9_000, (False, False, False), NORMAL), (8_999, (False, False, False), CRITICAL),
-    (10_000, (True, False, False), WARNING), (10_000, (False, True, False), WARNING), (10_000, (False, False, True), WARNING),
-    (0, (True, True, True), CRITICAL),
-])
-def test_conditions_ask_for_levels(api: int | None, flags: tuple[bool, bool, bool], level: int) -> None:
-    """Fewer than 90 % of calls succeeding asks for Critical; latency, data quality and SLO for Warning."""
-    assert levels.condition_level(api_success_bps=api, ack_latency_high=flags[0], data_quality_low=flags[1],
-                                  slo_breached=flags[2]) == level
-
-
 def test_a_condition_clears_after_five_clean_minutes() -> None:
     """It rises at once, holds through four minutes and 59 seconds of calm, and a relapse starts the count anew."""
     state = ConditionLevel().after(CRITICAL, 0)

@@ -115,7 +115,9 @@ function paintStatus(status) {
   setText("state", status.state, stateClass);
   byId("state").title = status.state_reason ?? "";
   setText("kill", status.kill ? `latched${status.kill_reason ? `: ${status.kill_reason}` : ""}` : "off", status.kill ? "bad" : "good");
-  setText("level", status.level, status.level === "normal" ? "good" : status.level === "warning" ? "warn" : "bad");
+  byId("level").title = status.level_reason ?? "";
+  const asking = Object.entries(status.conditions ?? {}).filter(([, condition]) => condition.asks).map(([name]) => words(name));
+  setText("level", status.level + (asking.length ? `: ${asking.join(", ")}` : ""), status.level === "normal" ? "good" : status.level === "warning" ? "warn" : "bad");
   for (const name of ["public", "private"]) {
     const link = status.links[name];
     if (!link) setText(`link-${name}`, "none", "quiet");

@@ -17,6 +17,7 @@ import msgspec
 
 from cstd.units import NS_PER_S
 from cstd.venue.backoff import TokenBucket
+from cstd.venue.call_log import CallLog, is_served
 from cstd.venue.errors_table import NO_ANSWER, RetryClass, classify, listed, outcome_unknown, throttled_until_s
 from cstd.venue.fields import FieldError, decode_json
 from cstd.venue.rate import REST_RESERVE_POINTS, RestRate
@@ -98,6 +99,7 @@ class RestLane:
         self.late_count = 0
         self.errors: Counter[str] = Counter()  # by text as listed; NO_ANSWER for all that is none of the venue's
         self.retry_count = 0
+        self.calls = CallLog()
         self._queue: deque[_Pending] = deque()
         self._in_flight: _Pending | None = None
         self._call_id = 0
@@ -200,6 +202,7 @@ class RestLane:
             return self._transport_failure(pending, f"unreadable reply: {error}", now_ns)
         if errors:
             return self._venue_errors(pending, errors, warnings, now_ns, wall_ns)
+        self.calls.note(served=True)
         return RestResult(pending.request_id, pending.request.method, Outcome.DONE, document.get("result"),
                           warnings=warnings, attempt_count=pending.attempt_count)
 
@@ -240,6 +243,7 @@ class RestLane:
 
     def _transport_failure(self, pending: _Pending, error: str, now_ns: int) -> RestResult | None:
         self.errors[NO_ANSWER] += 1
+        self.calls.note(served=False)
         if pending.request.is_order:
             return self._finish(pending, Outcome.UNKNOWN, (error,), (), RetryClass.UNKNOWN)
         if self._retry(pending, now_ns + self._delay_ns(pending)):
@@ -252,6 +256,7 @@ class RestLane:
         first = errors[0]
         retry_class = classify(first)
         self.errors.update(map(listed, errors))
+        self.calls.note(served=is_served(first))
         self._hold_back(first, now_ns)
         if pending.request.is_order:
             # One text of several that leaves it open is enough.

@@ -103,7 +103,7 @@ cpdef enum OrderAction:
     ACTION_CANCEL_REST = 5      # a cancel that goes by REST: the private socket is down
     ACTION_EXIT_REST = 6        # an exit that does
 
-# Why a position is left; journaled with the decision. The first three are the exit policy's, in order of precedence.
+# Why a position is left; journaled with the decision. The first three are the exit policy's, in order of precedence; the last comes after them.
 cpdef enum ExitReason:
     EXIT_UNTOLD = 0
     EXIT_STOP = 1
@@ -111,6 +111,7 @@ cpdef enum ExitReason:
     EXIT_TIME = 3
     EXIT_FLIP = 4               # the strategy wants to be flat
     EXIT_FLATTEN = 5            # an operator does
+    EXIT_ESCALATION = 6         # the level is Emergency or Shutdown
 
 # What became of an opening that waits for an operator; journaled.
 cpdef enum ApprovalState:

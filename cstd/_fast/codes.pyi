@@ -112,6 +112,7 @@ class ExitReason(IntEnum):
     EXIT_TIME = 3
     EXIT_FLIP = 4
     EXIT_FLATTEN = 5
+    EXIT_ESCALATION = 6
 
 class ApprovalState(IntEnum):
     APPROVAL_NONE = 0

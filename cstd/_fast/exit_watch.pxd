@@ -17,4 +17,4 @@ cdef extern from "exits.h" nogil:
 
     void exit_on_mid "cstd_exit_on_mid"(ExitWatch *watch, int64_t mid2_raw, int64_t now_ns)
     void exit_on_time "cstd_exit_on_time"(ExitWatch *watch, int64_t now_ns)
-    int64_t exit_due "cstd_exit_due"(ExitWatch *watch, int64_t bid_raw, int64_t wall_ns)
+    int64_t exit_due "cstd_exit_due"(ExitWatch *watch, int64_t bid_raw, int64_t wall_ns, bint escalated)

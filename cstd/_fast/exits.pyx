@@ -1,4 +1,4 @@
-"""The exit policy's part of a decision pass: stop before target before time, each until nothing is left to sell.
+"""The exit policy's part of a decision pass: stop before target before time before escalation, each until nothing is left.
 
 Purpose: turn what csrc/exits.h finds due into wishes to sell, one at a time, and count exits by their reason.
 Takes: an instrument's watch, whose thresholds orders.exit_policy writes. Gives: wishes to the gateway, which alone makes
@@ -13,7 +13,7 @@ from libc.string cimport memset
 from cstd._fast.approvals cimport ApprovalGateway
 from cstd._fast.codes cimport BOOK_VERIFIED, DROP_LEAVING, EXIT, EXIT_STOP, OPENING, ORDER_PARTIAL, ORDER_SENT
 from cstd._fast.exit_watch cimport exit_due
-from cstd._fast.gates cimport GATE_NONE
+from cstd._fast.gates cimport GATE_NONE, LEVEL_EMERGENCY
 from cstd._fast.gateway cimport COLLAR_STEPS, COUNT_ORDERS, COUNT_PULLED
 from cstd._fast.orders cimport OrderRow
 from cstd._fast.slot cimport InstrumentSlot, sellable
@@ -47,9 +47,11 @@ cdef class ExitGateway(ApprovalGateway):
         cdef Wish wish
         cdef int reason
         cdef bint held = sellable(slot)
+        cdef bint escalated
         if slot.watch.reason == 0 and not held:
             return False
-        reason = <int>exit_due(&slot.watch, slot.book.best_bid() if slot.book.state == BOOK_VERIFIED else 0, self.wall_ns)
+        escalated = self.level >= <int>LEVEL_EMERGENCY
+        reason = <int>exit_due(&slot.watch, slot.book.best_bid() if slot.book.state == BOOK_VERIFIED else 0, self.wall_ns, escalated)
         if reason == 0 or (slot.flatten and reason != EXIT_STOP):
             return False
         if not held and view.openings_live == 0 and view.exits_live == 0:
@@ -61,7 +63,7 @@ cdef class ExitGateway(ApprovalGateway):
         if held and (view.exits_live == 0 or reason == EXIT_STOP):
             cstd_zero(&wish, sizeof(wish))
             wish.qty_raw = slot.position_qty_raw
-            wish.urgency = reason == EXIT_STOP
+            wish.urgency = reason == EXIT_STOP or escalated
             self._exit(slot, &wish, reason)
         return True
 

@@ -35,6 +35,7 @@ ASKED_TEXTS: Mapping[str, str] = {
 EXIT_TEXTS: Mapping[str, str] = {
     "stop": "the verified mid reached the stop", "target": "the best bid reached the target",
     "time": "it was held for exits.horizon_s", "flip": "the strategy wants to be flat", "flatten": "an operator's flatten",
+    "escalation": "the level is Emergency or above",
 }
 LEVELS = ("normal", "warning", "critical", "emergency", "shutdown")
 

@@ -129,7 +129,7 @@ WORDS: dict[str, tuple[str, ...]] = {
                     "time_backwards", "gap", "silent", "venue_state", "collar", "no_checksum", "malformed", "link_down", "audit"),
     "evidence_fetches_": ("agreed", "differed", "unanswered", "book"),
     "approvals_": ("asked", "approved", "sent", "refused", "declined", "expired", "dropped", "no_room"),
-    "exits_": ("stop", "target", "time", "flip", "flatten"),
+    "exits_": ("stop", "target", "time", "flip", "flatten", "escalation"),
     "exit_prices_failed_": ("refused", "malformed", "empty", "crossed", "stale"),
     "book_audit_inconclusive_": ("book", "refused", "time", "unreadable", "stale"),
 }

@@ -168,7 +168,7 @@ class Position(TypedDict):
     stop_distance_bps: float | None  # how far the mid has to fall for that; None without a verified book
     target_price: str | None  # the best bid at which it has made its target
     time_stop_wall_ns: int | None  # when it has been held for long enough
-    exit_reason: str | None  # while it is being left: stop, target, time
+    exit_reason: str | None  # while it is being left: stop, target, time, escalation
 
 
 class Equity(TypedDict):
@@ -204,7 +204,7 @@ class Order(TypedDict):
     time_in_force: str
     post_only: bool
     kind: str  # opening, exit
-    exit_reason: str | None  # of an exit: stop, target, time, flip, flatten
+    exit_reason: str | None  # of an exit: stop, target, time, flip, flatten, escalation
     intent_seq: int
     sent_wall_ns: int | None
 
@@ -356,7 +356,7 @@ class Decision(TypedDict):
     config_hash8: str
     agents_hash8: str
     gates: list[DecisionGate]
-    exit_reason: NotRequired[str | None]  # of an exit: stop, target, time, flip, flatten
+    exit_reason: NotRequired[str | None]  # of an exit: stop, target, time, flip, flatten, escalation
     route: NotRequired[str]  # of an exit: socket, rest
     price_from: NotRequired[str]  # of an exit: book, rest_snapshot
 

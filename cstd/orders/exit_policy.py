@@ -26,7 +26,7 @@ REASON_WORDS = {int(reason): reason.name[5:].lower() for reason in ExitReason if
 
 
 def reason_word(code: int) -> str | None:
-    """Return "stop", "target", "time", "flip" or "flatten"; None for 0, of what is no exit of ours or older than reasons."""
+    """Return the word of a reason, such as "stop"; None for 0, of what is no exit of ours or older than reasons."""
     return REASON_WORDS.get(code)
 
 

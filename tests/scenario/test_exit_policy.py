@@ -551,3 +551,68 @@ def test_screens_show_the_stop_and_the_reason() -> None:
 def test_every_reason_has_a_text() -> None:
     """What a decision can say, `cstd why` can explain."""
     assert set(EXIT_TEXTS) == set(REASON_WORDS.values())
+
+
+# Escalation.
+
+
+@pytest.mark.parametrize(("level", "sold"), [(2, 0), (3, 1), (4, 1)])
+def test_from_emergency_on_what_is_held_is_sold_with_urgency(level: int, sold: int) -> None:
+    """At Critical it is kept; at Emergency and Shutdown it is sold, at the second step of the collar, for its own reason."""
+    world = holding()
+    world.engine.risk.levels.loss_level = level
+    world.run(1)
+    assert len(exits(world)) == sold
+    if sold:
+        (order,) = exits(world)
+        assert leaving(world) == ExitReason.EXIT_ESCALATION == order["exit_reason"] and order["qty_raw"] == held(world)
+        assert told(world)["exit_reason"] == "escalation" and 49.9 < collar(world) < 50.1
+        assert "Emergency" in waterfall(told(world))
+        world.fill(order, order["qty_raw"], "T2", "OEXIT1-AAAAA-AAAAAA")
+        world.run(1)
+        assert leaving(world) == 0 and held(world) == 0 and not exits(world)
+    world.sound()
+
+
+def test_an_escalation_ends_when_nothing_is_left_and_not_when_the_level_falls() -> None:
+    """Once due it stays due, like any other reason of the policy."""
+    world = holding()
+    world.engine.risk.levels.loss_level = 3
+    world.run(1)
+    (order,) = exits(world)
+    world.engine.risk.levels.loss_level = 0
+    reject_unfilled(world, order)
+    world.run(1)
+    assert leaving(world) == ExitReason.EXIT_ESCALATION and len(exits(world)) == 1
+
+
+@pytest.mark.parametrize("reason", ["stop", "target", "time"])
+def test_every_other_reason_comes_before_an_escalation(reason: str) -> None:
+    """A stop, a target or the end of its time takes over what an escalation had begun; the other way round never."""
+    world = holding(target_bps=100, horizon_s=Decimal(60))
+    world.engine.risk.levels.loss_level = 3
+    if reason == "time":
+        while not leaving(world):
+            world.step()
+        world.run(61)
+    else:
+        world.run(1)
+        assert leaving(world) == ExitReason.EXIT_ESCALATION
+        for _ in range(2):
+            quote(world, STOP - 100 if reason == "stop" else ENTRY * 102 // 100)
+    assert REASON_WORDS[leaving(world)] == reason
+    world.run(1)
+    assert REASON_WORDS[leaving(world)] == reason
+
+
+def test_at_emergency_a_time_stop_is_urgent_too() -> None:
+    """Whatever it is left for goes a step further out, and keeps its reason."""
+    world = holding(horizon_s=Decimal(20))
+    while not exits(world):
+        world.step()
+        world.tick()
+    assert 24.9 < collar(world) < 25.1 and told(world)["exit_reason"] == "time"
+    world.engine.risk.levels.loss_level = 3
+    reject_unfilled(world, exits(world)[0])
+    world.run(1)
+    assert 99.9 < collar(world) < 100.1 and told(world)["exit_reason"] == "time"

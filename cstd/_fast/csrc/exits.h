@@ -12,6 +12,7 @@
 #define CSTD_EXIT_STOP 1
 #define CSTD_EXIT_TARGET 2
 #define CSTD_EXIT_TIME 3
+#define CSTD_EXIT_ESCALATION 6 /* comes after them, and after the strategy's own wish */
 
 typedef struct {
     int64_t stop2_raw;     /* bid + ask at which the position is stopped; 0: no stop, or nothing held */
@@ -44,14 +45,17 @@ static inline void cstd_exit_on_time(cstd_exit_watch *watch, int64_t now_ns)
 }
 
 /* Why the position is to be left now, 0 where it stays. bid_raw: of a verified book, 0 without one. */
-static inline int64_t cstd_exit_due(cstd_exit_watch *watch, int64_t bid_raw, int64_t wall_ns)
+static inline int64_t cstd_exit_due(cstd_exit_watch *watch, int64_t bid_raw, int64_t wall_ns, int escalated)
 {
+    int last = watch->reason == 0 || watch->reason == CSTD_EXIT_ESCALATION;
     if (watch->reason == CSTD_EXIT_STOP)
         return watch->reason;
     if (watch->target_raw && bid_raw >= watch->target_raw)
         watch->reason = CSTD_EXIT_TARGET;
-    else if (watch->reason == 0 && watch->until_wall_ns && wall_ns >= watch->until_wall_ns)
+    else if (last && watch->until_wall_ns && wall_ns >= watch->until_wall_ns)
         watch->reason = CSTD_EXIT_TIME;
+    else if (watch->reason == 0 && escalated)
+        watch->reason = CSTD_EXIT_ESCALATION;
     return watch->reason;
 }
 #endif

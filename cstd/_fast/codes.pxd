@@ -112,6 +112,7 @@ cpdef enum ExitReason:
     EXIT_FLIP = 4               # the strategy wants to be flat
     EXIT_FLATTEN = 5            # an operator does
     EXIT_ESCALATION = 6         # the level is Emergency or Shutdown
+    EXIT_QUOTE = 7              # none: a sell that rests at a price of the strategy's
 
 # What became of an opening that waits for an operator; journaled.
 cpdef enum ApprovalState:

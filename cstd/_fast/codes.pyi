@@ -113,6 +113,7 @@ class ExitReason(IntEnum):
     EXIT_FLIP = 4
     EXIT_FLATTEN = 5
     EXIT_ESCALATION = 6
+    EXIT_QUOTE = 7
 
 class ApprovalState(IntEnum):
     APPROVAL_NONE = 0

@@ -335,7 +335,7 @@ cdef class Core(FastEngine):
         for i in range(self.orders.live_count):
             row = &self.orders.rows[self.orders.live[i]]
             if row.kind == OPENING:
-                total += self._value_acct(self.slots[row.instrument], row.price_raw, self.orders.leaves(row))
+                total += self._open_value_acct(self.slots[row.instrument], row)
         return total
 
     def refresh_slow_budget(self, int link):
@@ -432,7 +432,8 @@ cdef class Core(FastEngine):
             "deadline_wall_ns": row.deadline_wall_ns, "intent_seq": row.intent_seq, "episode": row.episode,
             "req_id": row.req_id, "cancel_sent": row.cancel_sent, "cancel_mono_ns": row.cancel_mono_ns,
             "cancel_reason": row.cancel_reason, "changed_mono_ns": row.changed_mono_ns, "strategy": row.strategy,
-            "amend_qty_raw": row.amend_qty_raw, "amended_mono_ns": row.amended_mono_ns, "exit_reason": row.exit_reason,
+            "amend_qty_raw": row.amend_qty_raw, "amend_price_raw": row.amend_price_raw, "amended_mono_ns": row.amended_mono_ns,
+            "follows": bool(row.follows), "follow_amends": row.follow_amends, "exit_reason": row.exit_reason,
         }
 
     def move_order(self, int index, int event):
@@ -453,14 +454,6 @@ cdef class Core(FastEngine):
         cstd_check(0 <= index < ORDERS_MAX, b"an order is in the table")
         if filled_raw > self.orders.rows[index].filled_raw:
             self.orders.rows[index].filled_raw = filled_raw
-
-    def amend_settled(self, int index, int64_t qty_raw):
-        """End an amend: the venue's total quantity, 0 where it stayed as it was."""
-        cstd_check(0 <= index < ORDERS_MAX, b"an order is in the table")
-        cdef OrderRow *row = &self.orders.rows[index]
-        if qty_raw > 0:
-            row.qty_raw = qty_raw
-        row.amend_qty_raw = 0
 
     def cancel_all(self):
         """Cancel every order of the account through the gateway, hand-placed ones too."""
@@ -515,6 +508,8 @@ cdef class Core(FastEngine):
         slot = self.slots[row.instrument]
         if row.kind == OPENING:
             slot.openings_ended += 1
+        elif row.post_only:
+            slot.quote_ended(row.state == ORDER_REJECTED, self.mono_ns)
         else:
             slot.exits_ended += 1
             slot.exit_attempts = slot.exit_attempts + 1 if row.filled_raw == 0 else 0

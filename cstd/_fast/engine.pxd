@@ -1,11 +1,11 @@
 """The compiled engine: events in, one decision pass per touched instrument. See engine.pyx."""
 from libc.stdint cimport int8_t, int32_t, int64_t, uint64_t
 
-from cstd._fast.exits cimport ExitGateway
 from cstd._fast.gateway cimport BOOK_FAULTS, TAPE_KEPT
 from cstd._fast.reports cimport ReportScanner
+from cstd._fast.resting cimport RestingGateway
 from cstd._fast.slot cimport AGENTS_MAX, InstrumentSlot
-from cstd._fast.strategy cimport STRATEGY_PARAMS, Wish, strategy_fn
+from cstd._fast.strategy cimport STRATEGY_PARAMS, StrategyView, Wish, strategy_fn
 from cstd._fast.wire cimport INSTRUMENTS_MAX, Scanner
 
 ctypedef int32_t (*agent_fn)(const double *features, const uint64_t *valid, double *state, double *vote) noexcept nogil
@@ -17,7 +17,7 @@ cdef struct TapeRow:
     int32_t instrument
     int32_t side
 
-cdef class FastEngine(ExitGateway):
+cdef class FastEngine(RestingGateway):
     cdef Scanner scanner
     cdef ReportScanner reports
     cdef strategy_fn strategy
@@ -50,7 +50,7 @@ cdef class FastEngine(ExitGateway):
     cdef void _pass(self, InstrumentSlot slot, bint by_timer) noexcept
     cdef void _vote(self, InstrumentSlot slot, bint at_bar) noexcept
     cdef void _record_pass(self, InstrumentSlot slot) noexcept
-    cdef void _rejudge(self, InstrumentSlot slot) noexcept
     cdef int _own_wish(self, InstrumentSlot slot, int said, const Wish *wish) noexcept
     cdef void _decide(self, InstrumentSlot slot, bint by_timer) noexcept
+    cdef void _wished(self, InstrumentSlot slot, const StrategyView *view, Wish *wish) noexcept
     cdef void _mark_own(self, InstrumentSlot slot) noexcept

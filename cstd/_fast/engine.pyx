@@ -12,34 +12,35 @@ The order of the file is the path of a frame: on_frame, the frame kinds, end_bat
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.list cimport PyList_GET_ITEM
 from libc.stdint cimport int8_t, int32_t, int64_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
 from cstd._fast.book cimport Book
 from cstd._fast.codes cimport (
-    APPROVE, BOOK_VERIFIED, EVENT_BATCH_END, EVENT_FRAME, EXIT, EXIT_FLATTEN, EXIT_FLIP, FAULT_CHECKSUM,
-    FAULT_EXCESS_DIGITS, FAULT_MALFORMED, FAULT_NO_CHECKSUM, FAULT_NO_SNAPSHOT, FAULT_NONE, FAULT_PRECISION_UNKNOWN, LINK_PRIVATE, LINK_PUBLIC, OPENING,
-    ORDER_CANCEL_PENDING, ORDER_OPEN, ORDER_PARTIAL, ORDER_SENT, REDUCE, REFUSE, SCAN_BOOK, SCAN_HEARTBEAT, SCAN_SLOW,
+    BOOK_VERIFIED, EVENT_BATCH_END, EVENT_FRAME, EXIT_FLATTEN, EXIT_FLIP, EXIT_QUOTE, FAULT_CHECKSUM,
+    FAULT_EXCESS_DIGITS, FAULT_MALFORMED, FAULT_NO_CHECKSUM, FAULT_NO_SNAPSHOT, FAULT_NONE, FAULT_PRECISION_UNKNOWN, LINK_PRIVATE, LINK_PUBLIC,
+    ORDER_CANCEL_PENDING, ORDER_OPEN, ORDER_PARTIAL, SCAN_BOOK, SCAN_HEARTBEAT, SCAN_SLOW,
     SCAN_TICKER, SCAN_TRADE, SCAN_UNKNOWN_INSTRUMENT, SCAN_UNUSED,
 )
 from cstd._fast.exit_watch cimport exit_on_mid, exit_on_time
-from cstd._fast.exits cimport ExitGateway
 from cstd._fast.features cimport (
     BOOK_FEATURE_COUNT, FEATURE_COUNT, copy_indicators, on_book, on_book_break, on_tape_begin, on_trade, quantise,
 )
-from cstd._fast.gates cimport GATE_NONE, DecisionRow, GateInput, judge
 from cstd._fast.gateway cimport (
     COUNT_AGENT_FAULTS, COUNT_BATCHES, COUNT_BOOK_UPDATES, COUNT_CHECKSUMS_BAD, COUNT_CHECKSUMS_OK, COUNT_FLOODED,
-    COUNT_FRAMES, COUNT_HEARTBEATS, COUNT_MALFORMED, COUNT_PASSES, COUNT_PRIVATE_SCANNED, COUNT_PULLED,
-    COUNT_REJUDGED, COUNT_SLOW_FRAMES, COUNT_STRATEGY_FAULTS, COUNT_TICKERS, COUNT_TRADE_GAPS, COUNT_TRADES, COUNT_UNKNOWN_INSTRUMENT, COUNT_UNUSED, TAPE_KEPT,
+    COUNT_FRAMES, COUNT_HEARTBEATS, COUNT_MALFORMED, COUNT_PASSES, COUNT_PRIVATE_SCANNED,
+    COUNT_SLOW_FRAMES, COUNT_STRATEGY_FAULTS, COUNT_TICKERS, COUNT_TRADE_GAPS, COUNT_TRADES, COUNT_UNKNOWN_INSTRUMENT, COUNT_UNUSED, TAPE_KEPT,
 )
 from cstd._fast.hist cimport STAGE_BOOK, STAGE_DECISION, STAGE_FEATURES, STAGE_FRAME, STAGE_SCAN, cycles
 from cstd._fast.layout cimport Level
 from cstd._fast.orders cimport OrderRow
-from cstd._fast.rate cimport ADD_POINTS, amend_points, order_age_ns
+from cstd._fast.rate cimport ADD_POINTS
 from cstd._fast.recorder cimport STRIPED
 from cstd._fast.reports cimport ReportScanner
+from cstd._fast.resting cimport RestingGateway
 from cstd._fast.slot cimport InstrumentSlot, sellable
-from cstd._fast.strategy cimport StrategyView, Wish
+from cstd._fast.strategy cimport (
+    WISH_CANCEL_ASK, WISH_CANCEL_BID, WISH_CANCEL_BOTH, WISH_EXIT, WISH_OPEN, WISH_QUOTE, StrategyView, Wish,
+)
 from cstd._fast.wire cimport Scanner, WireTrade
 
 cdef enum:
@@ -84,7 +85,7 @@ cdef extern from *:
         int32_t quantised[128]
 
 
-cdef class FastEngine(ExitGateway):
+cdef class FastEngine(RestingGateway):
     """The gateway with its flow of events. Arguments as Gateway; `handler` is the Python part of the engine."""
 
     def __cinit__(self, *args):
@@ -420,82 +421,24 @@ cdef class FastEngine(ExitGateway):
         row.ask_qty_raw = book.asks.level[book.asks.end - 1].qty_raw
         self.recorder._defer(&row, sizeof(row) - sizeof(row.quantised) + row.features * sizeof(int32_t))
 
-    cdef void _rejudge(self, InstrumentSlot slot) noexcept:
-        """Judge every resting opening of this instrument again; cancel it in the pass in which a gate fails for it."""
-        cdef int i = 0
-        cdef int index, verdict
-        cdef bint on_record
-        cdef OrderRow *order
-        cdef GateInput input
-        cdef DecisionRow row
-        while i < self.orders.live_count:
-            index = self.orders.live[i]
-            order = &self.orders.rows[index]
-            i += 1
-            if order.instrument != slot.number or order.kind != OPENING or order.cancel_sent:
-                continue
-            if order.state < ORDER_SENT or order.state > ORDER_PARTIAL:
-                continue
-            if self.wall_ns > order.expire_wall_ns + SECOND_NS:
-                self._cancel(index, GATE_NONE)
-                continue
-            cstd_zero(&input, sizeof(input))
-            cstd_zero(&row, sizeof(row))
-            self._fill_input(slot, &input, index)
-            input.kind = OPENING
-            input.side = order.side
-            input.rejudge = 1
-            input.price_raw = order.price_raw
-            input.qty_raw = self.orders.leaves(order)
-            input.time_in_force = order.time_in_force
-            input.post_only = order.post_only
-            input.deadline_ns = self.deadline_ns
-            input.lifetime_ns = order.expire_wall_ns - self.wall_ns
-            input.episode = order.episode
-            verdict = judge(&input, &slot.limits, &row)
-            self.counters[COUNT_REJUDGED] += 1
-            on_record = verdict == order.last_verdict
-            if not on_record:
-                row.intent_seq = order.intent_seq
-                row.order_slot = index
-                memcpy(row.cl_ord_id, order.cl_ord_id, 18)
-                on_record = self._record(slot, &row) == 0
-                if on_record:
-                    order.last_verdict = <int8_t>verdict
-                    self._keep(&row)
-            # What is not on record does not happen, but for a cancel, which needs no decision.
-            if (verdict == REDUCE and on_record and (order.state == ORDER_OPEN or order.state == ORDER_PARTIAL)
-                    and (order.amend_qty_raw or self._room(slot, amend_points(order_age_ns(order, self.mono_ns))))):
-                # What would still pass stays; one amend at a time, and it needs a known open id. Where the venue's counter
-                # has no room for it, the order is pulled: a cancel may draw on the reserve.
-                if order.amend_qty_raw == 0:
-                    self._amend(slot, index, order.filled_raw + row.qty_final_raw)
-            elif verdict != APPROVE:
-                self.counters[COUNT_PULLED] += 1
-                self._cancel(index, row.first_failing if verdict == REFUSE else row.reduced_by)
-
     cdef void _decide(self, InstrumentSlot slot, bint by_timer) noexcept:
         """Ask the exit policy, else the operator's flatten, else the strategy for a wish."""
         cdef StrategyView view
         cdef Wish wish
         cdef int i, said
         cdef double vote_sum = 0.0
-        cdef OrderRow *order
         cstd_zero(&view, sizeof(view))
         cstd_zero(&wish, sizeof(wish))
-        for i in range(self.orders.live_count):
-            order = &self.orders.rows[self.orders.live[i]]
-            if order.instrument == slot.number:
-                if order.kind == OPENING:
-                    view.openings_live += 1
-                else:
-                    view.exits_live += 1
+        if self.orders.live_count:
+            self._count_live(slot, &view)
         if self.waiting.live:
             view.openings_live += self.waiting.live_of(slot.number)  # one that waits is wished for no second time
         # Asked here as well: nearly always nothing is held, in every pass.
         if (slot.position_qty_raw > 0 or slot.watch.reason) and self._leave(slot, &view):
             return
         if slot.flatten:
+            if view.quotes_live:
+                self._pull(slot, False, True)
             if slot.position_qty_raw < slot.least_lots():
                 slot.flatten = view.openings_live != 0
             elif view.openings_live == 0 and view.exits_live == 0:
@@ -538,12 +481,24 @@ cdef class FastEngine(ExitGateway):
         said = self.strategy(&view, slot.strategy_state, &wish)
         if self.strategy_own:
             said = self._own_wish(slot, said, &wish)
-        if said != 1:
+        if said == 1:
+            self._wished(slot, &view, &wish)
+
+    cdef void _wished(self, InstrumentSlot slot, const StrategyView *view, Wish *wish) noexcept:
+        """Do what the strategy wishes for: an exit, an opening or a resting sell by the gates; a cancel passes none."""
+        if wish.kind == WISH_EXIT:
+            # What rests on the ask gives way to a sale that wants it: so much is free once the venue has canceled it.
+            if view.quotes_live and wish.qty_raw > slot.position_qty_raw - view.quoted_qty_raw:
+                self._pull(slot, False, True)
+            self._exit(slot, wish, EXIT_FLIP)
+        elif wish.kind > WISH_QUOTE:
+            self._pull(slot, wish.kind != WISH_CANCEL_ASK, wish.kind != WISH_CANCEL_BID)
+        elif slot.book.state != BOOK_VERIFIED or not self._room(slot, ADD_POINTS):
             return
-        if wish.kind == EXIT:
-            self._exit(slot, &wish, EXIT_FLIP)
-        elif slot.book.state == BOOK_VERIFIED and self._room(slot, ADD_POINTS):
-            self._intend(slot, &wish)
+        elif wish.kind == WISH_QUOTE:
+            self._exit(slot, wish, EXIT_QUOTE)
+        else:
+            self._intend(slot, wish)
 
     def verified_count(self):
         """How many books are verified now."""
@@ -556,17 +511,20 @@ cdef class FastEngine(ExitGateway):
         """What a user's strategy said, 0 where it failed or its openings are stopped: 1 where its wish goes to the gates.
 
         A fault is counted. Some without a sound wish between stop its openings here until the next boot, and pull those that
-        rest; its exits, the exit policy and an operator's flatten go on.
+        rest, its sells among them; its exits and cancels, the exit policy and an operator's flatten go on.
         """
-        cdef bint opens = wish.kind == OPENING
+        cdef bint rests = wish.kind == WISH_OPEN or wish.kind == WISH_QUOTE
+        cdef bint cancels = WISH_CANCEL_BID <= wish.kind <= WISH_CANCEL_BOTH
         cdef bint stops = False
-        if said == 1 and not (opens or wish.kind == EXIT):
+        if said == 1 and not (rests or cancels or wish.kind == WISH_EXIT):
             said = -1
-        if said == 1 and not (0 < wish.qty_raw <= <int64_t>WISH_RAW_MAX and 0 <= wish.episode <= <int64_t>WISH_RAW_MAX
+        if said == 1 and not cancels and not (0 < wish.qty_raw <= <int64_t>WISH_RAW_MAX and 0 <= wish.episode <= <int64_t>WISH_RAW_MAX
                               and 0 <= wish.urgency <= 1):
             said = -1
-        if said == 1 and opens and not (0 < wish.price_raw <= <int64_t>WISH_RAW_MAX and wish.episode >= slot.last_episode[1]
+        if said == 1 and rests and not (0 < wish.price_raw <= <int64_t>WISH_RAW_MAX
                                         and 0 < wish.lifetime_ns <= <int64_t>WISH_LIFETIME_NS_MAX):
+            said = -1
+        if said == 1 and wish.kind == WISH_OPEN and wish.episode < slot.last_episode[1]:
             said = -1
         if said == 0:
             return 0    # ends no run: who fails at each wish says nothing in between
@@ -574,14 +532,14 @@ cdef class FastEngine(ExitGateway):
             if slot.strategy_fault_run < STRATEGY_FAULTS_MAX:
                 slot.strategy_fault_run = 0
                 return said
-            return said if not opens else 0
+            return said if not rests else 0
         slot.strategy_faults += 1
         self.counters[COUNT_STRATEGY_FAULTS] += 1
         if slot.strategy_fault_run < STRATEGY_FAULTS_MAX:
             slot.strategy_fault_run += 1
             stops = slot.strategy_fault_run == STRATEGY_FAULTS_MAX
         if stops:
-            self._pull(slot)
+            self._pull(slot, True, True)
         if stops or slot.strategy_faults == 1:
             try:
                 self.handler.on_strategy_fault(slot.number, slot.strategy_faults, bool(stops))

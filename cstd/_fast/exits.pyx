@@ -54,12 +54,13 @@ cdef class ExitGateway(ApprovalGateway):
         reason = <int>exit_due(&slot.watch, slot.book.best_bid() if slot.book.state == BOOK_VERIFIED else 0, self.wall_ns, escalated)
         if reason == 0 or (slot.flatten and reason != EXIT_STOP):
             return False
-        if not held and view.openings_live == 0 and view.exits_live == 0:
+        if not held and view.openings_live == 0 and view.exits_live == 0 and view.quotes_live == 0:
             slot.watch.reason = 0
             return False
-        if view.openings_live:
-            self._pull(slot)
-        # An exit on its way is waited for. A stop sells besides it what it leaves free, which the gates find out.
+        if view.openings_live or view.quotes_live:
+            self._pull(slot, True, True)
+        # An exit on its way is waited for. A stop sells besides it what it leaves free, which the gates find out. Of what
+        # rests on the ask all is free once the venue has said that it is canceled; what is free now does not wait for it.
         if held and (view.exits_live == 0 or reason == EXIT_STOP):
             cstd_zero(&wish, sizeof(wish))
             wish.qty_raw = slot.position_qty_raw
@@ -75,16 +76,17 @@ cdef class ExitGateway(ApprovalGateway):
         self._intend(slot, wish)
         self.exits_by[reason] += self.counters[COUNT_ORDERS] - before
 
-    cdef void _pull(self, InstrumentSlot slot) noexcept:
-        """Cancel the openings of an instrument that is being left, and drop those that wait; what of them is filled meanwhile is sold as well."""
+    cdef void _pull(self, InstrumentSlot slot, bint bids, bint asks) noexcept:
+        """Cancel what rests of an instrument: openings, with those that wait, sells, or both. What of an opening is filled
+        meanwhile is held, and what of a sell is filled needs no exit."""
         cdef int i
         cdef OrderRow *order
-        if self.waiting.live:
+        if bids and self.waiting.live:
             self._drop_waiting(slot.number, DROP_LEAVING)
         for i in range(self.orders.live_count):
             order = &self.orders.rows[self.orders.live[i]]
-            if (order.instrument == slot.number and order.kind == OPENING and not order.cancel_sent
-                    and ORDER_SENT <= order.state <= ORDER_PARTIAL):
+            if (order.instrument == slot.number and not order.cancel_sent
+                    and (bids if order.kind == OPENING else asks and order.post_only) and ORDER_SENT <= order.state <= ORDER_PARTIAL):
                 self.counters[COUNT_PULLED] += 1
                 self._cancel(self.orders.live[i], GATE_NONE)
 

@@ -2,8 +2,8 @@
 cimport cython
 from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
-from cstd._fast.client_ids cimport OrderIds
 from cstd._fast.encode cimport FRAME_MAX, DayText, OrderTerms
+from cstd._fast.exposure cimport Exposure
 from cstd._fast.gates cimport DecisionRow, GateInput, Limits
 from cstd._fast.hist cimport Histograms
 from cstd._fast.orders cimport OrderRow, OrderTable
@@ -54,6 +54,7 @@ cdef enum:
     COUNT_REST_PRICED = 35
     COUNT_RATE_HELD = 36
     COUNT_STRATEGY_FAULTS = 37
+    COUNT_FOLLOWS = 38
 
 cdef enum:
     COUNTER_COUNT = 40
@@ -73,11 +74,9 @@ cdef class RestExit:
     cdef readonly str method
     cdef readonly tuple params
 
-cdef class Gateway(OrderIds):
+cdef class Gateway(Exposure):
     cdef readonly Recorder recorder
-    cdef readonly OrderTable orders
     cdef readonly Histograms hist
-    cdef readonly list slots
     cdef OrderPort port
     cdef public object handler
     cdef public object fault            # the exception that halted the engine, None while sound
@@ -96,9 +95,6 @@ cdef class Gateway(OrderIds):
     cdef public int64_t clock_base_ns   # wall less monotonic time when the offset was found: what it moved since, the wall stepped
     cdef public bint clock_known
     cdef public int64_t openings_until_ns   # monotonic: until then what allows openings is taken to hold, or a timer looks again
-    cdef int64_t positions_acct_raw
-    cdef int held[INSTRUMENTS_MAX]      # numbers of the instruments with a position, in no order
-    cdef int held_count
     cdef int64_t collar_mbps[COLLAR_STEPS]
     cdef int collar_count
     cdef int64_t collar_wait_ns
@@ -107,8 +103,6 @@ cdef class Gateway(OrderIds):
     cdef uint8_t config_hash8[8]
     cdef uint8_t agents_hash8[8]
     cdef int64_t req_seq
-    cdef WaitingTable waiting           # openings that wait for an operator
-    cdef int taken                      # the one of them that is judged again just now, -1 for none
     # Rows kept for display, counters, scratch.
     cdef DecisionRow *decisions
     cdef readonly int64_t decision_count
@@ -123,10 +117,8 @@ cdef class Gateway(OrderIds):
     cdef void _intend(self, InstrumentSlot slot, const Wish *wish) noexcept
     cdef uint8_t _asked(self, const DecisionRow *row) noexcept
     cdef void _wait(self, const Wish *wish, const DecisionRow *row) noexcept
-    cdef void _fill_waiting(self, InstrumentSlot slot, GateInput *input) noexcept
     cdef int _exit_terms(self, InstrumentSlot slot, const Wish *wish, GateInput *input) noexcept
     cdef void _fill_input(self, InstrumentSlot slot, GateInput *input, int skip) noexcept
-    cdef void _fill_exposure(self, InstrumentSlot slot, GateInput *input, int skip) noexcept
     cdef int _record(self, InstrumentSlot slot, DecisionRow *row) noexcept
     cdef void _keep(self, const DecisionRow *row) noexcept
     cdef void _count_verdict(self, const DecisionRow *row) noexcept
@@ -135,13 +127,15 @@ cdef class Gateway(OrderIds):
     cdef void _send_order(self, InstrumentSlot slot, const DecisionRow *row, const OrderTerms *terms, size_t n,
                           size_t token_at) noexcept
     cdef void _cancel(self, int order, int reason) noexcept
-    cdef void _amend(self, InstrumentSlot slot, int index, int64_t qty_raw) noexcept
+    cdef void _amend(self, InstrumentSlot slot, int index, int64_t qty_raw, int64_t price_raw) noexcept
     cdef void _cancel_all(self) noexcept
     cdef void _cancel_by_rest(self, str method, tuple params) noexcept
     cdef void _exit_by_rest(self, size_t n) noexcept
+    cdef int _quote_terms(self, InstrumentSlot slot, const Wish *wish, GateInput *input) noexcept
+    cdef bint _asks_may_rest(self, InstrumentSlot slot) noexcept
+    cdef bint _may_quote(self, InstrumentSlot slot, const DecisionRow *row) noexcept
     cdef bint _book_lost(self, InstrumentSlot slot) noexcept
     cdef void _note_exit(self, InstrumentSlot slot, const Wish *wish, DecisionRow *row) noexcept
     cdef int64_t _exit_bid(self, InstrumentSlot slot) noexcept
     cdef int _out(self, int action, size_t n, size_t token_at, bint opening=*) noexcept
     cdef void _halt(self, object reason) noexcept
-    cdef int64_t _value_acct(self, InstrumentSlot slot, int64_t price_raw, int64_t qty_raw) noexcept nogil

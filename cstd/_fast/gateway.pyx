@@ -17,22 +17,22 @@ from cpython.list cimport PyList_GET_ITEM
 
 from cstd._fast.book cimport Book
 from cstd._fast.codes cimport (
-    ACTION_ADD, ACTION_AMEND, ACTION_CANCEL, ACTION_CANCEL_ALL, ACTION_CANCEL_REST, ACTION_EXIT_REST, APPROVAL_GIVEN, APPROVAL_NO_ROOM,
-    APPROVAL_WAITS, APPROVE, BOOK_VERIFIED, BUY, EXIT, GTD, IOC, ON_CANCEL_SENT, ON_SEND, OPENING,
-    ORDER_INTENDED, ORDER_UNKNOWN, OUT_DECISION, OUT_ORDER_FRAME, REDUCE, REFUSE, SELL, TRADING_HALTED, TRADING_NOT_READY, TRADING_READY,
+    ACTION_ADD, ACTION_AMEND, ACTION_CANCEL, ACTION_CANCEL_ALL, ACTION_CANCEL_REST, ACTION_EXIT_REST, APPROVAL_NO_ROOM,
+    APPROVAL_WAITS, APPROVE, BOOK_VERIFIED, BUY, EXIT, EXIT_QUOTE, GTD, IOC, ON_CANCEL_SENT, ON_SEND, OPENING,
+    ORDER_INTENDED, OUT_DECISION, OUT_ORDER_FRAME, REDUCE, REFUSE, SELL, TRADING_HALTED, TRADING_NOT_READY, TRADING_PAUSED, TRADING_READY,
 )
-from cstd._fast.client_ids cimport OrderIds
 from cstd._fast.encode cimport OrderTerms, encode_add, encode_amend, encode_cancel, encode_cancel_all, encode_exit_rest
 from cstd._fast.exit_watch cimport BY_REST, EXIT_REASON_SHIFT, REST_PRICED
-from cstd._fast.gates cimport DecisionRow, GateInput, judge
+from cstd._fast.exposure cimport Exposure
+from cstd._fast.gates cimport GATE_DATA_GAP, WHY_BOOK_UNVERIFIED, WHY_PASSED, DecisionRow, GateInput, judge
 from cstd._fast.hist cimport STAGE_GATES, STAGE_ORDER, STAGE_SEND, STAGE_SENT, Histograms, cycles
 from cstd._fast.orders cimport OrderRow, OrderTable
 from cstd._fast.port cimport OrderPort
 from cstd._fast.rate cimport ADD_POINTS, amend_points, cancel_points, order_age_ns, rate_charge
 from cstd._fast.recorder cimport Recorder
-from cstd._fast.slot cimport InstrumentSlot, sellable, window_add, window_count
+from cstd._fast.slot cimport InstrumentSlot, window_add, window_count
 from cstd._fast.strategy cimport Wish
-from cstd._fast.waiting cimport ASKED_GIVEN, ASKED_NO_ROOM, ASKED_WAITS, WAITING_MAX, Waiting, WaitingTable
+from cstd._fast.waiting cimport ASKED_GIVEN, ASKED_NO_ROOM, ASKED_WAITS, Waiting, WaitingTable
 
 cdef enum:
     HOUR_S = 3600
@@ -50,8 +50,6 @@ cdef extern from "check.h" nogil:
     void cstd_check(bint holds, const char *what)
 
 cdef extern from "collar.h" nogil:
-    int64_t cstd_value_acct(int64_t price_raw, int64_t qty_raw, int64_t rate_e8, int64_t price_scale,
-                            int64_t qty_scale)
     int64_t cstd_collar_price(int64_t bid_raw, int64_t collar_mbps, int64_t tick_raw)
 
 
@@ -62,6 +60,7 @@ COUNTERS = (
     "cancels", "rejudged", "pulled", "send_refused", "passes", "table_full", "trade_gaps", "agent_faults",
     "handler_faults", "journal_faults", "shadowed", "resyncs", "timers", "unused_frames", "amends",
     "private_scanned", "flooded_frames", "rest_cancels", "rest_exits", "rest_priced_exits", "rate_held", "strategy_faults",
+    "follows",
 )
 
 
@@ -80,7 +79,7 @@ cdef class RestExit:
     """An exit that is to go by REST, as RestCancel; always a sell that is not left to rest."""
 
 
-cdef class Gateway(OrderIds):
+cdef class Gateway(Exposure):
     """Gates, encoder, order table. recorder: where outputs go; lifecycle: the order state table; port: the link."""
 
     def __cinit__(self, Recorder recorder, lifecycle, OrderPort port=None):
@@ -167,9 +166,10 @@ cdef class Gateway(OrderIds):
             self._note_exit(slot, wish, &row)
         else:
             row.rest = self._asked(&row)
-        # Without the private socket nothing but an exit leaves, whatever the gates said.
+        # Without the private socket nothing but an exit leaves, whatever the gates said; and no exit that may wait.
         if (verdict != REFUSE and not self.shadow and (self.private_up or wish.kind == EXIT)
-                and (wish.kind == EXIT or not row.rest & ASKED_WAITS)):
+                and (wish.kind == EXIT or not row.rest & ASKED_WAITS)
+                and (wish.reason != EXIT_QUOTE or self._may_quote(slot, &row))):
             row.order_slot = self.orders.take()
             if row.order_slot < 0:
                 self.counters[COUNT_TABLE_FULL] += 1
@@ -224,9 +224,11 @@ cdef class Gateway(OrderIds):
         self.waiting.counts[<int>APPROVAL_WAITS] += 1
 
     cdef int _exit_terms(self, InstrumentSlot slot, const Wish *wish, GateInput *input) noexcept:
-        """Price an exit by its collar: IOC, never below best bid less the step's collar. -1: not now."""
+        """Price an exit by its collar: IOC, never below best bid less the step's collar; a quote by its wish. -1: not now."""
         cdef int step
         cdef int64_t bid
+        if wish.reason == EXIT_QUOTE:
+            return self._quote_terms(slot, wish, input)
         if self.hold_exits or self.collar_count == 0 or self.mono_ns < slot.exit_not_before_ns:
             return -1
         if not self.private_up and not self.exits_by_rest:
@@ -256,6 +258,36 @@ cdef class Gateway(OrderIds):
             # So little that its collar would take it below the venue's least cost.
             input.price_raw = cstd_collar_price(bid, 0, slot.tick_raw)
         return 0
+
+    cdef int _quote_terms(self, InstrumentSlot slot, const Wish *wish, GateInput *input) noexcept:
+        """A sell of what is managed and free that rests above the best bid, post-only, until its lifetime ends. -1: not now."""
+        if not self._asks_may_rest(slot) or self.mono_ns < slot.quote_not_before_ns:
+            return -1
+        if slot.book.state != BOOK_VERIFIED or wish.price_raw <= slot.book.best_bid():
+            return -1
+        input.qty_raw = min(input.qty_raw, input.managed_free_qty_raw)
+        input.qty_raw -= input.qty_raw % slot.lot_raw
+        if not slot.takes(wish.price_raw, input.qty_raw):
+            return -1
+        input.side = SELL
+        input.price_raw = wish.price_raw
+        input.lifetime_ns = wish.lifetime_ns
+        input.time_in_force = GTD
+        input.post_only = 1
+        return 0
+
+    cdef bint _asks_may_rest(self, InstrumentSlot slot) noexcept:
+        """Whether nothing else wants what is held sold, and the daemon trades. Paused it may: it only sells what is held."""
+        return not (self.kill_latched or self.hold_exits or slot.flatten or slot.watch.reason or not self.private_up
+                    or self.trading_state > TRADING_PAUSED or self.mono_ns >= self.openings_until_ns)
+
+    cdef bint _may_quote(self, InstrumentSlot slot, const DecisionRow *row) noexcept:
+        """Whether a sell may rest as its row was judged: gate 12 holds, with an opening's grace while it rests."""
+        cdef int gap = row.reason[GATE_DATA_GAP - 4]
+        if not self._asks_may_rest(slot):
+            return False
+        return gap == WHY_PASSED or (gap == WHY_BOOK_UNVERIFIED and row.rejudge and slot.unverified_since_ns
+                                     and self.mono_ns - slot.unverified_since_ns <= slot.limits.unverified_grace_ns)
 
     cdef bint _book_lost(self, InstrumentSlot slot) noexcept:
         """Whether the book has been unusable for so long that an exit may be priced without it."""
@@ -331,63 +363,6 @@ cdef class Gateway(OrderIds):
                                        and self.mono_ns >= self.openings_until_ns else self.trading_state)
         input.kill_latched = self.kill_latched
         self._fill_exposure(slot, input, skip)
-
-    cdef void _fill_exposure(self, InstrumentSlot slot, GateInput *input, int skip) noexcept:
-        """Positions plus every live opening at full size; UNKNOWN ones included, and live exits reserve what they sell."""
-        cdef int i, index
-        cdef OrderRow *order
-        cdef InstrumentSlot other
-        cdef int64_t value
-        cdef int64_t reserved = 0
-        input.exposure_acct_raw = self.positions_acct_raw
-        input.asset_exposure_acct_raw = slot.position_acct_raw
-        input.instrument_has_position = sellable(slot)
-        for i in range(self.held_count):
-            other = <InstrumentSlot>PyList_GET_ITEM(self.slots, self.held[i])
-            input.positions_count += sellable(other)
-        for i in range(self.orders.live_count):
-            index = self.orders.live[i]
-            order = &self.orders.rows[index]
-            if index == skip:
-                continue
-            if order.kind == EXIT:
-                if order.instrument == slot.number:
-                    reserved += self.orders.leaves(order)
-                continue
-            other = <InstrumentSlot>PyList_GET_ITEM(self.slots, order.instrument)
-            value = self._value_acct(other, order.price_raw, self.orders.leaves(order))
-            input.exposure_acct_raw += value
-            if order.instrument == slot.number:
-                input.asset_exposure_acct_raw += value
-                if order.state == ORDER_UNKNOWN:
-                    input.same_unknown = 1
-            input.positions_count += not sellable(other)
-        if self.waiting.live and skip < 0:
-            self._fill_waiting(slot, input)
-        # No correlation history counts as full correlation: one cluster holds everything.
-        input.cluster_exposure_acct_raw = input.exposure_acct_raw
-        input.managed_free_qty_raw = slot.position_qty_raw - reserved
-
-    cdef void _fill_waiting(self, InstrumentSlot slot, GateInput *input) noexcept:
-        """What waits for an operator counts for a new wish as if it had been sent. An order that rests is judged without it:
-        what is at the venue goes before what may never be."""
-        cdef int i
-        cdef Waiting *entry
-        cdef InstrumentSlot other
-        cdef int64_t value
-        for i in range(WAITING_MAX):
-            entry = &self.waiting.rows[i]
-            if i == self.taken or not APPROVAL_WAITS <= entry.state <= APPROVAL_GIVEN:
-                continue
-            other = <InstrumentSlot>PyList_GET_ITEM(self.slots, entry.instrument)
-            value = self._value_acct(other, entry.price_raw, entry.qty_raw)
-            input.exposure_acct_raw += value
-            if entry.instrument == slot.number:
-                input.asset_exposure_acct_raw += value
-            input.positions_count += not sellable(other)
-
-    cdef int64_t _value_acct(self, InstrumentSlot slot, int64_t price_raw, int64_t qty_raw) noexcept nogil:
-        return cstd_value_acct(price_raw, qty_raw, slot.rate_e8, slot.price_scale, slot.qty_scale)
 
     cdef int _record(self, InstrumentSlot slot, DecisionRow *row) noexcept:
         """Put a decision row on record; it must be there before anything follows from it. Returns 0 or -1."""
@@ -480,6 +455,8 @@ cdef class Gateway(OrderIds):
         order.exit_reason = row.rest >> EXIT_REASON_SHIFT
         memcpy(order.cl_ord_id, row.cl_ord_id, 18)
         if row.kind == OPENING:
+            # What an operator approved stays at the price that he was shown.
+            order.follows = row.price_raw == slot.book.best_bid() and self.taken < 0
             window_add(&slot.parents, self.wall_ns)
             window_add(&self.minute, self.wall_ns)
             slot.last_episode[1] = row.episode
@@ -507,21 +484,23 @@ cdef class Gateway(OrderIds):
             self._cancel_by_rest("CancelOrder", (("cl_ord_id", order.cl_ord_id[:18].decode("ascii")),))
         self.orders.move(index, ON_CANCEL_SENT, self.mono_ns)
 
-    cdef void _amend(self, InstrumentSlot slot, int index, int64_t qty_raw) noexcept:
-        """Amend a resting opening down to a total quantity that its gates let pass. Until the venue confirms, the larger
-        of the two counts."""
+    cdef void _amend(self, InstrumentSlot slot, int index, int64_t qty_raw, int64_t price_raw) noexcept:
+        """Amend a resting opening to a total quantity, never a larger one, and a price that its gates let pass. Until the
+        venue confirms, the larger of the two counts."""
         cdef OrderRow *order = &self.orders.rows[index]
         cdef OrderTerms terms
         cdef size_t n, token_at = 0
         rate_charge(&slot.rate, amend_points(order_age_ns(order, self.mono_ns)), self.mono_ns)
         self.req_seq += 1
-        terms.price_raw = order.price_raw
+        terms.price_raw = price_raw
         terms.qty_raw = qty_raw
         terms.deadline_wall_ns = self.wall_ns + self.deadline_ns
         terms.req_id = self.req_seq
         terms.cl_ord_id = order.cl_ord_id
         n = encode_amend(self.frame, &slot.wire, &terms, &self.day, &token_at)
+        cstd_check(qty_raw <= order.qty_raw, b"an amend makes no order larger")
         order.amend_qty_raw = qty_raw
+        order.amend_price_raw = price_raw if price_raw != order.price_raw else 0
         order.amend_req_id = self.req_seq
         order.amended_mono_ns = self.mono_ns
         self.counters[COUNT_AMENDS] += 1

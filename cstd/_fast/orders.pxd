@@ -22,6 +22,8 @@ cdef struct OrderRow:
     int64_t cancel_mono_ns
     int64_t amended_mono_ns
     int64_t amend_qty_raw           # pending amend's total quantity, 0 = none
+    int64_t amend_price_raw         # pending amend's price, 0 = the one that it has
+    int64_t follow_not_before_ns    # monotonic time before which it does not follow the best bid again
     int64_t changed_mono_ns         # last change of state
     int32_t instrument
     int32_t strategy
@@ -36,7 +38,9 @@ cdef struct OrderRow:
     int16_t child
     int16_t attempt
     int8_t exit_reason              # codes.ExitReason
-    int8_t spare[3]
+    int8_t follows                  # its price was the best bid when it left
+    int8_t follow_amends            # amends sent to follow it
+    int8_t spare
     char cl_ord_id[24]
     char order_id[24]
 

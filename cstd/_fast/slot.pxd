@@ -59,11 +59,13 @@ cdef class InstrumentSlot:
     cdef public bint flatten
     cdef readonly int64_t openings_ended, exits_ended, exit_attempts, exit_wished_mono_ns
     cdef readonly int64_t exit_refusals, exit_not_before_ns  # of the venue in a row; monotonic time of the next try
+    cdef readonly int64_t quote_refusals, quote_not_before_ns   # the same of sells that rest
     cdef ExitWatch watch                # thresholds written through watch_exit only
     cdef EventWindow parents
     cdef Rate rate                      # the venue's counter for this instrument and account
     cdef readonly int64_t rate_held     # openings and amends that waited for it
     cdef public bint rate_episode       # one waited, and since then it has not fallen far enough to be over
+    cdef readonly int64_t follow_ticks, follow_amends_max   # of resting openings, see resting.pyx
     cdef int64_t last_episode[2]        # by side: sell, buy
     cdef int64_t last_episode_ns[2]
     # Agents.
@@ -77,6 +79,7 @@ cdef class InstrumentSlot:
     cdef bint touched
     cdef bint takes(self, int64_t price_raw, int64_t qty_raw) noexcept nogil
     cdef int64_t least_lots(self) noexcept nogil
+    cdef void quote_ended(self, bint refused, int64_t now_ns) noexcept nogil
     cpdef bint too_little(self, int64_t qty_raw) noexcept
     cpdef bint is_dust(self) noexcept
 

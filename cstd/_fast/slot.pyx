@@ -78,6 +78,12 @@ cdef class InstrumentSlot:
         """The least quantity of an order, whatever it costs."""
         return self.qty_min_raw if self.qty_min_raw > self.lot_raw else self.lot_raw
 
+    cdef void quote_ended(self, bint refused, int64_t now_ns) noexcept nogil:
+        """A sell that rested has ended: of the collar's steps it says nothing. What the venue refused waits before the next."""
+        self.quote_refusals = self.quote_refusals + 1 if refused else 0
+        if refused:
+            self.quote_not_before_ns = now_ns + (<int64_t>1 << min(self.quote_refusals, 5)) * 1000000000
+
     cpdef bint too_little(self, int64_t qty_raw) noexcept:
         """Whether the venue takes no order for so much, in whole lots, at the last verified bid."""
         if qty_raw < self.least_lots():
@@ -104,6 +110,11 @@ cdef class InstrumentSlot:
         memset(self.votes, 0, sizeof(self.votes))
         memset(self.vote_status, 0, sizeof(self.vote_status))
         memset(self.agent_faults, 0, sizeof(self.agent_faults))
+
+    def follow(self, int64_t ticks, int64_t amends_max):
+        """Let openings that joined the best bid follow it once it has moved by so many ticks, each so often; 0: never."""
+        self.follow_ticks = ticks
+        self.follow_amends_max = amends_max
 
     # When the position is left. orders.exit_policy is the one caller.
 
@@ -145,6 +156,8 @@ cdef class InstrumentSlot:
             self.rate.updated_ns = now_ns
         if self.exit_not_before_ns - now_ns > <int64_t>EXIT_WAIT_MAX_NS:
             self.exit_not_before_ns = now_ns
+        if self.quote_not_before_ns - now_ns > <int64_t>EXIT_WAIT_MAX_NS:
+            self.quote_not_before_ns = now_ns
         if self.watch.hit_since_ns > now_ns:
             self.watch.hit_since_ns = now_ns
 

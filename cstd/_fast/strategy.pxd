@@ -6,6 +6,14 @@ cdef enum:
     STRATEGY_PARAMS = 16
 
 cdef extern from "strategy.h" nogil:
+    enum:
+        WISH_OPEN "CSTD_WISH_OPEN"
+        WISH_EXIT "CSTD_WISH_EXIT"
+        WISH_QUOTE "CSTD_WISH_QUOTE"
+        WISH_CANCEL_BID "CSTD_WISH_CANCEL_BID"
+        WISH_CANCEL_ASK "CSTD_WISH_CANCEL_ASK"
+        WISH_CANCEL_BOTH "CSTD_WISH_CANCEL_BOTH"
+
     ctypedef struct StrategyView "cstd_strategy_view":
         int64_t now_mono_ns
         int64_t now_wall_ns
@@ -28,6 +36,10 @@ cdef extern from "strategy.h" nogil:
         int64_t verified
         int64_t instrument
         int64_t passes_timer
+        int64_t quotes_live
+        int64_t quoted_qty_raw
+        int64_t quote_price_raw
+        int64_t opening_price_raw
         const int64_t *params
         const double *features
         const uint64_t *valid

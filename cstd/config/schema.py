@@ -259,6 +259,13 @@ class ApproveConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     expires_s: Annotated[Decimal, Bounds(1, 3_600, "seconds that an opening waits for an operator", places=9)] = Decimal(120)
 
 
+class TacticsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How a resting opening keeps its place; docs/orders.md."""
+
+    follow_ticks: Annotated[int, _int(0, 1_000_000, "price steps that the best bid moves before it is followed, 0 for never")] = 0
+    follow_amends_max: Annotated[int, _int(0, 100, "amends of one opening that follow the best bid")] = 0
+
+
 class VenueConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How we deal with Kraken. Hosts are not here: the mode fixes them."""
 
@@ -390,6 +397,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     risk: RiskConfig
     conditions: ConditionsConfig
     exits: ExitsConfig
+    tactics: TacticsConfig = TacticsConfig()  # none: what rests stays at its price
     venue: VenueConfig
     journal: JournalConfig
     approve: ApproveConfig = ApproveConfig()

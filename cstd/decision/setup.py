@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 import cstd.decision.strategies.ladder as ladder
 import cstd.decision.strategies.rehearsal as rehearsal
@@ -10,6 +11,9 @@ from cstd.config import Config
 from cstd.errors import ConfigError
 from cstd.signals.agents.loader import LoadedStrategy
 from cstd.units import seconds_to_ns
+
+if TYPE_CHECKING:
+    from cstd._fast.core import Core
 
 STRATEGY_CODES = {"none": 0, "rehearsal": 1, "ensemble": 2, "bench": 3, "own": 4, "ladder": 5}
 PPM = 1_000_000
@@ -78,6 +82,13 @@ def _ladder_params(cfg: Config) -> dict[str, int]:
         "retry_ns": seconds_to_ns(settings.retry_s),
     }
     return {word: words[word] for word in ladder.PARAMS}
+
+
+def give_tactics(core: Core, cfg: Config) -> None:
+    """Give the compiled engine the steps of its exits, and how openings follow the best bid."""
+    core.set_collar(exit_steps_mbps(cfg), seconds_to_ns(cfg.exits.step_wait_s))
+    for slot in core.slots:
+        slot.follow(cfg.tactics.follow_ticks, cfg.tactics.follow_amends_max)
 
 
 def exit_steps_mbps(cfg: Config) -> list[int]:

@@ -36,6 +36,7 @@ EXIT_TEXTS: Mapping[str, str] = {
     "stop": "the verified mid reached the stop", "target": "the best bid reached the target",
     "time": "it was held for exits.horizon_s", "flip": "the strategy wants to be flat", "flatten": "an operator's flatten",
     "escalation": "the level is Emergency or above",
+    "quote": "the strategy rests it at a price of its own, and nothing has to be left",
 }
 LEVELS = ("normal", "warning", "critical", "emergency", "shutdown")
 

@@ -23,7 +23,7 @@ from cstd._fast.core import Core
 from cstd._fast.port import OrderPort
 from cstd._fast.recorder import Recorder
 from cstd.config import Config, from_canonical_json
-from cstd.decision.setup import exit_steps_mbps
+from cstd.decision.setup import give_tactics
 from cstd.engine import condition_feed, venue_clock
 from cstd.engine.arrivals import audit_books, give_up_links, note_frames_seen, take_new_digits, watch_feeds
 from cstd.engine.congestion import Congestion
@@ -149,7 +149,7 @@ class Engine:
                 self.scores.take(payload, len(self.names), mono_ns)
             case EventKind.EVENT_STOP:
                 self.stopping = True
-                self.risk.pull_openings()
+                self.risk.pull_resting()
             case _:
                 raise InvariantError(f"event kind {kind} is unknown")
         self._settle()
@@ -204,7 +204,7 @@ class Engine:
         core.set_identity(cfg.account.owner_prefix.encode(), account_hash, self.boot_epoch,
                           bytes.fromhex(self.config_hash)[:8], agents_hash)
         give_code(self, cfg, self._strategy)
-        core.set_collar(exit_steps_mbps(cfg), seconds_to_ns(cfg.exits.step_wait_s))
+        give_tactics(core, cfg)
         core.deadline_ns = cfg.policy.deadline_ms * 1_000_000
         core.markout_allowance_mbps = int(cfg.policy.markout_allowance_bps * 1000)
         self.risk.configure(cfg)

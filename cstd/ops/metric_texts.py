@@ -60,6 +60,7 @@ COUNTERS: dict[str, str] = {
     "timers": "Ticks of the engine, ten a second.",
     "unused_frames": "Frames that carry nothing the engine uses.",
     "amends": "Amends sent.",
+    "follows": "Amends that followed the best bid.",
     "private_scanned": "Private frames that the scanner read in place.",
     "flooded_frames": "Frames dropped because a link sent too much of the unusual; the link is given up.",
     "rest_cancels": "Cancels sent by REST.",
@@ -129,7 +130,7 @@ WORDS: dict[str, tuple[str, ...]] = {
                     "time_backwards", "gap", "silent", "venue_state", "collar", "no_checksum", "malformed", "link_down", "audit"),
     "evidence_fetches_": ("agreed", "differed", "unanswered", "book"),
     "approvals_": ("asked", "approved", "sent", "refused", "declined", "expired", "dropped", "no_room"),
-    "exits_": ("stop", "target", "time", "flip", "flatten", "escalation"),
+    "exits_": ("stop", "target", "time", "flip", "flatten", "escalation", "quote"),
     "exit_prices_failed_": ("refused", "malformed", "empty", "crossed", "stale"),
     "book_audit_inconclusive_": ("book", "refused", "time", "unreadable", "stale"),
 }

@@ -23,6 +23,7 @@ from cstd.ledger.nav import Nav, to_money_raw
 from cstd.ledger.positions import Ledger
 from cstd.orders.approvals import Approvals
 from cstd.orders.exit_policy import ExitPolicy
+from cstd.orders.times import rests
 from cstd.orders.tracker import OrderTracker
 from cstd.venue.messages import BalancesMessage
 
@@ -210,7 +211,7 @@ class RiskDesk:
                 return self._resume()
             case "halt":
                 self.halt_reason = args.get("reason") or "halted"
-                return {"halted": self.halt_reason, "pulled": self.pull_openings(ApprovalDrop.DROP_HALT)}
+                return {"halted": self.halt_reason, "pulled": self.pull_resting(ApprovalDrop.DROP_HALT)}
             case "kill":
                 self.kill.latch(args.get("reason") or "operator", mono_ns, hold=bool(args.get("hold")))
                 return {"kill": True, "pulled": self._begin_kill(mono_ns, hold=bool(args.get("hold")))}
@@ -220,7 +221,7 @@ class RiskDesk:
                 return outcome
             case "flatten":
                 self.paused = True  # or what was sold would be bought again in the next pass
-                return {"paused": True, "pulled": self.pull_openings(ApprovalDrop.DROP_FLATTEN), "flattening": self._flatten()}
+                return {"paused": True, "pulled": self.pull_resting(ApprovalDrop.DROP_FLATTEN), "flattening": self._flatten()}
             case "approve" | "decline":
                 return self.approvals.on_command(command)
             case "reload":  # on record with who asked; the limits that it tightens are commands of their own
@@ -258,7 +259,7 @@ class RiskDesk:
         self.kill_count += 1
         self.kill_shown_empty_ns = None
         self.approvals.drop(ApprovalDrop.DROP_KILL)
-        pulled = self._pull(lambda order: hold or order["kind"] == IntentKind.OPENING)
+        pulled = self._pull(lambda order: hold or rests(order))
         if self.exclusive and pulled:
             # One frame that needs no id reaches what the table may have lost; only where the account is ours alone.
             self.core.cancel_all()
@@ -275,8 +276,8 @@ class RiskDesk:
         """
         if self._kill_began_ns is None:
             self._kill_began_ns = mono_ns
-        if any(self.core.order(i)["kind"] == IntentKind.OPENING for i in self.core.live_orders()):
-            self.pull_openings(ApprovalDrop.DROP_KILL)
+        if any(rests(self.core.order(i)) for i in self.core.live_orders()):
+            self.pull_resting(ApprovalDrop.DROP_KILL)
             self.tracker.want_reconcile = True
         prove(mono_ns)
 
@@ -297,6 +298,11 @@ class RiskDesk:
         """Cancel every live opening and drop those that wait for an operator; returns how many cancels went out."""
         self.approvals.drop(why)
         return self._pull(lambda order: order["kind"] == IntentKind.OPENING)
+
+    def pull_resting(self, why: ApprovalDrop = ApprovalDrop.DROP_STOP) -> int:
+        """Cancel every order that rests, openings and sells, and drop those that wait; returns how many cancels went out."""
+        self.approvals.drop(why)
+        return self._pull(rests)
 
     def _pull(self, wanted: Any) -> int:
         count = 0

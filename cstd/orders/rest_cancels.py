@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from cstd._fast.codes import IntentKind, OrderEvent
+from cstd._fast.codes import OrderEvent
+from cstd.orders.times import rests
 from cstd.orders.tracker import OrderTracker
 from cstd.venue.errors_table import GONE
 from cstd.venue.rest.lane import Outcome, RestResult
@@ -71,20 +72,20 @@ class RestCancels:
         return self._answered or mono_ns - self._down_since_ns >= PULL_AFTER_NS
 
     def on_timer(self, mono_ns: int) -> None:
-        """Pull the openings of a socket that stays down, and again those that are still live after a while."""
+        """Pull what rests once a socket stays down, and again those that are still live after a while."""
         if self._down_since_ns is None or mono_ns - self._down_since_ns < PULL_AFTER_NS:
             return
         pulled = 0
         for index in self._core.live_orders():
             order = self._core.order(index)
-            if order["kind"] != IntentKind.OPENING or self._tracker.rates.cancel_waits(order["cl_ord_id"]):
+            if not rests(order) or self._tracker.rates.cancel_waits(order["cl_ord_id"]):
                 continue
             if order["cancel_sent"] and mono_ns - order["cancel_mono_ns"] >= AGAIN_AFTER_NS \
                     and order["cl_ord_id"] not in self._asked.values():
                 self._core.retry_cancel(index)
             pulled += bool(self._core.cancel_order(index, 0))
         if pulled:
-            self._tracker.notes.append(("warning", "the private link stays down: openings are canceled by REST",
+            self._tracker.notes.append(("warning", "the private link stays down: what rests is canceled by REST",
                                         {"count": pulled}))
 
     def send(self, cancels: Iterable[RestCancel]) -> None:

@@ -19,6 +19,11 @@ def goes_at_once(order: dict[str, Any]) -> bool:
     return bool(order["kind"] == IntentKind.EXIT and order["time_in_force"] == TimeInForce.IOC)
 
 
+def rests(order: dict[str, Any]) -> bool:
+    """Whether an order rests: an opening, or a sell at a price of the strategy's."""
+    return bool(order["kind"] == IntentKind.OPENING or order["post_only"])
+
+
 def opened_wall_ns(row: dict[str, Any]) -> int:
     """When the venue opened an order, 0 where the row does not tell."""
     return int(Decimal(str(row.get("opentm") or 0)) * NS_PER_S)

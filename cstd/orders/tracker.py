@@ -147,7 +147,8 @@ class OrderTracker:
             self.cancels_refused[self.core.order(index)["cl_ord_id"]] = None
 
     def _on_amend_reply(self, index: int, reply: OrderReply) -> None:
-        """A success waits for its report. A refused amend leaves more resting than its gates let pass: it is canceled."""
+        """A success waits for its report. Where an amend to another price is refused, the order stands as it was: it passed its
+        gates there. One that was to make it smaller leaves more resting than they let pass: it is canceled."""
         if reply.success:
             return
         self.notes.append(("warning", "amend refused", {"index": index, "error": reply.error}))
@@ -156,11 +157,16 @@ class OrderTracker:
             self.want_reconcile = True
             return
         self.rates.on_refused(self.core.order(index)["instrument"], reply.error)
+        followed = self.core.order(index)["amend_price_raw"] > 0
+        if followed and outcome_unknown(reply.error):
+            self.core.cancel_order(index, 0)  # it rests at either price, and both count until its end
+            return
         self.core.amend_settled(index, 0)
-        self.core.cancel_order(index, 0)
+        if not followed:
+            self.core.cancel_order(index, 0)
 
     def _on_changed(self, index: int, report: ExecutionReport) -> None:
-        """Take the venue's new total quantity, where it fits our table; else the account is looked up.
+        """Take the venue's new total quantity, and the price that we asked for; where it does not fit, the account is looked up.
 
         Terms of an order that its gates did not judge do not stay: one with another price, or with terms that the venue
         changed without saying to what, is canceled. A quantity is judged again as it is.
@@ -172,12 +178,17 @@ class OrderTracker:
         except ValueError:
             qty_raw = 0
         told = 0 < qty_raw <= INT64_MAX
+        if told and order["amend_price_raw"] and report.limit_price is None:
+            told = False  # at one of two prices: both count, and the order goes when the amend counts as unanswered
+        followed = order["amend_price_raw"] > 0 and report.limit_price == from_raw(
+            order["amend_price_raw"], position.price_precision)
         if told:
-            self.core.amend_settled(index, qty_raw)
+            self.core.amend_settled(index, qty_raw, order["amend_price_raw"] if followed else 0)
         if not told or order["filled_raw"] >= qty_raw:
             self.want_reconcile = True
         price = from_raw(order["price_raw"], position.price_precision)
-        repriced = report.limit_price is not None and order["price_raw"] > 0 and report.limit_price != price
+        repriced = (report.limit_price is not None and order["price_raw"] > 0 and report.limit_price != price
+                    and not followed)
         if report.exec_type == "restated" or repriced:
             self.notes.append(("warning", "the venue changed an order", {
                 "cl_ord_id": order["cl_ord_id"], "reason": report.reason or "", "qty": str(report.order_qty),

@@ -81,3 +81,27 @@ def own_config(folder: Path | str, **params: int) -> Config:
     cfg = practice_config()
     return msgspec.structs.replace(cfg, strategy=msgspec.structs.replace(
         cfg.strategy, name="own", own=OwnStrategyConfig(dir=str(folder), params=params)))
+
+
+# Does what its parameters say, once for each `serial`: a test gives it others while it runs.
+PUPPET = '''
+from cstd.signals.strategies.api import NOTHING, Strategy, View, Wish, positions
+
+PARAMS = {"does": 0, "qty": 0, "price": 0, "lifetime_s": 20, "urgency": 0, "serial": 0}
+Param = positions(PARAMS)
+
+
+def kernel(view, features, valid, state, params, wish):
+    if params[Param.DOES] == 0 or state[0] == params[Param.SERIAL]:
+        return NOTHING
+    state[0] = params[Param.SERIAL]
+    wish[Wish.QTY_RAW] = params[Param.QTY]
+    wish[Wish.PRICE_RAW] = params[Param.PRICE]
+    wish[Wish.LIFETIME_NS] = params[Param.LIFETIME_S] * 1_000_000_000
+    wish[Wish.EPISODE] = view[View.EPISODE] + 1
+    wish[Wish.URGENCY] = params[Param.URGENCY]
+    return params[Param.DOES]
+
+
+STRATEGY = Strategy("puppet", kernel, params=PARAMS)
+'''

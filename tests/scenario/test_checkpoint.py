@@ -41,11 +41,10 @@ CUTS = 60
 # Declared fields that an image leaves out, each with the reason.
 NOT_STATE = {
     "gateway": {
-        "recorder": "a part of its own", "orders": "a part of its own", "hist": "telemetry: no decision sees it",
-        "slots": "a part of its own", "port": "where frames leave: set by the start", "handler": "the engine itself",
+        "recorder": "a part of its own", "hist": "telemetry: no decision sees it",
+        "port": "where frames leave: set by the start", "handler": "the engine itself",
         "fault": "an engine with one has no image", "rest_cancels": "none may wait when an image is made",
         "rest_exits": "none may wait when an image is made",
-        "waiting": "a part of its own", "taken": "of one wish, -1 between two events",
         "frame": "scratch of one order", "day": "text of the day of the last order, made anew from its time",
         "encoded_cycles": "telemetry",
     },
@@ -55,6 +54,8 @@ NOT_STATE = {
         "agents": "addresses: set by the start",
         "agent_per_bar": "set with the addresses", "agent_count": "set with the addresses", "batch_cycles": "telemetry",
     },
+    "exposure": {"orders": "a part of its own", "slots": "a part of its own", "waiting": "a part of its own",
+                 "taken": "of one wish, -1 between two events"},
     "client_ids": {},
     "waiting": {},
     "exits": {},
@@ -76,13 +77,13 @@ NOT_STATE = {
     },
 }
 PARTS = {"m1", "m5", "h1"}
-CLASSES = {"sink": "FrameSink", "client_ids": "OrderIds", "gateway": "Gateway", "waiting": "WaitingTable",
+CLASSES = {"sink": "FrameSink", "client_ids": "OrderIds", "exposure": "Exposure", "gateway": "Gateway", "waiting": "WaitingTable",
            "exits": "ExitGateway", "engine": "FastEngine", "core": "Core",
            "slot": "InstrumentSlot",
            "book": "Book", "bars": "BarSeries", "indicators": "BarIndicators", "orders": "OrderTable", "recorder": "Recorder",
            "wire": "Scanner"}
 # Under which name image.pyx has an object of each class.
-IN_IMAGE = {"gateway": "core", "client_ids": "core",
+IN_IMAGE = {"gateway": "core", "client_ids": "core", "exposure": "core",
             "exits": "core", "engine": "core", "sink": "core", "indicators": "of", "wire": "scanner"}
 FIELD = re.compile(r"^    cdef (?:public |readonly )*(?!inline)[\w.]+ ([^(#]+?)(?:\s*#.*)?$", re.MULTILINE)
 

@@ -114,23 +114,35 @@ def check_arrival(world: Simulation, text: str) -> None:
 
 
 def check_amend(world: Simulation, params: dict[str, Any]) -> None:
-    """An order's first amend makes it smaller. Later ones may follow one that was denied, and made all the same."""
+    """An order's first amend makes it smaller or moves its price. Later ones may follow one that was denied, and made all the
+    same. None takes, none makes it larger, and at another price the position stays within its limit."""
+    promise(params["post_only"] is True, "an amend that may take", params)
     for order in world.exchange.account.open.values():
         if order.cl_ord_id == params["cl_ord_id"]:
             qty_raw = int(Decimal(params["order_qty"]).scaleb(order.instrument.qty_precision))
-            promise(qty_raw < order.qty_raw or order.amended, "an amend makes an order larger", params)
+            price_raw = int(Decimal(params["limit_price"]).scaleb(order.instrument.price_precision))
+            moved = price_raw != order.limit_raw
+            promise(qty_raw < order.qty_raw or order.amended or (moved and qty_raw == order.qty_raw),
+                    "an amend makes an order larger", params)
+            check_position(world, order.instrument, price_raw if moved else 0, qty_raw - order.filled_raw, params)
 
 
 def check_opening(world: Simulation, params: dict[str, Any]) -> None:
     """No other opening of its instrument is open, and with what is held and open the position stays within its limit."""
-    account, instrument = world.exchange.account, world.exchange.instruments[params["symbol"]]
+    instrument = world.exchange.instruments[params["symbol"]]
     others = [order for order in open_openings(world, instrument) if order.cl_ord_id not in world.lost_orders]
     promise(not others, "two openings of an instrument at a time", (params["cl_ord_id"], [o.cl_ord_id for o in others]))
-    held_raw = sum(fill.qty_raw * (1 if fill.order.side == Side.BUY else -1) for fill in account.fills
-                   if fill.order.instrument.name == instrument.name)
     asked_raw = int(Decimal(params["order_qty"]).scaleb(instrument.qty_precision))
     price_raw = int(Decimal(params["limit_price"]).scaleb(instrument.price_precision))
-    value = instrument.value(price_raw, held_raw + sum(order.leaves_raw for order in others) + asked_raw)
+    check_position(world, instrument, price_raw, asked_raw, params)
+
+
+def check_position(world: Simulation, instrument: Instrument, price_raw: int, asked_raw: int, params: dict[str, Any]) -> None:
+    """What is held and what is asked for at a price stay within the limit of a position."""
+    account = world.exchange.account
+    held_raw = sum(fill.qty_raw * (1 if fill.order.side == Side.BUY else -1) for fill in account.fills
+                   if fill.order.instrument.name == instrument.name)
+    value = instrument.value(price_raw, held_raw + asked_raw)
     equity = max(Decimal(world.cfg.account.capital), account.balances["USD"])
     allowed = equity * world.cfg.risk.position_bps_max / 10_000 * EQUITY_TOLERANCE
     promise(value <= allowed, "more is bought than a position may be", (params["cl_ord_id"], value, allowed))

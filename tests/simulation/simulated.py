@@ -41,6 +41,8 @@ from cstd.practice.requests import RefusalError
 from cstd.practice.rest import RestServer, parse_form
 from cstd.practice.rest_private import PrivateRest
 from cstd.practice.wire import dumps
+from cstd.signals.agents.loader import LoadedStrategy
+from cstd.signals.code import Code
 from cstd.units import from_raw
 from tests.simulation.faults import ABSENT_LONG_S, ABSENT_S, Crash, Faults, drawn, is_patient, is_watched, text_of, tier_of
 from tests.simulation.past import LAGGING, past_reply
@@ -82,9 +84,16 @@ def configuration(absent_s: int, *, watched: bool, tier: str) -> Config:
         "CSTD__VENUE__UNKNOWN_ABSENT_S": str(absent_s)})
 
 
-def through_checkpoint(replay: JournalReplay) -> JournalReplay:
-    """Return the replay as another engine goes on with it that was given this one's checkpoint."""
+def engine_of(own: LoadedStrategy | None) -> Engine:
+    """Return a fresh engine that knows the user's strategy, if there is one."""
     engine = Engine(Recorder(), None)
+    engine.code = Code(given=[own] if own is not None else [])
+    return engine
+
+
+def through_checkpoint(replay: JournalReplay, own: LoadedStrategy | None) -> JournalReplay:
+    """Return the replay as another engine goes on with it that was given this one's checkpoint."""
+    engine = engine_of(own)
     again = JournalReplay(engine)
     engine.recorder.captured = restore(engine, dump(replay.engine))
     return again
@@ -96,7 +105,7 @@ class Simulation:
     Args:
         seed: decides the market and the delays. faults: what goes wrong; None: what the seed has drawn.
         only: numbers of those that happen; None: all. readings: how the venue reads what is uncertain.
-        cfg: the daemon's configuration; None: the seed's.
+        cfg: the daemon's configuration; None: the seed's. own: the user's strategy, where the configuration names one.
 
     Attributes:
         now_ns: virtual time, the venue's wall clock. journal: events and outputs as recorded. delivered: what reached the
@@ -106,8 +115,9 @@ class Simulation:
     """
 
     def __init__(self, seed: int, faults: Faults | None = None, only: frozenset[int] | None = None, *,
-                 readings: Readings | None = None, cfg: Config | None = None) -> None:
+                 readings: Readings | None = None, cfg: Config | None = None, own: LoadedStrategy | None = None) -> None:
         self.seed = seed
+        self.own = own
         self._faults, self._only = faults, only
         self.now_ns = START_NS
         self.log: list[str] = []
@@ -245,7 +255,7 @@ class Simulation:
         self._boots += 1
         self._recover()
         self.alive = True
-        self.feed(EventKind.EVENT_BOOT, 0, boot_payload(self.cfg, START_NS // S + self._boots, None))
+        self.feed(EventKind.EVENT_BOOT, 0, boot_payload(self.cfg, START_NS // S + self._boots, None, self.own))
         for wire in self.wires.values():
             wire.start_connecting()
         self._schedule_tick(self._boots)
@@ -255,13 +265,13 @@ class Simulation:
 
         Somewhere on the way the engine is given up for another one, which gets its checkpoint and goes on.
         """
-        replay = JournalReplay(Engine(Recorder(), None))
+        replay = JournalReplay(engine_of(self.own))
         cut = Random(f"checkpoint {self.seed} {self._boots}").randint(1, len(self.journal)) if self.journal else 0
         for seq, entry in enumerate(self.journal, 1):
             replay.feed(seq, *entry)
             if seq == cut:
                 _check_replay(replay)
-                replay = through_checkpoint(replay)
+                replay = through_checkpoint(replay, self.own)
         _check_replay(replay)
         self.engine = replay.engine
         self._exits_seen = self.engine.core.intent_seq
@@ -312,7 +322,7 @@ class Simulation:
     def _check_exits(self) -> None:
         """What is on its way to be sold is managed, and each exit has a reason that is configured."""
         core = self.engine.core
-        named = {ExitReason.EXIT_FLIP, ExitReason.EXIT_FLATTEN} | (
+        named = {ExitReason.EXIT_FLIP, ExitReason.EXIT_FLATTEN, ExitReason.EXIT_QUOTE} | (
             {ExitReason.EXIT_STOP, ExitReason.EXIT_TARGET, ExitReason.EXIT_TIME} if is_watched(self.seed) else set())
         exits = [order for order in map(core.order, core.live_orders()) if order["kind"] == IntentKind.EXIT]
         new = [order for order in exits if order["state"] == OrderState.ORDER_SENT and order["intent_seq"] > self._exits_seen]
@@ -325,11 +335,17 @@ class Simulation:
         self.exit_reasons.update(ExitReason(order["exit_reason"]) for order in new)
 
     def _check_sizes(self) -> None:
-        """Each order that is live here counts for no less than is open of it at the venue, whatever became of its amends."""
+        """Each order that is live here counts for no less than is open of it at the venue, in quantity and in money, whatever
+        became of its amends."""
         core, account = self.engine.core, self.exchange.account
-        there = {order.cl_ord_id: order.leaves_raw for order in account.open.values()}
+        there = {order.cl_ord_id: (order.leaves_raw, order.leaves_raw * (order.limit_raw or 0))
+                 for order in account.open.values()}
         for order in map(core.order, core.live_orders()) if there else ():
-            promise(order["leaves_raw"] >= there.get(order["cl_ord_id"], 0), "an order counts for less than is open", order)
+            qty_raw, value_raw = there.get(order["cl_ord_id"], (0, 0))
+            promise(order["leaves_raw"] >= qty_raw, "an order counts for less than is open", order)
+            asked_raw = (order["amend_price_raw"] or order["price_raw"]) * (order["amend_qty_raw"] - order["filled_raw"])
+            counted_raw = max(order["price_raw"] * order["leaves_raw"], asked_raw)
+            promise(counted_raw >= value_raw, "an order counts for less money than is open", order)
 
     def _send(self, frames: list[tuple[int, bytes]]) -> None:
         """Let leave what an event put out, unless the process or the host goes just then."""

@@ -201,6 +201,12 @@ def test_amends_happen_in_the_simulation() -> None:
     raise AssertionError(seen)
 
 
+def test_openings_follow_the_best_bid_in_the_simulation() -> None:
+    """In most seeds an opening is amended to a bid that moved; none of the promises breaks."""
+    seen = [Simulation(seed).run(20).engine.core.counter_values()["follows"] for seed in range(4100, 4112)]
+    assert sum(map(bool, seen)) >= 4, seen
+
+
 @pytest.mark.parametrize("by_rest", [RestCancels, RestExits])
 def test_orders_by_rest_happen_in_the_simulation(monkeypatch: pytest.MonkeyPatch, by_rest: type[RestCancels | RestExits]) -> None:
     """The rarer ways are walked: some of the seeds cancel by REST, and some exit."""

@@ -59,19 +59,22 @@ def test_nothing_but_an_exit_can_be_said_by_rest(repository: Path) -> None:
 
 
 def test_wishes_come_from_the_decision_pass_alone(repository: Path) -> None:
-    """`_intend` is called in the engine's `_decide`, for exits in `_exit` that it calls, for what an operator approved in
-    `_take_up` that it calls; `_decide` in an instrument's pass."""
+    """`_intend` is called by what `_decide` calls: for a wish in `_wished`, for exits in `_exit`, for what an operator approved
+    in `_take_up`; `_decide` in an instrument's pass; amends are made of orders that rest, where they are judged again."""
     callers: dict[str, set[str]] = {
-        name: set() for name in ("_intend", "_exit", "_leave", "_take_up", "_decide", "_encode_order")}
+        name: set() for name in ("_intend", "_exit", "_leave", "_take_up", "_decide", "_wished", "_encode_order", "_amend")}
     for path in sources(repository, ".pyx"):
         for name, (kind, body) in functions(path).items():
             for callee, names in callers.items():
                 if f"self.{callee}(" in body or f"core.{callee}(" in body or f"engine.{callee}(" in body:
                     names.add(f"{path.name}:{kind} {name}")
-    assert callers == {"_intend": {"engine.pyx:cdef _decide", "exits.pyx:cdef _exit", "approvals.pyx:cdef _take_up"},
+    assert callers == {"_intend": {"engine.pyx:cdef _wished", "exits.pyx:cdef _exit", "approvals.pyx:cdef _take_up"},
                        "_take_up": {"engine.pyx:cdef _decide"},
+                       "_wished": {"engine.pyx:cdef _decide"},
+                       "_amend": {"resting.pyx:cdef _rejudge_opening", "resting.pyx:cdef _follow"},
                        "_leave": {"engine.pyx:cdef _decide"},
-                       "_exit": {"engine.pyx:cdef _decide", "exits.pyx:cdef _leave"}, "_decide": {"engine.pyx:cdef _pass"},
+                       "_exit": {"engine.pyx:cdef _decide", "engine.pyx:cdef _wished", "exits.pyx:cdef _leave"},
+                       "_decide": {"engine.pyx:cdef _pass"},
                        "_encode_order": {"gateway.pyx:cdef _intend"}}
 
 
@@ -99,7 +102,8 @@ def test_only_a_judged_opening_can_wait_and_only_an_approved_one_is_taken_up(rep
 
 @pytest.mark.parametrize("name", ["_intend", "_encode_order", "_cancel", "_out", "_keep", "_next_id", "_decide", "_pass",
                                   "port", "frame_bytes", "encode_add", "encode_cancel", "send", "_exit_terms", "ids",
-                                  "_exit_by_rest", "_take_up", "waiting", "taken", "rest_exits", "encode_exit_rest"])
+                                  "_exit_by_rest", "_take_up", "waiting", "taken", "rest_exits", "encode_exit_rest", "_amend",
+                                  "_follow", "_wished", "_quote_terms", "_pull"])
 def test_nothing_that_sends_is_visible_to_python(name: str) -> None:
     """Neither the engine's Python face nor its bases nor their modules show what makes or sends an order frame."""
     for owner in (core.Core, engine.FastEngine, gateway.Gateway, core, engine, gateway):

@@ -193,7 +193,7 @@ static inline size_t cstd_encode_exit_rest(char *buffer, const cstd_wire_instrum
     return (size_t)(to - buffer);
 }
 
-/* amend_order in place: the new total quantity, filled part included, at the same price. */
+/* amend_order in place: the new total quantity, filled part included, and the price; it never takes. */
 static inline size_t cstd_encode_amend(char *buffer, const cstd_wire_instrument *i, const cstd_order_terms *o,
                                        cstd_day_text *day, size_t *token_at)
 {

@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 enum {
-    CSTD_STRATEGY_ABI = 1,
+    CSTD_STRATEGY_ABI = 2,
     CSTD_STRATEGY_STATE_WORDS = 32,
     CSTD_STRATEGY_PARAMS = 16,
     CSTD_WISH_WORDS = 5,
@@ -28,14 +28,18 @@ enum {
     WORD(position_qty_raw)  /* managed inventory, dust included */                                  \
     WORD(sellable)          /* 1 where the venue takes an order for what is held */                 \
     WORD(openings_live)     /* openings not in a final state, UNKNOWN included */                   \
-    WORD(exits_live)                                                                                \
+    WORD(exits_live)        /* exits that are leaving; resting quotes are not among them */         \
     WORD(openings_ended)    /* how many openings reached a final state so far */                    \
     WORD(episode)           /* of the last opening that left, 0 for none */                         \
     WORD(vote_count)        /* agents whose vote counts now */                                      \
     WORD(vote_sum_ppm)      /* sum of direction x confidence over them, in millionths */            \
     WORD(verified)          /* 1 where the book can be used; else bid and ask are the last good bid */ \
     WORD(instrument)                                                                                \
-    WORD(passes_timer)      /* 1 when a timer, not a frame, caused the pass */
+    WORD(passes_timer)      /* 1 when a timer, not a frame, caused the pass */                      \
+    WORD(quotes_live)       /* sells that rest, not in a final state, UNKNOWN included */           \
+    WORD(quoted_qty_raw)    /* what they may still sell: no other sell is made of it */             \
+    WORD(quote_price_raw)   /* of the newest of them, 0 for none */                                 \
+    WORD(opening_price_raw) /* of the newest live opening, 0 for none */
 
 #define CSTD_VIEW_MEMBER(name) int64_t name;
 #define CSTD_VIEW_COUNTED(name) +1
@@ -50,12 +54,22 @@ typedef struct {
     const uint64_t *valid;
 } cstd_strategy_view;
 
+/* What a wish is for. The first two are codes.IntentKind. */
+enum {
+    CSTD_WISH_OPEN = 0,
+    CSTD_WISH_EXIT = 1,
+    CSTD_WISH_QUOTE = 2,      /* a post-only sell of managed inventory that rests */
+    CSTD_WISH_CANCEL_BID = 3, /* cancels pass no gate */
+    CSTD_WISH_CANCEL_ASK = 4,
+    CSTD_WISH_CANCEL_BOTH = 5,
+};
+
 typedef struct {
     int64_t qty_raw;
-    int64_t price_raw;      /* openings: the price to join; exits: ignored, the collar decides */
+    int64_t price_raw;      /* openings: the price to join; quotes: the price to rest at; exits: ignored, the collar decides */
     int64_t lifetime_ns;
     int64_t episode;
-    int32_t kind;           /* codes.IntentKind */
+    int32_t kind;           /* CSTD_WISH_... */
     int32_t urgency;        /* exits: 0 calm, 1 urgent (starts at the second collar step) */
     int32_t reason;         /* exits: codes.ExitReason, the engine's to set */
 } cstd_wish;

@@ -22,7 +22,6 @@ import llvmlite.binding as llvm
 import numba
 from numba import carray, types  # type: ignore[attr-defined]
 
-from cstd._fast.codes import IntentKind
 from cstd.errors import CstdError, OperatorError
 from cstd.signals.agents import sources
 from cstd.signals.agents.api import FAULT, FEATURE_COUNT, STATE_WORDS, VALID_WORDS, VOTE_WORDS
@@ -76,14 +75,16 @@ int cstd_strategy_{name}(const cstd_strategy_view *view, int64_t *state, cstd_wi
     int64_t words[CSTD_WISH_WORDS] = {{0}};
     faulted = 0;
     int32_t status = kernel_{name}((const int64_t *)view, view->features, view->valid, state, view->params, words);
-    if (faulted || status < 0 || status > {EXIT} || words[{URGENCY}] < 0 || words[{URGENCY}] > 1)
+    if (faulted || status < 0 || status > {last} || words[{URGENCY}] < 0 || words[{URGENCY}] > 1)
         return {fault};
     if (status == {NOTHING})
         return 0;
-    wish->kind = status == {OPEN} ? {opening} : {exit};
+    wish->kind = status - 1;
+    if (status >= {CANCEL_BID})
+        return 1;
     wish->qty_raw = words[{QTY_RAW}];
-    wish->price_raw = status == {OPEN} ? words[{PRICE_RAW}] : 0;
-    wish->lifetime_ns = status == {OPEN} ? words[{LIFETIME_NS}] : 0;
+    wish->price_raw = status == {EXIT} ? 0 : words[{PRICE_RAW}];
+    wish->lifetime_ns = status == {EXIT} ? 0 : words[{LIFETIME_NS}];
     wish->episode = words[{EPISODE}];
     wish->urgency = (int32_t)words[{URGENCY}];
     return 1;
@@ -106,8 +107,8 @@ def entry_text(source: sources.Source) -> str:
         return AGENT_ENTRY.format(name=source.name, fault=FAULT)
     words = {word.name: int(word) for word in strategies.Wish}
     return STRATEGY_ENTRY.format(
-        name=source.name, fault=FAULT, params=params_text(source.item.params), opening=int(IntentKind.OPENING),
-        exit=int(IntentKind.EXIT), NOTHING=strategies.NOTHING, OPEN=strategies.OPEN, EXIT=strategies.EXIT, **words)
+        name=source.name, fault=FAULT, params=params_text(source.item.params), last=max(strategies.CANCELS),
+        NOTHING=strategies.NOTHING, EXIT=strategies.EXIT, CANCEL_BID=strategies.CANCEL_BID, **words)
 
 
 def params_text(params: Mapping[str, int]) -> str:

@@ -27,6 +27,7 @@ from cstd.signals.agents import sources
 from cstd.signals.agents.aot import ARRAYS, compiled
 from cstd.signals.agents.api import FEATURE_COUNT, STATE_WORDS, VALID_WORDS, VOTE_WORDS
 from cstd.signals.agents.kinds import AGENTS, KINDS
+from cstd.signals.strategies import api as strategies
 from cstd.signals.strategies.views import RefusedWishError, WishRules, ask, native_strategy, strategy_arrays
 
 ROWS_PER_KIND = 600
@@ -126,11 +127,12 @@ def agent_trial(source: sources.Source, library: ctypes.CDLL) -> Trial:
 
 def strategy_trial(source: sources.Source, library: ctypes.CDLL) -> Trial:
     """Return how a strategy is tried: over views beside the rows that agents are tried with."""
+    answers = ("nothings", "openings", "exits", "quotes", "cancels")  # by what a kernel returns; the last of several kinds
     rules = WishRules()
     inputs = strategy_arrays([(row.kind, row.features, row.valid) for row in test_rows()], source.item.params)
     state, wish = (np.zeros(size, dtype=np.int64) for _, size, written in ARRAYS["strategy"] if written)
     return Trial(native_strategy(library, source), inputs, state, wish, ask, rules.check,
-                 lambda status: ("nothings", "openings", "exits")[status], ("openings", "exits", "nothings"))
+                 lambda status: answers[min(status, strategies.CANCEL_BID)], answers[1:] + answers[:1])
 
 
 def tried(source: sources.Source, trial: Trial) -> dict[str, int]:

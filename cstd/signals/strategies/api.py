@@ -1,6 +1,6 @@
 """The interface of a strategy: what a source file imports.
 
-    def kernel(view, features, valid, state, params, wish): ... return OPEN, EXIT or NOTHING
+    def kernel(view, features, valid, state, params, wish): ... return OPEN, EXIT, QUOTE, a CANCEL or NOTHING
 
 `view`, `state`, `params` and `wish` are arrays of 64-bit integers at positions named by enums: `View` is one instrument at
 one decision pass, `state` the strategy's own 32 words (zero at start, one set per instrument), `wish` what it wants
@@ -25,9 +25,16 @@ STATE_WORDS = state_words
 PARAMS_MAX = params_max
 WISH_WORDS = wish_words
 
+# What a kernel returns: the wish's kind in csrc/strategy.h, and one.
 NOTHING = 0
-OPEN = 1
-EXIT = 2
+OPEN = 1  # a post-only buy that rests
+EXIT = 2  # a sale at the collar, at once
+QUOTE = 3  # a post-only sell of what is held that rests
+CANCEL_BID = 4  # what rests of the instrument's buys, of its sells, of both; no gate is asked
+CANCEL_ASK = 5
+CANCEL_BOTH = 6
+RESTING = (OPEN, QUOTE)
+CANCELS = (CANCEL_BID, CANCEL_ASK, CANCEL_BOTH)
 
 if TYPE_CHECKING:
     from cstd._fast.strategy import View
@@ -39,8 +46,8 @@ class Wish(IntEnum):
     """Positions in the wish; all zero when the kernel is called."""
 
     QTY_RAW = 0
-    PRICE_RAW = 1  # openings: the price to join
-    LIFETIME_NS = 2  # openings: how long it may rest
+    PRICE_RAW = 1  # openings: the price to join; quotes: the price to rest at, above the best bid
+    LIFETIME_NS = 2  # of openings and quotes: how long one may rest
     EPISODE = 3  # never less than View.EPISODE: a greater one is another wish, the same one is the same wish again
     URGENCY = 4  # exits: 0 calm, 1 urgent
 
@@ -59,7 +66,8 @@ class Strategy:
 
     Args:
         name: lower case, digits and underscores, at most 31 characters.
-        kernel: function (view, features, valid, state, params, wish) -> OPEN, EXIT or NOTHING, in Python that numba compiles.
+        kernel: function (view, features, valid, state, params, wish) -> OPEN, EXIT, QUOTE, a CANCEL or NOTHING, in Python
+            that numba compiles.
         params: its parameters with their defaults, whole numbers; `[strategy.own] params` changes them.
 
     Raises:
@@ -82,6 +90,7 @@ class Strategy:
 
 
 __all__ = [
-    "ABI_VERSION", "EXIT", "FEATURE_COUNT", "NOTHING", "OPEN", "PARAMS_MAX", "STATE_WORDS", "VALID_WORDS", "VIEW_WORDS",
+    "ABI_VERSION", "CANCELS", "CANCEL_ASK", "CANCEL_BID", "CANCEL_BOTH", "EXIT", "FEATURE_COUNT", "NOTHING", "OPEN", "PARAMS_MAX",
+    "QUOTE", "RESTING", "STATE_WORDS", "VALID_WORDS", "VIEW_WORDS",
     "WISH_WORDS", "Feature", "Strategy", "View", "Wish", "positions",
 ]

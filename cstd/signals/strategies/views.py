@@ -8,8 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from cstd._fast.codes import IntentKind
-from cstd.signals.strategies.api import EXIT, NOTHING, OPEN, PARAMS_MAX, VIEW_WORDS, WISH_WORDS, View, Wish
+from cstd.signals.strategies.api import (
+    CANCELS,
+    EXIT,
+    NOTHING,
+    OPEN,
+    PARAMS_MAX,
+    QUOTE,
+    RESTING,
+    VIEW_WORDS,
+    WISH_WORDS,
+    View,
+    Wish,
+)
 
 SEED = 20260803
 S = 1_000_000_000
@@ -32,14 +43,14 @@ class WishRules:
 
     def check(self, kind: str, given: Arrays, status: int, wish: np.ndarray, state: np.ndarray) -> None:
         """Raise RefusedWishError when an answer breaks a rule."""
-        if status not in (NOTHING, OPEN, EXIT):
-            raise RefusedWishError(f"returned {status}, must be OPEN, EXIT or NOTHING")
-        if status == NOTHING:
+        if status not in (NOTHING, OPEN, EXIT, QUOTE, *CANCELS):
+            raise RefusedWishError(f"returned {status}, must be OPEN, EXIT, QUOTE, a CANCEL or NOTHING")
+        if status == NOTHING or status in CANCELS:
             return
-        word = "an opening" if status == OPEN else "an exit"
+        word = {OPEN: "an opening", EXIT: "an exit", QUOTE: "a quote"}[status]
         said = {part.name: int(wish[part]) for part in Wish}
         wanted = [("QTY_RAW", 1, WISH_RAW_MAX), ("EPISODE", 0, WISH_RAW_MAX), ("URGENCY", 0, 1)]
-        if status == OPEN:
+        if status in RESTING:
             wanted += [("PRICE_RAW", 1, WISH_RAW_MAX), ("LIFETIME_NS", 1, LIFETIME_NS_MAX)]
         for name, low, high in wanted:
             if not low <= said[name] <= high:
@@ -56,7 +67,7 @@ def ask(kernel: Any, given: Arrays, state: np.ndarray, wish: np.ndarray) -> int:
     """Return what a kernel answers, and leave of its wish what counts: nothing without one, no price of an exit."""
     view, features, valid, params = given
     status = int(kernel(view, features, valid, state, params, wish))
-    if status == NOTHING:
+    if status == NOTHING or status in CANCELS:
         wish[:] = 0
     elif status == EXIT:
         wish[[Wish.PRICE_RAW, Wish.LIFETIME_NS]] = 0
@@ -83,6 +94,10 @@ def strategy_arrays(rows: Sequence[tuple[str, np.ndarray, np.ndarray]], params: 
         view |= {"NOW_MONO_NS": number * S // 3 + 77 * S, "NOW_WALL_NS": wall_ns, "OPENINGS_LIVE": int(phase == 1),
                  "EXITS_LIVE": int(phase == 3), "SELLABLE": int(held), "OPENINGS_ENDED": ended, "EPISODE": episode,
                  "PASSES_TIMER": number % 2, "INSTRUMENT": 0}
+        # What rests beside it: a bid where it opens, and in part of the time an ask of what is held.
+        resting = held and number % 3 == 0
+        view |= {"QUOTES_LIVE": int(resting), "QUOTED_QTY_RAW": view["POSITION_QTY_RAW"] // 2 + 1 if resting else 0,
+                 "QUOTE_PRICE_RAW": view["ASK_RAW"] if resting else 0, "OPENING_PRICE_RAW": view["BID_RAW"] * int(phase == 1)}
         if not held:
             view["POSITION_QTY_RAW"] = 0
         if kind == "nothing valid":
@@ -138,7 +153,9 @@ def native_strategy(library: ctypes.CDLL, source: Any) -> Any:
         status = int(function(ctypes.byref(given), state.ctypes.data, ctypes.byref(made)))
         if status != 1:
             return status
+        if made.kind + 1 in CANCELS:
+            return int(made.kind) + 1
         wish[:] = [made.qty_raw, made.price_raw, made.lifetime_ns, made.episode, made.urgency][:WISH_WORDS]
-        return OPEN if made.kind == IntentKind.OPENING else EXIT
+        return int(made.kind) + 1
 
     return call

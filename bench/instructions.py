@@ -35,7 +35,7 @@ import result  # noqa: E402 - this folder is no package
 BUDGET = HERE / "instructions.json"
 STRATEGIES = {"decision": "none", "order": "bench"}
 COUNTED = "*bench_*counted*"
-LEFT_OUT = re.compile(r"cstd_sha256|Gateway__hash_id|Gateway__id_seen|bench_\d+drive|bench__sweep")
+LEFT_OUT = re.compile(r"cstd_sha256|OrderIds__hash_id|OrderIds__id_seen|bench_\d+drive|bench__sweep")
 # Our modules, the agents (code without a file to an emulator), and what both call in libc; the interpreter is not the path.
 PATH_OBJECTS = re.compile(r"/cstd/|\?\?\?|/libc\.so|/libm\.so")
 SHOWN = 12

@@ -129,6 +129,7 @@ cdef class Core(FastEngine):
         slot.m5 = BarIndicators(<int64_t>300 * SECOND_NS)
         slot.h1 = BarIndicators(<int64_t>3600 * SECOND_NS)
         self.slots.append(slot)
+        self.correlations.add(number)
         self.scanner.set_instrument(number, name, 0, 0)
         return number
 
@@ -157,6 +158,7 @@ cdef class Core(FastEngine):
             slot.last_verified_bid_raw = (slot.last_verified_bid_raw * POW10[price_precision]
                                           // POW10[slot.wire.price_precision])
             slot.bars = BarSeries(price_precision, qty_precision)
+            self.correlations.forget(number)
             slot.m1 = BarIndicators(<int64_t>60 * SECOND_NS)
             slot.m5 = BarIndicators(<int64_t>300 * SECOND_NS)
             slot.h1 = BarIndicators(<int64_t>3600 * SECOND_NS)
@@ -173,6 +175,11 @@ cdef class Core(FastEngine):
         slot.rate_e8 = rate_e8
         slot.bars.set_rate(rate_e8)
         slot.configured = True
+
+    def set_correlations(self, double enter, double leave, int64_t span, int64_t returns_min, int64_t leave_bars,
+                         int64_t prior):
+        """How it is measured what moves together, as Correlations.tune; enter 0: not at all."""
+        self.correlations.tune(self.slots, enter, leave, span, returns_min, leave_bars, prior)
 
     def set_limits(self, int number, limits):
         """Gate limits of one instrument: one record of decision.limits (dtype LIMITS_DTYPE)."""
@@ -327,17 +334,6 @@ cdef class Core(FastEngine):
             return None
         return slot.bars.value_hour_acct_raw(self.wall_ns)
 
-    def exposure(self):
-        """Positions plus live openings at full size, 10**-8 account currency."""
-        cdef int i
-        cdef int64_t total = self.positions_acct_raw
-        cdef OrderRow *row
-        for i in range(self.orders.live_count):
-            row = &self.orders.rows[self.orders.live[i]]
-            if row.kind == OPENING:
-                total += self._open_value_acct(self.slots[row.instrument], row)
-        return total
-
     def refresh_slow_budget(self, int link):
         """A link came up: what the tolerant path may spend on it is whole again."""
         self.slow_until_ns[link & 3] = 0
@@ -388,6 +384,8 @@ cdef class Core(FastEngine):
         slot.bars.feed_all(interval, indicators)
         copy_indicators(indicators, interval, slot.row, slot.valid)
         slot.bars_changed = True
+        if interval == 1:
+            self.correlations.history_loaded(self.slots, number)
         if interval == 2:
             set_vpin_bucket(&slot.features, _day_qty_raw(slot) / VPIN_BUCKETS_A_DAY)
 
@@ -523,30 +521,6 @@ cdef class Core(FastEngine):
         self.orders.release(index)
         return last
 
-    def set_position(self, int number, int64_t qty_raw, int64_t value_acct_raw, int64_t losing_round_trips):
-        """Managed inventory of an instrument, its value at the mark, and its losing streak, from the ledger."""
-        cdef InstrumentSlot slot = self.slots[number]
-        self.positions_acct_raw += value_acct_raw - slot.position_acct_raw
-        self._note_held(number, slot.position_qty_raw > 0, qty_raw > 0)
-        slot.position_qty_raw = qty_raw
-        slot.position_acct_raw = value_acct_raw
-        slot.losing_round_trips = losing_round_trips
-        if slot.is_dust():
-            slot.exit_attempts = 0
-
-    cdef void _note_held(self, int number, bint before, bint now) noexcept:
-        """Keep the list of instruments with a position: what is asked per intent must not grow with those without."""
-        cdef int i
-        if now and not before:
-            self.held[self.held_count] = number
-            self.held_count += 1
-        elif before and not now:
-            for i in range(self.held_count):
-                if self.held[i] == number:
-                    self.held_count -= 1
-                    self.held[i] = self.held[self.held_count]
-                    return
-
     # What others look at.
 
     def counter_values(self):
@@ -585,7 +559,3 @@ cdef class Core(FastEngine):
         cdef InstrumentSlot slot = self.slots[number]
         return [(slot.vote_status[i], slot.votes[i][0], slot.votes[i][1], slot.agent_faults[i])
                 for i in range(self.agent_count)]
-
-    def positions_value(self):
-        """Value of all managed positions at their marks, 10**-8 account currency."""
-        return self.positions_acct_raw

@@ -304,6 +304,7 @@ cdef class FastEngine(RestingGateway):
         if closed & 2:
             slot.bars.feed_last(1, slot.m5)
             copy_indicators(slot.m5, 1, slot.row, slot.valid)
+            self.correlations.bar_closed(self.slots, slot.number)
         if closed & 4:
             slot.bars.feed_last(2, slot.h1)
             copy_indicators(slot.h1, 2, slot.row, slot.valid)

@@ -6,13 +6,11 @@ from cstd._fast.encode cimport FRAME_MAX, DayText, OrderTerms
 from cstd._fast.exposure cimport Exposure
 from cstd._fast.gates cimport DecisionRow, GateInput, Limits
 from cstd._fast.hist cimport Histograms
-from cstd._fast.orders cimport OrderRow, OrderTable
+from cstd._fast.orders cimport OrderRow
 from cstd._fast.port cimport OrderPort
 from cstd._fast.recorder cimport Recorder
 from cstd._fast.slot cimport EventWindow, InstrumentSlot
 from cstd._fast.strategy cimport Wish
-from cstd._fast.waiting cimport WaitingTable
-from cstd._fast.wire cimport INSTRUMENTS_MAX
 
 # Plain constants: a named enum cannot index a C array. Their names for others are gateway.COUNTERS.
 cdef enum:

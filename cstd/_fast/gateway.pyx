@@ -32,7 +32,7 @@ from cstd._fast.rate cimport ADD_POINTS, amend_points, cancel_points, order_age_
 from cstd._fast.recorder cimport Recorder
 from cstd._fast.slot cimport InstrumentSlot, window_add, window_count
 from cstd._fast.strategy cimport Wish
-from cstd._fast.waiting cimport ASKED_GIVEN, ASKED_NO_ROOM, ASKED_WAITS, Waiting, WaitingTable
+from cstd._fast.waiting cimport ASKED_GIVEN, ASKED_NO_ROOM, ASKED_WAITS, Waiting
 
 cdef enum:
     HOUR_S = 3600
@@ -87,11 +87,8 @@ cdef class Gateway(Exposure):
         self.orders = OrderTable(lifecycle)
         self.port = port if port is not None else OrderPort()
         self.hist = Histograms()
-        self.slots = []
         self.rest_cancels = []
         self.rest_exits = []
-        self.waiting = WaitingTable()
-        self.taken = -1
         self.decisions = <DecisionRow *>calloc(DECISIONS_KEPT, sizeof(DecisionRow))
         if self.decisions == NULL:
             raise MemoryError("decision rows")
@@ -378,6 +375,8 @@ cdef class Gateway(Exposure):
     cdef void _keep(self, const DecisionRow *row) noexcept:
         """Keep a recorded row for display."""
         self.decisions[self.decision_count % DECISIONS_KEPT] = row[0]
+        if self.correlations.count > 1:
+            self.correlations.keep(self.decision_count)
         self.decision_count += 1
 
     cdef void _count_verdict(self, const DecisionRow *row) noexcept:

@@ -14,6 +14,7 @@ from libc.string cimport memcmp, memcpy, strlen
 from cstd._fast.bars cimport BarSeries
 from cstd._fast.book cimport Book
 from cstd._fast.core cimport Core
+from cstd._fast.correlation cimport MEMBER_WORDS, MEMBERS_KEPT, Correlations, Pair
 from cstd._fast.gates cimport DecisionRow
 from cstd._fast.gateway cimport DECISIONS_KEPT
 from cstd._fast.hist cimport cycles
@@ -240,6 +241,33 @@ cdef int _slot(Image image, InstrumentSlot slot) except -1:
     return 0
 
 
+cdef int _correlations(Image image, Correlations correlations) except -1:
+    """What is measured of every two instruments. Those that have it are there when an image is taken."""
+    cdef int i
+    cdef int count = correlations.count
+    image.field(b"on", &correlations.on, sizeof(correlations.on))
+    image.field(b"rule", &correlations.rule, sizeof(correlations.rule))
+    image.field(b"enter_at", &correlations.enter_at, sizeof(correlations.enter_at))
+    image.field(b"leave_at", &correlations.leave_at, sizeof(correlations.leave_at))
+    image.field(b"count", &correlations.count, sizeof(correlations.count))
+    if correlations.count != count:
+        raise ValueError(f"links of {correlations.count} instruments, the engine has {count}")
+    image.field(b"apart", &correlations.apart, sizeof(correlations.apart))
+    image.field(b"version", &correlations.version, sizeof(correlations.version))
+    image.field(b"closed_at", &correlations.closed_at, sizeof(correlations.closed_at))
+    image.field(b"seen", &correlations.seen, sizeof(correlations.seen))
+    image.field(b"has_return", &correlations.has_return, sizeof(correlations.has_return))
+    image.field(b"latest", &correlations.latest, sizeof(correlations.latest))
+    if correlations.on:
+        correlations.make_room()
+    for i in range(count):
+        image.field(b"links", correlations.links[i], MEMBER_WORDS * sizeof(uint64_t))
+        if correlations.on:
+            image.field(b"pairs", correlations.pairs[i], i * sizeof(Pair))
+    image.field(b"kept", correlations.kept, MEMBERS_KEPT * correlations.words * sizeof(uint64_t))
+    return 0
+
+
 cdef int _orders(Image image, OrderTable orders) except -1:
     image.field(b"rows", &orders.rows, sizeof(orders.rows))
     image.field(b"live", &orders.live, sizeof(orders.live))
@@ -378,6 +406,7 @@ cdef int _whole(Image image, Core core) except -1:
     if count != len(core.slots):
         raise ValueError(f"the image is of {count} instruments, the engine has {len(core.slots)}")
     _core(image, core)
+    _correlations(image, core.correlations)
     _orders(image, core.orders)
     _waiting(image, core.waiting)
     _recorder(image, core.recorder)

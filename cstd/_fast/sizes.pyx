@@ -6,6 +6,7 @@ given by the module that does (book.side_bytes) or by the constant that it share
 from libc.stdint cimport int8_t, int64_t, uint64_t
 
 from cstd._fast.book cimport BOOK_TOKENS_BYTES, side_bytes
+from cstd._fast.correlation cimport MEMBER_WORDS, MEMBERS_KEPT
 from cstd._fast.features cimport FEATURE_COUNT, VALID_WORDS, FeatureState
 from cstd._fast.gates cimport DecisionRow, Limits
 from cstd._fast.client_ids cimport IDS_BITS_START
@@ -17,6 +18,7 @@ from cstd._fast.wire cimport LEVELS_MAX, NAME_TABLE, TRADES_MAX, NameSlot, WireL
 from cstd._fast.bars import BarSeries
 from cstd._fast.book import Book
 from cstd._fast.core import Core
+from cstd._fast.correlation import Correlations, pair_bytes
 from cstd._fast.hist import Histograms
 from cstd._fast.indicators import BarIndicators
 from cstd._fast.orders import OrderTable
@@ -42,6 +44,12 @@ def slot_bytes(int depth):
     inside = sum(parts[name] for name in ("feature rows", "agents", "openings of the hour", "limits"))
     parts["instrument"] = InstrumentSlot.__basicsize__ - inside
     return parts
+
+
+def correlation_bytes(count, on):
+    """Bytes that the correlations of so many instruments take; they grow with the square of their number while on."""
+    links = count * MEMBER_WORDS * sizeof(uint64_t) + MEMBERS_KEPT * ((count + 63) // 64) * sizeof(uint64_t)
+    return Correlations.__basicsize__ + links + (count * (count - 1) // 2 * pair_bytes() if on else 0)
 
 
 def engine_bytes():

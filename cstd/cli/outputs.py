@@ -191,6 +191,26 @@ class AlertAcked(TypedDict):
     until: NotRequired[str]
 
 
+class WeightOf(TypedDict):
+    """One instrument of a portfolio."""
+
+    instrument: str
+    weight: float
+    volatility: float  # of a year
+
+
+class Weights(TypedDict):
+    """`cstd weights`."""
+
+    method: Literal["hrp", "minvar"]
+    returns: int  # that all instruments have in common
+    interval_s: int
+    shrinkage: float  # 0: the sample's covariance, 1: one common correlation
+    correlation_mean: float
+    volatility: float  # of the whole, of a year
+    weights: list[WeightOf]  # they sum to one
+
+
 class Backup(TypedDict):
     """`cstd backup`: what the backup holds now."""
 

@@ -250,6 +250,14 @@ def _features(parser: argparse.ArgumentParser) -> None:
     _output(parser, "csv", ("csv", "json"))
 
 
+def _weights(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--bars", required=True, nargs="+", metavar="PATH", help="bar files as `cstd features` reads them, "
+                        "one an instrument and named after it, or folders of such files")
+    parser.add_argument("--method", choices=("hrp", "minvar"), default="hrp", help="hierarchical risk parity, or least variance "
+                        "(default hrp)")
+    _output(parser)
+
+
 def _agents_build(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", metavar="DIR", help="folder of agents (default: the built-in ones)")
     parser.add_argument("--out", metavar="DIR", help="where the shared object goes")
@@ -409,6 +417,11 @@ def _limits(parser: argparse.ArgumentParser) -> None:
                         "single instruments have otherwise)")
 
 
+def _clusters(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--instrument", metavar="NAME", help="its correlations with all others (default: those of what has "
+                        "exposure, then of the first instruments)")
+
+
 def _limits_reset(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("key", metavar="KEY", help="the limit's key in the configuration, as `cstd limits` lists it")
     _limit_of(parser)
@@ -431,6 +444,8 @@ VERBS = (
     Verb(("replay",), "the decisions of a journal or recording, computed again", "cstd.research.replay", _replay),
     Verb(("bench",), "the hot path on this host, frame bytes to order bytes", "cstd.research.bench", _bench),
     Verb(("features",), "the indicators of a file of bars", "cstd.research.features", _features),
+    Verb(("weights",), "how to spread capital over instruments, from files of bars: risk parity or least variance",
+         "cstd.research.weights", _weights),
     Verb(("journal", "verify"), "whether a journal is what was written", "cstd.storage.verify", _journal_verify),
     Verb(("journal", "checkpoint"), "the state at a journal's end, so that a start need not replay it all",
          "cstd.daemon.checkpointer", _journal_checkpoint),
@@ -473,6 +488,7 @@ VERBS = (
     _admin("one decision, gate by gate, or what was refused in a span of time", "why", _why, WHY_EXAMPLES, "cstd.cli.why"),
     Verb(("execution",), "how well orders were executed: shortfall, markouts, score, fills by queue position",
          "cstd.cli.execution", _execution, examples=EXECUTION_EXAMPLES),
+    _admin("what moves together: clusters with exposure, and correlations of pairs", "clusters", _clusters),
     _admin("a tighter limit of the gates from now on; the configuration's is the loosest", "limits set", _limits_set),
     _admin("take back what commands made of a limit", "limits reset", _limits_reset),
     _admin("every limit of the gates: what holds, the configuration's, and who changed it", "limits", _limits),

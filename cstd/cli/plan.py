@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cstd._fast.journal import RECORD_HEADER_BYTES
-from cstd._fast.sizes import engine_bytes, slot_bytes
+from cstd._fast.sizes import correlation_bytes, engine_bytes, slot_bytes
 from cstd.config import Config
 from cstd.config.problems import Problem
 from cstd.ops.board import BOARD_BYTES
@@ -32,7 +32,7 @@ def memory_plan(config: Config) -> dict[str, int]:
     """Return the bytes of each part for the configured instruments and depth, in order of size."""
     count = len(config.instruments.names)
     parts = {name: count * size for name, size in slot_bytes(config.instruments.depth).items()}
-    parts |= engine_bytes()
+    parts |= engine_bytes() | {"correlations": correlation_bytes(count, config.risk.correlation_min > 0)}
     if config.projector.enabled:
         parts["projector (an engine of its own)"] = sum(parts.values())
     parts |= {"journal ring": config.journal.ring_bytes, "board": BOARD_BYTES,

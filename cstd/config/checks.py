@@ -48,6 +48,14 @@ def caps(config: Config) -> Iterator[Problem]:
                           reason=f"must not exceed {outer}")
 
 
+def correlation(config: Config) -> Iterator[Problem]:
+    """A link does not end where it would begin."""
+    risk = config.risk
+    if risk.correlation_min and risk.correlation_leave > risk.correlation_min:
+        yield Problem(key="risk.correlation_leave", value=str(risk.correlation_leave), limit=f"at most {risk.correlation_min}",
+                      reason="must not exceed correlation_min: a link would end where it begins")
+
+
 def loss_amount(config: Config) -> Iterator[Problem]:
     """The absolute day loss bites no later than the shutdown level does."""
     shutdown = config.account.capital * config.risk.day_loss_shutdown_bps / BPS_PER_UNIT
@@ -285,8 +293,8 @@ def overrides(config: Config) -> Iterator[Problem]:
     yield from override_problems(config, (evidence, strategy, slippage, churn))
 
 
-RULES: tuple[Rule, ...] = (levels, caps, loss_amount, evidence, collars, stops, absence, conditions, instruments, audits,
-                           strategy, slippage, churn, journal, listeners, clock, cpus, practice_section, scorer,
+RULES: tuple[Rule, ...] = (levels, caps, correlation, loss_amount, evidence, collars, stops, absence, conditions, instruments,
+                           audits, strategy, slippage, churn, journal, listeners, clock, cpus, practice_section, scorer,
                            overrides)
 
 

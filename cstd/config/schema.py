@@ -187,6 +187,13 @@ class RiskConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     exposure_bps_max: RiskBps
     position_bps_max: RiskBps
     cluster_bps_max: RiskBps
+    # what moves together; docs/clusters.md
+    correlation_min: Annotated[Decimal, Bounds(0, 1, "a correlation, 0: everything counts as one cluster", places=4)]
+    correlation_leave: Annotated[Decimal, Bounds(0, 1, "the correlation below which a link ends", places=4)]
+    correlation_leave_bars: Annotated[int, _int(1, 1_000, "five-minute bars in a row")]
+    correlation_span_bars: Annotated[int, _int(2, 719, "five-minute bars, at most what the history shows")]
+    correlation_returns_min: Annotated[int, _int(2, 719, "common returns, at most what the history shows")]
+    correlation_prior_returns: Annotated[int, _int(0, 10_000, "how many returns full correlation is taken to have shown")]
     # sizes
     size_warning_frac: Annotated[Decimal, Bounds(0, 1, "the size multiplier at Warning", places=4)]
     reduce_bps_min: Annotated[int, _int(1, 10_000, "the part of a request below which it is refused, not reduced")]

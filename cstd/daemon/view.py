@@ -22,6 +22,7 @@ from cstd._fast.slot import InstrumentSlot
 from cstd.config import Config
 from cstd.daemon import models
 from cstd.daemon.approval_rows import approval_rows, where
+from cstd.daemon.clusters import ClustersView
 from cstd.decision.refused import tally
 from cstd.decision.why import GATES, explain
 from cstd.engine import Engine
@@ -74,6 +75,7 @@ class LiveView:
         self._alert_limits: tuple[int, shapes.AlertLimits] = -1, {}
         self._decisions = np.zeros(DECISIONS_KEPT, dtype=DECISION_DTYPE)  # decision n at n % DECISIONS_KEPT
         self._decisions_copied = 0
+        self._clusters = ClustersView(engine)
 
     # State.
 
@@ -317,20 +319,26 @@ class LiveView:
 
     def decisions(self, limit: int) -> list[dict[str, object]]:
         """Newest explained decisions, newest first."""
-        return [self._explain(row) for row in reversed(self._engine.core.decision_rows(limit))]
+        last = self.decision_count() - 1
+        return [self._explain(row, last - back) for back, row in enumerate(reversed(self._engine.core.decision_rows(limit)))]
 
-    def _explain(self, raw: bytes) -> dict[str, object]:
+    def _explain(self, raw: bytes, number: int | None = None) -> dict[str, object]:
+        """A row as plain values; number: which one it is since the boot, where its cluster is to be told."""
         row = np.frombuffer(raw, dtype=DECISION_DTYPE)[0]
         name = self._engine.names[int(row["instrument"])]
         cfg = self._engine.cfg
-        return explain(row, self._engine.feed.specs[name], currency=cfg.account.currency if cfg else "")
+        cluster = None
+        if number is not None:
+            cluster = [self._engine.names[member] for member in self._engine.core.correlations.members_of(number)]
+        return explain(row, self._engine.feed.specs[name], currency=cfg.account.currency if cfg else "", cluster=cluster)
 
     def find_decision(self, id_: str) -> dict[str, object] | None:
         """Explained decision of an intent sequence or client order id."""
-        for raw in reversed(self._engine.core.decision_rows(DECISIONS_KEPT)):
+        last = self.decision_count() - 1
+        for back, raw in enumerate(reversed(self._engine.core.decision_rows(DECISIONS_KEPT))):
             row = np.frombuffer(raw, dtype=DECISION_DTYPE)[0]
             if id_ in (str(int(row["intent_seq"])), bytes(row["cl_ord_id"]).decode("ascii", "replace")):
-                return self._explain(raw)
+                return self._explain(raw, last - back)
         return None
 
     def refusals(self, *, since_wall_ns: int, instrument: str | None = None) -> shapes.Refusals:
@@ -388,6 +396,10 @@ class LiveView:
             self._limits = limits.version, cast("list[shapes.Limit]", limits.rows())
         return self._limits[1]
 
+    def clusters(self, instrument: str | None = None) -> shapes.Clusters:
+        """What moves together."""
+        return self._clusters(instrument)
+
     # Counters.
 
     def counters(self) -> dict[str, int]:
@@ -438,6 +450,7 @@ class LiveView:
             values[f"exit_prices_failed_{reason}"] = engine.exit_prices.failed[reason]
         for reason in INCONCLUSIVE:
             values[f"book_audit_inconclusive_{reason}"] = engine.audit.inconclusive[reason]
+        values |= self._clusters.figures()
         process = self._process()
         values["loop_lag_ns"] = process["lag"].last_ns
         values["clock_offset_ns"] = self._clock_offset_ns()

@@ -148,3 +148,10 @@ def limits_in_money(cfg: Config, equity: Decimal | None = None) -> list[dict[str
     cent = Decimal("0.01")
     return [{"key": key, "limit": limit, "amount": format_decimal(amount.quantize(cent)), "currency": cfg.account.currency}
             for key, limit, amount in rows]
+
+
+def correlation_rule(cfg: Config) -> tuple[float, float, int, int, int, int]:
+    """Return how it is measured what moves together, as Core.set_correlations takes it."""
+    risk = cfg.risk
+    return (float(risk.correlation_min), float(risk.correlation_leave), risk.correlation_span_bars,
+            risk.correlation_returns_min, risk.correlation_leave_bars, risk.correlation_prior_returns)

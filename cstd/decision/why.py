@@ -277,13 +277,14 @@ def _ways(row: np.void) -> dict[str, object]:
             "route": "rest" if rest & BY_REST else "socket", "price_from": "rest_snapshot" if rest & REST_PRICED else "book"}
 
 
-def explain(row: np.void, spec: InstrumentSpec, *, currency: str = "") -> dict[str, object]:
+def explain(row: np.void, spec: InstrumentSpec, *, currency: str = "", cluster: list[str] | None = None) -> dict[str, object]:
     """Return a decision row as a dict of plain values; decimals are strings.
 
     Args:
         row: shape (), dtype DECISION_DTYPE.
         spec: the instrument's name and precisions.
         currency: the account currency; the instrument's quote when empty.
+        cluster: the instruments that gate 18 counted together, where they are known.
 
     Returns:
         the row's facts and `gates`, fifteen dicts in order, policy first. A failed gate that could not refuse this
@@ -313,6 +314,7 @@ def explain(row: np.void, spec: InstrumentSpec, *, currency: str = "") -> dict[s
         "episode": int(row["episode"]), "rejudged": bool(row["rejudge"]), "shadow": bool(row["shadow"]),
         "verdict": words.verdict[int(row["verdict"])], "verdict_reason": words.why[int(row["verdict_reason"])],
         "first_failing": gate_name(int(row["first_failing"])), "reduced_by": gate_name(int(row["reduced_by"])),
+        "cluster": cluster,
         "price": price("price_raw"), "bid": price("bid_raw"), "ask": price("ask_raw"),
         "qty_requested": qty("qty_requested_raw"), "qty_final": qty("qty_final_raw"),
         "counterfactual_qty": qty("counterfactual_qty_raw"), "managed_free_qty": qty("managed_free_qty_raw"),
@@ -374,6 +376,8 @@ def waterfall(decision: Mapping[str, Any]) -> str:
             group = gate["group"]
             lines.append(f"  {group}")
         lines.append(_gate_line(gate, decision["first_failing"]))
+        if gate["name"] == "correlation" and decision.get("cluster"):
+            lines.append(f"       together with it: {', '.join(decision['cluster'])}")
     lines.append(f"  {_outcome(decision)}")
     return "\n".join(lines) + "\n"
 

@@ -61,6 +61,7 @@ READ_VERBS: dict[str, dict[str, type]] = {
     "counters": {},
     "approvals": {},
     "limits": {"instrument": str},
+    "clusters": {"instrument": str},
     "books": {"depth": int},
     "orders": {"all": bool, "limit": int, "offset": int},
     "fills": {"all": bool, "limit": int, "offset": int},
@@ -292,6 +293,8 @@ class AdminServer:
             return self._why(args)
         if verb == "limits":
             return view.limits(self._instrument(args))
+        if verb == "clusters":
+            return view.clusters(self._instrument(args))
         if verb == "refusals":
             return self._refusals(args)
         answers: dict[str, Callable[[], object]] = {

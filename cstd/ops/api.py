@@ -23,6 +23,7 @@ from cstd.ops.sight import Sight
 from cstd.ops.view import (
     Approval,
     Book,
+    Clusters,
     Decision,
     Equity,
     Fill,
@@ -194,6 +195,8 @@ ROUTES: tuple[Route, ...] = (
     Route("/api/v1/gates", "The 15 gates with their counts.", list[Gate], _raw("gates"), {}),
     Route("/api/v1/limits", "Limits of the gates as they hold; an instrument has rows where its own differ.", list[Limit],
           _rows("limits", _keep), _INSTRUMENT),
+    Route("/api/v1/clusters", "What moves together: clusters with exposure, and correlations of pairs.", Clusters,
+          _raw("clusters"), {}),
     Route("/api/v1/counters", "All counters since the boot.", dict[str, int], _raw("counters"), {}),
     Route("/api/v1/latency", "Durations by stage.", dict[str, StageSummary],
           lambda sight, _query: sight.derived("latency")[1], {}),

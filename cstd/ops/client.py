@@ -26,7 +26,7 @@ PAGE_ROWS = 500
 PAGES_MAX = 2_000
 DECISIONS_MAX = 20
 VERBS = ("status", "positions", "orders", "fills", "gates", "why", "pause", "resume", "kill", "flatten", "approve",
-         "decline", "limits",
+         "decline", "clusters", "limits",
          "limits set", "limits reset", "reload")
 
 JsonDict = dict[str, Any]
@@ -163,7 +163,7 @@ def main(verb: str, args: argparse.Namespace) -> int:
 
     Reads of `args`: socket, output ("json" or "table"), and by verb: all (orders, fills); id, last, instrument,
     refused_by, count (why); hold, clear, yes, reason (kill); yes, reason (flatten); reason (pause, resume);
-    id, list, yes, reason (approve, decline); instrument (limits);
+    id, list, yes, reason (approve, decline); instrument (limits, clusters);
     key, value, instrument, yes, reason (limits set, limits reset).
     """
     as_json = _output(args) == "json"
@@ -191,8 +191,8 @@ def _run(client: AdminClient, verb: str, args: argparse.Namespace) -> Any:
         return client.request("why", _why_args(args))
     if verb == "kill" and _get(args, "clear"):
         return _clear_kill(client, args)
-    if verb == "limits":
-        return client.request("limits", _given(args, "instrument"))
+    if verb in ("limits", "clusters"):
+        return client.request(verb, _given(args, "instrument"))
     if verb in ("approve", "decline"):
         return _answer(client, verb, args)
     if verb.startswith("limits "):
@@ -315,6 +315,10 @@ def _to_text(verb: str, data: Any) -> str:
         return waterfall(data)
     if verb == "reload":
         return _reloaded_text(data)
+    if verb == "clusters":
+        from cstd.decision.clusters import text
+
+        return text(data)
     if verb.startswith("limits ") and isinstance(data, dict):
         verb, data = "limits set", [data]
     if isinstance(data, list):

@@ -24,6 +24,9 @@ NOW: dict[str, tuple[str, str, float]] = {
     "projector_signed_seq": ("projector_signed_seq", "The record up to which the journal is signed.", 1),
     "scorer_ready": ("scorer_ready", "1 while the scorer process scores with a model that verifies.", 1),
     "score_age_ns": ("score_age_seconds", "Age of the features that the newest score is of; 0 before the first.", 1e9),
+    "clusters": ("clusters", "Groups of instruments with exposure that move together.", 1),
+    "cluster_exposure_ppm": ("cluster_exposure_ratio", "Exposure of the largest of them, of equity; gate 18 bounds it.", 1e6),
+    "correlation_pairs_apart": ("correlation_pairs_apart", "Pairs of instruments that are measured to move apart.", 1),
     "reconcile_differences": ("reconcile_differences", "Differences with the venue that are remembered.", 1),
 }
 

@@ -290,6 +290,38 @@ class Limit(TypedDict):
     reason: str | None
 
 
+class Cluster(TypedDict):
+    """Instruments with exposure that are linked with each other, or over others with exposure."""
+
+    instruments: list[str]
+    exposure: str  # positions + openings on their way, in account currency
+    exposure_bps: float | None  # of equity
+
+
+class CorrelationPair(TypedDict):
+    """What is measured of two instruments."""
+
+    instrument: str
+    other: str
+    correlation: float | None  # of five-minute returns, shrunk toward 1; None while there are too few
+    returns: int
+    ready: bool
+    linked: bool  # gate 18 counts them together
+
+
+class Clusters(TypedDict):
+    """What moves together; docs/clusters.md."""
+
+    measured: bool  # else everything is one cluster
+    correlation_min: float
+    correlation_leave: float
+    returns_min: int
+    instruments: int
+    pairs_apart: int  # of all pairs of instruments, those that are not linked
+    clusters: list[Cluster]  # the largest first
+    pairs: list[CorrelationPair]  # of the first instruments with exposure, or of the one asked for
+
+
 class ChangedLimit(Limit):
     """A limit after a command on it."""
 
@@ -333,6 +365,7 @@ class Decision(TypedDict):
     verdict_reason: str
     first_failing: str | None
     reduced_by: str | None
+    cluster: list[str] | None  # instruments whose exposure gate 18 counted together; None where they are not kept
     price: str | None
     bid: str | None
     ask: str | None
@@ -553,6 +586,9 @@ class EngineView(Protocol):
 
         In general the same list as long as no limit has changed: it is not encoded again.
         """
+
+    def clusters(self, instrument: str | None = None) -> Clusters:
+        """Return what moves together, with pairs of an instrument or of the first ones; the same object while nothing changed."""
 
     def counters(self) -> dict[str, int]:
         """Return all counters since the boot; the set of names is fixed for the life of the process."""

@@ -16,7 +16,7 @@ from cstd.decision.conditions import Conditions
 from cstd.decision.kill import KillSwitch
 from cstd.decision.levels import NAMES as LEVEL_NAMES
 from cstd.decision.levels import LevelLatch, LossLimits
-from cstd.decision.limits import limits_in_force
+from cstd.decision.limits import correlation_rule, limits_in_force
 from cstd.decision.operator_limits import OperatorLimits
 from cstd.errors import OperatorError
 from cstd.ledger.nav import Nav, to_money_raw
@@ -83,6 +83,7 @@ class RiskDesk:
             self.levels.configure(cfg)
         self.limits.configure(cfg)
         self._apply_limits(self.limits.instruments)
+        self.core.set_correlations(*correlation_rule(cfg))
         self.exits.configure(cfg)
         self.approvals.configure(cfg)
         # What was proven before a boot was proven of the table of then, on the clock of then.

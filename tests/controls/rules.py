@@ -145,7 +145,7 @@ RULES: dict[Gate, dict[Why, Rule]] = {
         Why.WHY_OVERFLOW: Rule(TOO_BIG),
     },
     Gate.GATE_CORRELATION: {
-        Why.WHY_OVER_LIMIT: Rule("what moves together with it exceeds that share of equity; so far everything does",
+        Why.WHY_OVER_LIMIT: Rule("what moves together with it exceeds that share of equity; what has no history does",
                                  ("risk.cluster_bps_max",)),
         Why.WHY_BAD_INPUT: Rule(f"{DOMAIN}; or {WORTH}"),
         Why.WHY_OVERFLOW: Rule(TOO_BIG),
@@ -165,6 +165,14 @@ RULES: dict[Gate, dict[Why, Rule]] = {
 BESIDE: dict[str, str] = {
     "risk.day_loss_warning_bps": "from here on openings have `risk.size_warning_frac` of their size",
     "risk.drawdown_warning_bps": "the same, by the drawdown",
+    "risk.correlation_min": "two instruments whose five-minute returns correlate this much, after shrinkage, are linked: gate 18 "
+                            "counts them together; 0: every two are",
+    "risk.correlation_leave": "below this their link ends",
+    "risk.correlation_leave_bars": "... once so many readings in a row are",
+    "risk.correlation_span_bars": "how far back the exponential weights of the returns reach; what is older than this is no "
+                                  "history",
+    "risk.correlation_returns_min": "with fewer common returns two instruments are linked",
+    "risk.correlation_prior_returns": "how many returns of full correlation each reading is shrunk by",
     "exits.step_wait_s": "an exit that is wished for this long and does not leave may go a step further below the bid",
     "exits.collar_urgent_bps": "an urgent exit (a stop, `cstd flatten`) begins this far below the bid: at the second of the "
                                "steps",

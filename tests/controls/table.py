@@ -37,7 +37,8 @@ ALONE_TEST = "test_a_gate_fails_alone"
 PASSED_TEST = "test_an_approved_opening_passed_every_gate"
 # Words of a key's name, and the unit they stand for; the first that is there.
 UNITS = (("bps", "bps"), ("ms", "ms"), ("s", "s"), ("frac", "of 1"), ("multiple", "×"), ("parents", "parents"),
-         ("fills", "fills"), ("positions", "positions"), ("trips", "round trips"))
+         ("fills", "fills"), ("positions", "positions"), ("trips", "round trips"),
+         ("bars", "bars"), ("returns", "returns"), ("correlation", "of 1"))
 MONEY_KEYS = ("policy.depth_value_min", "policy.volume_hour_min", "risk.day_loss_max")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from pathlib import Path
 
 import pytest
@@ -210,6 +210,91 @@ def test_a_share_of_equity_buys_what_paper_says() -> None:
     """0.25 % of 10,000 USD at 100,000.0 USD is 0.00025 BTC."""
     notional = kernels.share(10_000 * 10**8, 2_500)
     assert Decimal(kernels.qty_for(notional, 10**8, 1_000_000, 10, 10**8, 1)).scaleb(-8) == Decimal("0.00025")
+
+
+def kelly(edge: int, error: int, z_milli: int, volatility: int, cap: int) -> int:
+    """A quarter of Kelly's share on the shrunk edge as docs/strategies.md says it, in Decimal; 0 unless the bound is above 0."""
+    with localcontext() as context:
+        context.prec = 80
+        edge = min(edge, 10**6)
+        if Decimal(edge) - Decimal(z_milli) / 1000 * error <= 0:
+            return 0
+        shrunk = Decimal(edge) * edge * edge / (Decimal(edge) * edge + Decimal(error) * error) / 10**6
+        share = shrunk / (Decimal(volatility) / 10**6) ** 2 / 4
+        return min(int(share * 10**6), cap)
+
+
+EDGES, ERRORS, ZS = st.integers(1, 2 * 10**6), st.integers(0, 10**5), st.integers(0, 4_000)
+VOLATILITIES, CAPS = st.integers(100, 10**6), st.integers(1, 10**6)
+
+
+@settings(max_examples=1_000, deadline=None)
+@given(edge=EDGES, error=ERRORS, z=ZS, volatility=VOLATILITIES, cap=CAPS)
+@example(edge=2_000, error=0, z=1_645, volatility=20_000, cap=10**6)
+@example(edge=1_645, error=1_000, z=1_645, volatility=20_000, cap=10**6)
+def test_the_share_is_a_quarter_of_kellys_on_a_shrunk_edge(edge: int, error: int, z: int, volatility: int, cap: int) -> None:
+    """Within the rounding of the shrunk edge to a billionth the formula, never above it, never above the cap, 0 at the bound."""
+    found, exact = kernels.kelly_share(edge, error, z, volatility, cap), kelly(edge, error, z, volatility, cap)
+    rounding = 10**9 // (4 * volatility * volatility) + 1
+    assert max(0, exact - rounding) <= found <= exact <= cap
+    if min(edge, 10**6) * 1_000 <= z * error:
+        assert found == 0
+
+
+@settings(max_examples=1_000, deadline=None)
+@given(edge=EDGES, error=ERRORS, z=ZS, volatility=VOLATILITIES, cap=CAPS, more=st.integers(1, 10**5),
+       what=st.sampled_from(["edge", "error", "z", "volatility", "cap"]))
+def test_a_lower_bound_or_a_larger_variance_never_gives_more(edge: int, error: int, z: int, volatility: int, cap: int, more: int,
+                                                             what: str) -> None:
+    """Less edge, more error, a wider interval, more volatility, a smaller cap: none of them makes the size larger."""
+    worse = {"edge": edge, "error": error, "z": z, "volatility": volatility, "cap": cap}
+    worse[what] = max(0, worse[what] - more) if what in ("edge", "cap") else worse[what] + more
+    assert kernels.kelly_share(*worse.values()) <= kernels.kelly_share(edge, error, z, volatility, cap)
+
+
+@pytest.mark.parametrize("change", [
+    {"edge": 0}, {"edge": -1}, {"edge": -(2**63)}, {"error": -1}, {"error": 2**63 - 1}, {"z": -1}, {"z": 2**63 - 1},
+    {"volatility": 0}, {"volatility": -5}, {"volatility": 2**63 - 1}, {"cap": 0}, {"cap": -1}])
+def test_what_is_out_of_range_is_worth_nothing(change: dict[str, int]) -> None:
+    """An edge that is not known, a variance that is not, a cap of nothing: no size."""
+    values = {"edge": 2_000, "error": 500, "z": 1_645, "volatility": 20_000, "cap": 10**6} | change
+    assert kernels.kelly_share(*values.values()) == 0
+    assert kernels.kelly_share(2_000, 500, 1_645, 20_000, 10**6) > 0
+
+
+@given(volatility=st.integers(-5, 10**9), target=st.integers(-5, 10**9))
+def test_a_volatility_target_never_enlarges(volatility: int, target: int) -> None:
+    """Target over volatility, at most one, rounded down; nothing where one of them is unknown."""
+    exact = min(target * 10**6 // volatility, 10**6) if volatility > 0 and target > 0 else 0
+    assert kernels.volatility_scale(volatility, target) == exact
+
+
+@given(year=st.integers(1, 10**9), seconds=st.integers(1, 365 * 86_400))
+@example(year=10**9, seconds=365 * 86_400)
+@example(year=1, seconds=1)
+def test_volatility_scales_with_the_root_of_time(year: int, seconds: int) -> None:
+    """Never less than the exact root, which would make a position larger, and at most two millionths more."""
+    found = kernels.horizon_volatility(year, seconds)
+    with localcontext() as context:
+        context.prec = 60
+        exact = (Decimal(year) * year * seconds / (365 * 86_400)).sqrt()
+    assert exact <= found <= exact + 2
+    assert kernels.horizon_volatility(0, seconds) == kernels.horizon_volatility(year, 0) == 0
+
+
+def test_the_sizes_compile_into_a_strategy(tmp_path: Path) -> None:
+    """A kernel that sizes by them is built, linked to nothing and tried like any other."""
+    body = """
+volatility_ppm = horizon_volatility(800_000, 3_600)
+size_ppm = share(kelly_share(2_000, 500, 1_645, volatility_ppm, 20_000), volatility_scale(volatility_ppm, 5_000))
+wish[Wish.QTY_RAW] = max(size_ppm, 1)
+return OPEN
+""".strip()
+    path = write(tmp_path / "src", "sized", body)
+    path.write_text(path.read_text().replace("import qty_for, share", "import horizon_volatility, kelly_share, share, "
+                                             "volatility_scale"))
+    built = build.build_strategy(path, tmp_path / "out").strategy
+    assert built["selftest"]["openings"] > 1_900
 
 
 def test_the_example_of_the_guide_builds(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import os
 import random
 import subprocess
@@ -69,6 +70,10 @@ class FakeView:
         self.stage_counts = {stage: np.zeros(256, dtype=np.int64) for stage in ("frame", "decision", "order", "send")}
         self.stage_sums = dict.fromkeys(self.stage_counts, 0)
         self.failing: set[str] = set()
+        self.cluster_rows: dict[str, object] = {
+            "measured": True, "correlation_min": 0.7, "correlation_leave": 0.6, "returns_min": 144, "instruments": len(SPECS),
+            "pairs_apart": 0, "clusters": [{"instruments": ["BTC/USD"], "exposure": "199.97", "exposure_bps": 199.98}],
+            "pairs": []}
         self.limits_in_force = OperatorLimits()
         self.limits_in_force.configure(load([str(template("practice"))], {}))
 
@@ -124,6 +129,7 @@ class FakeView:
             "strategy": "rehearsal", "kind": "exit" if exit_ else "opening", "side": "sell" if exit_ else "buy",
             "episode": seq // 2, "rejudged": False, "shadow": False, "verdict": "refuse" if failing else "approve",
             "verdict_reason": "over_limit" if failing else "passed", "first_failing": first, "reduced_by": None,
+            "cluster": [name],
             "price": format_raw(price_raw, precision), "bid": format_raw(price_raw, precision),
             "ask": format_raw(price_raw + 1, precision), "qty_requested": qty, "qty_final": "0" if failing else qty,
             "counterfactual_qty": "0" if failing == 2 else qty, "managed_free_qty": "0", "level": self.level,
@@ -298,6 +304,14 @@ class FakeView:
     def limits(self, instrument: str | None = None) -> list[dict[str, object]]:
         """See EngineView."""
         return self.limits_in_force.rows(instrument or "")
+
+    def clusters(self, instrument: str | None = None) -> dict[str, object]:
+        """See EngineView."""
+        names = [name for name, *_ in SPECS]
+        pairs = [{"instrument": a, "other": b, "correlation": 0.8125, "returns": 400, "ready": True, "linked": True}
+                 for a, b in itertools.combinations(names, 2) if instrument in (None, a, b)]
+        self.cluster_rows["pairs"] = pairs
+        return self.cluster_rows if instrument is None else {**self.cluster_rows}
 
     def counters(self) -> dict[str, int]:
         """See EngineView."""

@@ -60,6 +60,7 @@ def test_read_verbs_answer_from_the_view(served: tuple[Path, FakeDaemon, AdminSe
         assert client.request("counters") == view.counters()
         assert client.request("limits") == view.limits()
         assert client.request("limits", {"instrument": "eth/usd"}) == view.limits("ETH/USD") != view.limits()
+        assert client.request("clusters", {"instrument": "eth/usd"}) == view.clusters("ETH/USD")
         assert client.request("instruments") == view.instruments()
         assert len(client.request("books", {"depth": 3})[0]["bids"]) == 3
     assert daemon.commands == []

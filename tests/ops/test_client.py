@@ -151,6 +151,17 @@ def test_dangerous_verbs_need_yes_without_a_terminal(daemon: FakeDaemon, tmp_pat
         ("kill", {"hold": True, "reason": "test"}), ("flatten", {})]
 
 
+def test_clusters_are_told(daemon: FakeDaemon, tmp_path: Path, view: FakeView, capsys: pytest.CaptureFixture[str]) -> None:
+    """As the daemon says them in JSON; as text one line a cluster and a pair, of one instrument where it is named."""
+    assert run(tmp_path, "clusters", instrument="eth/usd") == 0
+    assert json.loads(capsys.readouterr().out) == view.clusters("ETH/USD")
+    assert run(tmp_path, "clusters", output="table") == 0
+    rule, cluster, pair = capsys.readouterr().out.splitlines()
+    assert "0.7 on, until below 0.6" in rule
+    assert cluster.split() == ["cluster", "BTC/USD:", "199.97", "200.0", "bps", "of", "equity"]
+    assert pair.split() == ["BTC/USD", "ETH/USD", "0.812", "linked", "400", "returns"]
+
+
 def test_limits_are_listed_set_and_reset(daemon: FakeDaemon, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The list says who changed what; a change needs --yes where nobody can be asked, a refusal comes without asking."""
     change = {"key": "spread_bps_max", "value": "20"}

@@ -72,6 +72,7 @@ def test_limits_are_shown_and_not_changed(reader: RunningReader) -> None:
     limits = reader.view.limits_in_force
     limits.change({"key": "risk.grace_ms", "value": "500", "instrument": "ETH/USD"}, {"uid": 7}, 5)
     assert reader.get("/api/v1/limits").json() == reader.view.limits()
+    assert reader.get("/api/v1/clusters").json() == reader.view.clusters()
     (row,) = reader.get("/api/v1/limits?instrument=eth/usd").json()
     assert (row["key"], row["value"], row["configured"], row["set_by_uid"]) == ("risk.grace_ms", "500", "1000", 7)
 

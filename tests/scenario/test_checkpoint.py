@@ -59,6 +59,10 @@ NOT_STATE = {
     "client_ids": {},
     "waiting": {},
     "exits": {},
+    "exposure": {"orders": "a part of its own", "slots": "a part of its own", "correlations": "a part of its own",
+                 "waiting": "a part of its own", "taken": "of one wish, -1 between two events"},
+    "correlation": {"words": "set with the instruments", "exposed": "scratch of one intent", "members": "scratch of one intent",
+                    "queue": "scratch of one intent"},
     "core": {},
     "sink": {},
     "slot": {"number": "its place", "name": "set with its place", "book": "a part of its own", "bars": "a part of its own",
@@ -77,13 +81,14 @@ NOT_STATE = {
     },
 }
 PARTS = {"m1", "m5", "h1"}
-CLASSES = {"sink": "FrameSink", "client_ids": "OrderIds", "exposure": "Exposure", "gateway": "Gateway", "waiting": "WaitingTable",
+CLASSES = {"sink": "FrameSink", "client_ids": "OrderIds", "exposure": "Exposure", "correlation": "Correlations",
+           "gateway": "Gateway", "waiting": "WaitingTable",
            "exits": "ExitGateway", "engine": "FastEngine", "core": "Core",
            "slot": "InstrumentSlot",
            "book": "Book", "bars": "BarSeries", "indicators": "BarIndicators", "orders": "OrderTable", "recorder": "Recorder",
            "wire": "Scanner"}
 # Under which name image.pyx has an object of each class.
-IN_IMAGE = {"gateway": "core", "client_ids": "core", "exposure": "core",
+IN_IMAGE = {"correlation": "correlations", "exposure": "core", "gateway": "core", "client_ids": "core",
             "exits": "core", "engine": "core", "sink": "core", "indicators": "of", "wire": "scanner"}
 FIELD = re.compile(r"^    cdef (?:public |readonly )*(?!inline)[\w.]+ ([^(#]+?)(?:\s*#.*)?$", re.MULTILINE)
 

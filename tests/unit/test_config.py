@@ -109,6 +109,7 @@ BAD = [
     ("levels out of order", "CSTD__RISK__DAY_LOSS_CRITICAL_BPS", "300", "risk.day_loss_warning_bps", "below", "300"),
     ("drawdown out of order", "CSTD__RISK__DRAWDOWN_SHUTDOWN_BPS", "1250", "risk.drawdown_emergency_bps", "below", "1250"),
     ("position above cluster", "CSTD__RISK__POSITION_BPS_MAX", "601", "risk.position_bps_max", "exceed", "600"),
+    ("a link that ends where it begins", "CSTD__RISK__CORRELATION_LEAVE", "0.71", "risk.correlation_leave", "exceed", "0.7"),
     ("cluster above exposure", "CSTD__RISK__CLUSTER_BPS_MAX", "1501", "risk.cluster_bps_max", "exceed", "1500"),
     ("loss amount too large", "CSTD__RISK__DAY_LOSS_MAX", "800.01", "risk.day_loss_max", "exceed", "800"),
     ("evidence longer than silence", "CSTD__RISK__SILENCE_S", "5", "risk.evidence_s", "below", "5"),

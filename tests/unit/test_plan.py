@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from cstd._fast.journal import RECORD_HEADER_BYTES
-from cstd._fast.sizes import engine_bytes, slot_bytes
+from cstd._fast.sizes import correlation_bytes, engine_bytes, slot_bytes
 from cstd.cli.plan import journal_plan, memory_plan, memory_problems, plan_lines, record_bytes
 from cstd.config import Config, load
 
@@ -61,8 +63,20 @@ def test_parts_grow_with_instruments_and_depth(cfg: Config) -> None:
         assert plan[name] == COUNT * size > 0
     assert slot_bytes(1000)["books"] > slot_bytes(100)["books"] > slot_bytes(10)["books"]
     assert plan["journal ring"] == cfg.journal.ring_bytes
-    engine = sum(slot_bytes(DEPTH).values()) * COUNT + sum(engine_bytes().values())
+    engine = sum(slot_bytes(DEPTH).values()) * COUNT + sum(engine_bytes().values()) + correlation_bytes(COUNT, True)
     assert plan["projector (an engine of its own)"] == engine
+
+
+def test_pairs_of_instruments_are_planned(cfg: Config, repository: Path) -> None:
+    """What grows with the square of the instruments is in the plan where it is measured, and is what the process maps."""
+    assert memory_plan(cfg)["correlations"] == correlation_bytes(COUNT, True)
+    off = msgspec.structs.replace(cfg, risk=msgspec.structs.replace(cfg.risk, correlation_min=Decimal(0)))
+    assert memory_plan(off)["correlations"] == correlation_bytes(COUNT, False)
+    turned_on = GROWTH.replace("print(", "before = mapped()\ncore.set_correlations(0.7, 0.6, 288, 144, 12, 32)\nprint(")
+    done = subprocess.run([sys.executable, "-c", turned_on], cwd=repository, capture_output=True, text=True, check=True,
+                          timeout=60)
+    planned = correlation_bytes(COUNT + 100, True) - correlation_bytes(COUNT + 100, False)
+    assert planned * 0.9 <= int(done.stdout) <= planned * 1.1
 
 
 def test_a_host_that_is_too_small_is_an_error(cfg: Config) -> None:

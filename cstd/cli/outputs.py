@@ -224,6 +224,21 @@ class Backup(TypedDict):
     bytes: int
 
 
+class HandedOver(TypedDict):
+    """`cstd handover`: the file, and what it holds."""
+
+    file: str
+    sha256: str
+    signed_by: str
+    until: str  # of the journal's last record
+    seq: int
+    held: list[str]  # instrument=quantity
+    level: str
+    killed: bool
+    paused: bool
+    limits: int  # commands that stand
+
+
 class Restored(TypedDict):
     """`cstd restore`: what is in the run directory now."""
 

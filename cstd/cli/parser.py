@@ -184,6 +184,12 @@ def _backup(parser: argparse.ArgumentParser) -> None:
     _output(parser)
 
 
+def _handover(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="the file to write")
+    parser.add_argument("--run-dir", metavar="DIR", help="the session, stopped (default: CSTD__RUN__DIR, or .run/current)")
+    _output(parser)
+
+
 def _restore(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="BACKUP", help="a folder that `cstd backup` made")
     parser.add_argument("--run-dir", metavar="DIR", required=True, help="where to; no journal may be there")
@@ -457,6 +463,8 @@ VERBS = (
          "cstd.cli.backup", _backup, lambda module, args: int(module.backup(args)), examples=BACKUP_EXAMPLES),
     Verb(("restore",), "a backup brought into an empty run directory, proven before anything is written", "cstd.cli.backup",
          _restore, lambda module, args: int(module.restore(args))),
+    Verb(("handover",), "what an upgrade must not forget, of a stopped daemon, for the first start of a new journal",
+         "cstd.cli.handover", _handover),
     Verb(("statement",), "a day's orders, fills, fees and balances against the venue's books; exit 3 if they differ",
          "cstd.cli.statement", _statement),
     Verb(("jobs", "list"), "what runs by itself: how often, how it stands, and why", "cstd.cli.jobs", _jobs_list,

@@ -123,6 +123,7 @@ SCHEMAS: dict[str, Named] = {
     "alerts ack": Named("", _outputs("AlertAcked[]")),
     "backup": Named("", _outputs("Backup")),
     "restore": Named("", _outputs("Restored")),
+    "handover": Named("", _outputs("HandedOver")),
     "statement": Named("the statement, or with --verify what was proven",
                        _outputs("Statement", "StatementProven", "StatementBroken")),
     "jobs list": Named("", _jobs),

@@ -22,6 +22,7 @@ from cstd._fast.hist import read_cycles
 from cstd.clock import SystemClock
 from cstd.config import Config, Credentials, load, load_credentials, refusals
 from cstd.config.problems import config_error
+from cstd.daemon import taking_over
 from cstd.daemon.children import CheckpointChild, FlightChild, flight_command, projector_child, reader_child
 from cstd.daemon.control import admin_server
 from cstd.daemon.flight_folder import BOARD_FILE, CRASH, bundles, flight_dir, put_aside
@@ -32,7 +33,6 @@ from cstd.daemon.ring_place import ring_path
 from cstd.daemon.scoring import Scoring
 from cstd.daemon.view import LiveView
 from cstd.engine import Engine
-from cstd.engine.boot import boot_payload, next_epoch
 from cstd.engine.recovery import recover
 from cstd.engine.totals import latency_ns, session_totals
 from cstd.errors import ConfigError, CstdError, InvariantError, OperatorError, VerificationError
@@ -297,11 +297,12 @@ class TradingProcess:
     def _boot(self) -> None:
         """Journal this start and sync it: its epoch goes into every client order id, so it must never come twice."""
         wall_ns = self.clock.wall_ns()
-        payload = boot_payload(self.cfg, next_epoch(self.engine.boot_epoch, wall_ns), self.ours.agents, self.ours.strategy)
+        payload = taking_over.first_words(self.cfg, self.engine, self.ours, self.run_dir, wall_ns)
         self.engine.core.event(EventKind.EVENT_BOOT, 0, self.clock.mono_ns(), wall_ns, payload)
         self.journal.sync()
         if self.engine.core.fault is not None:
             raise self.engine.core.fault
+        taking_over.put_aside(self.run_dir, self.engine)
         self._flush()
 
     def _make_links(self) -> None:

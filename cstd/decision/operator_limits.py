@@ -112,6 +112,16 @@ class OperatorLimits:
                 value, sender.get("uid"), sender.get("pid"), wall_ns, str(args.get("reason") or "")[:REASON_LENGTH_MAX])
         return self._changed(limit, instrument, before)
 
+    def take_up(self, instrument: str, key: str, value: str, sender: dict[str, Any], wall_ns: int, reason: str) -> None:
+        """Let a command stand that was given to the build before this one, for an instrument or for ALL.
+
+        Raises:
+            OperatorError: there is no such limit here, no command changes it, or the value is none of it.
+        """
+        limit, name = self._named({"key": key, "instrument": instrument})
+        self.changes.setdefault(name, {})[limit.key] = Change(
+            _value(limit, value), sender.get("uid"), sender.get("pid"), wall_ns, reason)
+
     def end(self, args: dict[str, Any]) -> dict[str, Any]:
         """Take a command that ends what commands made of a limit: for one instrument, or for all and each.
 

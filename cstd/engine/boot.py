@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from cstd import __version__
@@ -21,8 +23,13 @@ def next_epoch(last: int, wall_ns: int) -> int:
     return max(last + 1, wall_ns // NS_PER_S)
 
 
-def boot_payload(cfg: Config, boot_epoch: int, agents: LoadedAgents | None, own: LoadedStrategy | None = None) -> bytes:
-    """Return the payload of EVENT_BOOT: version, epoch, configuration with its hash, agents and strategy with theirs."""
+def boot_payload(cfg: Config, boot_epoch: int, agents: LoadedAgents | None, own: LoadedStrategy | None = None,
+                 handover: dict[str, Any] | None = None) -> bytes:
+    """Return the payload of EVENT_BOOT: version, epoch, configuration with its hash, agents and strategy with theirs.
+
+    handover: what an earlier journal hands over to this one, with its SHA-256: for a journal's first start alone.
+    """
+    more = {"handover": {**handover, "content": msgspec.Raw(handover["content"])}} if handover is not None else {}
     return msgspec.json.encode({
         "version": __version__,
         "boot_epoch": boot_epoch,
@@ -32,4 +39,5 @@ def boot_payload(cfg: Config, boot_epoch: int, agents: LoadedAgents | None, own:
         "agents": {"names": agents.names if agents else [], "sha256": agents.sha256 if agents else ""},
         "strategy": {"name": own.name if own else cfg.strategy.name, "sha256": own.sha256 if own else "",
                      "params": strategy_params(cfg, cfg.strategy.name, own)},
+        **more,
     })

@@ -24,7 +24,7 @@ from cstd._fast.port import OrderPort
 from cstd._fast.recorder import Recorder
 from cstd.config import Config, from_canonical_json
 from cstd.decision.setup import give_tactics
-from cstd.engine import condition_feed, venue_clock
+from cstd.engine import condition_feed, handover, venue_clock
 from cstd.engine.arrivals import audit_books, give_up_links, note_frames_seen, take_new_digits, watch_feeds
 from cstd.engine.congestion import Congestion
 from cstd.engine.maintenance import Maintenance
@@ -125,6 +125,7 @@ class Engine:
         self._wall_ns = 0
         self.congestion = Congestion()
         self.scores = Scores()
+        self.handed_over: handover.Taken | None = None
         self._first_boot_wall_ns = 0
         self._ready_wall_ns = 0
 
@@ -173,6 +174,8 @@ class Engine:
             raise InvariantError(f"instruments changed within a session: {self.names} became {names}")
         self._configure_core(cfg)
         self._start_machines(cfg)
+        if "handover" in payload:
+            handover.take(self, payload["handover"], first=first)
         self.risk.write()
         self.tracker.lose_sight()
         for number in range(len(names)):

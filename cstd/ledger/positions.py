@@ -195,6 +195,11 @@ class Ledger:
             position.forget_streak()
             self._changed.add(number)
 
+    def take_up(self, fills: dict[str, Fill]) -> None:
+        """Go on from the positions as they are now and from these fills, by exec_id, that they have in them already."""
+        self.fills = fills
+        self._changed.update(self.positions)
+
     def digits(self, number: int) -> tuple[int, int] | None:
         """Return the (price, quantity) precision that an instrument is counted in, None where it is not known yet."""
         position = self.positions.get(number)

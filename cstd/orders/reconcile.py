@@ -101,6 +101,8 @@ class Reconciler:
         self.findings: Counter[Finding] = Counter()
         self.running = False
         self.session_start_wall_ns = 0
+        self.handed_over_wall_ns = 0  # up to when the handover that this journal began with tells of our orders, 0 for none
+        self._handover_outdated = ""
         self._since_wall_ns = 0
         self._next_ns = 0
         self._step = 0
@@ -136,6 +138,7 @@ class Reconciler:
         self.balances.take_over(before.balances)
         self._since_wall_ns = before._since_wall_ns
         self._doubted = before._doubted
+        self.handed_over_wall_ns, self._handover_outdated = before.handed_over_wall_ns, before._handover_outdated
 
     @property
     def trusted(self) -> bool:
@@ -158,7 +161,7 @@ class Reconciler:
         if self.balances.mismatch_rounds >= MISMATCH_ROUNDS_MAX:
             return f"{self.balances.mismatch}: another account, or moved by hand, or an asset renamed"
         ambiguous = (text for (finding, _), text in self._found_last.items() if finding is Finding.AMBIGUOUS)
-        return self.strangers.halt_reason or next(ambiguous, "")
+        return self.strangers.halt_reason or self._handover_outdated or next(ambiguous, "")
 
     def on_timer(self, mono_ns: int, wall_ns: int, *, ready: bool, blind: bool = False) -> None:
         """Begin a round when one is due.
@@ -349,6 +352,10 @@ class Reconciler:
 
     def _take_up_lost(self, cl_ord_id: str, row: Row, wall_ns: int, *, is_open: bool) -> int:
         self._differ(f"order {cl_ord_id} is ours by its prefix and unknown to the journal")
+        if self.handed_over_wall_ns < (opened_wall_ns(row) or 0) < self.session_start_wall_ns and self.handed_over_wall_ns:
+            # Levels, losses and latches of then are not here. What the order did is booked, and what is held can be sold.
+            self._handover_outdated = (f"order {cl_ord_id} of ours is newer than the handover: another journal went on after"
+                                       " it was written; go on with that one, or hand over from it")
         if is_open:
             self.strangers.on_unknown(cl_ord_id)
         return self._adopt(cl_ord_id, row, wall_ns)

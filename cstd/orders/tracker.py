@@ -467,7 +467,13 @@ class OrderTracker:
         order = self.core.close_order(index)
         order["reason"] = reason
         order["price_precision"], order["qty_precision"] = self.digits(order)
+        self.remember(order)
+
+    def remember(self, order: dict[str, Any]) -> None:
+        """Keep an order that has ended."""
         self.history[order["cl_ord_id"]] = order
+        if order["order_id"]:
+            self.by_order_id.setdefault(order["order_id"], order["cl_ord_id"])
         if len(self.history) > HISTORY_MAX:
             oldest = next(iter(self.history))
             self.by_order_id.pop(self.history.pop(oldest)["order_id"], None)

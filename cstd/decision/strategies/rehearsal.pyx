@@ -73,7 +73,7 @@ cdef int rehearsal(const StrategyView *view, int64_t *state, Wish *wish) noexcep
             enter(state, LONG, view.now_wall_ns)
         elif waited >= (view.params[FLAT_NS] if state[CYCLES] < view.params[SHORT_CYCLES]
                         else view.params[FLAT_LONG_NS]):
-            state[EPISODE] += 1
+            state[EPISODE] = max(state[EPISODE], view.episode) + 1  # a state that began anew goes on counting
             state[TRIED_NS] = 0
             state[ENDED_SEEN] = view.openings_ended
             enter(state, WANT_LONG, view.now_wall_ns)

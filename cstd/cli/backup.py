@@ -7,7 +7,7 @@ It reads files alone, while the daemon trades. It is always whole: what a killed
     journal/        compressed segments, head, signatures and checkpoints; `cstd journal verify` and `cstd replay` open it
     ledger.db       the ledger, with what it still knows of segments that retention removed
     journal-key.pem the host's signing key: who has the backup can sign as this host
-    nonce, statements/, code/
+    nonce, statements/, code/, and in mode paper paper-account.jsonl
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from cstd.cli.statement import STATEMENTS_DIR
 from cstd.clock import SystemClock, utc_text
 from cstd.daemon.flight import DISK_FREE_BYTES_MIN
 from cstd.daemon.flight_folder import BOARD_FILE
-from cstd.daemon.process import NONCE_FILE, make_run_dir
 from cstd.daemon.ring_place import ring_path
+from cstd.daemon.run_place import make_run_dir
 from cstd.errors import EXIT_OK, OperatorError, UsageError, VerificationError
 from cstd.locks import wait_for_lock
 from cstd.ops.board import BoardReader
@@ -47,7 +47,7 @@ from cstd.storage import journal_files as files
 from cstd.storage.journal_copy import FILE_MODE, copy_part, created, signatures_of
 from cstd.storage.journal_files import Head
 from cstd.storage.journal_signature import KEY_NAME, PUBLIC_NAME
-from cstd.storage.run_dir import CODE_DIR, DATABASE_FILE, JOURNAL_DIR, LEDGER_SCHEMA
+from cstd.storage.run_dir import CODE_DIR, DATABASE_FILE, JOURNAL_DIR, LEDGER_SCHEMA, NONCE_FILE, PAPER_FILE
 
 MANIFEST_FILE = "backup.json"
 FORMAT = 1
@@ -129,7 +129,8 @@ def _held(target: Path) -> Iterator[None]:
 
 def _strangers(target: Path) -> bool:
     """Tell whether a folder without a manifest holds what no first backup, ended half way, leaves there."""
-    ours = {LOCK_FILE, STAGING_DIR, JOURNAL_DIR, STATEMENTS_DIR, CODE_DIR, DATABASE_FILE, KEY_NAME, NONCE_FILE}
+    ours = {LOCK_FILE, STAGING_DIR, JOURNAL_DIR, STATEMENTS_DIR, CODE_DIR, DATABASE_FILE, KEY_NAME, NONCE_FILE,
+            PAPER_FILE}
     return not target.is_dir() or any(path.name not in ours for path in target.iterdir())
 
 
@@ -147,7 +148,7 @@ def _take(run_dir: Path, target: Path) -> tuple[dict[str, Any], str]:
     if end is None:
         raise OperatorError(f"there is no record on disk in the journal {journal} yet", suggestion="try again in a moment")
     _copy_journal(journal, staging / JOURNAL_DIR, before, end)
-    for name, source in ((KEY_NAME, state), (NONCE_FILE, run_dir)):
+    for name, source in ((KEY_NAME, state), (NONCE_FILE, run_dir), (PAPER_FILE, state)):
         with contextlib.suppress(FileNotFoundError):
             files.put_in_place(staging / name, (source / name).read_bytes(), mode=FILE_MODE)
     has_ledger = (staging / DATABASE_FILE).exists()
@@ -266,7 +267,7 @@ def _publish(staging: Path, target: Path) -> None:
         if path.name not in kept:
             path.unlink()
     files.sync_directory(target / JOURNAL_DIR)
-    for name in (DATABASE_FILE, KEY_NAME, NONCE_FILE):
+    for name in (DATABASE_FILE, KEY_NAME, NONCE_FILE, PAPER_FILE):
         if (staging / name).exists():
             (staging / name).replace(target / name)
     files.sync_directory(target)
@@ -357,6 +358,7 @@ def _bring_back(source: Path, run_dir: Path, *, with_ledger: bool) -> str | None
     for path in [source / KEY_NAME, *sorted((source / STATEMENTS_DIR).glob("*"))]:
         _put(path, state / path.relative_to(source))
     _put(source / NONCE_FILE, run_dir / NONCE_FILE)
+    _put(source / PAPER_FILE, state / PAPER_FILE)
     copy_code(source / CODE_DIR, state / CODE_DIR)
     if with_ledger:
         _put(source / DATABASE_FILE, state / DATABASE_FILE)
@@ -367,7 +369,7 @@ def _bring_back(source: Path, run_dir: Path, *, with_ledger: bool) -> str | None
 def _refuse_what_is_there(run_dir: Path) -> None:
     journal, state = run_dir / JOURNAL_DIR, state_dir(run_dir)
     ring_left = [run_dir / RING_LEFT_FILE] if ring_path(run_dir).exists() else []
-    kept = [state / name for name in (DATABASE_FILE, KEY_NAME, STATEMENTS_DIR)]
+    kept = [state / name for name in (DATABASE_FILE, KEY_NAME, STATEMENTS_DIR, PAPER_FILE)]
     found = [path for path in [journal / files.HEAD_NAME, *kept, run_dir / NONCE_FILE, *ring_left] if path.exists()]
     if journal.is_dir():
         found += [path for _, path in files.segment_paths(journal)]

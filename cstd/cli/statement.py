@@ -2,7 +2,7 @@
 
 Our side is the journal, replayed (own_books.py). The venue's side is read with the session's key: through the running
 daemon, whose lane and nonces it has to share, or, while none runs, directly, holding the journal's lock so that none
-starts meanwhile.
+starts meanwhile. In mode paper the venue's side is the simulated account, beside the journal.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import msgspec
 from cstd.cli.own_books import Session
 from cstd.clock import NS_PER_DAY, SystemClock, utc_parse, utc_text
 from cstd.config import Config, load, load_credentials
+from cstd.daemon.paper_account import read_account
 from cstd.errors import EXIT_OK, EXIT_VERIFICATION, OperatorError, UsageError, VenueRejectError, VerificationError
 from cstd.ledger.statement import (
     OwnBooks,
@@ -37,10 +38,11 @@ from cstd.ledger.statement import (
 )
 from cstd.ops.client import AdminClient
 from cstd.orders.account_reads import RIGHTS
+from cstd.orders.simulated_rest import SimulatedRest
 from cstd.projector.process import state_dir
 from cstd.storage.journal_files import is_being_written, lock_directory, put_in_place
 from cstd.storage.journal_signature import KEY_NAME, open_key, publish
-from cstd.storage.run_dir import JOURNAL_DIR
+from cstd.storage.run_dir import JOURNAL_DIR, PAPER_FILE
 from cstd.storage.statement_signature import prove, sign
 from cstd.units import NS_PER_S
 from cstd.units import seconds_to_ns as to_ns
@@ -149,6 +151,9 @@ def venue_reads(cfg: Config, run_dir: Path, socket: Path) -> Iterator[Reads]:
         return
     lock = lock_directory(run_dir / JOURNAL_DIR)
     try:
+        if cfg.mode == "paper":
+            yield PaperReads(run_dir)
+            return
         with DirectReads(cfg, run_dir) as reads:
             yield reads
     finally:
@@ -171,13 +176,26 @@ class DaemonReads:
         return decode_json(answer["result"].encode())
 
 
+class PaperReads:
+    """Reads of the simulated account's own books, in mode paper."""
+
+    def __init__(self, run_dir: Path) -> None:
+        history, _ = read_account(state_dir(run_dir) / PAPER_FILE)
+        self._rest = SimulatedRest(history)
+
+    def __call__(self, request: RestRequest) -> Any:
+        """Return what the account answers. Raises VenueRejectError: it refused."""
+        reply = decode_json(self._rest.answer(request.method, dict(request.params), 0))
+        if reply["error"]:
+            raise VenueRejectError(f"{request.method}: {reply['error'][0]}", code=reply["error"][0])
+        return reply["result"]
+
+
 class DirectReads:
     """Reads with the session's key and nonces, on a lane that keeps to the venue's limits; a context manager."""
 
     def __init__(self, cfg: Config, run_dir: Path) -> None:
         found = load_credentials(cfg.mode, run_dir, os.environ)
-        if not found.api_key:
-            raise UsageError(f"mode {cfg.mode} reads no key, so there are no books of a venue to compare with")
         # A practice exchange ends with its session, and what its account did with it.
         self._later = ("the statement was not made: try again later" if cfg.mode != "practice" else
                        "a practice exchange takes its books with it: make its statement while it runs")

@@ -288,13 +288,31 @@ def scorer(config: Config) -> Iterator[Problem]:
                       limit=f"more than {found.interval_s}")
 
 
+def simulated_venue(config: Config) -> Iterator[Problem]:
+    """The simulated venue is paper's alone, and it can answer nothing from a market that has not been received yet."""
+    venue = config.simulated_venue
+    if venue is None:
+        return
+    if config.mode != "paper":
+        yield Problem(key="simulated_venue", reason=f"is for mode paper only; the venue of {config.mode} is none of ours to set",
+                      suggestion="remove [simulated_venue]")
+    if venue.order_back_ns < venue.feed_ns:
+        yield Problem(key="simulated_venue.order_back_ns", value=str(venue.order_back_ns), limit=f"at least {venue.feed_ns}",
+                      reason="must not be below feed_ns: an answer would come before the market that it is made of")
+    tiers = venue.fee_tiers
+    if tiers and not (all(len(row) == 3 for row in tiers) and tiers[0][0] == 0 and tiers == sorted(tiers)
+                      and all(bps <= BPS_PER_UNIT for _, *fees in tiers for bps in fees)):
+        yield Problem(key="simulated_venue.fee_tiers", value=str(tiers), suggestion="[[0, 25, 40], [10000, 20, 35]]",
+                      reason="must be rows of a volume and two fees in basis points, from volume 0 up")
+
+
 def overrides(config: Config) -> Iterator[Problem]:
     """Limits of single instruments are none looser than the general ones, and contradict nothing."""
     yield from override_problems(config, (evidence, strategy, slippage, churn))
 
 
 RULES: tuple[Rule, ...] = (levels, caps, correlation, loss_amount, evidence, collars, stops, absence, conditions, instruments,
-                           audits, strategy, slippage, churn, journal, listeners, clock, cpus, practice_section, scorer,
+                           audits, strategy, slippage, churn, journal, listeners, clock, cpus, practice_section, scorer, simulated_venue,
                            overrides)
 
 

@@ -49,8 +49,8 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
 def load_credentials(mode: str, run_dir: str | Path, environ: Mapping[str, str]) -> Credentials:
     """Return endpoints and keys of the mode.
 
-    practice reads `practice.json` in the run directory and ignores keys in the environment, with a note; paper reads
-    no key; live takes systemd credentials before the environment.
+    practice reads `practice.json` in the run directory; paper reads no key; both ignore keys in the environment, with a
+    note; live takes systemd credentials before the environment.
 
     Raises:
         ConfigError: a key is missing, malformed or readable by others, or the practice file points elsewhere.
@@ -58,7 +58,7 @@ def load_credentials(mode: str, run_dir: str | Path, environ: Mapping[str, str])
     if mode == "practice":
         return _practice(Path(run_dir) / PRACTICE_FILE, environ)
     if mode == "paper":
-        return Credentials(endpoints=KRAKEN, api_key="", api_secret="")
+        return Credentials(endpoints=KRAKEN, api_key="", api_secret="", notes=_ignored(mode, environ))
     return _live(environ)
 
 
@@ -100,9 +100,13 @@ def _practice(path: Path, environ: Mapping[str, str]) -> Credentials:
     for name in Endpoints.__struct_fields__:
         if not getattr(endpoints, name).startswith(LOOPBACK_PREFIXES):
             raise _refuse(name, "mode practice talks to 127.0.0.1 only", file=str(path))
+    return Credentials(endpoints=endpoints, api_key=key, api_secret=secret, notes=_ignored("practice", environ))
+
+
+def _ignored(mode: str, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return a note about keys that are there and not read."""
     present = [name for name in (_ENV_KEY, _ENV_SECRET, _ENV_ALIAS) if environ.get(name)]
-    notes = (f"mode practice ignores {', '.join(present)}",) if present else ()
-    return Credentials(endpoints=endpoints, api_key=key, api_secret=secret, notes=notes)
+    return (f"mode {mode} ignores {', '.join(present)}",) if present else ()
 
 
 def _live(environ: Mapping[str, str]) -> Credentials:

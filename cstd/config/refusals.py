@@ -61,11 +61,11 @@ def _not_exclusive(config: Config) -> list[Problem]:
 
 def _not_built(config: Config) -> list[Problem]:
     """Return what the mode needs and this version does not have; nothing is put in its place."""
-    found = []
-    if config.strategy.name == "ensemble":
-        found.append(Problem(key="strategy.name", value="ensemble", suggestion="use config/practice.toml",
-                             reason="the ensemble strategy is not built yet: there is nothing to decide by"))
-    if config.mode == "paper":
-        found.append(Problem(key="mode", value="paper", suggestion="use config/practice.toml",
-                             reason="the simulated venue has no driver on live data yet, so paper cannot run"))
-    return found
+    if config.strategy.name != "ensemble":
+        return []
+    suggestion = "use config/practice.toml"
+    if config.mode != "practice":
+        suggestion = (f"write a strategy of your own (docs/strategies.md) and name it in a second file: "
+                      f"cstd run -c config/{config.mode}.toml -c mine/own.toml")
+    return [Problem(key="strategy.name", value="ensemble", suggestion=suggestion,
+                    reason="the ensemble strategy is not built yet: there is nothing to decide by")]

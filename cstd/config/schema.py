@@ -310,6 +310,26 @@ Listen = Annotated[str, Pattern(r"(127\.\d{1,3}\.\d{1,3}\.\d{1,3}|localhost|\[::
                                 "a loopback HOST:PORT such as 127.0.0.1:8001, port 0 for any free one")]
 
 
+LatencyNs = Annotated[int, _int(0, 600_000_000_000, "nanoseconds of latency, at most ten minutes")]
+
+
+class SimulatedVenueConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How the simulated venue of mode paper behaves; docs/simulated-venue.md says where each default comes from."""
+
+    feed_ns: LatencyNs = 20_000_000  # the age of a public frame when it is received
+    order_out_ns: LatencyNs = 20_000_000  # from us to the matching engine
+    order_back_ns: LatencyNs = 20_000_000  # its answers and reports, to us
+    queue: Literal["risk_averse", "power", "power2", "power3", "log", "log2"] = "risk_averse"
+    queue_n: Annotated[Decimal, _over_zero(100, "an exponent of the power models")] = Decimal(3)
+    impact: bool = True  # what we took of a level stays taken until the venue tells of that level again
+    through: Literal["shown", "whole"] = "shown"  # of a resting order, what a price that moves through it fills
+    # traded before paper began, in quote: it decides the fee tier
+    volume_30d: Annotated[Decimal, Bounds(0, 10**12, "an amount traded in 30 days")] = Decimal(0)
+    # (volume, maker bps, taker bps); [] = Kraken's table of November 2025
+    fee_tiers: list[list[Annotated[int, _int(0, 10**12, "a volume, and fees in basis points")]]] = []
+    heartbeat_ns: LatencyNs = 0  # between two heartbeats of the private side, 0 for none
+
+
 class StatusConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where the status port listens."""
 
@@ -420,6 +440,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     logs: LogsConfig = LogsConfig()
     overrides: dict[str, OverrideConfig] = {}  # by instrument
     practice: PracticeConfig | None = None
+    simulated_venue: SimulatedVenueConfig | None = None
 
     def to_canonical_json(self) -> bytes:
         """Return the one byte string that stands for this configuration: sorted keys, plain digits, no spaces."""

@@ -27,9 +27,10 @@ from cstd.daemon.children import CheckpointChild, FlightChild, flight_command, p
 from cstd.daemon.control import admin_server
 from cstd.daemon.flight_folder import BOARD_FILE, CRASH, bundles, flight_dir, put_aside
 from cstd.daemon.host import Host
-from cstd.daemon.key_check import checked_key
+from cstd.daemon.private_side import private_side
 from cstd.daemon.reload import Reloader
 from cstd.daemon.ring_place import ring_path
+from cstd.daemon.run_place import make_run_dir, same_mode
 from cstd.daemon.scoring import Scoring
 from cstd.daemon.view import LiveView
 from cstd.engine import Engine
@@ -48,12 +49,8 @@ from cstd.units import NS_PER_S
 from cstd.venue.attempts import AttemptFile
 from cstd.venue.backoff import ReconnectPolicy
 from cstd.venue.connector import Connector
-from cstd.venue.http import Credentials as ApiKey
-from cstd.venue.http import HttpClient
 from cstd.venue.link import PrivateLink, PublicLink, TokenPort
-from cstd.venue.nonce import NonceFile
 from cstd.venue.rest.lane import RestCall
-from cstd.venue.rest.models import KeyInfo
 
 TIMER_S = 0.1
 TIMER_NS = 100_000_000
@@ -65,7 +62,6 @@ STOP_WAIT_S = 8.0
 UNRECOVERED_WAIT_S = 15.0  # for a bundle of what cannot be started; nothing trades meanwhile
 PROJECTOR_AFTER_S = 10.0
 ACCOUNT_PAGE_LOOK_S = 0.02
-NONCE_FILE = "nonce"
 ATTEMPTS_FILE = "attempts"
 SUMMARY_FILE = "summary.json"
 SOCKET_FILE = "cstd.sock"
@@ -108,22 +104,6 @@ def _keep_unrecovered(run_dir: Path, cfg: Config, error: CstdError) -> None:
         sys.stderr.write(f"cstd: no flight bundle: {trouble}\n")
 
 
-def make_run_dir(run_dir: Path) -> None:
-    """Make the run directory where it is not there.
-
-    Raises:
-        OperatorError: there can be none, or nothing can be written there.
-    """
-    try:
-        run_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
-        why = "" if os.access(run_dir, os.W_OK | os.X_OK) else "it is not yours to write"
-    except OSError as error:
-        why = error.strerror or str(error)
-    if why:
-        raise OperatorError(f"the run directory {run_dir} cannot be used: {why}",
-                            suggestion="name a folder that you may write, with --run-dir or [run] dir")
-
-
 def _accepted(reply: dict[str, Any]) -> dict[str, Any]:
     if "error" in reply:
         raise OperatorError(reply["message"], suggestion=reply.get("suggestion", ""))
@@ -156,6 +136,7 @@ class TradingProcess:
             segment_bytes=cfg.journal.segment_bytes, sync_interval_ms=cfg.journal.sync_interval_ms)
         keep(run_dir / JOURNAL_DIR, (self.ours.agents, self.ours.strategy))
         self.engine = self._recover()
+        same_mode(self.engine.cfg, cfg, run_dir)
         self.recorder = self.engine.recorder
         self.host = Host(cfg.process, self.log)
         self.reader = reader_child(run_dir / BOARD_FILE, cfg.status, self.log, self.host.place_child)
@@ -172,9 +153,8 @@ class TradingProcess:
         self._reloader = Reloader(cfg, files, submit=self._submit, changes=lambda: self.engine.risk.limits.changes,
                                   set_log_level=self.logs.set_level, log=self.log)
         self.admin = admin_server(cfg, self._socket_path(), self.view, self._reloader.submit, self.logs)
-        self._http = HttpClient(
-            credentials.endpoints.rest, clock=self.clock, credentials=ApiKey(credentials.api_key, credentials.api_secret),
-            nonces=NonceFile(run_dir / NONCE_FILE))
+        self._side = private_side(cfg, run_dir, credentials, self.engine, self.clock, self._on_link_fault)
+        self._http = self._side.http
         self._endpoints = credentials.endpoints
         self._calls: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
@@ -194,7 +174,7 @@ class TradingProcess:
             loop.add_signal_handler(number, self._on_signal, number)
         self._boot()
         self._make_links()
-        checking = asyncio.create_task(checked_key(self._http, self.log))  # a round trip that the rest of the start covers
+        checking = asyncio.create_task(self._side.check_key(self.log))  # a round trip that the rest of the start covers
         loop.add_signal_handler(signal.SIGHUP, self._reloader.on_signal)
         await self.admin.start()
         self.notify.ready(self.engine.state)
@@ -222,6 +202,7 @@ class TradingProcess:
             self._ask_of_crash()  # the next start finds a stop, and asks no more
             await self.flight.stop()
             await self._http.close()
+            self._side.close()
             self.host.stop()
             self._write_summary()
             self.board.close()
@@ -233,7 +214,7 @@ class TradingProcess:
             # Everything in it is in the segments now; after a crash this line does not run and the next start reads it.
             os.unlink(self.journal.ring_path)  # noqa: PTH108 -- the loop has nothing left to do that this could hold up
 
-    async def _open_private(self, checking: asyncio.Task[KeyInfo]) -> None:
+    async def _open_private(self, checking: asyncio.Task[None]) -> None:
         """Open the private socket once the venue has said that the key may trade and may not withdraw."""
         try:
             await checking
@@ -309,8 +290,8 @@ class TradingProcess:
         limiter = AttemptFile(self.run_dir / ATTEMPTS_FILE, boot_id=boot_id(), now_ns=self.clock.mono_ns(),
                               on_problem=lambda problem: self.log.warning("connection attempts", problem=problem))
         seed = self.clock.wall_ns() & 0xFFFFFFFF
-        public = PublicLink(self.engine.core, self._flush)
-        private = PrivateLink(self.engine.core, self._flush)
+        public = PublicLink(self._side.public_sink, self._flush)
+        private = self._side.make_link(self._flush)
         public.on_fault = private.on_fault = self._on_link_fault
         public.on_behind = private.on_behind = self._on_link_behind
         public.on_stall = private.on_stall = self._on_link_stall
@@ -326,13 +307,10 @@ class TradingProcess:
             on_down=lambda _link, reason: self._public_down(reason),
             on_failure=lambda error, failures: self._on_no_connection("public", error, failures),
             in_maintenance=lambda: self.engine.public.system == "maintenance")
-        self._private = Connector(
-            private, self._endpoints.ws_private, policy=ReconnectPolicy(seed + 1, limiter), clock=self.clock,
-            on_up=lambda link: self._link_up(Link.LINK_PRIVATE, link),
+        self._private = self._side.connector(
+            private, ReconnectPolicy(seed + 1, limiter), on_up=lambda link: self._link_up(Link.LINK_PRIVATE, link),
             on_down=lambda _link, reason: self._link_event(Link.LINK_PRIVATE, False, reason),
-            on_failure=lambda error, failures: self._on_no_connection("private", error, failures),
-            fetch_token=self._http.fetch_token,
-            in_maintenance=lambda: self.engine.private.system == "maintenance")
+            on_failure=lambda error, failures: self._on_no_connection("private", error, failures))
         self._connectors = {int(Link.LINK_PUBLIC): self._public, int(Link.LINK_PRIVATE): self._private}
 
     def _make_durable(self, port: TokenPort) -> None:
@@ -370,11 +348,13 @@ class TradingProcess:
         self._flush()
 
     def _link_up(self, code: int, link: PublicLink | PrivateLink) -> None:
-        self.host.on_link(link.transport)
+        if link.transport is not None:
+            self.host.on_link(link.transport)
         self._link_event(code, True, "")
 
     def _public_down(self, reason: str) -> None:
         """Without a market there is nothing to be late for: the moment to look at all garbage."""
+        self._side.lose_market()
         self._link_event(Link.LINK_PUBLIC, False, reason)
         self.host.garbage.everything()
 

@@ -50,6 +50,12 @@ def pong(req_id: Any, now_ns: int) -> bytes:
     return msgspec.json.encode({"method": "pong", **_req_id(req_id), **_times(now_ns)})
 
 
+def status_frame(now_ns: int) -> bytes:
+    """What the venue says first on a connection."""
+    row = {"api_version": "v2", "connection_id": now_ns // NS_PER_US, "system": "online", "version": "2.0.0"}
+    return msgspec.json.encode({"channel": "status", "type": "update", "data": [row]})
+
+
 def _req_id(req_id: Any) -> dict[str, Any]:
     return {} if req_id is None else {"req_id": req_id}
 

@@ -7,7 +7,8 @@ Gives: private frames with the time they reach us (`next_reply_ns`, `take_replie
 
 Invariants held here: a pure function of (settings, ordered inputs), without a clock and without randomness; money and
 quantities are integers or decimals; what the tape and the book do not prove does not fill; every order that was accepted ends
-with a report or is in `orders`.
+with a report or is in `orders`. With a history (paper) everything that changes the account is in its records before an answer
+tells of it, and a venue that is made of a history goes on from there.
 
 Two clocks meet in whoever drives it: our time, at which frames are received and requests leave, and the matching engine's,
 at which market data arises and requests arrive. Inputs come in the order of the engine's clock: `step` up to a time before
@@ -23,8 +24,11 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
+import msgspec
+
 from cstd.orders import simulated_frames as frames
 from cstd.orders.simulated_book import BUY, SELL, SimulatedBook
+from cstd.orders.simulated_history import EntryRecord, FillRecord, OrderRecord, SimulatedHistory
 from cstd.orders.simulated_queue import QueuePosition
 from cstd.orders.simulated_terms import (
     Refused,
@@ -42,7 +46,10 @@ from cstd.venue.fields import FieldError, decode_json
 from cstd.venue.messages import BookMessage, InstrumentSpec, InstrumentUpdate, Trade, TradeMessage, decode_public
 
 CHANNELS = ("executions", "balances")
+# Requests that arrive, whatever becomes of the connection; a subscription is the connection's own.
+ABOUT_ORDERS = tuple(b'{"method":"%s' % name for name in (b"add_order", b"amend_order", b"cancel_order", b"cancel_all"))
 ENDED_KEPT = 100_000
+THIRTY_DAYS_NS = 30 * 86_400 * NS_PER_S
 TRADES_KEPT = 50  # of a snapshot with trades (kraken-protocol.md 1.15)
 ZERO = Decimal(0)
 _TAKER_SIDES = {"buy": BUY, "sell": SELL}
@@ -53,8 +60,10 @@ class SimulatedVenue:
 
     Args:
         settings: latencies, queue model, fees.
-        balances: what the account holds at the beginning, by asset.
+        balances: what the account holds at the beginning, by asset; with a history that has begun, what that says holds.
         subscribed: private channels that count as subscribed with their snapshots delivered (for a replay that begins there).
+        history: the account's books, None to keep none.
+        now_ns: when this begins, or goes on; what was due before is done by the first `step`.
 
     Attributes:
         orders: open orders by the venue's id, oldest first.
@@ -62,7 +71,8 @@ class SimulatedVenue:
         fill_count, refusals: what happened, refusals by text.
     """
 
-    def __init__(self, settings: SimulatedVenueSettings, balances: Mapping[str, Decimal], subscribed: Iterable[str] = ()) -> None:
+    def __init__(self, settings: SimulatedVenueSettings, balances: Mapping[str, Decimal], subscribed: Iterable[str] = (),
+                 *, history: SimulatedHistory | None = None, now_ns: int = 0) -> None:
         self.settings = settings
         self.balances = dict(balances)
         self.orders: dict[str, SimulatedOrder] = {}
@@ -76,7 +86,7 @@ class SimulatedVenue:
         self._replies: deque[tuple[int, bytes]] = deque()
         self._last_reply_ns = 0
         self._order_count = self._amend_count = self._ledger_count = 0
-        self._trades: deque[dict[str, Any]] = deque(maxlen=TRADES_KEPT)
+        self._trades: deque[msgspec.Raw] = deque(maxlen=TRADES_KEPT)
         self._ended: dict[str, None] = {}  # ids of both kinds that were open once
         self._cancel_all_ns = INT64_MAX
         self._heartbeat_ns = INT64_MAX
@@ -85,6 +95,27 @@ class SimulatedVenue:
             "add_order": self._add, "amend_order": self._amend, "cancel_order": self._cancel, "cancel_all": self._cancel_all,
             "cancel_all_orders_after": self._cancel_all_after, "subscribe": self._subscribe, "unsubscribe": self._unsubscribe,
         }
+        self._history = history
+        if history is not None and history.start is not None:
+            self._go_on(history, now_ns)
+        elif history is not None:
+            history.begin(now_ns, balances)
+
+    def _go_on(self, history: SimulatedHistory, now_ns: int) -> None:
+        """Take the account as its books have it; what was on its way to us is lost, as with any socket."""
+        self.balances = dict(history.balances)
+        self.orders = {record.order_id: _order_of(record) for record in history.open_orders()}
+        for order in self.orders.values():
+            # Where it stands in its queue nobody knows any more: no trade at its price reaches it before its level shows.
+            order.queue = QueuePosition(self.settings.queue, self.settings.queue_n, order.terms.spec.qty_precision, None)
+        self._order_count, self.fill_count = len(history.orders), len(history.fills)
+        self._ledger_count, self._cancel_all_ns = len(history.entries), history.fires_ns
+        self._volume += history.traded(now_ns - THIRTY_DAYS_NS)
+        self._trades.extend([fill.row for fill in list(history.fills.values())[-TRADES_KEPT:]])
+        self._arriving = deque((record.arrival_ns, record.frame) for record in history.arriving)
+        for record in history.orders.values():
+            if record.status != "open":
+                self._note_ended(record.order_id, record.terms.cl_ord_id)
 
     # Instruments.
 
@@ -92,6 +123,8 @@ class SimulatedVenue:
         """Make an instrument known, or change its rules; its book is empty until a snapshot or `load_book`."""
         known = self._specs.get(spec.name)
         self._specs[spec.name] = spec
+        if self._history is not None:
+            self._history.on_instrument(spec)
         if known is None or (known.price_precision, known.qty_precision) != (spec.price_precision, spec.qty_precision):
             self._books[spec.name] = SimulatedBook(spec, depth)
         else:
@@ -100,6 +133,24 @@ class SimulatedVenue:
     def load_book(self, name: str, bids: Iterable[tuple[int, int]], asks: Iterable[tuple[int, int]], *, verified: bool) -> None:
         """Take the levels of a book that another has kept from the same frames up to now: raw prices and quantities."""
         self._books[name].load(bids, asks, verified=verified)
+
+    def knows(self, name: str) -> bool:
+        """Tell whether an instrument was made known."""
+        return name in self._specs
+
+    def lose_books(self) -> None:
+        """The market is not followed any more: nothing fills before the next snapshots."""
+        for book in self._books.values():
+            book.verified, book.lost = False, True
+            book.taken.clear()
+
+    def hang_up(self) -> None:
+        """The private socket ends: what was not delivered is lost, orders on their way arrive, the next one subscribes anew."""
+        self._replies.clear()
+        self._sequences.clear()
+        self._arriving = deque(row for row in self._arriving if row[1].startswith(ABOUT_ORDERS))
+        self._heartbeat_ns = INT64_MAX
+        self._last_reply_ns = 0
 
     @property
     def idle(self) -> bool:
@@ -114,6 +165,8 @@ class SimulatedVenue:
         if self._arriving:
             arrival_ns = max(arrival_ns, self._arriving[-1][0])
         self._arriving.append((arrival_ns, frame))
+        if self._history is not None and frame.startswith(ABOUT_ORDERS):
+            self._history.on_sent(arrival_ns, frame)
 
     @property
     def next_reply_ns(self) -> int:
@@ -142,13 +195,14 @@ class SimulatedVenue:
         while (due_ns := self.next_due_ns) <= until_ns and due_ns < INT64_MAX:
             self.now_ns = max(self.now_ns, due_ns)
             if self._heartbeat_ns == due_ns:
-                self._heartbeat_ns += self.settings.heartbeat_ns
+                # After a host that slept: one, and not all of the night.
+                self._heartbeat_ns += self.settings.heartbeat_ns * max(1, (until_ns - due_ns) // self.settings.heartbeat_ns)
                 self._say(frames.HEARTBEAT)
             elif self._cancel_all_ns == due_ns:
-                self._cancel_all_ns = INT64_MAX
+                self._set_switch(INT64_MAX)
                 self._end_all("Dead man's switch")
             elif self._arriving and self._arriving[0][0] == due_ns:
-                self._on_request(self._arriving.popleft()[1])
+                self._on_arrival(self._arriving.popleft()[1])
             else:
                 for order in [order for order in self.orders.values() if order.terms.expire_ns <= due_ns]:
                     self._end(order, "expired", "Order expired")
@@ -231,6 +285,11 @@ class SimulatedVenue:
 
     # Requests.
 
+    def _on_arrival(self, frame: bytes) -> None:
+        if self._history is not None and frame.startswith(ABOUT_ORDERS):
+            self._history.on_arrived()
+        self._on_request(frame)
+
     def _on_request(self, frame: bytes) -> None:
         try:
             request = decode_json(frame)
@@ -274,7 +333,7 @@ class SimulatedVenue:
         if channel == "executions":
             result |= {"snap_orders": True, "snap_trades": params.get("snap_trades") is True,
                        "maxratecount": self.settings.rate_count_max}
-            rows = list(self._trades) if params.get("snap_trades") is True else []
+            rows: list[Any] = list(self._trades) if params.get("snap_trades") is True else []
             rows += [frames.open_row(order, self.now_ns) for order in self.orders.values()]
         else:
             rows = [frames.balance_row(asset, balance) for asset, balance in self.balances.items()]
@@ -292,17 +351,28 @@ class SimulatedVenue:
         self._say(frames.reply("unsubscribe", req_id, {"channel": channel}, self.now_ns))
 
     def _add(self, req_id: Any, params: Mapping[str, Any]) -> None:
+        order = self._accepted(params)
+        named = {"cl_ord_id": order.terms.cl_ord_id} if order.terms.cl_ord_id else {}
+        self._say(frames.reply("add_order", req_id, {"order_id": order.order_id, **named}, self.now_ns))
+        self._open(order)
+
+    def _accepted(self, params: Mapping[str, Any]) -> SimulatedOrder:
+        """The order that a request asks for. Raises Refused."""
         terms = add_terms(params, self._specs, self.now_ns)
         if terms.cl_ord_id and any(order.terms.cl_ord_id == terms.cl_ord_id for order in self.orders.values()):
             raise Refused("EGeneral:Invalid arguments:cl_ord_id not unique")
         self._order_count += 1
         order = SimulatedOrder(terms, f"OSIM00-00000-{self._order_count:06}")
         self._check_funds(order)
-        named = {"cl_ord_id": terms.cl_ord_id} if terms.cl_ord_id else {}
-        self._say(frames.reply("add_order", req_id, {"order_id": order.order_id, **named}, self.now_ns))
+        return order
+
+    def _open(self, order: SimulatedOrder) -> None:
+        """An order that was accepted is on record, is told, and comes to the book."""
+        if self._history is not None:
+            self._history.on_order(order, self.now_ns)
         self._tell("executions", frames.pending_row(order, self.now_ns))
         self._tell("executions", frames.new_row(order, self.now_ns))
-        self._ended.pop(terms.cl_ord_id, None)
+        self._ended.pop(order.terms.cl_ord_id, None)
         self.orders[order.order_id] = order
         self._enter(order)
 
@@ -349,6 +419,15 @@ class SimulatedVenue:
         if self.balances.get(asset, ZERO) < held + self._hold(order):
             raise Refused("EOrder:Insufficient funds")
 
+    def held(self) -> dict[str, Decimal]:
+        """What open orders hold back, by asset."""
+        held: dict[str, Decimal] = {}
+        for order in self.orders.values():
+            spec = order.terms.spec
+            asset = spec.quote if order.terms.side == BUY else spec.base
+            held[asset] = held.get(asset, ZERO) + self._hold(order)
+        return held
+
     def _hold(self, order: SimulatedOrder) -> Decimal:
         if order.terms.side == SELL:
             return from_raw(order.left_raw, order.terms.spec.qty_precision)
@@ -378,6 +457,8 @@ class SimulatedVenue:
         if qty_raw <= order.filled_raw:
             self._end(order, "canceled", "User requested")
             return
+        if self._history is not None:
+            self._history.on_order(order, self.now_ns)
         self._tell("executions", frames.amended_row(order, self.now_ns))
         if price_raw != before[1] or qty_raw > before[0]:
             self._enter(order)  # its place in the queue is lost
@@ -412,10 +493,34 @@ class SimulatedVenue:
         timeout_s = params.get("timeout")
         if not isinstance(timeout_s, int) or isinstance(timeout_s, bool) or not 0 <= timeout_s < 86_400:
             raise Refused("EGeneral:Invalid arguments:timeout")
-        self._cancel_all_ns = self.now_ns + timeout_s * NS_PER_S if timeout_s else INT64_MAX
+        self._set_switch(self.now_ns + timeout_s * NS_PER_S if timeout_s else INT64_MAX)
         fires = frames.second_text(self._cancel_all_ns) if timeout_s else "0"
         self._say(frames.reply("cancel_all_orders_after", req_id,
                                {"currentTime": frames.second_text(self.now_ns), "triggerTime": fires}, self.now_ns))
+
+    def _set_switch(self, fires_ns: int) -> None:
+        self._cancel_all_ns = fires_ns
+        if self._history is not None:
+            self._history.on_switch(fires_ns)
+
+    # By REST: the same, without a reply on the socket.
+
+    def add_by_rest(self, now_ns: int, params: Mapping[str, Any]) -> str:
+        """Take an order whose fields are those of add_order; returns its id. Raises Refused."""
+        self.now_ns = max(self.now_ns, now_ns)
+        order = self._accepted(params)
+        self._open(order)
+        return order.order_id
+
+    def cancel_by_rest(self, now_ns: int, *, order_id: str | None = None, cl_ord_id: str | None = None) -> int:
+        """Cancel one order, or with neither id all of them; returns how many. Raises Refused."""
+        self.now_ns = max(self.now_ns, now_ns)
+        if order_id is None and cl_ord_id is None:
+            count = len(self.orders)
+            self._end_all("User requested")
+            return count
+        self._end(self._find(order_id, cl_ord_id), "canceled", "User requested")
+        return 1
 
     # What becomes of an order.
 
@@ -429,21 +534,31 @@ class SimulatedVenue:
         order.filled_raw += qty_raw
         order.cost += cost
         row = frames.trade_row(order, exec_id, self.fill_count, price_raw, qty_raw, fee, self.now_ns, maker=maker)
-        self._trades.append(row)
+        self._trades.append(msgspec.Raw(msgspec.json.encode(row)))
+        if self._history is not None:
+            self._history.on_fill(order, FillRecord(
+                exec_id, self.fill_count, order.order_id, from_raw(price_raw, spec.price_precision),
+                from_raw(qty_raw, spec.qty_precision), cost, fee, maker, self.now_ns, self._trades[-1]))
         self._tell("executions", row)
         self._move(exec_id, spec.base, side * from_raw(qty_raw, spec.qty_precision), ZERO)
         self._move(exec_id, spec.quote, -side * cost, fee)
         if order.left_raw == 0:
+            if self._history is not None:
+                self._history.on_order(order, self.now_ns, "closed")
             self._tell("executions", frames.filled_row(order, self.now_ns))
             self._forget(order)
 
     def _move(self, exec_id: str, asset: str, amount: Decimal, fee: Decimal) -> None:
         self.balances[asset] = self.balances.get(asset, ZERO) + amount - fee
         self._ledger_count += 1
-        self._tell("balances", frames.ledger_row(self._ledger_count, exec_id, asset, amount, fee, self.balances[asset],
-                                                 self.now_ns))
+        row = frames.ledger_row(self._ledger_count, exec_id, asset, amount, fee, self.balances[asset], self.now_ns)
+        if self._history is not None:
+            self._history.on_entry(EntryRecord(row["ledger_id"], exec_id, asset, amount, fee, self.balances[asset], self.now_ns))
+        self._tell("balances", row)
 
     def _end(self, order: SimulatedOrder, exec_type: str, reason: str) -> None:
+        if self._history is not None:
+            self._history.on_order(order, self.now_ns, exec_type, reason)
         self._tell("executions", frames.ended_row(order, exec_type, reason, self.now_ns))
         self._forget(order)
 
@@ -453,10 +568,20 @@ class SimulatedVenue:
 
     def _forget(self, order: SimulatedOrder) -> None:
         del self.orders[order.order_id]
-        for known in filter(None, (order.order_id, order.terms.cl_ord_id)):
+        self._note_ended(order.order_id, order.terms.cl_ord_id)
+
+    def _note_ended(self, *ids: str) -> None:
+        for known in filter(None, ids):
             self._ended[known] = None
             if len(self._ended) > ENDED_KEPT:
                 del self._ended[next(iter(self._ended))]
+
+
+def _order_of(record: OrderRecord) -> SimulatedOrder:
+    order = SimulatedOrder(record.terms, record.order_id)
+    order.qty_raw, order.price_raw = record.qty_raw, record.price_raw
+    order.filled_raw, order.cost = record.filled_raw, record.cost
+    return order
 
 
 def _texts(params: Mapping[str, Any], key: str) -> list[str]:

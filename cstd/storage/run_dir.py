@@ -2,6 +2,8 @@
 
 JOURNAL_DIR = "journal"  # often a link to a directory on a disk
 CODE_DIR = "code"  # compiled objects that the journal names, beside it
+NONCE_FILE = "nonce"  # what the key's calls were counted to
+PAPER_FILE = "paper-account.jsonl"  # the simulated account of mode paper, beside the journal
 DATABASE_FILE = "ledger.db"  # beside the journal, where that really is
 HANDOVER_FILE = "handover.json"  # beside the journal too: waits for its first start
 TAKEN_FILE = "handover-taken.json"  # what it is called once the journal has it

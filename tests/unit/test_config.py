@@ -19,8 +19,10 @@ from cstd.cli.config import exposure_while_down, money
 from cstd.config import Config, from_canonical_json, load, template
 from cstd.config.binding import out_of_bounds
 from cstd.config.schema import Bounds
+from cstd.daemon.paper import settings_of
 from cstd.decision.limits import limits_row
 from cstd.errors import EXIT_CONFIG, ConfigError, UsageError
+from cstd.orders.simulated_terms import SimulatedVenueSettings
 
 MODES = ("practice", "paper", "live")
 
@@ -319,6 +321,27 @@ def test_rehearsal_settings_are_refused_too(mode: str, tmp_path: Path) -> None:
 def test_practice_section_is_refused_elsewhere(mode: str) -> None:
     """Nobody can think that paper or live talks to the practice exchange."""
     assert only(refused(mode, CSTD__PRACTICE__REST_PORT="9000")).key == "practice"
+
+
+@pytest.mark.parametrize("mode", ["practice", "live"])
+def test_the_simulated_venue_is_papers_alone(mode: str) -> None:
+    """Nobody can think that live is filled by it."""
+    assert only(refused(mode, CSTD__SIMULATED_VENUE__FEED_NS="1000")).key == "simulated_venue"
+
+
+@pytest.mark.parametrize(("key", "value", "named"), [
+    ("ORDER_BACK_NS", "19999999", "order_back_ns"), ("FEED_NS", "20000001", "order_back_ns"), ("FEED_NS", "-1", "feed_ns"),
+    ("QUEUE", '"first"', "queue"), ("QUEUE_N", "0", "queue_n"), ("FEE_TIERS", "[[10, 25, 40]]", "fee_tiers"),
+    ("FEE_TIERS", "[[0, 25]]", "fee_tiers"), ("FEE_TIERS", "[[0, 25, 10001]]", "fee_tiers")])
+def test_a_venue_that_cannot_be_is_refused(key: str, value: str, named: str) -> None:
+    """An answer that would come before its market, a latency below zero, a queue nobody knows, tiers without a beginning."""
+    assert only(refused("paper", **{f"CSTD__SIMULATED_VENUE__{key}": value})).key == f"simulated_venue.{named}"
+
+
+def test_the_shipped_venue_of_paper_is_the_replays() -> None:
+    """What paper.toml spells out are the defaults of a replay, but for heartbeats, which live has, and the tier's threshold."""
+    shipped = settings_of(load([str(template("paper"))], {}))
+    assert shipped == SimulatedVenueSettings(heartbeat_ns=10**9, rate_count_max=60)
 
 
 @pytest.mark.parametrize("mode", ["paper", "live"])

@@ -74,9 +74,11 @@ def test_broken_practice_file_is_refused(content: str, tmp_path: Path) -> None:
 
 
 def test_paper_reads_no_key(tmp_path: Path) -> None:
-    """paper has no key, also when the environment offers one."""
+    """paper has no key, also when the environment offers one, and says so."""
     credentials = load_credentials("paper", tmp_path, KEYS)
     assert (credentials.api_key, credentials.api_secret) == ("", "")
+    assert credentials.notes == ("mode paper ignores KRAKEN_API_KEY, KRAKEN_API_SECRET",)
+    assert load_credentials("paper", tmp_path, {}).notes == ()
 
 
 def test_live_goes_to_kraken_over_tls_whatever_lies_in_the_run_directory(tmp_path: Path) -> None:
@@ -150,9 +152,11 @@ def test_practice_starts() -> None:
     assert refusals(load([str(template("practice"))], {}), {}) == []
 
 
-def test_paper_is_refused_for_what_is_not_built() -> None:
-    """paper says that its fills and its strategy do not exist yet."""
-    assert {p.key for p in refusals(load([str(template("paper"))], {}), KEYS)} == {"mode", "strategy.name"}
+def test_paper_wants_a_strategy_and_nothing_else() -> None:
+    """paper as shipped names a strategy that does not exist yet, and says what to run instead."""
+    (problem,) = refusals(load([str(template("paper"))], {}), {})
+    assert problem.key == "strategy.name"
+    assert "docs/strategies.md" in problem.suggestion and "-c config/paper.toml -c mine/own.toml" in problem.suggestion
 
 
 def test_live_is_refused_without_keys_and_without_the_operators_word() -> None:

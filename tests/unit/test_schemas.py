@@ -15,6 +15,7 @@ from cstd.cli.completion import forms
 from cstd.cli.schemas import SCHEMAS, schema
 from cstd.config import load, template
 from cstd.config.canonical import plain
+from cstd.config.schema import SimulatedVenueConfig
 from tests.schemas import assert_fits
 from tests.unit.test_config import BAD
 
@@ -103,11 +104,12 @@ def test_every_key_of_the_configuration_is_in_its_schema() -> None:
         return {prefix + name for name in node.get("properties", {})} | {
             key for name, inner in node.get("properties", {}).items() for key in told(inner, f"{prefix}{name}.")}
 
-    beside = ("strategy.own.", "strategy.ladder.")  # tables that practice has not
+    beside = ("strategy.own.", "strategy.ladder.", "simulated_venue.")  # tables that practice has not
     optional = {key for key in told(schema("config")) if key.startswith(beside)}
     assert told(schema("config")) - optional == keys(plain(load([PRACTICE], {})))
     assert optional == {f"strategy.own.{key}" for key in ("dir", "sha256", "params")} | {
-        f"strategy.ladder.{key}" for key in ("instrument", "notional", "below_bps", "lifetime_s", "retry_s")}
+        f"strategy.ladder.{key}" for key in ("instrument", "notional", "below_bps", "lifetime_s", "retry_s")} | {
+        f"simulated_venue.{key}" for key in SimulatedVenueConfig.__struct_fields__}
     assert schema("config")["properties"]["instruments"]["properties"]["depth"]["default"] == 25
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from cstd import __version__
-from cstd.cli import models_words
+from cstd.cli import models_words, train_words
 from cstd.cli.examples import (
     BACKUP_EXAMPLES,
     COMPLETION_EXAMPLES,
@@ -452,6 +452,7 @@ VERBS = (
     Verb(("features",), "the indicators of a file of bars", "cstd.research.features", _features),
     Verb(("weights",), "how to spread capital over instruments, from files of bars: risk parity or least variance",
          "cstd.research.weights", _weights),
+    *(Verb((word,), gives, module, add, examples=examples) for word, gives, module, add, examples in train_words.VERBS),
     Verb(("journal", "verify"), "whether a journal is what was written", "cstd.storage.verify", _journal_verify),
     Verb(("journal", "checkpoint"), "the state at a journal's end, so that a start need not replay it all",
          "cstd.daemon.checkpointer", _journal_checkpoint),

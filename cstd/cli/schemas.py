@@ -81,6 +81,18 @@ def _jobs() -> tuple[Any, ...]:
     return (list[JobRow],)
 
 
+def _trained() -> tuple[Any, ...]:
+    from cstd.cli.train_outputs import Trained
+
+    return (Trained,)
+
+
+def _evaluated() -> tuple[Any, ...]:
+    from cstd.cli.train_outputs import Evaluated
+
+    return (Evaluated,)
+
+
 def _manifest() -> tuple[Any, ...]:
     from cstd.signals.agents.build import Manifest
 
@@ -117,6 +129,8 @@ SCHEMAS: dict[str, Named] = {
     "bench": Named("", _outputs("Bench")),
     "features": Named("each line", _features),
     "weights": Named("", _outputs("Weights")),
+    "train": Named("the version that was written", _trained),
+    "evaluate": Named("", _evaluated),
     "journal verify": Named("", _outputs("JournalProven", "JournalBroken")),
     "journal checkpoint": Named("", _outputs("JournalCheckpoint")),
     "alerts": Named("what fires, or with --acks what was acknowledged", _outputs("Alert[]", "AlertAck[]")),

@@ -1,0 +1,178 @@
+"""From members to a decision: the stack, the calibration of its probability, the interval of the net return.
+
+The formulas are those that a card names (docs/models.md), so that whoever scores computes the same from the card alone:
+
+    stack        logit(s) = intercept + sum of weight x logit(p of the member)
+    platt        logit(q) = a logit(s) + b
+    beta         logit(q) = a ln s - b ln(1 - s) + c
+    isotonic     the broken line through (x, y), flat outside
+    interval     lower and upper of the band that q lies in; `edges` divide the bands
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from cstd.research.models.dataset import Floats
+
+Parts = dict[str, Any]
+
+# A probability is kept this far from 0 and 1 before its logit is taken: float32 members say 0 and 1 where they mean nearly.
+EDGE = 1e-6
+RIDGE = 1e-3  # of the stack's weights, towards equal ones
+LEVEL = 0.90
+BANDS = 5
+BAND_ROWS_MIN = 100
+ISOTONIC_ROWS_MIN = 50  # to a point of the line: fewer and its ends are luck
+NEWTON_STEPS = 50
+
+
+def logit(p: Floats) -> Floats:
+    """Return log odds, of probabilities kept EDGE away from the ends."""
+    inside = np.clip(p, EDGE, 1 - EDGE)
+    return np.asarray(np.log(inside / (1 - inside)), np.float64)
+
+
+def sigmoid(z: Floats) -> Floats:
+    """Return 1 / (1 + e^-z)."""
+    return np.asarray(1 / (1 + np.exp(-np.clip(z, -60, 60))), np.float64)
+
+
+def log_loss(p: Floats, event: Floats) -> float:
+    """Return the mean negative log likelihood."""
+    inside = np.clip(p, EDGE, 1 - EDGE)
+    return float(-np.mean(event * np.log(inside) + (1 - event) * np.log(1 - inside)))
+
+
+def _logistic(columns: Floats, event: Floats, prior: Floats, ridge: float) -> Floats:
+    """Return weights and, last, intercept of a logistic regression by Newton's method; ridge pulls weights to the prior."""
+    matrix = np.column_stack([columns, np.ones(len(columns))])
+    towards, pull = np.append(prior, 0.0), np.append(np.full(len(prior), ridge), 1e-9)
+    found = towards.copy()
+    for _ in range(NEWTON_STEPS):
+        p = sigmoid(matrix @ found)
+        gradient = matrix.T @ (p - event) / len(event) + pull * (found - towards)
+        weight = np.maximum(p * (1 - p), 1e-9)
+        step = np.linalg.solve((matrix * weight[:, None]).T @ matrix / len(event) + np.diag(pull), gradient)
+        found -= np.clip(step, -2, 2)
+        if np.abs(step).max() < 1e-10:
+            break
+    return found
+
+
+def fit_stack(members: Mapping[str, Floats], event: Floats) -> Parts:
+    """Return weights and intercept of members; one that would count negatively gets the weight 0."""
+    used = list(members)
+    while True:
+        columns = np.column_stack([logit(members[name]) for name in used])
+        found = _logistic(columns, event, np.full(len(used), 1 / len(used)), RIDGE)
+        worst = int(np.argmin(found[:-1]))
+        if found[worst] >= 0 or len(used) == 1:
+            break
+        used.pop(worst)
+    weights = dict(zip(used, np.maximum(found[:-1], 0).tolist(), strict=True))
+    return {"weights": {name: weights.get(name, 0.0) for name in members}, "intercept": float(found[-1])}
+
+
+def stacked(stack: Parts, members: Mapping[str, Floats]) -> Floats:
+    """Return the stack's probability, not calibrated."""
+    z = np.full(len(next(iter(members.values()))), float(stack["intercept"]))
+    for name, weight in stack["weights"].items():
+        z += weight * logit(members[name])
+    return sigmoid(z)
+
+
+def fit_calibration(score: Floats, event: Floats) -> Parts:
+    """Return the best of isotonic, Platt and beta: fitted on the first two thirds, chosen on the last, fitted anew on all.
+
+    Args:
+        score: the stack's probabilities out of sample, in the order of time.
+        event: what came.
+    """
+    cut = len(score) * 2 // 3
+    losses = {method: log_loss(calibrated(fit(score[:cut], event[:cut]), score[cut:]), event[cut:])
+              for method, fit in METHODS.items()}
+    return METHODS[min(losses, key=lambda method: losses[method])](score, event)
+
+
+def _platt(score: Floats, event: Floats) -> Parts:
+    a, b = _logistic(logit(score)[:, None], event, np.ones(1), 1e-6)
+    return {"method": "platt", "a": float(max(a, 0.0)), "b": float(b)}
+
+
+def _beta(score: Floats, event: Floats) -> Parts:
+    inside = np.clip(score, EDGE, 1 - EDGE)
+    columns = np.column_stack([np.log(inside), -np.log(1 - inside)])
+    a, b, c = _logistic(columns, event, np.ones(2), 1e-6)
+    if min(a, b) >= 0:
+        return {"method": "beta", "a": float(a), "b": float(b), "c": float(c)}
+    # Kull's rule: a negative one would make the line fall somewhere, so it is 0 and the other is fitted alone.
+    kept = int(np.argmax((a, b)))
+    one, c = _logistic(columns[:, [kept]], event, np.ones(1), 1e-6)
+    both = [0.0, 0.0]
+    both[kept] = float(max(one, 0.0))
+    return {"method": "beta", "a": both[0], "b": both[1], "c": float(c)}
+
+
+def _isotonic(score: Floats, event: Floats) -> Parts:
+    """Return the rising line: means of rows of near scores, neighbours that fall pooled until none do."""
+    order = np.argsort(score, kind="stable")
+    groups = max(1, min(200, len(score) // ISOTONIC_ROWS_MIN))
+    pools: list[list[float]] = []  # sum of scores, of events, rows
+    for rows in np.array_split(order, groups):
+        pools.append([float(score[rows].sum()), float(event[rows].sum()), float(len(rows))])
+        while len(pools) > 1 and pools[-2][1] * pools[-1][2] >= pools[-1][1] * pools[-2][2]:
+            last = pools.pop()
+            pools[-1] = [a + b for a, b in zip(pools[-1], last, strict=True)]
+    # A mean of few rows may be 0 or 1; of n rows nothing beyond 1/(n+2) is known (Laplace).
+    points = {total / rows: min(max(events / rows, 1 / (rows + 2)), 1 - 1 / (rows + 2)) for total, events, rows in pools}
+    line = np.maximum.accumulate(list(points.values()))
+    return {"method": "isotonic", "x": list(points), "y": line.tolist()}
+
+
+METHODS = {"isotonic": _isotonic, "platt": _platt, "beta": _beta}
+
+
+def calibrated(calibration: Parts, score: Floats) -> Floats:
+    """Return calibrated probabilities."""
+    if calibration["method"] == "isotonic":
+        return np.interp(score, calibration["x"], calibration["y"])
+    if calibration["method"] == "platt":
+        return sigmoid(calibration["a"] * logit(score) + calibration["b"])
+    inside = np.clip(score, EDGE, 1 - EDGE)
+    return sigmoid(calibration["a"] * np.log(inside) - calibration["b"] * np.log(1 - inside) + calibration["c"])
+
+
+def fit_conformal(probability: Floats, net: Floats, level: float = LEVEL) -> Parts:
+    """Return the interval of the net return in bands of the probability, by split conformal quantiles of each band.
+
+    A band of n rows gives the order statistics at (1 - level)/2 and (1 + level)/2 of n + 1, which cover at least `level` of what
+    is exchangeable with them.
+    """
+    bands = max(1, min(BANDS, len(net) // BAND_ROWS_MIN))
+    edges = sorted(set(np.quantile(probability, np.arange(1, bands) / bands).tolist()))
+    band = np.searchsorted(edges, probability, side="right")
+    while edges:  # equal probabilities can leave a band too few rows: it joins its neighbour
+        count = np.bincount(band, minlength=len(edges) + 1)
+        if count.min() >= min(BAND_ROWS_MIN, len(net) // 2):
+            break
+        edges.pop(max(0, int(np.argmin(count)) - 1))
+        band = np.searchsorted(edges, probability, side="right")
+    lower, upper = [], []
+    for i in range(len(edges) + 1):
+        ordered = np.sort(net[band == i])
+        out = int((1 - level) / 2 * (len(ordered) + 1))
+        lower.append(float(ordered[max(0, out - 1)]))
+        upper.append(float(ordered[min(len(ordered) - 1, len(ordered) - max(1, out))]))
+    return {"level": level, "lower": lower, "upper": upper, "edges": edges}
+
+
+def interval(conformal: Parts, probability: Floats) -> tuple[Floats, Floats]:
+    """Return lower and upper end of the net return's interval of each row."""
+    lower, upper = (np.atleast_1d(np.array(conformal[end], np.float64)) for end in ("lower", "upper"))
+    edges: Sequence[float] = conformal.get("edges", [])
+    band = np.searchsorted(edges, probability, side="right")
+    return lower[band], upper[band]

@@ -7,14 +7,15 @@ import argparse
 TRAIN_EXAMPLES = """\
 examples:
   cstd train --bars XBTUSD_60m.csv.gz ETHUSD_60m.csv.gz --horizon 4h,24h --name hourly
-  cstd train --bars bars/5m --horizon 1h --name short --trials 20
-  cstd train --bars bars/5m --horizon 1h --name short --trials 20 --resume
+  cstd train --bars bars/5m --horizon 1h --name short --trials 20 --key models.key
+  cstd train --bars bars/5m --horizon 1h --name short --trials 20 --key models.key --resume
 
 Needs pip install 'cstd[train]'. What is learnt, what is held out and what bars cannot show: docs/models.md.
 """
 EVALUATE_EXAMPLES = """\
 examples:
   cstd evaluate hourly --bars XBTUSD_60m.csv.gz --from 2022-01-01 --to 2023-01-01 -o json
+  cstd evaluate hourly/production --key models.key --bars XBTUSD_60m.csv.gz --from 2022-01-01 --to 2023-01-01
 
 Needs pip install 'cstd[cpu]'. What each figure is, and what makes a verdict: docs/models.md.
 """
@@ -81,6 +82,8 @@ def train(parser: argparse.ArgumentParser) -> None:
                         help="1h, 4h, 24h, or some of them with commas (default all)")
     parser.add_argument("--name", required=True, help="of the model; each run writes its next version")
     parser.add_argument("--out", default="models", metavar="DIR", help="where models are kept (default models)")
+    parser.add_argument("--key", metavar="FILE", help="signs the version into the registry (default: unsigned, which can be "
+                        "evaluated and not promoted)")
     parser.add_argument("--from", dest="from_", metavar="DAY", help="bars from this UTC day or time on")
     parser.add_argument("--to", metavar="DAY", help="bars before this one")
     parser.add_argument("--seed", type=whole, default=1, metavar="N", help="of everything that is drawn (default 1)")
@@ -97,11 +100,12 @@ def train(parser: argparse.ArgumentParser) -> None:
 
 def evaluate(parser: argparse.ArgumentParser) -> None:
     """Arguments of `evaluate`."""
-    parser.add_argument("model", metavar="MODEL", help="NAME, NAME/VERSION, or a version's folder")
+    parser.add_argument("model", metavar="MODEL", help="NAME, NAME/VERSION, NAME/production, production, or a version's folder")
     _bars(parser)
     parser.add_argument("--from", dest="from_", required=True, metavar="DAY", help="the first UTC day or time that is judged")
     parser.add_argument("--to", required=True, metavar="DAY", help="the end, not included")
     parser.add_argument("--horizon", type=horizons, metavar="LIST", help="only these (default: all of the model)")
+    parser.add_argument("--key", metavar="FILE", help="of the registry: checks the signature; production needs it")
     parser.add_argument("--models", default="models", metavar="DIR", help="where models are kept (default models)")
     _output(parser)
 

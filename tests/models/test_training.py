@@ -223,14 +223,18 @@ def test_files_that_are_not_those_of_the_card_are_refused(version: Path, what: s
 
 
 def test_the_commands_on_authentic_bars(data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`cstd train` writes version, card and page, `cstd evaluate` judges it; both print what their schemas say."""
+    """`cstd train` writes a signed version and a page, `cstd evaluate` judges it; both print what their schemas say."""
+    key = tmp_path / "models.key"
+    key.write_text("k" * 64)
+    key.chmod(0o600)
     bars = [str(data_dir / f"bars/240m/{name}_240m_2024.csv.gz") for name in ("XBTUSD", "ETHUSD")]
     out = str(tmp_path / "models")
-    train = ["train", "--bars", *bars, "--horizon", "24h", "--name", "daily", "--out", out, "--trials", "1", "-o", "json"]
+    train = ["train", "--bars", *bars, "--horizon", "24h", "--name", "daily", "--out", out, "--trials", "1", "-o", "json",
+             "--key", str(key)]
     assert main(train) == 0
     trained = json.loads(capsys.readouterr().out)
     assert_fits("train", trained)
-    assert (trained["model"], trained["verdict"]) == ("daily/0001", "not assessable")
+    assert (trained["model"], trained["verdict"], trained["signed"]) == ("daily/0001", "not assessable", True)
     assert Path(trained["report"]).read_text().count("<h2>24h") == 1
     assert not (tmp_path / "models/.training/daily").exists()
     from_ = stored.read(Path(trained["folder"])).card["training"]["window"]["to"]
@@ -239,8 +243,16 @@ def test_the_commands_on_authentic_bars(data_dir: Path, tmp_path: Path, capsys: 
     found = json.loads(capsys.readouterr().out)
     assert_fits("evaluate", found)
     assert found["horizons"]["24h"]["n"] == trained["horizons"]["24h"]["n"]
+    assert main([*evaluate, from_, "--key", str(key)]) == 0
+    assert json.loads(capsys.readouterr().out) == found
     assert main([*evaluate, "2024-02-01"]) == 1
     assert f"--from {from_}" in capsys.readouterr().err
+    assert main(["evaluate", "daily/production", *evaluate[2:], from_, "--key", str(key)]) == 1
+    assert "0 of daily are in production" in capsys.readouterr().err
+    card_path = Path(trained["folder"]) / "card.json"
+    card_path.write_text(card_path.read_text().replace('"not assessable"', '"holds"'))
+    assert main([*evaluate, from_, "--key", str(key)]) == 3
+    assert "forged" in capsys.readouterr().err
 
 
 def test_wrong_commands_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

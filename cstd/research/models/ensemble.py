@@ -1,27 +1,23 @@
-"""From members to a decision: the stack, the calibration of its probability, the interval of the net return.
+"""From members to a decision: fitting the stack, the calibration of its probability, the interval of the net return.
 
-The formulas are those that a card names (docs/models.md), so that whoever scores computes the same from the card alone:
-
-    stack        logit(s) = intercept + sum of weight x logit(p of the member)
-    platt        logit(q) = a logit(s) + b
-    beta         logit(q) = a ln s - b ln(1 - s) + c
-    isotonic     the broken line through (x, y), flat outside
-    interval     lower and upper of the band that q lies in; `edges` divide the bands
+What is fitted here is computed by `cstd.signals.joining`, which whoever scores uses too: a figure of a card is of what runs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from cstd.research.models.dataset import Floats
+from cstd.signals import joining
+from cstd.signals.joining import CLIP, logit, sigmoid
+from cstd.signals.registry.card import Beta, Conformal, Isotonic, Platt, Stack
 
 Parts = dict[str, Any]
 
-# A probability is kept this far from 0 and 1 before its logit is taken: float32 members say 0 and 1 where they mean nearly.
-EDGE = 1e-6
 RIDGE = 1e-3  # of the stack's weights, towards equal ones
 LEVEL = 0.90
 BANDS = 5
@@ -30,20 +26,9 @@ ISOTONIC_ROWS_MIN = 50  # to a point of the line: fewer and its ends are luck
 NEWTON_STEPS = 50
 
 
-def logit(p: Floats) -> Floats:
-    """Return log odds, of probabilities kept EDGE away from the ends."""
-    inside = np.clip(p, EDGE, 1 - EDGE)
-    return np.asarray(np.log(inside / (1 - inside)), np.float64)
-
-
-def sigmoid(z: Floats) -> Floats:
-    """Return 1 / (1 + e^-z)."""
-    return np.asarray(1 / (1 + np.exp(-np.clip(z, -60, 60))), np.float64)
-
-
 def log_loss(p: Floats, event: Floats) -> float:
     """Return the mean negative log likelihood."""
-    inside = np.clip(p, EDGE, 1 - EDGE)
+    inside = np.clip(p, CLIP, 1 - CLIP)
     return float(-np.mean(event * np.log(inside) + (1 - event) * np.log(1 - inside)))
 
 
@@ -79,10 +64,7 @@ def fit_stack(members: Mapping[str, Floats], event: Floats) -> Parts:
 
 def stacked(stack: Parts, members: Mapping[str, Floats]) -> Floats:
     """Return the stack's probability, not calibrated."""
-    z = np.full(len(next(iter(members.values()))), float(stack["intercept"]))
-    for name, weight in stack["weights"].items():
-        z += weight * logit(members[name])
-    return sigmoid(z)
+    return joining.stacked(msgspec.convert(stack, Stack), members)
 
 
 def fit_calibration(score: Floats, event: Floats) -> Parts:
@@ -104,7 +86,7 @@ def _platt(score: Floats, event: Floats) -> Parts:
 
 
 def _beta(score: Floats, event: Floats) -> Parts:
-    inside = np.clip(score, EDGE, 1 - EDGE)
+    inside = np.clip(score, CLIP, 1 - CLIP)
     columns = np.column_stack([np.log(inside), -np.log(1 - inside)])
     a, b, c = _logistic(columns, event, np.ones(2), 1e-6)
     if min(a, b) >= 0:
@@ -138,12 +120,7 @@ METHODS = {"isotonic": _isotonic, "platt": _platt, "beta": _beta}
 
 def calibrated(calibration: Parts, score: Floats) -> Floats:
     """Return calibrated probabilities."""
-    if calibration["method"] == "isotonic":
-        return np.interp(score, calibration["x"], calibration["y"])
-    if calibration["method"] == "platt":
-        return sigmoid(calibration["a"] * logit(score) + calibration["b"])
-    inside = np.clip(score, EDGE, 1 - EDGE)
-    return sigmoid(calibration["a"] * np.log(inside) - calibration["b"] * np.log(1 - inside) + calibration["c"])
+    return joining.calibrated(msgspec.convert(calibration, Isotonic | Platt | Beta), score)
 
 
 def fit_conformal(probability: Floats, net: Floats, level: float = LEVEL) -> Parts:
@@ -172,7 +149,4 @@ def fit_conformal(probability: Floats, net: Floats, level: float = LEVEL) -> Par
 
 def interval(conformal: Parts, probability: Floats) -> tuple[Floats, Floats]:
     """Return lower and upper end of the net return's interval of each row."""
-    lower, upper = (np.atleast_1d(np.array(conformal[end], np.float64)) for end in ("lower", "upper"))
-    edges: Sequence[float] = conformal.get("edges", [])
-    band = np.searchsorted(edges, probability, side="right")
-    return lower[band], upper[band]
+    return joining.interval(msgspec.convert(conformal, Conformal), probability)

@@ -22,9 +22,12 @@ from cstd.errors import OperatorError, UsageError
 from cstd.research.models import dataset, labels, regimes, skill, stored
 from cstd.research.models.dataset import Floats
 from cstd.research.models.labels import Costs, Sample
+from cstd.signals import registry
+from cstd.signals.registry import log as registry_log
 from cstd.units import NS_PER_S
 
 GATE = 0.80
+PRODUCTION = "production"
 WINDOWS_MIN = 300
 COVERAGE_ROWS_MIN = 30  # of a regime, before its share is told
 Metrics = dict[str, Any]
@@ -239,13 +242,16 @@ def time_of(text: str, option: str) -> int:
         raise UsageError(f"{option} {text!r} is no UTC day or time", suggestion="2024-10-01, or 2024-10-01T12:00:00Z") from None
 
 
-def find(name: str, root: Path) -> Path:
+def find(name: str, root: Path, key: bytes | None) -> Path:
     """Return the folder that a model's name or path means: the newest version where none is named.
 
     Raises:
         OperatorError: there is no such model.
+        UsageError: which version is in production cannot be told without the key.
     """
     path = Path(name)
+    if path.name == PRODUCTION:
+        return _in_production(name, root, key)
     if (path / stored.CARD).is_file():
         return path
     folder = root / name
@@ -257,13 +263,30 @@ def find(name: str, root: Path) -> Path:
     return found[-1]
 
 
+def _in_production(name: str, root: Path, key: bytes | None) -> Path:
+    if key is None:
+        raise UsageError("which version is in production stands in the registry's signed log", suggestion="--key FILE")
+    log = registry_log.read(root, key)
+    models = sorted({step.name for step in log.steps}) if name == PRODUCTION else [str(Path(name).parent)]
+    there = [root / model / version for model in models if (version := log.in_production(model)) is not None]
+    if len(there) != 1:
+        raise OperatorError(f"{len(there)} of {', '.join(models) or 'no models'} are in production in {root}",
+                            suggestion="cstd models list; MODEL/production names one")
+    return there[0]
+
+
 def main(args: argparse.Namespace) -> int:
     """Run the verb `cstd evaluate`: print the figures of a model; its signature is checked where a key is named."""
     from_s, to_s = time_of(args.from_, "--from"), time_of(args.to, "--to")
     if from_s >= to_s:
         raise UsageError(f"--from {args.from_} is not before --to {args.to}")
-    folder = find(args.model, Path(args.models))
-    model = stored.read(folder)
+    key = registry.read_key(args.key) if args.key else None
+    folder = find(args.model, Path(args.models), key)
+    if key is None:
+        model = stored.read(folder)
+        sys.stderr.write("cstd: without --key the card's signature was not checked\n")
+    else:
+        model = stored.verified(folder, key)
     interval_s = model.card["training"]["bars"][0]["interval_s"]
     series = dataset.read(args.bars, now_s=int(time.time()), to_s=to_s)
     if series[0].interval_s != interval_s:
@@ -275,11 +298,11 @@ def main(args: argparse.Namespace) -> int:
         return 0
     for horizon, metrics in found.items():
         sys.stdout.write(f"{name} {horizon}: {metrics['verdict']}\n")
-        for key, value in metrics.items():
-            if key not in ("verdict", "baselines", "coverage_by_regime"):
-                sys.stdout.write(f"  {key:<22}{_text(value)}\n")
+        for figure, value in metrics.items():
+            if figure not in ("verdict", "baselines", "coverage_by_regime"):
+                sys.stdout.write(f"  {figure:<22}{_text(value)}\n")
         for row, shares in (("coverage", metrics["coverage_by_regime"]), *metrics["baselines"].items()):
-            sys.stdout.write(f"  {row + ':':<22}" + "  ".join(f"{key} {_text(value)}" for key, value in shares.items()) + "\n")
+            sys.stdout.write(f"  {row + ':':<22}" + "  ".join(f"{one} {_text(value)}" for one, value in shares.items()) + "\n")
     return 0
 
 

@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from cstd.errors import OperatorError, VerificationError
 from cstd.research.models import ensemble
 from cstd.research.models.dataset import Floats, Matrix
 from cstd.research.models.extras import need
-from cstd.signals import bar_features
+from cstd.signals import bar_features, registry
+from cstd.signals.registry import log as registry_log
 
 CARD = "card.json"
 ROWS_AT_ONCE = 65_536
@@ -93,6 +95,19 @@ def read(folder: Path) -> Model:
     return Model(card, files)
 
 
+def verified(folder: Path, key: bytes) -> Model:
+    """Return the model in a registry's folder, proven: signed by the key, registered there, files as signed.
+
+    Raises:
+        VerificationError: it is not.
+    """
+    root = folder.parent.parent
+    found = registry.verify(root, folder.parent.name, folder.name, key, registry_log.read(root, key))
+    card: dict[str, Any] = msgspec.to_builtins(found.card)
+    check_features(card)
+    return Model(card, found.files)
+
+
 def check_features(card: Mapping[str, Any]) -> None:
     """Compare the features of a card with those that this version computes.
 
@@ -100,13 +115,8 @@ def check_features(card: Mapping[str, Any]) -> None:
         VerificationError: they are others, or in another order.
     """
     names = list(card["features"])
-    if card["features_hash"] != features_hash(names) or card["dtype"] != "float32":
+    if card["features_hash"] != registry.features_hash(names) or card["dtype"] != "float32":
         raise VerificationError("the card's features_hash is not of its features, or they are not float32")
     if names != list(bar_features.NAMES):
         raise VerificationError("the model reads other features than this version of cstd computes",
                                 suggestion="train it anew")
-
-
-def features_hash(names: list[str] | tuple[str, ...]) -> str:
-    """Return the SHA-256 of the names in their order."""
-    return hashlib.sha256("\n".join(names).encode()).hexdigest()

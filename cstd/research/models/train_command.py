@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import re
 import secrets
 import shutil
 import sys
@@ -19,8 +18,9 @@ from cstd.errors import OperatorError, UsageError
 from cstd.research.models import dataset, folds, report, stored, training
 from cstd.research.models.evaluation import time_of
 from cstd.research.models.labels import Costs
+from cstd.signals import registry
+from cstd.signals.registry.card import NAME, VERSION
 
-NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,47}")
 STATE = ".training"
 
 
@@ -28,6 +28,7 @@ def main(args: argparse.Namespace) -> int:
     """Run the verb: write models/NAME/VERSION and print what came out."""
     if not NAME.fullmatch(args.name):
         raise UsageError(f"{args.name!r} is no name of a model: a-z, 0-9, - and _, at most 48")
+    key = registry.read_key(args.key) if args.key else None
     costs = Costs(args.maker_bps, args.taker_bps, args.half_spread_bps)
     settings = training.Settings(args.seed, args.trials, search_s=args.search_s, costs=costs)
     from_s, to_s = (time_of(text, option) if text else None for text, option in ((args.from_, "--from"), (args.to, "--to")))
@@ -39,11 +40,14 @@ def main(args: argparse.Namespace) -> int:
         found = training.train(series, args.horizon, settings, fits)
     card = training.card_of(args.name, "0000", dataset.utc(int(time.time())), series, found, settings)
     files = {name: content for one in found.values() for name, content in one.files.items()}
-    folder = write_unsigned(root, args.name, card, files)
+    if key is None:
+        folder = write_unsigned(root, args.name, card, files)
+    else:
+        folder = registry.write_version(root, args.name, card, files, key)
     page = folder.with_suffix(".html")
     page.write_text(report.page(f"{args.name} {folder.name}", found), "utf-8")
     shutil.rmtree(state, ignore_errors=True)
-    _print(args.output, folder, page, card)
+    _print(args, folder, page, card)
     return 0
 
 
@@ -80,7 +84,7 @@ def write_unsigned(root: Path, name: str, card: dict[str, Any], files: Mapping[s
     new = model / f".new-{secrets.token_hex(4)}"
     try:
         new.mkdir(parents=True)
-        used = [int(path.name) for path in model.iterdir() if re.fullmatch("[0-9]{4}", path.name)]
+        used = [int(path.name) for path in model.iterdir() if VERSION.fullmatch(path.name)]
         version = f"{max(used, default=0) + 1:04}"
         for file, content in files.items():
             (new / file).write_bytes(content)
@@ -92,12 +96,12 @@ def write_unsigned(root: Path, name: str, card: dict[str, Any], files: Mapping[s
     return model / version
 
 
-def _print(output: str, folder: Path, page: Path, card: Mapping[str, Any]) -> None:
+def _print(args: argparse.Namespace, folder: Path, page: Path, card: Mapping[str, Any]) -> None:
     names = ("n", "independent_windows", "brier_skill", "brier_skill_ci", "trades", "verdict")
-    found = {"model": f"{folder.parent.name}/{folder.name}", "folder": str(folder), "report": str(page), "signed": False,
-             "verdict": card["verdict"],
+    found = {"model": f"{folder.parent.name}/{folder.name}", "folder": str(folder), "report": str(page),
+             "signed": args.key is not None, "verdict": card["verdict"],
              "horizons": {horizon: {name: part["metrics"][name] for name in names} for horizon, part in card["horizons"].items()}}
-    if output == "json":
+    if args.output == "json":
         sys.stdout.write(json.dumps(found, allow_nan=False) + "\n")
         return
     sys.stdout.write(f"{folder}: {card['verdict']}\n{page}\n")

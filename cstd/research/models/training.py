@@ -23,6 +23,7 @@ from cstd.research.models.dataset import Floats, Ints
 from cstd.research.models.extras import need
 from cstd.research.models.labels import Costs, Sample
 from cstd.signals import bar_features
+from cstd.signals.registry import features_hash
 
 HELD_OUT = 0.2
 TRAIN_ROWS_MIN = 200
@@ -295,7 +296,7 @@ def card_of(name: str, version: str, created: str, series: Sequence[dataset.Seri
     cutoff = next(iter(found.values())).window.from_s
     return {
         "schema": 1, "name": name, "version": version, "created": created,
-        "features": list(bar_features.NAMES), "features_hash": stored.features_hash(bar_features.NAMES), "dtype": "float32",
+        "features": list(bar_features.NAMES), "features_hash": features_hash(bar_features.NAMES), "dtype": "float32",
         "horizons": {horizon: one.card for horizon, one in found.items()},
         "training": {"bars": [one.card() for one in series], "window": {"from": dataset.utc(first), "to": dataset.utc(cutoff)},
                      "seed": settings.seed, "provenance": settings.provenance},

@@ -50,6 +50,8 @@ def test_each_member_is_the_same_as_onnx(name: str) -> None:
     content = member.export()
     assert members.check_export(member, content, FEATURES) <= members.EXPORT_ERROR_MAX
     assert members.fit(name, PARAMS[name], FEATURES, EVENT, 5).export() == content
+    sets = [used.domain for used in extras.need("onnx").load_from_string(content).opset_import]
+    assert sets == sorted(sets)  # and not in the order of a hash, which is another one in each process
     assert skill.auc(member.predict(FEATURES), EVENT) > 0.6
 
 

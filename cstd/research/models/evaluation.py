@@ -127,7 +127,8 @@ def fit_ewma(sample: Sample, window: Window, costs: Costs, level: float = 0.90) 
     gross = np.log((1 + sample.net) / (1 + _unchanged(costs)))
     z = gross / np.maximum(_vol(sample, window), 1e-9)
     low, high = np.quantile(z, [(1 - level) / 2, (1 + level) / 2])
-    return {"z_lower": float(low), "z_upper": float(high)}
+    ends: dict[str, float] = _rounded({"z_lower": float(low), "z_upper": float(high)})  # as the card will have them
+    return ends
 
 
 def ewma_quantiles(sample: Sample, window: Window, ewma: Mapping[str, float], costs: Costs) -> tuple[Floats, Floats]:

@@ -160,8 +160,11 @@ def _exported(model: Any) -> bytes:
     onnx = need("onnx")
     graph = model.graph
     both = next(output.name for output in graph.output if output.type.tensor_type.elem_type == onnx.TensorProto.FLOAT)
-    if all(used.domain for used in model.opset_import):  # trees alone: the Gather below is of the standard set
-        model.opset_import.append(onnx.helper.make_opsetid("", OPSET))
+    # Converters name their sets of operators in the order of a hash, another one in each process; trees alone do not name the
+    # standard one, which the Gather below is of.
+    sets = {"": OPSET} | {used.domain: used.version for used in model.opset_import}
+    del model.opset_import[:]
+    model.opset_import.extend(onnx.helper.make_opsetid(domain, sets[domain]) for domain in sorted(sets))
     graph.initializer.append(onnx.helper.make_tensor("event_column", onnx.TensorProto.INT64, [1], [1]))
     graph.node.append(onnx.helper.make_node("Gather", [both, "event_column"], ["probability"], name="event", axis=1))
     del graph.output[:]

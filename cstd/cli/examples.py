@@ -96,3 +96,12 @@ examples:
 
 What each figure is: docs/execution.md.
 """
+
+AUDIT_EXAMPLES = """\
+examples:
+  cstd audit                                      every command, start and stop of the session
+  cstd audit --since 1d --verb limits_set
+  cstd audit /mnt/elsewhere/cstd -o json          of a backup, a line each
+
+Exit 3 where the journal is not what was written. docs/access.md
+"""

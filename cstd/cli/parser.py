@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from cstd import __version__
 from cstd.cli import models_words, train_words
 from cstd.cli.examples import (
+    AUDIT_EXAMPLES,
     BACKUP_EXAMPLES,
     COMPLETION_EXAMPLES,
     CONFIG_CHECK_EXAMPLES,
@@ -111,6 +112,13 @@ def length_s(text: str) -> int:
     if not (found := re.fullmatch(r"(\d{1,6})([smhd])", text)) or not int(found[1]):
         raise argparse.ArgumentTypeError(f"{text!r} is no length of time: 90s, 10m, 2h, 1d")
     return int(found[1]) * UNITS_S[found[2]]
+
+
+def uid(text: str) -> int:
+    """Return the number of a user."""
+    if not (text.isascii() and text.isdigit() and int(text) < 2**32):
+        raise argparse.ArgumentTypeError(f"{text!r} is not the number of a user")
+    return int(text)
 
 
 def count(text: str) -> int:
@@ -216,6 +224,15 @@ def _statement(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--verify", type=Path, metavar="FILE", help="instead: whether a statement is as it was signed")
     parser.add_argument("--key", type=Path, metavar="PUB",
                         help="with --verify: your copy of the signer's public key (default: the one beside FILE)")
+    _output(parser)
+
+
+def _audit(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("dir", nargs="?", default=".run/current", metavar="DIR", help="a run directory, a journal, or one in a "
+                        "backup (default .run/current)")
+    parser.add_argument("--since", type=since, metavar="TIME", help="from then on: 10m, 2h, 1d, or 2026-08-02T10:00:00Z")
+    parser.add_argument("--verb", dest="of_verb", metavar="VERB", help="commands of this verb alone, such as limits_set")
+    parser.add_argument("--uid", type=uid, metavar="N", help="commands of this user alone")
     _output(parser)
 
 
@@ -468,6 +485,8 @@ VERBS = (
          "cstd.cli.handover", _handover),
     Verb(("statement",), "a day's orders, fills, fees and balances against the venue's books; exit 3 if they differ",
          "cstd.cli.statement", _statement),
+    Verb(("audit",), "who asked the daemon for what, and when, from the journal", "cstd.cli.audit", _audit,
+         examples=AUDIT_EXAMPLES),
     Verb(("jobs", "list"), "what runs by itself: how often, how it stands, and why", "cstd.cli.jobs", _jobs_list,
          lambda module, args: int(module.list_jobs(args)), examples=JOBS_EXAMPLES),
     Verb(("jobs", "run"), "one of the jobs now, with its limit, its further tries and its record", "cstd.cli.jobs", _jobs_run,

@@ -75,6 +75,12 @@ def _reloaded() -> tuple[Any, ...]:
     return (Reloaded,)
 
 
+def _audit() -> tuple[Any, ...]:
+    from cstd.cli.audit import AuditRow
+
+    return (AuditRow,)
+
+
 def _jobs() -> tuple[Any, ...]:
     from cstd.jobs.records import JobRow
 
@@ -140,6 +146,7 @@ SCHEMAS: dict[str, Named] = {
     "handover": Named("", _outputs("HandedOver")),
     "statement": Named("the statement, or with --verify what was proven",
                        _outputs("Statement", "StatementProven", "StatementBroken")),
+    "audit": Named("each line", _audit),
     "jobs list": Named("", _jobs),
     "jobs run": Named("the last attempt", _outputs("JobRun")),
     "flight list": Named("", _outputs("FlightBundle[]")),

@@ -1,0 +1,98 @@
+"""`cstd audit`: who asked the daemon for what, and when: every command in the journal, between its starts and stops.
+
+Read from the journal alone, whose chain is proven on the way, with a daemon or without. It is what was asked: a command that the
+engine refused is in it like any other. Refused tries to connect never reach the journal; the log's channel `security` has them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pwd
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, TypedDict
+
+import msgspec
+
+from cstd._fast.codes import EventKind
+from cstd.errors import EXIT_OK
+from cstd.ops.client import aligned, utc
+from cstd.storage.journal_reader import records
+from cstd.storage.run_dir import JOURNAL_DIR
+
+COLUMNS = ("when", "what", "who", "pid", "with")
+BOOT_FIELDS = ("mode", "version", "boot_epoch", "config_hash")
+
+
+class AuditRow(TypedDict):
+    """One thing that somebody asked for, or a start or a stop of the daemon."""
+
+    seq: int  # of the record in the journal
+    wall_ns: int
+    what: Literal["start", "stop", "command"]
+    verb: str | None
+    uid: int | None  # as the daemon saw it: 65534 is anybody that its user namespace hides
+    gid: int | None
+    pid: int | None
+    user: str | None  # the name that this host has for the uid now
+    args: dict[str, Any]
+
+
+def main(args: argparse.Namespace) -> int:
+    """Print the trail, oldest first, one JSON object a line or a table; returns 0.
+
+    Raises:
+        UsageError: there is no journal there.
+        VerificationError: the journal is not what was written.
+    """
+    directory = Path(args.dir)
+    directory = directory / JOURNAL_DIR if (directory / JOURNAL_DIR).is_dir() else directory
+    wanted = (row for row in trail(directory) if row["wall_ns"] >= (args.since or 0) and args.of_verb in (None, row["verb"])
+              and args.uid in (None, row["uid"]))
+    if args.output == "json":
+        for row in wanted:
+            sys.stdout.write(json.dumps(row) + "\n")
+        return EXIT_OK
+    rows = [[utc(row["wall_ns"]), row["verb"] or row["what"], _who(row), str(row["pid"] or "-"), _with(row["args"])]
+            for row in wanted]
+    sys.stdout.write("".join(f"{line}\n" for line in aligned([COLUMNS, *rows])) if rows else "(none)\n")
+    return EXIT_OK
+
+
+def trail(directory: Path) -> Iterator[AuditRow]:
+    """Yield the rows of a journal, oldest first."""
+    for record in records(directory):
+        if record.kind == EventKind.EVENT_COMMAND:
+            command = msgspec.json.decode(record.payload)
+            uid = command.get("uid")
+            yield {"seq": record.seq, "wall_ns": record.wall_ns, "what": "command", "verb": command["verb"], "uid": uid,
+                   "gid": command.get("gid"), "pid": command.get("pid"), "user": user_name(uid), "args": command["args"]}
+        elif record.kind == EventKind.EVENT_BOOT:
+            boot = msgspec.json.decode(record.payload)
+            yield _own(record.seq, record.wall_ns, "start", {name: boot[name] for name in BOOT_FIELDS})
+        elif record.kind == EventKind.EVENT_STOP:
+            yield _own(record.seq, record.wall_ns, "stop", {})
+
+
+def _own(seq: int, wall_ns: int, what: Literal["start", "stop"], args: dict[str, Any]) -> AuditRow:
+    return {"seq": seq, "wall_ns": wall_ns, "what": what, "verb": None, "uid": None, "gid": None, "pid": None, "user": None,
+            "args": args}
+
+
+def user_name(uid: int | None) -> str | None:
+    """Return the name of a user on this host, None where there is none."""
+    try:
+        return pwd.getpwuid(uid).pw_name if uid is not None else None
+    except KeyError:
+        return None
+
+
+def _who(row: AuditRow) -> str:
+    return "-" if row["uid"] is None else f"{row['uid']} ({row['user']})" if row["user"] else str(row["uid"])
+
+
+def _with(args: dict[str, Any]) -> str:
+    given = {name: value for name, value in args.items() if value not in (None, "", False)}
+    return " ".join(f"{name}={value[:16] if name == 'config_hash' else value}" for name, value in given.items()) or "-"

@@ -52,6 +52,11 @@ def run_job(args: argparse.Namespace) -> int:
     run_dir, socket, backup = places(args)
     if not (run_dir / JOURNAL_DIR).is_dir():
         raise UsageError(f"there is no journal in {run_dir}", suggestion="name the run directory of a daemon, with --run-dir")
+    owner = (run_dir / JOURNAL_DIR).stat().st_uid
+    if owner != os.geteuid():  # a record of another's would lock the session's own jobs out
+        unit = f"cstd-{job.name}" if job.name in ("statement", "backup") else f"cstd-job@{job.name}"
+        raise OperatorError(f"the session belongs to uid {owner}, this is uid {os.geteuid()}",
+                            suggestion=f"run it as that user, or as its service: systemctl start {unit}")
     if args.limit is not None and args.limit > LIMIT_ASKED_S_MAX:
         raise UsageError(f"--limit {args.limit} s is longer than a day")
     words = command(job, config=args.config, run_dir=str(run_dir), backup=backup)

@@ -257,6 +257,7 @@ def _checked(files: Sequence[str]) -> Config:
         ConfigError: it is wrong, or a daemon would not start with it.
     """
     cfg = load(list(files), os.environ)
-    if problems := refusals(cfg, os.environ):
+    # Which CPUs a start may use is not what a thread of a daemon that is pinned may; another list needs a restart in any case.
+    if problems := [problem for problem in refusals(cfg, os.environ) if not problem.key.startswith("process.cpus")]:
         raise config_error(problems)
     return cfg

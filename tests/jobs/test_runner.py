@@ -255,6 +255,16 @@ def test_the_command(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypa
     assert "journal-verify  failed" in capfd.readouterr().out
 
 
+def test_a_session_of_another_user_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str],
+                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record that root made would lock the service's own jobs out: refused, with how to do it, before anything is written."""
+    (tmp_path / "journal").mkdir()
+    monkeypatch.setattr("os.geteuid", lambda: 4000)
+    assert main(["jobs", "run", "doctor", "--once", "--run-dir", str(tmp_path)]) == EXIT_FAILURE
+    assert "systemctl start cstd-job@doctor" in capsys.readouterr().err
+    assert not (tmp_path / "jobs").exists()
+
+
 def test_no_backup_folder_is_refused_by_name() -> None:
     """It says which key to set."""
     with pytest.raises(UsageError, match="needs a folder"):

@@ -178,6 +178,15 @@ def test_a_wrong_file_changes_nothing(keys: dict[str, str], told: str, tmp_path:
     assert (daemon.commands, daemon.levels) == ([], [])
 
 
+def test_a_daemon_that_is_pinned_reloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The CPUs that its threads may use are not those that a start may: other ones wait for it, and refuse nothing."""
+    monkeypatch.setattr("os.sched_getaffinity", lambda _pid: {0})
+    daemon = Daemon(written(tmp_path / "c.toml", cpus="[1]", spread_bps_max="20"))
+    done = daemon.reload()
+    assert [row["key"] for row in done["applied"]] == [SPREAD]
+    assert [row["key"] for row in done["needs_restart"]] == ["process.cpus"]
+
+
 def test_a_file_that_is_gone_and_a_daemon_without_files(tmp_path: Path) -> None:
     """Both are refused, and a later reload works."""
     daemon = Daemon(tmp_path / "none.toml")

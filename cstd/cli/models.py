@@ -1,4 +1,4 @@
-"""`cstd models list|show|verify|promote|rollback|diff`: the registry of models, by hand.
+"""`cstd models list|show|verify|sign|promote|rollback|diff`: the registry of models, by hand.
 
 They look at files alone; the daemon need not run. Nothing of a card is shown before its signature was checked.
 """
@@ -126,6 +126,18 @@ def _verified(root: Path, name: str, version: str, key: bytes, log: Log) -> Mode
     return ModelVerified(model=name, version=version, ok=True, reason=None, message=None)
 
 
+def sign(args: argparse.Namespace) -> int:
+    """Sign and register a version that was trained without the key; returns 0.
+
+    Raises:
+        RefusedVersionError: it would not verify, or is registered.
+    """
+    root, key = _opened(args)
+    _confirm(args, f"sign {args.model} {args.version} as it lies in {root}? Whoever signs vouches for where it came from.")
+    step = registry.sign_version(root, args.model, args.version, key, who=_who(args), when=_now(), reason=args.reason)
+    return _print_steps(args, [step])
+
+
 def promote(args: argparse.Namespace) -> int:
     """Move a version to another state; returns 0.
 
@@ -176,7 +188,7 @@ def _print_steps(args: argparse.Namespace, steps: Sequence[Step]) -> int:
     if args.o == "json":
         return _print_json(rows)
     for row in rows:
-        sys.stdout.write(f"{args.model} {row['version']}: {row['from_state']} -> {row['to_state']}\n")
+        sys.stdout.write(f"{args.model} {row['version']}: {row['from_state'] or 'unsigned'} -> {row['to_state']}\n")
     return EXIT_OK
 
 

@@ -12,6 +12,7 @@ EXAMPLES = """\
 examples:
   cstd models list --key models.key
   cstd models verify --key models.key                     every version; exit 3 where one is not what was registered
+  cstd models sign hourly 0003 --key models.key           as it was trained, to be registered
   cstd models promote hourly 0003 --key models.key --reason "beats 0002 by 0.4 % Brier skill"
   cstd models rollback hourly --key models.key --yes --reason drift
   cstd models diff hourly 0002 0003 --key models.key
@@ -54,6 +55,13 @@ def verify(parser: argparse.ArgumentParser) -> None:
     _registry(parser)
 
 
+def sign(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `models sign`."""
+    parser.add_argument("model", metavar="MODEL", help="its name")
+    parser.add_argument("version", metavar="VERSION", help="such as 0003")
+    _step(parser)
+
+
 def promote(parser: argparse.ArgumentParser) -> None:
     """Arguments of `models promote`."""
     parser.add_argument("model", metavar="MODEL", help="its name")
@@ -81,6 +89,7 @@ VERBS = (
     ("list", "models, their versions and states", list_, "list_versions"),
     ("show", "the card of a version, and how it got where it is", show, "show"),
     ("verify", "whether each version is what was registered; exit 3 if one is not", verify, "verify"),
+    ("sign", "a version that was trained without the key, signed and registered", sign, "sign"),
     ("promote", "a version's next state, or the one that --to names", promote, "promote"),
     ("rollback", "the production version aside, the one before it back", rollback, "rollback"),
     ("diff", "where the cards of two versions differ", diff, "diff"),

@@ -159,6 +159,7 @@ SCHEMAS: dict[str, Named] = {
     "models list": Named("", _models("Models")),
     "models show": Named("", _models("ModelShown")),
     "models verify": Named("", _models("ModelVerified[]")),
+    "models sign": Named("the step that was logged", _models("ModelStep[]")),
     "models promote": Named("the steps that were logged", _models("ModelStep[]")),
     "models rollback": Named("the steps that were logged", _models("ModelStep[]")),
     "models diff": Named("", _models("ModelDifference[]")),

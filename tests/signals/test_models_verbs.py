@@ -88,7 +88,17 @@ def test_promote_and_rollback(models: list[str], capsys: pytest.CaptureFixture[s
     assert found["place"]["reason"] == "transition"
 
 
-@pytest.mark.parametrize("words", [["promote", "hourly", "0002"], ["rollback", "hourly"]])
+def test_sign(models: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """A version that was trained without the key is refused with what to do, then signed, then it verifies."""
+    (Path(models[1]) / "registry.jsonl").unlink()
+    (Path(models[1]) / "registry.head").unlink()
+    (Path(models[1]) / "hourly/0001/card.json.hmac").unlink()
+    assert refused(capsys, "show", "hourly", "0001", *models, code=3)["suggestion"] == "cstd models sign hourly 0001"
+    assert printed(capsys, "sign", "hourly", "0001", *models, "--yes")[0]["to_state"] == "development"
+    assert printed(capsys, "verify", "hourly", "0001", *models)[0]["ok"]
+
+
+@pytest.mark.parametrize("words", [["promote", "hourly", "0002"], ["rollback", "hourly"], ["sign", "hourly", "0002"]])
 def test_nothing_is_changed_without_a_yes(models: list[str], words: list[str], capsys: pytest.CaptureFixture[str],
                                           monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a terminal --yes is needed; at one the answer is."""

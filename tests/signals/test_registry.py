@@ -236,6 +236,54 @@ def test_a_registry_that_is_held_is_not_written(root: Path, monkeypatch: pytest.
         write(root)
 
 
+def sign(root: Path, version: str = "0001", key: bytes = KEY) -> str:
+    """Sign a version; the state that it is in then."""
+    return registry.sign_version(root, "hourly", version, key, who="test", when=WHEN, reason="").to
+
+
+def unsigned(root: Path, version: str, **options: Any) -> Path:
+    """A version as one writes it who has no key."""
+    made = write(root.parent / "elsewhere", **options)
+    (made / "card.json.hmac").unlink()
+    shutil.copytree(made, root / "hourly" / version)
+    resign(root / "hourly" / version, lambda told: told.update(version=version))
+    (root / "hourly" / version / "card.json.hmac").unlink()
+    return root / "hourly" / version
+
+
+@pytest.mark.parametrize(("verdict", "state_then"), [("holds", "development"), ("rejected", "rejected")])
+def test_a_version_without_a_signature_can_be_signed(root: Path, verdict: str, state_then: str) -> None:
+    """Once: it is registered by its verdict, its bytes are as they were, and it verifies; the next version's number is above."""
+    folder = unsigned(root, "0002", verdict=verdict)
+    raw = (folder / "card.json").read_bytes()
+    assert reason_of(lambda: verified(root, "0002")) == "unsigned"
+    assert sign(root, "0002") == state_then == state(root, "0002")
+    assert verified(root, "0002").card.version == "0002" and (folder / "card.json").read_bytes() == raw
+    assert reason_of(lambda: sign(root, "0002")) == "transition"
+    assert write(root).name == "0003"
+
+
+@pytest.mark.parametrize("name", [name for name, (reason, _) in TAMPERED.items()
+                                  if reason not in ("forged", "unsigned", "swapped")])
+def test_what_would_not_verify_is_not_signed(root: Path, name: str) -> None:
+    """Whatever else is wrong with it: no signature, no line in the log."""
+    (root / "registry.jsonl").unlink()
+    (root / "registry.head").unlink()
+    reason, change = TAMPERED[name]
+    change(root)
+    assert reason_of(lambda: sign(root)) == reason
+    assert not (root / "registry.jsonl").exists()
+
+
+def test_another_keys_version_is_not_signed_over(root: Path) -> None:
+    """It has a signature; one that is ours and was never registered gets its line."""
+    (root / "registry.jsonl").unlink()
+    (root / "registry.head").unlink()
+    assert reason_of(lambda: sign(root, key=OTHER_KEY)) == "forged"
+    assert reason_of(lambda: verified(root)) == "unregistered"
+    assert sign(root) == "development" and verified(root).card.name == "hourly"
+
+
 # States.
 
 

@@ -20,7 +20,7 @@ from cstd.signals.registry.card import CARD_SCHEMA, NAME, VERSION, Card, decode,
 from cstd.signals.registry.keys import is_signature, signature
 from cstd.signals.registry.log import NEXT, TRANSITIONS, WITHOUT_PROOF, Log, State, Step
 from cstd.signals.registry.refusals import RefusedVersionError, refuse
-from cstd.storage.journal_files import sync_directory
+from cstd.storage.journal_files import put_in_place, sync_directory
 
 CARD_FILE = "card.json"
 SIGNATURE_FILE = "card.json.hmac"
@@ -86,11 +86,39 @@ def write_version(root: Path, name: str, card: dict[str, Any], files: Mapping[st
         checked = decode(raw)
         check_files(checked, files)
         _put_folder(model, version, {**files, CARD_FILE: raw, SIGNATURE_FILE: signature(key, raw).encode() + b"\n"})
-        step = Step(seq=0, action="register", name=name, version=version, from_="",
-                    to="rejected" if checked.verdict == "rejected" else "development",
-                    card_sha256=hashlib.sha256(raw).hexdigest(), who=who, when=checked.created, reason=reason)
-        registry_log.append(root, key, log, [step])
+        registry_log.append(root, key, log, [_registration(checked, raw, who=who, when=checked.created, reason=reason)])
     return model / version
+
+
+def sign_version(root: Path, name: str, version: str, key: bytes, *, who: str, when: str, reason: str) -> Step:
+    """Sign and register a version that was written without a key; its card and files are checked as ever, and not changed.
+
+    One that is signed by this key already and misses its line in the log, because its writer died, gets the line.
+
+    Raises:
+        RefusedVersionError: it would not verify, or is signed by another key; "transition" where it is registered.
+        OperatorError: it cannot be read or written.
+    """
+    with locked(root):
+        log = registry_log.read(root, key)
+        if log.of(name, version):
+            raise refuse("transition", f"{name} {version} is registered: {log.state(name, version)}")
+        folder, raw, signed, files = _read(root, name, version)
+        if signed is not None and not is_signature(key, raw, signed):
+            raise refuse("forged", "the signature is not of this card by this key", file=CARD_FILE)
+        card = _of_folder(raw, name, version)
+        check_files(card, files)
+        if signed is None:
+            put_in_place(folder / SIGNATURE_FILE, signature(key, raw).encode() + b"\n", mode=0o640)
+        step = _registration(card, raw, who=who, when=when, reason=reason)
+        registry_log.append(root, key, log, [step])
+    return step
+
+
+def _registration(card: Card, raw: bytes, *, who: str, when: str, reason: str) -> Step:
+    return Step(seq=0, action="register", name=card.name, version=card.version, from_="",
+                to="rejected" if card.verdict == "rejected" else "development",
+                card_sha256=hashlib.sha256(raw).hexdigest(), who=who, when=when, reason=reason)
 
 
 def _next_version(model: Path, log: Log) -> str:
@@ -164,6 +192,21 @@ def verify(root: Path, name: str, version: str, key: bytes, log: Log | None = No
         RefusedVersionError: with the reason, see `refusals.REASONS`.
         OperatorError: a file cannot be read.
     """
+    folder, raw, signed, files = _read(root, name, version)
+    if signed is None:
+        raise refuse("unsigned", "the card is not signed", suggestion=f"cstd models sign {name} {version}", file=SIGNATURE_FILE)
+    if not is_signature(key, raw, signed):
+        raise refuse("forged", "the signature is not of this card by this key", file=CARD_FILE)
+    card = _of_folder(raw, name, version)
+    check_files(card, files)
+    digest = hashlib.sha256(raw).hexdigest()
+    if log is not None:
+        _check_registered(log, name, version, digest)
+    return Verified(folder, card, digest, files)
+
+
+def _read(root: Path, name: str, version: str) -> tuple[Path, bytes, str | None, dict[str, bytes]]:
+    """Return a version's folder, its card's bytes, the signature (None for none) and the other files; nothing of it is parsed."""
     if not NAME.fullmatch(name) or not VERSION.fullmatch(version):
         raise refuse("name", f"{name[:64]!r} {version[:16]!r} name no version of a model")
     folder = root / name / version
@@ -173,18 +216,14 @@ def verify(root: Path, name: str, version: str, key: bytes, log: Log | None = No
     raw, signed = content.pop(CARD_FILE, None), content.pop(SIGNATURE_FILE, None)
     if raw is None:
         raise refuse("missing", f"{CARD_FILE} is not there", file=CARD_FILE)
-    if signed is None:
-        raise refuse("unsigned", "the card is not signed", file=SIGNATURE_FILE)
-    if not is_signature(key, raw, signed.strip().decode("ascii", "replace")):
-        raise refuse("forged", "the signature is not of this card by this key", file=CARD_FILE)
+    return folder, raw, None if signed is None else signed.strip().decode("ascii", "replace"), content
+
+
+def _of_folder(raw: bytes, name: str, version: str) -> Card:
     card = decode(raw)
     if (card.name, card.version) != (name, version):
         raise refuse("swapped", f"the card is of {card.name} {card.version}, and lies in {name} {version}")
-    check_files(card, content)
-    digest = hashlib.sha256(raw).hexdigest()
-    if log is not None:
-        _check_registered(log, name, version, digest)
-    return Verified(folder, card, digest, content)
+    return card
 
 
 def _content(folder: Path) -> dict[str, bytes]:
@@ -210,7 +249,7 @@ def _check_registered(log: Log, name: str, version: str, digest: str) -> None:
     steps = log.of(name, version)
     if not steps:
         raise refuse("unregistered", f"{name} {version} was never registered here",
-                     suggestion="a version that was not written to its end; train again")
+                     suggestion=f"cstd models sign {name} {version}")
     if any(step.card_sha256 != digest for step in steps):
         raise refuse("swapped", f"another card was registered as {name} {version}")
 

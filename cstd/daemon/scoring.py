@@ -64,14 +64,17 @@ class Scoring:
         return self._child is not None and self._child.alive
 
     async def start(self) -> None:
-        """Start the process, where the configuration wants one."""
+        """Start the process, where the configuration wants one; trading does not depend on whether that can be done."""
         if self._child is None:
             return
-        # What a run before has left is of another clock.
-        (self._run_dir / SCORES_FILE).unlink(missing_ok=True)
-        self._features = SheetWriter(self._run_dir / FEATURES_FILE, feature_row(features.feature_count),
-                                     len(self._engine.names), features.NAMES)
-        await self._child.start()
+        try:
+            # What a run before has left is of another clock.
+            (self._run_dir / SCORES_FILE).unlink(missing_ok=True)
+            self._features = SheetWriter(self._run_dir / FEATURES_FILE, feature_row(features.feature_count),
+                                         len(self._engine.names), features.NAMES)
+            await self._child.start()
+        except (OSError, OperatorError) as error:
+            self._log.error("the scorer cannot be started", error=str(error))
 
     def tick(self, mono_ns: int) -> bytes | None:
         """Write the next part of the features and look for scores; returns the payload of an event, or None."""

@@ -169,7 +169,8 @@ def reconnects(world: World) -> bool:
 
 def counted(world: World) -> dict[str, int]:
     """Errors as `status` and the metrics have them."""
-    process = {"journal": {}, "reconnects": {}, "children": {}, "venue_errors": Counter()}
+    process = {"journal": {}, "reconnects": {}, "children": {}, "venue_errors": Counter(),
+               "scorer": {"state": "off", "reason": "", "version": None}}
     return LiveView(world.engine, pid=0, mono_ns=lambda: world.mono_ns, process=lambda: process).status()["venue_errors"]
 
 

@@ -84,7 +84,8 @@ def test_the_counts_of_exits_are_made_once_for_all_reasons() -> None:
     engine = World(strategy="rehearsal").ready().engine
     core = Asked(engine.core)
     host = {"lag": SimpleNamespace(last_ns=0), "garbage": SimpleNamespace(count=0, longest_ns=0), "reader_restarts": 0,
-            "durable": {}, "projector": {}, "flight": {}, "admin": {}}
+            "durable": {}, "projector": {}, "flight": {}, "admin": {},
+            "scorer": {"state": "off", "restarts": 0, "events": 0}}
     view = LiveView(Asked(engine, core=core), pid=1, mono_ns=time.monotonic_ns,  # type: ignore[arg-type]
                     process=lambda: host)
     counters = view.counters()

@@ -35,7 +35,7 @@ class Child:
 
 
 class Log:
-    """Keeps warnings."""
+    """Keeps warnings and errors."""
 
     def __init__(self) -> None:
         self.said: list[str] = []
@@ -43,6 +43,8 @@ class Log:
     def warning(self, event: str, **_fields: Any) -> None:
         """Keep one."""
         self.said.append(event)
+
+    error = warning
 
 
 class Desk:
@@ -180,3 +182,10 @@ def test_without_a_scorer_nothing_is_done(tmp_path: Path, cfg: ScorerConfig | No
     assert scoring.tick(10**12) is None and list(tmp_path.iterdir()) == []
     assert scoring.status()["state"] == "off" and not scoring.started
     asyncio.run(scoring.stop())
+
+
+def test_a_scorer_that_cannot_be_started_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without room for its sheet the daemon goes on without it."""
+    desk = Desk(tmp_path / "gone", monkeypatch)
+    asyncio.run(desk.scoring.start())
+    assert desk.log.said == ["the scorer cannot be started"] and desk.tick() is None

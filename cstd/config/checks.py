@@ -312,8 +312,8 @@ def overrides(config: Config) -> Iterator[Problem]:
 
 
 RULES: tuple[Rule, ...] = (levels, caps, correlation, loss_amount, evidence, collars, stops, absence, conditions, instruments,
-                           audits, strategy, slippage, churn, journal, listeners, clock, cpus, practice_section, scorer, simulated_venue,
-                           overrides)
+                           audits, strategy, slippage, churn, journal, listeners, clock, cpus, practice_section, scorer,
+                           simulated_venue, overrides)
 
 
 def cross_check(config: Config) -> list[Problem]:

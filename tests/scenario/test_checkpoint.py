@@ -54,8 +54,6 @@ NOT_STATE = {
         "agents": "addresses: set by the start",
         "agent_per_bar": "set with the addresses", "agent_count": "set with the addresses", "batch_cycles": "telemetry",
     },
-    "exposure": {"orders": "a part of its own", "slots": "a part of its own", "waiting": "a part of its own",
-                 "taken": "of one wish, -1 between two events"},
     "client_ids": {},
     "waiting": {},
     "exits": {},

@@ -307,10 +307,10 @@ def test_unknown_it_keeps_what_it_would_sell(world: World) -> None:
 
 @pytest.fixture(scope="module")
 def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The second example of docs/strategies.md, built."""
+    """The example of docs/strategies.md that quotes both sides, built."""
     place = tmp_path_factory.mktemp("both_sides")
     guide = GUIDE.read_text()
-    (place / "both_sides.py").write_text(guide.split("```python\n")[2].split("```")[0])
+    (place / "both_sides.py").write_text(guide.partition("## Quotes on both sides")[2].split("```python\n")[1].split("```")[0])
     tried = build_strategy(place / "both_sides.py", place / "built").strategy["selftest"]
     assert f"self-test: {', '.join(f'{number} {word}' for word, number in tried.items())}\n" in guide
     return place / "built"

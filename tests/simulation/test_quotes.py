@@ -23,9 +23,10 @@ PARAMS = {"lifetime_s": 6, "atr_mbps_max": 1_000_000}
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> LoadedStrategy:
-    """The second example of docs/strategies.md, built."""
+    """The example of docs/strategies.md that quotes both sides, built."""
     place = tmp_path_factory.mktemp("both_sides")
-    (place / "both_sides.py").write_text(GUIDE.read_text().split("```python\n")[2].split("```")[0])
+    section = GUIDE.read_text().partition("## Quotes on both sides")[2]
+    (place / "both_sides.py").write_text(section.split("```python\n")[1].split("```")[0])
     build_strategy(place / "both_sides.py", place / "built")
     return load_strategy(place / "built")
 

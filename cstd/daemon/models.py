@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cstd.engine import Engine
 from cstd.engine.scores import MILLION
-from cstd.ops import view as shapes
+from cstd.ops import view_models as shapes
 
 SCORES_SHOWN = 200
 

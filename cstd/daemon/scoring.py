@@ -19,7 +19,7 @@ from cstd.daemon.children import Child, scorer_child
 from cstd.engine import Engine
 from cstd.engine.scores import MILLION
 from cstd.errors import OperatorError
-from cstd.ops.view import Scorer
+from cstd.ops.view_models import Scorer
 from cstd.signals.scorer.rows import FEATURES_FILE, SCORE_ROW, SCORES_FILE, ScoreStatus, feature_row
 from cstd.signals.scorer.sheet import Rows, SheetReader, SheetWriter
 from cstd.units import NS_PER_S

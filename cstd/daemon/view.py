@@ -31,6 +31,7 @@ from cstd.ledger.positions import Fill
 from cstd.market.audit import INCONCLUSIVE
 from cstd.market.evidence import ENDS
 from cstd.ops import view as shapes
+from cstd.ops.view_models import Models
 from cstd.orders.approvals import COUNT_WORDS as APPROVAL_WORDS
 from cstd.orders.exit_policy import REASON_WORDS, reason_word
 from cstd.orders.exit_prices import FAILURES
@@ -498,7 +499,7 @@ class LiveView:
             "drawdown_bps": {level: getattr(risk, f"drawdown_{level}_bps") for level in LEVELS[1:]},
         }
 
-    def models(self) -> shapes.Models:
+    def models(self) -> Models:
         """The scorer and the scores that the engine knows, the first of them."""
         return models.seen(self._process()["scorer"], self._engine, self._mono_ns())
 

@@ -30,12 +30,12 @@ from cstd.ops.view import (
     Gate,
     InstrumentStatus,
     Limit,
-    Models,
     Order,
     Position,
     Status,
     Trade,
 )
+from cstd.ops.view_models import Models
 from cstd.orders.lifecycle import STATE_NAMES
 
 ROWS_MAX = 1_000

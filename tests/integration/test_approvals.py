@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.integration.session import Session, cstd, practice_session
 
-LASTS_S = 20
+LASTS_S = 120
 
 
 def verb(session: Session, *words: str, code: int = 0) -> Any:
@@ -42,6 +42,7 @@ def test_an_operator_answers_on_the_command_line(tmp_path: Path) -> None:
         session.wait(lambda: session.request("approvals"), 20, "nothing waits")
         assert session.rows("orders") == []
         row = verb(session, "approve", "--list")[0]
+        session.wait((session.run_dir / "reader.json").exists, 20, "the status port does not come up")
         port = json.loads((session.run_dir / "reader.json").read_text())["addresses"][0]
         session.wait(lambda: row["id"] in [other["id"] for other in shown_at(port)], 5, "the status port does not show it")
         shown = next(other for other in shown_at(port) if other["id"] == row["id"])

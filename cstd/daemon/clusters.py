@@ -7,7 +7,7 @@ from itertools import combinations
 from cstd._fast.core import Core
 from cstd.engine import Engine
 from cstd.ledger.nav import MONEY_PRECISION
-from cstd.ops import view as shapes
+from cstd.ops import cluster_shapes as shapes
 from cstd.units import BPS_PER_UNIT, format_raw
 
 SHOWN_MAX = 16  # instruments whose pairs are shown together: 120 pairs

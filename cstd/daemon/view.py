@@ -31,6 +31,7 @@ from cstd.ledger.positions import Fill
 from cstd.market.audit import INCONCLUSIVE
 from cstd.market.evidence import ENDS
 from cstd.ops import view as shapes
+from cstd.ops.cluster_shapes import Clusters
 from cstd.ops.view_models import Models
 from cstd.orders.approvals import COUNT_WORDS as APPROVAL_WORDS
 from cstd.orders.exit_policy import REASON_WORDS, reason_word
@@ -397,7 +398,7 @@ class LiveView:
             self._limits = limits.version, cast("list[shapes.Limit]", limits.rows())
         return self._limits[1]
 
-    def clusters(self, instrument: str | None = None) -> shapes.Clusters:
+    def clusters(self, instrument: str | None = None) -> Clusters:
         """What moves together."""
         return self._clusters(instrument)
 

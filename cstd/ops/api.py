@@ -18,12 +18,12 @@ from cstd._fast.codes import OrderState
 from cstd.errors import UsageError
 from cstd.jobs.records import JobRow
 from cstd.ops.alerts_sight import AlertsSeen
+from cstd.ops.cluster_shapes import Clusters
 from cstd.ops.execution import ExecutionSeen
 from cstd.ops.sight import Sight
 from cstd.ops.view import (
     Approval,
     Book,
-    Clusters,
     Decision,
     Equity,
     Fill,

@@ -20,6 +20,7 @@ from typing import NotRequired, Protocol, TypedDict
 
 import numpy as np
 
+from cstd.ops.cluster_shapes import Clusters
 from cstd.ops.view_models import Models, ScorerStatus
 
 
@@ -282,38 +283,6 @@ class Limit(TypedDict):
     set_by_pid: int | None
     set_wall_ns: int | None
     reason: str | None
-
-
-class Cluster(TypedDict):
-    """Instruments with exposure that are linked with each other, or over others with exposure."""
-
-    instruments: list[str]
-    exposure: str  # positions + openings on their way, in account currency
-    exposure_bps: float | None  # of equity
-
-
-class CorrelationPair(TypedDict):
-    """What is measured of two instruments."""
-
-    instrument: str
-    other: str
-    correlation: float | None  # of five-minute returns, shrunk toward 1; None while there are too few
-    returns: int
-    ready: bool
-    linked: bool  # gate 18 counts them together
-
-
-class Clusters(TypedDict):
-    """What moves together; docs/clusters.md."""
-
-    measured: bool  # else everything is one cluster
-    correlation_min: float
-    correlation_leave: float
-    returns_min: int
-    instruments: int
-    pairs_apart: int  # of all pairs of instruments, those that are not linked
-    clusters: list[Cluster]  # the largest first
-    pairs: list[CorrelationPair]  # of the first instruments with exposure, or of the one asked for
 
 
 class ChangedLimit(Limit):

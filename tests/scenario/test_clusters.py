@@ -75,16 +75,18 @@ class Market(World):
         return rows
 
     def openings(self) -> dict[str, np.void]:
-        """Let every instrument's strategy open once; the first decision of each that sent an order or was refused."""
+        """Let every instrument's strategy open once; the first decision of each, whose orders nobody has answered yet."""
+        found: dict[str, np.void] = {}
         for _ in range(60):
             for name in self.names:
                 self.tick(name)
+            rows = np.frombuffer(b"".join(self.core.decision_rows(500)), DECISION_DTYPE)
+            for row in rows:
+                if not row["rejudge"] and row["kind"] == 0:
+                    found.setdefault(self.names[int(row["instrument"])], row)
+            if len(found) == len(self.names):
+                break
             self.step()
-        rows = np.frombuffer(b"".join(self.core.decision_rows(500)), DECISION_DTYPE)
-        found: dict[str, np.void] = {}
-        for row in rows:
-            if not row["rejudge"] and row["kind"] == 0:
-                found.setdefault(self.names[int(row["instrument"])], row)
         return found
 
     @property
@@ -122,7 +124,7 @@ def test_without_history_or_turned_off_everything_is_one_cluster(moving: bool, r
     world = Market(moving, **risk).ready()
     world.openings()
     rows = np.frombuffer(b"".join(world.core.decision_rows(500)), DECISION_DTYPE)
-    assert len(rows) > 3
+    assert len(rows) >= 3
     assert (rows["risk_value"][:, 7] == rows["risk_value"][:, 5]).all()
     assert sum(world.core.exposures().values()) * 10_000 / world.core.equity_acct_raw <= 240
     assert world.core.correlations.apart == 0

@@ -206,7 +206,10 @@ class EndedOrder(Part):
     changed_mono_ns: int
     strategy: int
     amend_qty_raw: int
+    amend_price_raw: int
     amended_mono_ns: int
+    follows: bool
+    follow_amends: int
     exit_reason: int
     reason: str
     price_precision: int
@@ -316,7 +319,8 @@ def document(engine: Engine, wall_ns: int, *, journal_id: str, seq: int, head_ha
         origin=Origin(__version__, engine.config_hash, journal_id, seq, head_hash, engine.recorder.hexdigest()),
         instruments=[_instrument(engine, number, wall_ns) for number in range(len(engine.names))],
         ledger=_read(LedgerPart, engine.ledger), fills=fills,
-        orders=[EndedOrder(**order) for order in list(tracker.history.values())[-ORDERS_CARRIED:]],
+        orders=[EndedOrder(**{name: order[name] for name in EndedOrder.__struct_fields__})
+                for order in list(tracker.history.values())[-ORDERS_CARRIED:]],
         cash=_read(CashPart, balances.cash),
         balances=msgspec.structs.replace(agreement, _agreed={
             asset: (held, booked - until) for asset, (held, until) in agreed.items()}),

@@ -19,6 +19,8 @@ from cstd._fast.carried import decided, openings
 from cstd._fast.codes import EventKind, ExitReason, Link, OrderAction
 from cstd._fast.gates import DECISION_DTYPE
 from cstd._fast.recorder import Recorder
+from cstd.cli import handover as cli_handover
+from cstd.cli.parser import parse
 from cstd.config import Config
 from cstd.daemon import taking_over
 from cstd.daemon.view import LiveView
@@ -27,10 +29,11 @@ from cstd.engine import Engine, handover
 from cstd.engine.boot import boot_payload
 from cstd.engine.checkpoint import dump, restore
 from cstd.engine.handover import SCHEMA, document
-from cstd.errors import OperatorError, VerificationError
+from cstd.errors import OperatorError, UsageError, VerificationError
 from cstd.signals.code import Configured
 from cstd.storage import handover_file
 from cstd.storage.journal import open_journal
+from cstd.storage.journal_files import lock_directory
 from cstd.storage.journal_signature import open_key
 from cstd.storage.run_dir import HANDOVER_FILE, TAKEN_FILE
 from tests.scenario.engine_world import BTC, ETH, START_NS, S, World, eventually, practice_config, replayed
@@ -227,6 +230,7 @@ NOT_CARRIED = {
     handover.DeskPart: {
         **dict.fromkeys(("core", "ledger", "nav", "tracker", "limits", "exits", "kill", "levels"), "a part of its own"),
         **dict.fromkeys(("quote", "exclusive", "evidence_max_ns", "_evidence_ns"), "configured"),
+        "conditions": "windows of one boot; the level that they raised is carried",
         "approvals": "what waits for an operator is dropped by each start",
         "kill_count": "which kill a proof is of: a boot proves anew",
         **dict.fromkeys(("coins_known", "venue_closed", "kill_shown_empty_ns", "_kill_began_ns"), "of one boot")},
@@ -372,6 +376,17 @@ def test_nothing_is_handed_over_while_an_order_may_be_open() -> None:
     with pytest.raises(OperatorError, match="does not end with a stop"):
         written(world)
     assert written(stopped(world))
+
+
+def test_nothing_is_handed_over_while_the_daemon_runs(tmp_path: Path) -> None:
+    """Whoever holds the journal's lock may still trade; and without a journal there is nothing to say."""
+    args = parse(["handover", str(tmp_path / "file"), "--run-dir", str(tmp_path)])
+    with pytest.raises(UsageError, match="there is no journal"):
+        cli_handover.main(args)
+    (tmp_path / "journal").mkdir()
+    with lock_directory(tmp_path / "journal"), pytest.raises(OperatorError, match=r"the daemon of .* runs"):
+        cli_handover.main(args)
+    assert not (tmp_path / "file").exists()
 
 
 def put(key: str, value: Any) -> Callable[[dict[str, Any]], None]:

@@ -105,3 +105,12 @@ examples:
 
 Exit 3 where the journal is not what was written. docs/access.md
 """
+
+EXPORT_EXAMPLES = """\
+examples:
+  cstd export fills > fills.csv                   every fill of the session, with its fees
+  cstd export orders --since 1d --run-dir /run/cstd
+  cstd export marks --since 2026-08-02            the account's worth, minute by minute
+
+Columns: docs/ledger-db.md
+"""

@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
-import re
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,17 +20,18 @@ from cstd.cli.examples import (
     DOCTOR_EXAMPLES,
     EXAMPLES,
     EXECUTION_EXAMPLES,
+    EXPORT_EXAMPLES,
     JOBS_EXAMPLES,
     LIVE_CHECK_EXAMPLES,
     RELOAD_EXAMPLES,
     SCHEMA_EXAMPLES,
     WHY_EXAMPLES,
 )
+from cstd.cli.values import count, gate, length_s, seconds, seed, since, uid
 from cstd.errors import UsageError
-from cstd.units import INT64_MAX, NS_PER_S
 
 SHELLS = ("bash", "zsh", "fish")
-UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+EXPORTED = ("orders", "fills", "decisions", "marks", "balances", "states")
 
 Add = Callable[[argparse.ArgumentParser], None]
 Call = Callable[[Any, argparse.Namespace], int]
@@ -74,58 +73,6 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Report a wrong command line."""
         raise UsageError(message, suggestion=f"see {self.prog} --help")
-
-
-def seconds(text: str) -> float:
-    """Return a positive, finite number of seconds."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 < value < 1e9:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number of seconds")
-    return value
-
-
-def since(text: str) -> int:
-    """Return the wall time in ns that a length of time before now, such as 90s, 10m, 2h or 1d, or a UTC day or time names."""
-    from cstd.clock import utc_parse
-
-    length = re.fullmatch(r"([0-9]{1,9})([smhd])", text)
-    try:
-        at_ns = (time.time_ns() - int(length[1]) * UNITS_S[length[2]] * NS_PER_S if length is not None
-                 else utc_parse(text if "T" in text else f"{text}T00:00:00Z"))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time: 90s, 10m, 2h, 1d, or 2026-08-02T10:00:00Z") from None
-    return min(max(0, at_ns), INT64_MAX)  # what the socket's JSON and the ledger can hold
-
-
-def gate(text: str) -> str:
-    """Return the name of a gate that is given by its name or its code."""
-    from cstd.decision.names import gate_named
-
-    return gate_named(text)
-
-
-def length_s(text: str) -> int:
-    """Return a length of time such as 90s, 10m, 2h or 1d in whole seconds."""
-    if not (found := re.fullmatch(r"(\d{1,6})([smhd])", text)) or not int(found[1]):
-        raise argparse.ArgumentTypeError(f"{text!r} is no length of time: 90s, 10m, 2h, 1d")
-    return int(found[1]) * UNITS_S[found[2]]
-
-
-def uid(text: str) -> int:
-    """Return the number of a user."""
-    if not (text.isascii() and text.isdigit() and int(text) < 2**32):
-        raise argparse.ArgumentTypeError(f"{text!r} is not the number of a user")
-    return int(text)
-
-
-def count(text: str) -> int:
-    """Return a positive whole number."""
-    if not (text.isascii() and text.isdigit() and 0 < int(text) < 10**12):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
-    return int(text)
 
 
 def _output(parser: argparse.ArgumentParser, default: str = "table", choices: tuple[str, ...] = ("json", "table")) -> None:
@@ -236,6 +183,13 @@ def _audit(parser: argparse.ArgumentParser) -> None:
     _output(parser)
 
 
+def _export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("table", choices=EXPORTED, help="which rows")
+    parser.add_argument("--since", type=since, metavar="TIME", help="from then on: 1d, 2026-08-02, or 2026-08-02T10:00:00Z "
+                        "(default: all)")
+    parser.add_argument("--run-dir", default=".run/current", metavar="DIR", help="the session (default .run/current)")
+
+
 def _jobs_list(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-c", "--config", action="append", default=[], metavar="FILE",
                         help="for its run directory, its socket and jobs.backup_dir")
@@ -313,17 +267,11 @@ def _session(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tls", action="store_true", help="https and wss between daemon and exchange")
 
 
-def _seed(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) < 2**31):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 2147483647")
-    return int(text)
-
-
 def _chaos(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--faults", metavar="LIST", help="kill9, stop, disk-full, fsync-failing, net-cut, clock-step, venue, "
                         "children, separated by commas (default: all)")
     parser.add_argument("--kills", type=count, default=5, metavar="N", help="how many kill -9 (default 5)")
-    parser.add_argument("--seed", type=_seed, metavar="N", help="of the moments and the exchange (default: a random one)")
+    parser.add_argument("--seed", type=seed, metavar="N", help="of the moments and the exchange (default: a random one)")
     parser.add_argument("--tally", metavar="FILE", help="goes on until FILE has --kills in all")
     parser.add_argument("--must-run", action="store_true", help="exit 1 where this host does not let one of the faults happen, "
                         "or lets something lesser happen in its place")
@@ -487,6 +435,7 @@ VERBS = (
          "cstd.cli.statement", _statement),
     Verb(("audit",), "who asked the daemon for what, and when, from the journal", "cstd.cli.audit", _audit,
          examples=AUDIT_EXAMPLES),
+    Verb(("export",), "orders, fills and other rows of the ledger as CSV", "cstd.cli.export", _export, examples=EXPORT_EXAMPLES),
     Verb(("jobs", "list"), "what runs by itself: how often, how it stands, and why", "cstd.cli.jobs", _jobs_list,
          lambda module, args: int(module.list_jobs(args)), examples=JOBS_EXAMPLES),
     Verb(("jobs", "run"), "one of the jobs now, with its limit, its further tries and its record", "cstd.cli.jobs", _jobs_run,

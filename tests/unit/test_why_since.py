@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cstd.cli import parser, why
+from cstd.cli import values, why
 from cstd.cli.app import main
 from cstd.projector.database import LedgerDatabase
 from tests.ops.fake_view import FakeView
@@ -53,8 +53,8 @@ def asked(capsys: pytest.CaptureFixture[str], run_dir: Path, *words: str, code: 
 ])
 def test_times(text: str, wall_ns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A length of time before now, or a UTC day or time."""
-    monkeypatch.setattr(parser.time, "time_ns", lambda: NOW_NS)
-    assert parser.since(text) == wall_ns
+    monkeypatch.setattr(values.time, "time_ns", lambda: NOW_NS)
+    assert values.since(text) == wall_ns
 
 
 @pytest.mark.parametrize("words", [

@@ -17,15 +17,22 @@ RECORDING := $(wildcard $(CSTD_DATA)/recordings/kraken-v2-btcusd-d25-20260802.js
 run: build
 	@exec $(BIN)/cstd session $(if $(FOR),--for $(FOR)) $(if $(TLS),--tls)
 
-# Half of the tests' time is waiting for daemons: without ARGS most of those tests, as many as take as long as all others, run
-# in a process of their own beside them.
-WAITING := tests/chaos $(wildcard tests/integration/test_[a-r]*.py)
+# Most of the tests' time is waiting for daemons: without ARGS those tests run in three processes beside all others, each of which
+# takes about as long.
+WAITING_1 := tests/chaos $(wildcard tests/integration/test_[a-c]*.py)
+WAITING_2 := $(wildcard tests/integration/test_[d-l]*.py)
+WAITING_3 := $(wildcard tests/integration/test_[m-z]*.py)
+WAITING := $(WAITING_1) $(WAITING_2) $(WAITING_3)
 ifeq ($(ARGS),)
 test: build $(VENV)/.test-installed
-	@mkdir -p build; $(BIN)/python -m pytest $(WAITING) >build/waiting-tests.log 2>&1 & waiting=$$!; passed=0; \
-	trap 'kill $$waiting 2>/dev/null' INT TERM; \
+	@mkdir -p build; \
+	$(BIN)/python -m pytest $(WAITING_1) >build/waiting-tests-1.log 2>&1 & first=$$!; \
+	$(BIN)/python -m pytest $(WAITING_2) >build/waiting-tests-2.log 2>&1 & second=$$!; \
+	$(BIN)/python -m pytest $(WAITING_3) >build/waiting-tests-3.log 2>&1 & third=$$!; passed=0; \
+	trap 'kill $$first $$second $$third 2>/dev/null' INT TERM; \
 	$(BIN)/python -m pytest tests $(WAITING:%=--ignore=%) || passed=1; \
-	wait $$waiting || passed=1; cat build/waiting-tests.log; exit $$passed
+	for waiting in $$first $$second $$third; do wait $$waiting || passed=1; done; \
+	cat build/waiting-tests-1.log build/waiting-tests-2.log build/waiting-tests-3.log; exit $$passed
 else
 test: build $(VENV)/.test-installed
 	@$(BIN)/python -m pytest $(ARGS)
@@ -130,7 +137,7 @@ sanitize: build $(VENV)/.test-installed
 	@cd $(SANITIZED) && PYTHONPATH=$(CURDIR)/$(SANITIZED) ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
 		LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 		$(CURDIR)/$(BIN)/python -m pytest --capture=sys --ignore=tests/kernels/test_agents.py --ignore=tests/kernels/test_strategies.py \
-		--ignore=tests/scenario/test_own_strategy.py --ignore=tests/scenario/test_memory.py \
+		--ignore=tests/scenario/test_own_strategy.py --ignore=tests/scenario/test_quotes.py --ignore=tests/scenario/test_memory.py \
 		tests/kernels tests/scenario tests/storage $(ARGS)
 
 # docs/controls.md, from the gates, the configuration and the tests that prove them.

@@ -21,7 +21,7 @@ from cstd.projector.execution import EVIDENCE_NS_MAX
 from cstd.projector.rebuild import rebuild
 from cstd.storage import checkpoints
 from cstd.storage.journal_reader import records
-from cstd.units import from_raw, to_raw
+from cstd.units import to_raw
 from tests.kernels.oracle_book import OracleBook
 from tests.projector.sessions import append, columns, follow, opened, rows, written
 from tests.scenario.engine_world import BTC, DEPTH, S, World, practice_config, time_text
@@ -274,17 +274,17 @@ def compared_with_a_plain_book(folder: Path, seed: int) -> tuple[int, int]:
     rebuild(written(folder / "run", session.journal) / "journal", path, None)
     expected = {row[0]: row for row in columns(path, "SELECT seq, mid FROM markouts WHERE mid IS NOT NULL")}
     arrivals = {row[0]: row[1:] for row in columns(
-        path, "SELECT a.seq, mid, queue, better_raw, ahead_raw, o.side, o.price_raw"
-              " FROM arrivals a JOIN orders o USING (cl_ord_id)")}
+        path, "SELECT a.seq, mid, queue, better_raw, ahead_raw, d.side, d.price"  # where it was sent; it may have followed since
+              " FROM arrivals a JOIN decisions d USING (cl_ord_id) WHERE NOT d.rejudged")}
     book = OracleBook(10, 1, 8)
     for seq, (kind, tag, _, _, payload) in enumerate(session.journal, 1):
         if seq in expected:
             assert Decimal(expected[seq][1]) == mid_of(book), f"seed {seed} record {seq}"
         if seq in arrivals and arrivals[seq][0] is not None:
-            mid, queue, better_raw, ahead_raw, side, price_raw = arrivals[seq]
+            mid, queue, better_raw, ahead_raw, side, sent_at = arrivals[seq]
             assert Decimal(mid) == mid_of(book)
             if queue == "seen":
-                price, levels = from_raw(price_raw, 1), book.bids if side == "buy" else book.asks
+                price, levels = Decimal(sent_at), book.bids if side == "buy" else book.asks
                 assert (better_raw, ahead_raw) == (
                     sum(to_raw(qty, 8) for level, qty in levels.items() if (level > price if side == "buy" else level < price)),
                     to_raw(levels.get(price, Decimal(0)), 8)), f"seed {seed} record {seq}"

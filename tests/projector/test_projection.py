@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import sqlite3
 from decimal import Decimal
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from cstd._fast.codes import EventKind
 from cstd.daemon.checkpointer import bring_up_to_date
 from cstd.errors import OperatorError, UsageError, VerificationError
 from cstd.orders.lifecycle import STATE_NAMES
@@ -104,7 +106,9 @@ def test_every_start_and_balance_is_there(session: Simulation, ledger: Path) -> 
     newest = dict(columns(ledger, "SELECT asset, qty FROM balances ORDER BY seq"))
     assert {asset: Decimal(qty) for asset, qty in newest.items()} == session.engine.risk.balances
     states = [row[0] for row in columns(ledger, "SELECT state FROM states ORDER BY seq")]
-    assert {"reconciling", "ready", "paused"} <= set(states)
+    told = [json.loads(entry[4])["state"] for entry in session.journal if entry[0] == EventKind.OUT_STATE]
+    assert states == told
+    assert {"reconciling", "ready"} < set(states)
 
 
 def test_no_number_is_a_float(ledger: Path) -> None:

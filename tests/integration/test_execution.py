@@ -27,11 +27,16 @@ def known(session: Session, horizon_s: int) -> int:
     return sum(row["n"] for row in told(session).get("markouts", []) if row["horizon_s"] == horizon_s)
 
 
+def asked(session: Session, route: str) -> Any:
+    """What the status port answers."""
+    page = json.loads((session.run_dir / "reader.json").read_bytes())["page"]
+    with urllib.request.urlopen(f"{page}/api/v1/{route}", timeout=5) as reply:
+        return json.loads(reply.read())
+
+
 def seen(session: Session) -> dict[str, Any] | None:
     """What the status port says."""
-    page = json.loads((session.run_dir / "reader.json").read_bytes())["page"]
-    with urllib.request.urlopen(f"{page}/api/v1/execution", timeout=5) as reply:
-        found: dict[str, Any] | None = json.loads(reply.read())["quality"]
+    found: dict[str, Any] | None = asked(session, "execution")["quality"]
     return found
 
 
@@ -49,6 +54,8 @@ def test_a_sessions_executions_are_measured(tmp_path: Path) -> None:
         session.request("pause")
         session.wait(lambda: not session.request("orders"), 20, "orders stay open while paused")
         fills = {row["exec_id"]: row for row in session.rows("fills")}
+        # A stop gives the projector three seconds for what is left, and after a kill it may be far behind.
+        session.wait(lambda: asked(session, "counters")["projector_lag_ns"] < 1_000_000_000, 60, "the ledger stays behind")
         assert session.terminate() == 0
         path = session.run_dir / "ledger.db"
         _check(path, fills)

@@ -20,7 +20,7 @@ run: build
 # Most of the tests' time is waiting for daemons: without ARGS those tests run in three processes beside all others, each of which
 # takes about as long.
 WAITING_1 := tests/chaos $(wildcard tests/integration/test_[a-c]*.py)
-WAITING_2 := $(wildcard tests/integration/test_[d-l]*.py)
+WAITING_2 := tests/jobs tests/ops $(wildcard tests/integration/test_[d-l]*.py)
 WAITING_3 := $(wildcard tests/integration/test_[m-z]*.py)
 WAITING := $(WAITING_1) $(WAITING_2) $(WAITING_3)
 ifeq ($(ARGS),)

@@ -6,8 +6,10 @@ import contextlib
 import ctypes
 import os
 import signal
+import sys
+from collections.abc import Callable
 
-from cstd.errors import OperatorError
+from cstd.errors import EXIT_FAILURE, EXIT_OK, CstdError, OperatorError
 
 PR_SET_PDEATHSIG = 1
 IOPRIO_CLASS_IDLE = 3 << 13
@@ -39,3 +41,16 @@ def stand_back() -> None:
     number = IOPRIO_SET.get(os.uname().machine)
     if number is not None:
         ctypes.CDLL(None).syscall(number, 1, 0, IOPRIO_CLASS_IDLE)
+
+
+def exit_code_of(name: str, work: Callable[[], None]) -> int:
+    """Do a child's work and return its exit code; what went wrong is a line on stderr, which the parent's log takes up."""
+    try:
+        work()
+    except CstdError as error:
+        sys.stderr.write(f"cstd {name}: {error.message}{'; ' if error.suggestion else ''}{error.suggestion}\n")
+        return error.exit_code
+    except OSError as error:
+        sys.stderr.write(f"cstd {name}: {error}\n")
+        return EXIT_FAILURE
+    return EXIT_OK

@@ -296,23 +296,30 @@ def _writable_by_everybody(path: Path) -> bool:
 
 
 def gpu(on: Surroundings) -> Check:
-    """Return whether there is a GPU and a runtime for it. Nothing of this version computes on one."""
+    """Return whether there is a GPU and a runtime for it, as far as the configured scorer needs them."""
+    scorer = on.cfg.scorer
+    wanted = scorer.device if scorer is not None and scorer.enabled else ""
     driver = on.read("proc/driver/nvidia/version").splitlines()
     card = re.sub(r"\s+", " ", driver[0]).removeprefix("NVRM version: ") if driver else "no NVIDIA driver"
     runtimes = [f"{name} {importlib.metadata.version(name)}" for name in ("onnxruntime", "onnxruntime-gpu") if _installed(name)]
-    not_used = "not used by this version: models and their scorer are not built yet"
+    refuses = f"the scorer runs and scores nothing: scorer.device is {wanted}"
+    means = f"scorer.device is {wanted}" if wanted else "not used: the scorer alone would, and it is not enabled"
     if len(runtimes) == 2:
         return Check("GPU", WARNING, f"{card}; {' and '.join(runtimes)}", "the two overwrite each other's files",
                      "remove one of them")
     if not runtimes:
-        return Check("GPU", OK, f"{card}; onnxruntime is not installed", not_used)
+        return Check("GPU", PROBLEM if wanted else OK, f"{card}; onnxruntime is not installed", refuses if wanted else means,
+                     f"pip install 'cstd[{'gpu' if wanted == 'cuda' else 'cpu'}]'" if wanted else "")
     try:
         providers = importlib.import_module("onnxruntime").get_available_providers()
     except Exception as error:  # noqa: BLE001 -- whatever a broken runtime raises is the finding
-        return Check("GPU", WARNING, f"{card}; {runtimes[0]} cannot be loaded: {error}", not_used,
-                     "install it again, or remove it")
-    cuda = "with the CUDA provider" if "CUDAExecutionProvider" in providers else "without a CUDA provider"
-    return Check("GPU", OK, f"{card}; {runtimes[0]} {cuda}", not_used)
+        return Check("GPU", PROBLEM if wanted else WARNING, f"{card}; {runtimes[0]} cannot be loaded: {error}",
+                     refuses if wanted else means, "install it again, or remove it")
+    cuda = "CUDAExecutionProvider" in providers
+    found = f"{card}; {runtimes[0]} {'with the CUDA provider' if cuda else 'without a CUDA provider'}"
+    if wanted == "cuda" and not cuda:
+        return Check("GPU", PROBLEM, found, refuses, "install onnxruntime-gpu in its place, or set scorer.device = \"cpu\"")
+    return Check("GPU", OK, found, means)
 
 
 def _installed(name: str) -> bool:

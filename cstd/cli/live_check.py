@@ -34,6 +34,7 @@ from cstd.config.problems import config_error
 from cstd.daemon.key_check import checked_key
 from cstd.errors import EXIT_FAILURE, EXIT_OK, CstdError, OperatorError, UsageError
 from cstd.ops.client import AdminClient
+from cstd.ops.confirm import confirm
 from cstd.ops.logs import Logs
 from cstd.units import BPS_PER_UNIT, NS_PER_S, format_decimal
 from cstd.venue.fields import FieldError, decode_json, mapping_of
@@ -199,16 +200,11 @@ def _planned(cfg: Config, instrument: str, pair: PairRow, ask: Decimal) -> Itera
 
 def _confirm(args: argparse.Namespace, cfg: Config, plan: Plan) -> None:
     """Real orders are asked for, in words, but in practice."""
-    if args.yes or cfg.mode == "practice":
+    if cfg.mode == "practice":
         return
-    question = (f"two post-only buys of about {plan.notional:f} {cfg.account.currency} each, one after the other, "
-                f"{plan.below_bps.normalize():f} bps below the best bid of {plan.instrument}, with real money; both are canceled")
-    if not sys.stdin.isatty():
-        raise UsageError(f"this needs a confirmation and stdin is no terminal: {question}", suggestion="add --yes")
-    sys.stderr.write(f"cstd: {question}. Go on? [y/N] ")
-    sys.stderr.flush()
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise OperatorError("not confirmed: no order was sent")
+    confirm(f"two post-only buys of about {plan.notional:f} {cfg.account.currency} each, one after the other, "
+            f"{plan.below_bps.normalize():f} bps below the best bid of {plan.instrument}, with real money; both are canceled?",
+            yes=args.yes)
 
 
 def _climb(cfg: Config, files: list[str], run_dir: Path, plan: Plan, rungs: Rungs) -> list[Check]:

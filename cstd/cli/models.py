@@ -17,7 +17,8 @@ from typing import Any
 import msgspec
 
 from cstd.cli.models_outputs import ModelDifference, Models, ModelShown, ModelStep, ModelVerified, ModelVersion
-from cstd.errors import EXIT_OK, EXIT_VERIFICATION, OperatorError, UsageError
+from cstd.errors import EXIT_OK, EXIT_VERIFICATION, OperatorError
+from cstd.ops.confirm import confirm
 from cstd.signals import registry
 from cstd.signals.registry import log as registry_log
 from cstd.signals.registry.log import Log, Step
@@ -133,7 +134,7 @@ def sign(args: argparse.Namespace) -> int:
         RefusedVersionError: it would not verify, or is registered.
     """
     root, key = _opened(args)
-    _confirm(args, f"sign {args.model} {args.version} as it lies in {root}? Whoever signs vouches for where it came from.")
+    confirm(f"sign {args.model} {args.version} as it lies in {root}? Whoever signs vouches for where it came from.", yes=args.yes)
     step = registry.sign_version(root, args.model, args.version, key, who=_who(args), when=_now(), reason=args.reason)
     return _print_steps(args, [step])
 
@@ -148,7 +149,7 @@ def promote(args: argparse.Namespace) -> int:
     log = registry_log.read(root, key)
     state = log.state(args.model, args.version)
     to = args.to or (registry_log.NEXT.get(state) if state else None)
-    _confirm(args, f"move {args.model} {args.version} from {state or 'nowhere'} to {to or 'nowhere'}?")
+    confirm(f"move {args.model} {args.version} from {state or 'nowhere'} to {to or 'nowhere'}?", yes=args.yes)
     steps = registry.promote(root, args.model, args.version, key, to=args.to, who=_who(args), when=_now(), reason=args.reason)
     return _print_steps(args, steps)
 
@@ -160,19 +161,8 @@ def rollback(args: argparse.Namespace) -> int:
         RefusedVersionError: there is none that still verifies.
     """
     root, key = _opened(args)
-    _confirm(args, f"put the production version of {args.model} aside, and the one before it back?")
+    confirm(f"put the production version of {args.model} aside, and the one before it back?", yes=args.yes)
     return _print_steps(args, registry.rollback(root, args.model, key, who=_who(args), when=_now(), reason=args.reason))
-
-
-def _confirm(args: argparse.Namespace, question: str) -> None:
-    if args.yes:
-        return
-    if not sys.stdin.isatty():
-        raise UsageError("this needs a confirmation and stdin is no terminal", suggestion="add --yes")
-    sys.stderr.write(f"cstd: {question} [y/N] ")
-    sys.stderr.flush()
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise OperatorError("not confirmed, nothing was done")
 
 
 def _who(args: argparse.Namespace) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from cstd.cli.values import output
+
 DIRECTORY = "models"
 # Written out: the command line does not load the registry to print its help. A test compares them.
 STATES = ("shadow", "canary", "production", "retired", "rejected")
@@ -25,7 +27,7 @@ models_key. States, refusals and what is signed: docs/models-registry.md.
 def _registry(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--models", metavar="DIR", default=DIRECTORY, help=f"the registry (default {DIRECTORY})")
     parser.add_argument("--key", metavar="FILE", help="the key of its cards and log, mode 0600 (default: systemd's credential)")
-    parser.add_argument("-o", "--output", choices=("json", "table"), default="table", help="what to print (default table)")
+    output(parser)
 
 
 def _step(parser: argparse.ArgumentParser) -> None:

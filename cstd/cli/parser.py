@@ -27,7 +27,7 @@ from cstd.cli.examples import (
     SCHEMA_EXAMPLES,
     WHY_EXAMPLES,
 )
-from cstd.cli.values import count, gate, length_s, seconds, seed, since, uid
+from cstd.cli.values import count, gate, length_s, output, seconds, seed, since, uid
 from cstd.errors import UsageError
 
 SHELLS = ("bash", "zsh", "fish")
@@ -75,10 +75,6 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(message, suggestion=f"see {self.prog} --help")
 
 
-def _output(parser: argparse.ArgumentParser, default: str = "table", choices: tuple[str, ...] = ("json", "table")) -> None:
-    parser.add_argument("-o", "--output", choices=choices, default=default, help=f"what to print (default {default})")
-
-
 def _config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-c", "--config", action="append", required=True, metavar="FILE",
                         help="a TOML file; again for more, the later one wins")
@@ -88,7 +84,7 @@ def _run(parser: argparse.ArgumentParser) -> None:
     _config(parser)
     parser.add_argument("--for", dest="for_s", type=seconds, metavar="S", help="stop S seconds after the state ready")
     parser.add_argument("--run-dir", metavar="DIR", help="where state is kept (default: [run] dir)")
-    _output(parser, "json", ("json",))
+    output(parser, "json", ("json",))
 
 
 def _replay(parser: argparse.ArgumentParser) -> None:
@@ -97,19 +93,19 @@ def _replay(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--check", action="store_true", help="compare with what the journal says; exit 3 if it differs")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
                         help="recordings: a key of the configuration, simulated_venue.KEY, or tape.volume_hour to assume")
-    _output(parser, "json")
+    output(parser, "json")
 
 
 def _journal_verify(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dir", metavar="DIR", help="a journal directory")
     parser.add_argument("--key", type=Path, metavar="FILE", help="your copy of the signer's public key (default: DIR/signer.pub)")
-    _output(parser)
+    output(parser)
 
 
 def _db_rebuild(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dir", nargs="?", default=".run/current", metavar="DIR", help="a run directory (default .run/current)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="make this file instead of DIR/ledger.db")
-    _output(parser)
+    output(parser)
 
 
 def _alerts(parser: argparse.ArgumentParser) -> None:
@@ -130,19 +126,19 @@ def _alerts_ack(parser: argparse.ArgumentParser) -> None:
 def _alertmanager(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--alertmanager", metavar="URL", help="where it listens (default: ALERTMANAGER_URL, or "
                         "http://127.0.0.1:9093)")
-    _output(parser)
+    output(parser)
 
 
 def _backup(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("target", metavar="BACKUP", help="the folder to bring up to date, made if it is not there")
     parser.add_argument("--run-dir", metavar="DIR", help="the session (default: CSTD__RUN__DIR, or .run/current)")
-    _output(parser)
+    output(parser)
 
 
 def _handover(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="the file to write")
     parser.add_argument("--run-dir", metavar="DIR", help="the session, stopped (default: CSTD__RUN__DIR, or .run/current)")
-    _output(parser)
+    output(parser)
 
 
 def _restore(parser: argparse.ArgumentParser) -> None:
@@ -150,14 +146,14 @@ def _restore(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run-dir", metavar="DIR", required=True, help="where to; no journal may be there")
     parser.add_argument("--key", type=Path, metavar="FILE",
                         help="your copy of the signer's public key (default: the one in the backup)")
-    _output(parser)
+    output(parser)
 
 
 def _journal_checkpoint(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dir", metavar="DIR", help="a journal directory; a daemon may be writing it")
     parser.add_argument("--keep-bytes", type=count, default=0, metavar="N",
                         help="also remove the oldest segments while all of them exceed N bytes (default: keep all)")
-    _output(parser)
+    output(parser)
 
 
 def _statement(parser: argparse.ArgumentParser) -> None:
@@ -171,7 +167,7 @@ def _statement(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--verify", type=Path, metavar="FILE", help="instead: whether a statement is as it was signed")
     parser.add_argument("--key", type=Path, metavar="PUB",
                         help="with --verify: your copy of the signer's public key (default: the one beside FILE)")
-    _output(parser)
+    output(parser)
 
 
 def _audit(parser: argparse.ArgumentParser) -> None:
@@ -180,7 +176,7 @@ def _audit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--since", type=since, metavar="TIME", help="from then on: 10m, 2h, 1d, or 2026-08-02T10:00:00Z")
     parser.add_argument("--verb", dest="of_verb", metavar="VERB", help="commands of this verb alone, such as limits_set")
     parser.add_argument("--uid", type=uid, metavar="N", help="commands of this user alone")
-    _output(parser)
+    output(parser)
 
 
 def _export(parser: argparse.ArgumentParser) -> None:
@@ -194,7 +190,7 @@ def _jobs_list(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-c", "--config", action="append", default=[], metavar="FILE",
                         help="for its run directory, its socket and jobs.backup_dir")
     parser.add_argument("--run-dir", metavar="DIR", help="the session (default: [run] dir)")
-    _output(parser)
+    output(parser)
 
 
 def _jobs_run(parser: argparse.ArgumentParser) -> None:
@@ -207,7 +203,7 @@ def _jobs_run(parser: argparse.ArgumentParser) -> None:
 
 def _flight_list(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run-dir", metavar="DIR", help="the daemon's run directory (default .run/current)")
-    _output(parser)
+    output(parser)
 
 
 def _flight_save(parser: argparse.ArgumentParser) -> None:
@@ -218,13 +214,13 @@ def _flight_save(parser: argparse.ArgumentParser) -> None:
 def _bench(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--recording", nargs="+", default=[], metavar="FILE", help="v2 book recordings to run on")
     parser.add_argument("--frames", type=count, metavar="N", help="stop after N frames")
-    _output(parser)
+    output(parser)
 
 
 def _features(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bars", required=True, metavar="FILE", help="trade bars, CSV, plain or gzip: time (unix seconds of "
                         "the bar's start), open, high, low, close, volume; a header is optional and may give another order")
-    _output(parser, "csv", ("csv", "json"))
+    output(parser, "csv", ("csv", "json"))
 
 
 def _weights(parser: argparse.ArgumentParser) -> None:
@@ -232,24 +228,24 @@ def _weights(parser: argparse.ArgumentParser) -> None:
                         "one an instrument and named after it, or folders of such files")
     parser.add_argument("--method", choices=("hrp", "minvar"), default="hrp", help="hierarchical risk parity, or least variance "
                         "(default hrp)")
-    _output(parser)
+    output(parser)
 
 
 def _agents_build(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", metavar="DIR", help="folder of agents (default: the built-in ones)")
     parser.add_argument("--out", metavar="DIR", help="where the shared object goes")
-    _output(parser)
+    output(parser)
 
 
 def _strategy_build(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", required=True, metavar="FILE", help="the strategy's file, or a folder that holds one")
     parser.add_argument("--out", required=True, metavar="DIR", help="where object and manifest go: dir of [strategy.own]")
-    _output(parser)
+    output(parser)
 
 
 def _config_check(parser: argparse.ArgumentParser) -> None:
     _config(parser)
-    _output(parser)
+    output(parser)
     parser.add_argument("--frames-per-s", type=count, metavar="N", help="frames a second over all instruments, for the plan")
     parser.add_argument("--session", metavar="DIR", help="a run directory that knows the venue's minimums, its prices and the "
                         "equity: of the daemon that runs there, or of the journal that one left")
@@ -257,7 +253,7 @@ def _config_check(parser: argparse.ArgumentParser) -> None:
 
 def _config_show(parser: argparse.ArgumentParser) -> None:
     _config(parser)
-    _output(parser)
+    output(parser)
 
 
 def _session(parser: argparse.ArgumentParser) -> None:
@@ -276,7 +272,7 @@ def _chaos(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--must-run", action="store_true", help="exit 1 where this host does not let one of the faults happen, "
                         "or lets something lesser happen in its place")
     parser.add_argument("-c", "--config", metavar="FILE", help="of mode practice (default: the shipped one)")
-    _output(parser)
+    output(parser)
 
 
 def default_socket(environ: Mapping[str, str] | None = None) -> str:
@@ -297,7 +293,7 @@ def _doctor(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--venue", action="store_true",
                         help="also ask the venue of the mode for its time: the clock's offset and the round trip")
     parser.add_argument("--without-keys", action="store_true", help="leave the venue's keys out: for a job that has none")
-    _output(parser)
+    output(parser)
 
 
 def _live_check(parser: argparse.ArgumentParser) -> None:
@@ -307,7 +303,7 @@ def _live_check(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run-dir", metavar="DIR", help="where the daemon's state is kept (default: [run] dir); the check's own "
                         "folder is made below it")
     parser.add_argument("--yes", action="store_true", help="do not ask before the real orders")
-    _output(parser)
+    output(parser)
 
 
 def _schema(parser: argparse.ArgumentParser) -> None:
@@ -325,7 +321,7 @@ def _admin(gives: str, name: str, add: Add = lambda _parser: None, examples: str
         parser.add_argument("--run-dir", dest="socket", type=_socket_in, metavar="DIR", default=argparse.SUPPRESS,
                             help="the daemon's run directory, with its socket in it")
         add(parser)
-        _output(parser)
+        output(parser)
 
     return Verb(tuple(name.split()), gives, module, arguments, lambda module, args: int(module.main(name, args)),
                 examples=examples)
@@ -354,7 +350,7 @@ def _execution(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--since", type=since, metavar="TIME", help="orders decided since then: 10m, 2h, or 2026-08-02T10:00:00Z "
                         "(default: all)")
     parser.add_argument("--orders", type=count, metavar="N", help="instead: the newest N orders that have a fill, a line each")
-    _output(parser)
+    output(parser)
 
 
 def _reason(parser: argparse.ArgumentParser) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from cstd.cli import values
+
 TRAIN_EXAMPLES = """\
 examples:
   cstd train --bars XBTUSD_60m.csv.gz ETHUSD_60m.csv.gz --horizon 4h,24h --name hourly
@@ -41,38 +43,16 @@ def horizons(text: str) -> list[str]:
     return names
 
 
-def whole(text: str) -> int:
-    """Return a whole number, at most 2147483647."""
-    if not (text.isascii() and text.isdigit() and int(text) < 2**31):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 2147483647")
-    return int(text)
-
-
 def trials(text: str) -> int:
     """Return a number of trials, 1 to 10,000."""
-    if not 1 <= (number := whole(text)) <= 10_000:
+    if not 1 <= (number := values.seed(text)) <= 10_000:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of trials from 1 to 10000")
     return number
-
-
-def search_s(text: str) -> float:
-    """Return a positive number of seconds."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 < value < 1e9:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number of seconds")
-    return value
 
 
 def _bars(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bars", required=True, nargs="+", metavar="FILE", help="files of trade bars, all of one length, as "
                         "`cstd features` reads them, or folders of them; a file's name begins with its instrument")
-
-
-def _output(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-o", "--output", choices=("json", "table"), default="table", help="what to print (default table)")
 
 
 def train(parser: argparse.ArgumentParser) -> None:
@@ -86,16 +66,16 @@ def train(parser: argparse.ArgumentParser) -> None:
                         "evaluated and not promoted)")
     parser.add_argument("--from", dest="from_", metavar="DAY", help="bars from this UTC day or time on")
     parser.add_argument("--to", metavar="DAY", help="bars before this one")
-    parser.add_argument("--seed", type=whole, default=1, metavar="N", help="of everything that is drawn (default 1)")
+    parser.add_argument("--seed", type=values.seed, default=1, metavar="N", help="of everything that is drawn (default 1)")
     parser.add_argument("--trials", type=trials, default=8, metavar="N", help="parameters tried of each member (default 8)")
-    parser.add_argument("--search-s", type=search_s, metavar="S",
+    parser.add_argument("--search-s", type=values.seconds, metavar="S",
                         help="end the search of a member after S seconds; what comes out then depends on the host's speed")
     parser.add_argument("--resume", action="store_true", help="go on where a run with the same bars and options was ended")
     parser.add_argument("--maker-bps", type=basis_points, default=25.0, metavar="BPS", help="fee of the opening (default 25)")
     parser.add_argument("--taker-bps", type=basis_points, default=40.0, metavar="BPS", help="fee of the exit (default 40)")
     parser.add_argument("--half-spread-bps", type=basis_points, default=5.0, metavar="BPS",
                         help="how far below a bar's open an exit is taken to fill (default 5)")
-    _output(parser)
+    values.output(parser)
 
 
 def evaluate(parser: argparse.ArgumentParser) -> None:
@@ -107,7 +87,7 @@ def evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--horizon", type=horizons, metavar="LIST", help="only these (default: all of the model)")
     parser.add_argument("--key", metavar="FILE", help="of the registry: checks the signature; production needs it")
     parser.add_argument("--models", default="models", metavar="DIR", help="where models are kept (default models)")
-    _output(parser)
+    values.output(parser)
 
 
 # Word, what it gives, its module, its arguments, examples.

@@ -68,3 +68,8 @@ def seed(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) < 2**31):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 2147483647")
     return int(text)
+
+
+def output(parser: argparse.ArgumentParser, default: str = "table", choices: tuple[str, ...] = ("json", "table")) -> None:
+    """Add `-o`: what a verb prints."""
+    parser.add_argument("-o", "--output", choices=choices, default=default, help=f"what to print (default {default})")

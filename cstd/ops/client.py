@@ -18,6 +18,7 @@ from typing import Any, TextIO
 import orjson
 
 from cstd.errors import EXIT_CONFIG, EXIT_FAILURE, EXIT_OK, EXIT_USAGE, CstdError, OperatorError, UsageError
+from cstd.ops.confirm import confirm
 from cstd.ops.socket_path import socket_address
 
 DEFAULT_SOCKET = ".run/current/cstd.sock"
@@ -271,14 +272,7 @@ def _question(verb: str, args: argparse.Namespace) -> str:
 
 
 def _confirm(args: argparse.Namespace, question: str) -> None:
-    if _get(args, "yes"):
-        return
-    if not sys.stdin.isatty():
-        raise UsageError("this needs a confirmation and stdin is no terminal", suggestion="add --yes")
-    sys.stderr.write(f"cstd: {question} [y/N] ")
-    sys.stderr.flush()
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise OperatorError("not confirmed, nothing was done")
+    confirm(question, yes=bool(_get(args, "yes")))
 
 
 def _get(args: argparse.Namespace, name: str) -> Any:

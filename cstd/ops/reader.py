@@ -27,8 +27,8 @@ from aiohttp import WSMsgType, web
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.exposition import choose_encoder
 
-from cstd.child import follow_parent
-from cstd.errors import EXIT_OK, CstdError, OperatorError, UsageError
+from cstd.child import exit_code_of, follow_parent
+from cstd.errors import OperatorError, UsageError
 from cstd.ops.alerts_sight import AlertsSight
 from cstd.ops.api import ROUTES, openapi_document
 from cstd.ops.board import PUBLISH_INTERVAL_S, BoardReader
@@ -333,13 +333,15 @@ async def ask_for_alerts(alerts: AlertsSight, stop: asyncio.Event) -> None:
 
 async def serve(board_path: Path, addresses: Sequence[tuple[str, int]], stop: asyncio.Event, alertmanager: str = "") -> None:
     """Serve the board on every address until `stop` is set."""
+    written = board_path.with_name("reader.json")
+    written.unlink(missing_ok=True)  # of a reader that was killed: nothing of ours listens there any more
     sight = Sight(BoardReader(board_path), alertmanager=alertmanager)
     listeners = [bind(host, port) for host, port in addresses]
     runner = web.AppRunner(build_app(sight), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     for listener in listeners:
         await web.SockSite(runner, listener).start()
-    urls = write_addresses(board_path.with_name("reader.json"), listeners)
+    urls = write_addresses(written, listeners)
     sys.stderr.write(f"cstd reader: page at {urls[0]}/\n")
     pushing = asyncio.create_task(runner.app[PUSHES].run())
     looking = asyncio.gather(look_at_ledger(sight, stop), ask_for_alerts(sight.alerts, stop))
@@ -371,15 +373,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--alertmanager", default="", metavar="URL", help="whom to ask what fires (default: nobody)")
     parser.add_argument("--parent", type=int, metavar="PID", help="end when this parent process does")
     args = parser.parse_args(argv)
-    try:
+
+    def run() -> None:
         addresses = [parse_address(text) for text in args.listen or ["127.0.0.1:8001"]]
         if args.parent is not None:
             follow_parent(args.parent)
         asyncio.run(_serve_until_signal(args.board, addresses, args.alertmanager))
-    except CstdError as error:
-        sys.stderr.write(f"cstd reader: {error.message}{'; ' if error.suggestion else ''}{error.suggestion}\n")
-        return error.exit_code
-    return EXIT_OK
+
+    return exit_code_of("reader", run)
 
 
 if __name__ == "__main__":

@@ -18,9 +18,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
-from cstd.child import follow_parent
+from cstd.child import exit_code_of, follow_parent
 from cstd.clock import SystemClock
-from cstd.errors import EXIT_OK, CstdError, OperatorError
+from cstd.errors import CstdError, OperatorError
 from cstd.locks import wait_for_lock
 from cstd.projector.database import LedgerDatabase
 from cstd.projector.mark import MARK_FILE, ProjectorMark
@@ -235,7 +235,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--no-compress", action="store_true", help="leave sealed segments as they are")
     args = parser.parse_args(argv)
     stop = Stop()
-    try:
+
+    def run() -> None:
         if args.parent is not None:
             follow_parent(args.parent)
         with take_lock(args.run_dir, LOCK_WAIT_S):
@@ -244,10 +245,5 @@ def main(argv: Sequence[str] | None = None) -> int:
                 work(args.run_dir, stop, compress=not args.no_compress)
                 if stop.asked:
                     break
-    except CstdError as error:
-        sys.stderr.write(f"cstd projector: {error.message}{'; ' if error.suggestion else ''}{error.suggestion}\n")
-        return error.exit_code
-    except OSError as error:
-        sys.stderr.write(f"cstd projector: {error}\n")
-        return 1
-    return EXIT_OK
+
+    return exit_code_of("projector", run)

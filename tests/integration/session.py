@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -44,6 +47,23 @@ class Session(session.Session):
     def user_btc(self, truth: Row, positions: list[Row]) -> Decimal:
         """The venue's BTC less what the daemon manages."""
         return judge.own_coins("BTC", truth, positions)
+
+    def seen(self, path: str) -> str:
+        """What the status port says at a path; waits until it is up: its file may name the port of one killed."""
+        said: list[str] = []
+
+        def asked() -> list[str]:
+            with contextlib.suppress(FileNotFoundError, urllib.error.URLError, ConnectionError):
+                page = json.loads((self.run_dir / "reader.json").read_bytes())["page"]
+                try:
+                    with urllib.request.urlopen(f"{page}{path}", timeout=5) as reply:
+                        said.append(reply.read().decode())
+                except urllib.error.HTTPError as error:  # that is an answer
+                    raise AssertionError(f"{path}: {error.code} {error.read().decode()}") from None
+            return said
+
+        self.wait(asked, 30, f"the status port does not say {path}")
+        return said[0]
 
     def close(self) -> None:
         """End what still runs and leave nothing outside the test's folder."""

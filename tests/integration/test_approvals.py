@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,9 @@ def verb(session: Session, *words: str, code: int = 0) -> Any:
     return json.loads(done.stderr if code else done.stdout)
 
 
-def shown_at(port: str) -> Any:
+def shown(session: Session) -> Any:
     """What the status port shows."""
-    with urllib.request.urlopen(f"{port}/api/v1/approvals", timeout=5) as answer:
-        return json.load(answer)
+    return json.loads(session.seen("/api/v1/approvals"))
 
 
 def approved_in_time(session: Session) -> bool:
@@ -42,11 +40,9 @@ def test_an_operator_answers_on_the_command_line(tmp_path: Path) -> None:
         session.wait(lambda: session.request("approvals"), 20, "nothing waits")
         assert session.rows("orders") == []
         row = verb(session, "approve", "--list")[0]
-        session.wait((session.run_dir / "reader.json").exists, 20, "the status port does not come up")
-        port = json.loads((session.run_dir / "reader.json").read_text())["addresses"][0]
-        session.wait(lambda: row["id"] in [other["id"] for other in shown_at(port)], 5, "the status port does not show it")
-        shown = next(other for other in shown_at(port) if other["id"] == row["id"])
-        assert shown["approve"].startswith(f"cstd approve {row['id']} --run-dir ") and 0 < row["expires_in_s"] <= LASTS_S
+        session.wait(lambda: row["id"] in [other["id"] for other in shown(session)], 5, "the status port does not show it")
+        asks = next(other for other in shown(session) if other["id"] == row["id"])
+        assert asks["approve"].startswith(f"cstd approve {row['id']} --run-dir ") and 0 < row["expires_in_s"] <= LASTS_S
         assert "999999" in verb(session, "approve", "999999", "--yes", code=1)["message"]
         assert "confirmation" in verb(session, "approve", str(row["id"]), code=2)["message"]
         assert verb(session, "why", str(row["id"]))["approval"] == "waits"

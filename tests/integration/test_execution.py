@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import urllib.request
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -29,9 +28,7 @@ def known(session: Session, horizon_s: int) -> int:
 
 def asked(session: Session, route: str) -> Any:
     """What the status port answers."""
-    page = json.loads((session.run_dir / "reader.json").read_bytes())["page"]
-    with urllib.request.urlopen(f"{page}/api/v1/{route}", timeout=5) as reply:
-        return json.loads(reply.read())
+    return json.loads(session.seen(f"/api/v1/{route}"))
 
 
 def seen(session: Session) -> dict[str, Any] | None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import sqlite3
 import time
-import urllib.request
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -42,10 +40,7 @@ def ledger_rows(session: Session, query: str) -> list[tuple[Any, ...]]:
 
 def metrics(session: Session) -> str:
     """The metrics of the status port."""
-    session.wait((session.run_dir / "reader.json").exists, 30, "no status port")
-    page = json.loads((session.run_dir / "reader.json").read_bytes())["page"]
-    with urllib.request.urlopen(f"{page}/metrics", timeout=5) as reply:
-        return str(reply.read().decode())
+    return session.seen("/metrics")
 
 
 def counters(session: Session) -> dict[str, float]:

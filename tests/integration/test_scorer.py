@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +34,7 @@ def with_model(folder: Path, key: bytes = KEY) -> dict[str, str]:
 
 def seen(session: Session, path: str = "api/v1/models") -> Any:
     """What the status port says."""
-    page = json.loads((session.run_dir / "reader.json").read_bytes())["page"]
-    with urllib.request.urlopen(f"{page}/{path}", timeout=5) as reply:
-        raw = reply.read().decode()
+    raw = session.seen(f"/{path}")
     return json.loads(raw) if path.startswith("api") else raw
 
 
@@ -62,7 +59,6 @@ def test_it_scores_dies_and_scores_again(tmp_path: Path) -> None:
     """kill -9: the daemon trades on, starts it again, and the journal replays with every score in it."""
     with practice_session(tmp_path, with_model(tmp_path)) as session:
         session.start_ready()
-        session.wait((session.run_dir / "reader.json").exists, 30, "no status port")
         session.wait(lambda: seen(session).get("scorer", {}).get("batches", 0) > 0 and seen(session)["scores"], 60, "no scores")
         told = seen(session)
         assert told["scorer"]["state"] == "ready" and told["scorer"]["version"] == "0001"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from engine_world import S, World, replayed
-from own_strategies import FAILURES, SOURCE, own_config
+from own_strategies import FAILURES, SOURCE, built, own_config
 
 from cstd._fast.codes import IntentKind, OrderAction
 from cstd.daemon.checkpointer import bring_up_to_date
@@ -27,10 +27,7 @@ from cstd.storage.journal_reader import records
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tests' strategy, built once."""
-    place = tmp_path_factory.mktemp("own")
-    (place / "turns.py").write_text(SOURCE)
-    build_strategy(place / "turns.py", place / "built")
-    return place / "built"
+    return built(tmp_path_factory.mktemp("own"), "turns", SOURCE)
 
 
 @pytest.fixture(scope="module")

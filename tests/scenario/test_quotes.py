@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from engine_world import S, World, eventually, replayed
-from own_strategies import PUPPET, own_config
+from own_strategies import PUPPET, built, own_config
 
 from cstd._fast.codes import ExitReason, IntentKind, Link, OrderAction, OrderEvent, OrderState, TimeInForce
 from cstd.signals.agents.build import build_strategy
@@ -29,10 +29,7 @@ SERIALS = count(1)
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The strategy that does as it is told, built once."""
-    place = tmp_path_factory.mktemp("puppet")
-    (place / "puppet.py").write_text(PUPPET)
-    build_strategy(place / "puppet.py", place / "built")
-    return place / "built"
+    return built(tmp_path_factory.mktemp("puppet"), "puppet", PUPPET)
 
 
 @pytest.fixture(scope="module")

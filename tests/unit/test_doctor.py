@@ -8,9 +8,11 @@ import re
 import socket
 import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from cstd.cli import doctor, host_checks, install_checks
@@ -20,6 +22,7 @@ from cstd.cli.host_checks import OK, PROBLEM, STA_NANO, STA_UNSYNC, TIME_ERROR, 
 from cstd.cli.install_checks import accepts
 from cstd.cli.venue_check import Answered, ClockBounds
 from cstd.config import Config, load, template
+from cstd.config.schema import ScorerConfig
 from cstd.errors import ConfigError
 from cstd.storage.journal_files import lock_directory
 from cstd.storage.run_dir import JOURNAL_DIR
@@ -351,19 +354,28 @@ def test_modes_of_systemd_credentials(tmp_path: Path) -> None:
     assert states(list(install_checks.file_modes(on))) == [OK]
 
 
-def test_a_gpu_is_said_to_be_of_no_use_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With or without a driver, a runtime and a CUDA provider; two runtimes in one environment are a warning."""
-    check = install_checks.gpu(host(tmp_path))
-    assert check.state == OK and "not used by this version" in check.means
+def test_a_gpu_is_judged_by_what_the_scorer_wants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a scorer nothing of it matters; with one on cuda a runtime with that provider must be there; two are a warning."""
+    def runtime(*names: str, providers: list[str]) -> None:
+        monkeypatch.setattr(install_checks, "_installed", lambda name: name in names)
+        monkeypatch.setattr(install_checks.importlib.metadata, "version", lambda _name: "1.23")
+        loaded = type("Runtime", (), {"get_available_providers": staticmethod(lambda: providers)})
+        monkeypatch.setattr(install_checks.importlib, "import_module", lambda _name: loaded)
+
     driver = host(tmp_path, proc__driver__nvidia__version="NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.1\nGCC\n")
-    monkeypatch.setattr(install_checks, "_installed", lambda name: name == "onnxruntime-gpu")
-    monkeypatch.setattr(install_checks.importlib.metadata, "version", lambda _name: "1.23")
-    runtime = type("Runtime", (), {"get_available_providers": staticmethod(lambda: ["CUDAExecutionProvider"])})
-    monkeypatch.setattr(install_checks.importlib, "import_module", lambda _name: runtime)
+    scorer = {device: ScorerConfig(enabled=True, device=device, models="models", name="hourly", age_s_max=60)
+              for device in ("cpu", "cuda")}
+    on = {device: replace(driver, cfg=msgspec.structs.replace(driver.cfg, scorer=config)) for device, config in scorer.items()}
+    runtime("onnxruntime-gpu", providers=["CUDAExecutionProvider"])
     check = install_checks.gpu(driver)
-    assert check.state == OK and "550.1" in check.found and "with the CUDA provider" in check.found
-    assert "not used by this version" in check.means
-    monkeypatch.setattr(install_checks, "_installed", lambda _name: True)
+    assert check.state == OK and "550.1" in check.found and "with the CUDA provider" in check.found and "not used" in check.means
+    assert [install_checks.gpu(on[device]).state for device in ("cpu", "cuda")] == [OK, OK]
+    runtime("onnxruntime", providers=["CPUExecutionProvider"])
+    assert [install_checks.gpu(one).state for one in (driver, on["cpu"], on["cuda"])] == [OK, OK, PROBLEM]
+    assert "onnxruntime-gpu" in install_checks.gpu(on["cuda"]).todo
+    runtime(providers=[])
+    assert [install_checks.gpu(one).state for one in (driver, on["cpu"], on["cuda"])] == [OK, PROBLEM, PROBLEM]
+    runtime("onnxruntime", "onnxruntime-gpu", providers=[])
     assert install_checks.gpu(driver).state == WARNING
 
 

@@ -21,9 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from cstd.child import follow_parent
+from cstd.child import exit_code_of, follow_parent
 from cstd.clock import Clock, SystemClock
-from cstd.errors import EXIT_OK, CstdError, OperatorError
+from cstd.errors import OperatorError
 from cstd.signals import registry
 from cstd.signals.registry import log as registry_log
 from cstd.signals.registry.refusals import RefusedVersionError
@@ -180,7 +180,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     asked: list[int] = []
     for number in SIGNALS:
         signal.signal(number, lambda number, _frame: asked.append(number))
-    try:
+
+    def run() -> None:
         if args.parent is not None:
             follow_parent(args.parent)
         scorer = Scorer(args.run_dir, args.models, args.name, args.key, device=args.device, threads=args.threads)
@@ -188,10 +189,5 @@ def main(argv: Sequence[str] | None = None) -> int:
             if not scorer.turn():
                 time.sleep(POLL_S)
         scorer.close()
-    except CstdError as error:
-        sys.stderr.write(f"cstd scorer: {error.message}{'; ' if error.suggestion else ''}{error.suggestion}\n")
-        return error.exit_code
-    except OSError as error:
-        sys.stderr.write(f"cstd scorer: {error}\n")
-        return 1
-    return EXIT_OK
+
+    return exit_code_of("scorer", run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import time
+from pathlib import Path
 from typing import IO
 
 from cstd.errors import OperatorError
@@ -30,3 +31,15 @@ def wait_for_lock(file: IO[bytes], wait_s: float, refusal: OperatorError) -> IO[
             time.sleep(LOOK_S)
         else:
             return file
+
+
+def is_held(path: Path) -> bool:
+    """Return whether a process holds the lock of a file; nobody holds that of a file that is not there."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False

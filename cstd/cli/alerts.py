@@ -121,7 +121,7 @@ def _ack_row(silence: Silence) -> Row:
 
 
 def _print(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], none: str, args: argparse.Namespace) -> int:
-    if args.o == "json":
+    if args.output == "json":
         sys.stdout.write(json.dumps(rows) + "\n")
         return EXIT_OK
     cells = [[_cell(row[name]) for name in columns] for row in rows]

@@ -18,7 +18,6 @@ import json
 import os
 import shutil
 import sqlite3
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -39,6 +38,7 @@ from cstd.errors import EXIT_OK, OperatorError, UsageError, VerificationError
 from cstd.locks import wait_for_lock
 from cstd.ops.board import BoardReader
 from cstd.ops.sight import Sight
+from cstd.printed import print_row
 from cstd.projector.database import APPLICATION_ID
 from cstd.projector.process import state_dir
 from cstd.signals.code import code_dir, copy_code
@@ -438,10 +438,5 @@ def _no_ledger(source: Path, last_seq: int) -> str:
 
 
 def _print(found: dict[str, Any], args: argparse.Namespace) -> int:
-    if args.o == "json":
-        sys.stdout.write(json.dumps(found) + "\n")
-        return EXIT_OK
-    width = max(map(len, found))
-    for name, value in found.items():
-        sys.stdout.write(f"{name:<{width}}  {'-' if value is None else value}\n")
+    print_row(found, args.output)
     return EXIT_OK

@@ -30,7 +30,7 @@ def run_dir_of(args: argparse.Namespace) -> Path:
 def list_bundles(args: argparse.Namespace) -> int:
     """Print the bundles of a run directory, oldest first; returns 0, also where there is none."""
     rows = [row(bundle) for bundle in flight_folder.bundles(flight_folder.flight_dir(run_dir_of(args)))]
-    if args.o == "json":
+    if args.output == "json":
         sys.stdout.write(json.dumps(rows) + "\n")
         return EXIT_OK
     if not rows:
@@ -71,7 +71,7 @@ def save(args: argparse.Namespace) -> int:
     run_dir = run_dir_of(args)
     pid = _daemon_pid(run_dir)
     found = flight.save(flight.Ask(run_dir, flight_folder.HAND, args.reason or "by hand", pid=pid))
-    if args.o == "json":
+    if args.output == "json":
         sys.stdout.write(json.dumps(found) + "\n")
     else:
         width = max(map(len, found))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ from cstd.clock import SystemClock, utc_text
 from cstd.engine.handover import document
 from cstd.engine.recovery import Recovered, recover
 from cstd.errors import EXIT_OK, OperatorError, UsageError, VerificationError
+from cstd.printed import print_row
 from cstd.projector.process import state_dir
 from cstd.signals.agents.loader import load as load_agents
 from cstd.storage import handover_file
@@ -37,12 +36,7 @@ def main(args: argparse.Namespace) -> int:
         raise OperatorError(f"the daemon of {run_dir} runs", suggestion="stop it first: what it does next would be forgotten")
     with lock_directory(journal):  # so that none starts meanwhile
         row = _hand_over(journal, state_dir(run_dir), Path(args.file).resolve())
-    if args.o == "json":
-        sys.stdout.write(json.dumps(row) + "\n")
-    else:
-        width = max(map(len, row))
-        for name, value in row.items():
-            sys.stdout.write(f"{name:<{width}}  {' '.join(value) if isinstance(value, list) else value}\n")
+    print_row(row, args.output)
     return EXIT_OK
 
 

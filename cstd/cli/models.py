@@ -37,7 +37,7 @@ def list_versions(args: argparse.Namespace) -> int:
     log = registry_log.read(root, key)
     rows = [_row(root, name, version, key, log) for name, version in _chosen(root, log, args.model)]
     found = Models(versions=rows, log_lines=len(log.steps), log_head=log.head)
-    if args.o == "json":
+    if args.output == "json":
         return _print_json(found)
     columns = ("model", "version", "state", "verdict", "horizons", "members", "created", "problem")
     _print_table(columns, [[row[name] for name in columns] for row in rows])  # type: ignore[literal-required]
@@ -88,7 +88,7 @@ def show(args: argparse.Namespace) -> int:
     shown = ModelShown(model=args.model, version=version, state=log.state(args.model, version), folder=str(found.folder),
                        card_sha256=found.card_sha256, card=msgspec.to_builtins(found.card),
                        steps=[_step(step) for step in log.of(args.model, version)])
-    if args.o == "json":
+    if args.output == "json":
         return _print_json(shown)
     head = {name: shown[name] for name in ("model", "version", "state", "folder", "card_sha256")}
     _print_table((), [[name, value] for name, value in (head | _flat(shown["card"])).items()])
@@ -110,7 +110,7 @@ def verify(args: argparse.Namespace) -> int:
     log = registry_log.read(root, key)
     chosen = [(args.model, args.version)] if args.version else _chosen(root, log, args.model)
     rows = [_verified(root, name, version, key, log) for name, version in chosen]
-    if args.o == "json":
+    if args.output == "json":
         _print_json(rows)
     else:
         _print_table(("model", "version", "ok", "reason", "message"), [list(row.values()) for row in rows])
@@ -175,7 +175,7 @@ def _now() -> str:
 
 def _print_steps(args: argparse.Namespace, steps: Sequence[Step]) -> int:
     rows = [_step(step) for step in steps]
-    if args.o == "json":
+    if args.output == "json":
         return _print_json(rows)
     for row in rows:
         sys.stdout.write(f"{args.model} {row['version']}: {row['from_state'] or 'unsigned'} -> {row['to_state']}\n")
@@ -194,7 +194,7 @@ def diff(args: argparse.Namespace) -> int:
              for version in (args.version, args.other)]
     rows = [ModelDifference(key=name, version=cards[0].get(name), other=cards[1].get(name))
             for name in sorted({*cards[0], *cards[1]}) if cards[0].get(name, ABSENT) != cards[1].get(name, ABSENT)]
-    if args.o == "json":
+    if args.output == "json":
         return _print_json(rows)
     _print_table(("key", args.version, args.other), [[row["key"], row["version"], row["other"]] for row in rows])
     return EXIT_OK

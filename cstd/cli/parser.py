@@ -541,5 +541,4 @@ def parse(words: list[str]) -> argparse.Namespace | None:
     except SystemExit:  # argparse has printed the help
         return None
     args.verb = verb
-    args.o = getattr(args, "output", None)
     return args

@@ -18,6 +18,7 @@ from cstd.child import follow_parent, stand_back
 from cstd.engine.checkpoint import build_id, dump
 from cstd.engine.recovery import Recovered, recover
 from cstd.errors import CstdError, OperatorError, VerificationError
+from cstd.printed import print_row
 from cstd.signals.agents.loader import LoadedAgents
 from cstd.signals.agents.loader import load as load_agents
 from cstd.storage import checkpoints
@@ -71,12 +72,7 @@ def _write(directory: Path, found: Recovered) -> Path:
 def main(args: argparse.Namespace) -> int:
     """Run the verb; returns 0."""
     row = bring_up_to_date(Path(args.dir), load_agents(), keep_bytes=args.keep_bytes)
-    if args.o == "json":
-        sys.stdout.write(json.dumps(row) + "\n")
-    else:
-        width = max(map(len, row))
-        for name, value in row.items():
-            sys.stdout.write(f"{name:<{width}}  {' '.join(value) if isinstance(value, list) else value}\n")
+    print_row(row, args.output)
     return 0
 
 

@@ -285,7 +285,7 @@ def _given(args: argparse.Namespace, *names: str) -> JsonDict:
 
 
 def _output(args: argparse.Namespace) -> str:
-    return str(_get(args, "output") or _get(args, "o") or "table")
+    return str(_get(args, "output") or "table")
 
 
 def _print_error(error: CstdError, *, as_json: bool) -> None:

@@ -7,13 +7,12 @@ one it is put there at once.
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from cstd.errors import EXIT_OK, OperatorError, UsageError
+from cstd.printed import print_row
 from cstd.projector.database import LedgerDatabase
 from cstd.projector.process import REBUILT_SUFFIX, adopt_rebuilt, state_dir, take_lock
 from cstd.projector.projection import Projection
@@ -71,11 +70,7 @@ def main(args: argparse.Namespace) -> int:
         path = state_dir(run_dir) / DATABASE_FILE
         found = {**_made(journal, path.with_name(path.name + REBUILT_SUFFIX)), "file": str(path)}
         _put_in_place(run_dir, path)
-    if args.o == "json":
-        sys.stdout.write(json.dumps(found) + "\n")
-    else:
-        width = max(map(len, found))
-        sys.stdout.writelines(f"{name:<{width}}  {value}\n" for name, value in found.items())
+    print_row(found, args.output)
     return EXIT_OK
 
 

@@ -51,7 +51,7 @@ def main(args: argparse.Namespace) -> int:
     """Run the verb; prints a table or one JSON object."""
     paths = [Path(name) for name in args.recording or [_default_recording()]]
     result = measure(paths, load_agents())
-    if args.o == "json":
+    if args.output == "json":
         print(json.dumps(result))
         return 0
     for name in ("order", "decision", "paced"):

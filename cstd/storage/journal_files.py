@@ -7,7 +7,6 @@ see journal_compress.py): every place in it is one of its content.
 
 from __future__ import annotations
 
-import fcntl
 import mmap
 import os
 import re
@@ -18,7 +17,7 @@ from typing import IO
 
 from cstd._fast import journal_scan
 from cstd.errors import OperatorError, VerificationError
-from cstd.locks import wait_for_lock
+from cstd.locks import is_held, wait_for_lock
 
 VERSION = 2
 HASH_BYTES = 32
@@ -278,11 +277,4 @@ def lock_directory(directory: Path) -> IO[bytes]:
 
 def is_being_written(directory: Path) -> bool:
     """Return True while a process holds the journal's lock."""
-    try:
-        with (directory / LOCK_NAME).open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
+    return is_held(directory / LOCK_NAME)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from dataclasses import asdict
 
 from cstd.errors import EXIT_OK, VerificationError
+from cstd.printed import print_row
 from cstd.storage import journal_reader
 
 
 def main(args: argparse.Namespace) -> int:
-    """Verify `args.dir` and print the result, as JSON when `args.o` is "json", else as a table.
+    """Verify `args.dir` and print the result, as JSON when `args.output` is "json", else as a table.
 
     Returns 0, or 3 when the journal is not what was written, or a signature is not one of its signer (`args.key`, or the
     public key beside the journal); the place is in the output then. What nobody has signed yet is reported, not an error.
@@ -24,18 +24,11 @@ def main(args: argparse.Namespace) -> int:
     except VerificationError as error:
         found = {"ok": False, "directory": str(args.dir), **error.to_json()}
         code = error.exit_code
-    if args.o == "json":
-        sys.stdout.write(json.dumps(found) + "\n")
+    if args.output == "json":
+        print_row(found, "json")
     else:
-        _print_table(found)
+        place = found.pop("place", {})
+        print_row({**found, **(place if isinstance(place, dict) else {})}, "table")
     if code != EXIT_OK:
         sys.stderr.write(f"cstd: {found['message']}\n")
     return code
-
-
-def _print_table(found: dict[str, object]) -> None:
-    place = found.pop("place", {})
-    rows = {**found, **(place if isinstance(place, dict) else {})}
-    width = max(map(len, rows))
-    for name, value in rows.items():
-        sys.stdout.write(f"{name:<{width}}  {value}\n")

@@ -48,6 +48,14 @@ class Session(session.Session):
         """The venue's BTC less what the daemon manages."""
         return judge.own_coins("BTC", truth, positions)
 
+    def child_pid(self, module: str) -> int | None:
+        """The process id of the daemon's child that runs a module, None while there is none."""
+        for pid in self.children():
+            with contextlib.suppress(FileNotFoundError):
+                if f"{module}\0".encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    return pid
+        return None
+
     def seen(self, path: str) -> str:
         """What the status port says at a path; waits until it is up: its file may name the port of one killed."""
         said: list[str] = []

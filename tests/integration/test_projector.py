@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import sqlite3
@@ -17,17 +16,6 @@ from cstd.storage import journal_reader
 from cstd.units import from_raw
 from tests.integration.session import Row, Session, cstd, practice_session
 from tests.projector.sessions import TABLES, columns, rows
-
-
-def projector_pid(session: Session) -> int | None:
-    """The process id of the daemon's projector, None while there is none."""
-    assert session.daemon is not None
-    children = Path(f"/proc/{session.daemon.pid}/task/{session.daemon.pid}/children").read_text().split()
-    for pid in children:
-        with contextlib.suppress(FileNotFoundError):
-            if b"cstd.projector\0" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                return int(pid)
-    return None
 
 
 def ledger_rows(session: Session, query: str) -> list[tuple[Any, ...]]:
@@ -78,10 +66,10 @@ def test_it_dies_catches_up_and_is_made_anew(tmp_path: Path) -> None:
         session.start_ready()
         session.wait(lambda: len(ledger_rows(session, "SELECT * FROM fills")) >= 2, 40, "no fills in SQLite")
         for _ in range(2):
-            pid = projector_pid(session)
+            pid = session.child_pid("cstd.projector")
             assert pid is not None
             os.kill(pid, signal.SIGKILL)
-            session.wait(lambda pid=pid: projector_pid(session) not in (None, pid), 30, "the projector is not back")
+            session.wait(lambda pid=pid: session.child_pid("cstd.projector") not in (None, pid), 30, "the projector is not back")
             assert session.state() == "ready"
         session.wait(lambda: counters(session).get("cstd_projector_restarts_total", 0) >= 2, 10, "restarts are not counted")
         session.wait(lambda: counters(session)["cstd_projector_lag_seconds"] < 3, 40, "the lag does not end")
@@ -141,7 +129,7 @@ def test_it_can_be_switched_off(tmp_path: Path) -> None:
     """Without it there is no process, no database, and nothing counts as down."""
     with practice_session(tmp_path, env={"CSTD__PROJECTOR__ENABLED": "false"}) as session:
         session.start_ready()
-        assert projector_pid(session) is None
+        assert session.child_pid("cstd.projector") is None
         assert 'cstd_child_up{child="projector"}' not in counters(session)
         assert session.terminate() == 0
         assert not (session.run_dir / "ledger.db").exists()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -43,17 +42,6 @@ def shown(session: Session) -> Any:
     return json.loads(cstd(session, "status", "--run-dir", str(session.run_dir), "-o", "json").stdout)
 
 
-def scorer_pid(session: Session) -> int | None:
-    """The process id of the daemon's scorer, None while there is none."""
-    assert session.daemon is not None
-    children = Path(f"/proc/{session.daemon.pid}/task/{session.daemon.pid}/children").read_text().split()
-    for pid in children:
-        with contextlib.suppress(FileNotFoundError):
-            if b"cstd.signals.scorer\0" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                return int(pid)
-    return None
-
-
 @pytest.mark.timeout(200)
 def test_it_scores_dies_and_scores_again(tmp_path: Path) -> None:
     """kill -9: the daemon trades on, starts it again, and the journal replays with every score in it."""
@@ -64,10 +52,10 @@ def test_it_scores_dies_and_scores_again(tmp_path: Path) -> None:
         assert told["scorer"]["state"] == "ready" and told["scorer"]["version"] == "0001"
         assert {one["providers"][0] for one in told["scorer"]["sessions"]} == {"CPUExecutionProvider"}
         assert all(row["fresh"] and 0 < row["probability"] < 1 and row["members"] == 2 for row in told["scores"])
-        first = scorer_pid(session)
+        first = session.child_pid("cstd.signals.scorer")
         assert first is not None and session.daemon is not None
         os.kill(first, signal.SIGKILL)
-        session.wait(lambda: scorer_pid(session) not in (None, first), 30, "it was not started again")
+        session.wait(lambda: session.child_pid("cstd.signals.scorer") not in (None, first), 30, "it was not started again")
         before = told["scorer"]["events"]
         session.wait(lambda: seen(session)["scorer"]["state"] == "ready" and seen(session)["scorer"]["events"] > before + 1, 60,
                      "it does not score again")

@@ -84,7 +84,7 @@ def test_a_changed_signature_is_found(folder: Path, field: str) -> None:
     path.write_text(json.dumps(content))
     error = refused(folder)
     assert error.place["file"] == "segment-000002.sig"
-    assert verify.main(Namespace(dir=str(folder / "journal"), key=None, o="json")) == 3
+    assert verify.main(Namespace(dir=str(folder / "journal"), key=None, output="json")) == 3
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[1]", "no json", '{"segment": 1}'])

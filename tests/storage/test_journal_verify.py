@@ -164,10 +164,10 @@ def test_a_missing_head_is_found(copy_dir: Path) -> None:
 
 def test_the_command_prints_what_was_proven(journal_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Exit 0 and one JSON object with the counts, or a table of the same."""
-    assert verify.main(argparse.Namespace(dir=journal_dir, o="json")) == EXIT_OK
+    assert verify.main(argparse.Namespace(dir=journal_dir, output="json")) == EXIT_OK
     found = json.loads(capsys.readouterr().out)
     assert (found["ok"], found["records"]) == (True, 400)
-    assert verify.main(argparse.Namespace(dir=journal_dir, o="table")) == EXIT_OK
+    assert verify.main(argparse.Namespace(dir=journal_dir, output="table")) == EXIT_OK
     assert "400" in capsys.readouterr().out
 
 
@@ -177,7 +177,7 @@ def test_the_command_exits_3_with_the_place(copy_dir: Path, capsys: pytest.Captu
     data = bytearray(path.read_bytes())
     data[1000] ^= 1
     path.write_bytes(data)
-    assert verify.main(argparse.Namespace(dir=copy_dir, o="json")) == EXIT_VERIFICATION
+    assert verify.main(argparse.Namespace(dir=copy_dir, output="json")) == EXIT_VERIFICATION
     printed = capsys.readouterr()
     found = json.loads(printed.out)
     assert (found["ok"], found["error"], found["place"]["file"]) == (False, "verification", path.name)

@@ -60,12 +60,12 @@ def run_dir(tmp_path: Path) -> Path:
 
 def back_up(run_dir: Path, target: Path) -> None:
     """`cstd backup`."""
-    assert verbs.backup(argparse.Namespace(target=str(target), run_dir=str(run_dir), o="json")) == 0
+    assert verbs.backup(argparse.Namespace(target=str(target), run_dir=str(run_dir), output="json")) == 0
 
 
 def restore(target: Path, run_dir: Path) -> None:
     """`cstd restore`."""
-    assert verbs.restore(argparse.Namespace(source=str(target), run_dir=str(run_dir), key=None, o="json")) == 0
+    assert verbs.restore(argparse.Namespace(source=str(target), run_dir=str(run_dir), key=None, output="json")) == 0
 
 
 def contents(folder: Path) -> dict[str, bytes]:

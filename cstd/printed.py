@@ -1,0 +1,22 @@
+"""What a command prints of one row: a line of JSON, or name and value by line."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+
+
+def print_row(row: Mapping[str, object], output: str) -> None:
+    """Print a row to stdout as `-o` says; in the table a list is its words, and what is not known a dash."""
+    if output == "json":
+        sys.stdout.write(json.dumps(row) + "\n")
+        return
+    width = max(map(len, row))
+    sys.stdout.writelines(f"{name:<{width}}  {_shown(value)}\n" for name, value in row.items())
+
+
+def _shown(value: object) -> object:
+    if value is None:
+        return "-"
+    return " ".join(value) if isinstance(value, list) else value

@@ -49,6 +49,7 @@ CHANNELS = ("executions", "balances")
 # Requests that arrive, whatever becomes of the connection; a subscription is the connection's own.
 ABOUT_ORDERS = tuple(b'{"method":"%s' % name for name in (b"add_order", b"amend_order", b"cancel_order", b"cancel_all"))
 ENDED_KEPT = 100_000
+ORDER_ID = "OSIM00-00000-"  # and its number
 THIRTY_DAYS_NS = 30 * 86_400 * NS_PER_S
 TRADES_KEPT = 50  # of a snapshot with trades (kraken-protocol.md 1.15)
 ZERO = Decimal(0)
@@ -108,7 +109,9 @@ class SimulatedVenue:
         for order in self.orders.values():
             # Where it stands in its queue nobody knows any more: no trade at its price reaches it before its level shows.
             order.queue = QueuePosition(self.settings.queue, self.settings.queue_n, order.terms.spec.qty_precision, None)
-        self._order_count, self.fill_count = len(history.orders), len(history.fills)
+        # The greatest number, not how many there are: books of before may have gaps, and no id may be given twice.
+        self._order_count = max((int(order_id.removeprefix(ORDER_ID)) for order_id in history.orders), default=0)
+        self.fill_count = len(history.fills)
         self._ledger_count, self._cancel_all_ns = len(history.entries), history.fires_ns
         self._volume += history.traded(now_ns - THIRTY_DAYS_NS)
         self._trades.extend([fill.row for fill in list(history.fills.values())[-TRADES_KEPT:]])
@@ -361,9 +364,9 @@ class SimulatedVenue:
         terms = add_terms(params, self._specs, self.now_ns)
         if terms.cl_ord_id and any(order.terms.cl_ord_id == terms.cl_ord_id for order in self.orders.values()):
             raise Refused("EGeneral:Invalid arguments:cl_ord_id not unique")
-        self._order_count += 1
-        order = SimulatedOrder(terms, f"OSIM00-00000-{self._order_count:06}")
+        order = SimulatedOrder(terms, f"{ORDER_ID}{self._order_count + 1:06}")
         self._check_funds(order)
+        self._order_count += 1  # an order that is refused has no number: the account's books know none of it
         return order
 
     def _open(self, order: SimulatedOrder) -> None:

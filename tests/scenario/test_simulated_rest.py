@@ -189,6 +189,25 @@ def test_the_account_goes_on_where_it_was(account: Account, path: Path) -> None:
                                                                                           "OSIM00-00000-000003"}
 
 
+def test_an_order_that_was_refused_has_no_number(account: Account, path: Path) -> None:
+    """Refused for funds before a restart: the order after it and the one after the restart are two, and both rest."""
+    account.send(cl_ord_id="cp-too-much", order_qty=Decimal(1))
+    assert account.venue.refusals == {"EOrder:Insufficient funds": 1}
+    account.send(cl_ord_id="cp-before", limit_price=Decimal("59980.0"))
+    again = Account(path, account.now_ns)
+    again.send(cl_ord_id="cp-after", limit_price=Decimal("59970.0"))
+    assert [order.terms.cl_ord_id for order in again.venue.orders.values()] == ["cp-rests", "cp-before", "cp-after"]
+    assert list(again.venue.orders) == [f"OSIM00-00000-{number:06}" for number in (2, 3, 4)]
+
+
+def test_books_with_a_gap_give_no_id_twice(account: Account, path: Path) -> None:
+    """A number without an order, as a refusal used to leave: the next id comes after the greatest, not after how many."""
+    path.write_bytes(path.read_bytes().replace(b"OSIM00-00000-000002", b"OSIM00-00000-000007"))
+    again = Account(path, account.now_ns)
+    again.send(cl_ord_id="cp-after", limit_price=Decimal("59970.0"))
+    assert list(again.venue.orders) == ["OSIM00-00000-000007", "OSIM00-00000-000008"]
+
+
 def test_the_switch_fires_while_nobody_is_there(account: Account, path: Path) -> None:
     """Armed, then a crash: when the time is over the open order is canceled at its time, not at the next start's."""
     account.leave("cancel_all_orders_after", {"timeout": 60})

@@ -18,7 +18,7 @@ from cstd.ledger.positions import Fill, Ledger
 from cstd.orders.lifecycle import FINAL, STATE_NAMES
 from cstd.orders.rate_counters import RateCounters
 from cstd.units import INT64_MAX, from_raw, to_raw
-from cstd.venue.call_log import CallLog
+from cstd.venue.call_log import CallLog, is_served
 from cstd.venue.errors_table import GONE, POST_ONLY, outcome_unknown
 from cstd.venue.messages import ExecutionReport
 from cstd.venue.private import OrderReply
@@ -92,7 +92,7 @@ class OrderTracker:
             return
         sent = self.core.order(index)
         sent_ns = {OrderAction.ACTION_CANCEL: sent["cancel_mono_ns"], OrderAction.ACTION_AMEND: sent["amended_mono_ns"]}
-        self.calls.note(served=reply.success or not outcome_unknown(reply.error),
+        self.calls.note(served=reply.success or is_served(reply.error),
                         took_ns=self.core.mono_ns - sent_ns.get(OrderAction(action), sent["sent_mono_ns"]))
         if action == OrderAction.ACTION_ADD:
             self.answers.note(served=reply.success or reply.error.startswith(POST_ONLY))

@@ -197,6 +197,17 @@ def test_a_definite_refusal_ends_the_order(world: World, order: dict[str, Any], 
     assert world.engine.tracker.rejected_count == 1
 
 
+@pytest.mark.parametrize(("error", "served"), [
+    ("EOrder:Insufficient funds", True), ("EGeneral:Invalid arguments:cl_ord_id not unique", True),
+    ("EOrder:Rate limit exceeded", False), ("EService:Unavailable", False), ("EService:Timeout", False)])
+def test_a_refusal_of_what_was_asked_is_served_and_the_venues_rate_limit_is_not(world: World, order: dict[str, Any], error: str,
+                                                                                served: bool) -> None:
+    """What api_success counts of a request about an order is what it counts of a call by REST."""
+    world.engine.tracker.calls.take()
+    world.refuse(order["req_id"], error)
+    assert [call[0] for call in world.engine.tracker.calls.take()] == [served]
+
+
 @pytest.mark.parametrize("error", ["EService:Timeout", "EGeneral:Internal error", "EService:Unavailable", "EWhat:Never heard"])
 def test_an_error_behind_which_orders_were_executed_is_no_refusal(world: World, order: dict[str, Any], error: str) -> None:
     """Server errors and unknown texts leave the order UNKNOWN: it is looked up, and counts as open until then."""

@@ -199,7 +199,7 @@ class SimulatedVenue:
             self.now_ns = max(self.now_ns, due_ns)
             if self._heartbeat_ns == due_ns:
                 # After a host that slept: one, and not all of the night.
-                self._heartbeat_ns += self.settings.heartbeat_ns * max(1, (until_ns - due_ns) // self.settings.heartbeat_ns)
+                self._heartbeat_ns += self.settings.heartbeat_ns * ((until_ns - due_ns) // self.settings.heartbeat_ns + 1)
                 self._say(frames.HEARTBEAT)
             elif self._cancel_all_ns == due_ns:
                 self._set_switch(INT64_MAX)
@@ -415,20 +415,16 @@ class SimulatedVenue:
 
     def _check_funds(self, order: SimulatedOrder) -> None:
         """Refuse what the account cannot pay, open orders counted with their fees."""
-        spec = order.terms.spec
-        asset = spec.quote if order.terms.side == BUY else spec.base
-        held = sum((self._hold(other) for other in self.orders.values() if other is not order
-                    and asset == (other.terms.spec.quote if other.terms.side == BUY else other.terms.spec.base)), ZERO)
-        if self.balances.get(asset, ZERO) < held + self._hold(order):
+        asset = _paid_in(order)
+        if self.balances.get(asset, ZERO) < self.held(but=order).get(asset, ZERO) + self._hold(order):
             raise Refused("EOrder:Insufficient funds")
 
-    def held(self) -> dict[str, Decimal]:
-        """What open orders hold back, by asset."""
+    def held(self, but: SimulatedOrder | None = None) -> dict[str, Decimal]:
+        """What open orders hold back, by asset; one of them may be left out."""
         held: dict[str, Decimal] = {}
         for order in self.orders.values():
-            spec = order.terms.spec
-            asset = spec.quote if order.terms.side == BUY else spec.base
-            held[asset] = held.get(asset, ZERO) + self._hold(order)
+            if order is not but:
+                held[_paid_in(order)] = held.get(_paid_in(order), ZERO) + self._hold(order)
         return held
 
     def _hold(self, order: SimulatedOrder) -> Decimal:
@@ -578,6 +574,10 @@ class SimulatedVenue:
             self._ended[known] = None
             if len(self._ended) > ENDED_KEPT:
                 del self._ended[next(iter(self._ended))]
+
+
+def _paid_in(order: SimulatedOrder) -> str:
+    return order.terms.spec.quote if order.terms.side == BUY else order.terms.spec.base
 
 
 def _order_of(record: OrderRecord) -> SimulatedOrder:

@@ -6,6 +6,7 @@ them back (`apply`) has it again, and a venue that goes on from it (`SimulatedVe
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
@@ -100,11 +101,23 @@ Record: TypeAlias = (StartRecord | InstrumentRecord | OrderRecord | FillRecord |
                      | ArrivedRecord)
 
 
+def at_ns(record: FillRecord | EntryRecord) -> int:
+    """When it happened."""
+    return record.at_ns
+
+
+def closed_ns(record: OrderRecord) -> int:
+    """When an order ended."""
+    return record.closed_ns
+
+
 class SimulatedHistory:
     """The account's books.
 
     Attributes:
-        orders: every order by its id, oldest first; open_ids: those that are open. fills, entries: oldest first.
+        orders: every order by its id, oldest first; open_ids: those that are open. fills: by their id, oldest first.
+        ended, executions, entries: orders that ended, by when they did, fills and entries; each by its time, so that what is
+            asked of a span costs what is in it.
         balances: by asset. fires_ns: when the dead man's switch fires. arriving: requests on their way.
         specs: of the instruments that it knows, by name.
     """
@@ -114,6 +127,8 @@ class SimulatedHistory:
         self.orders: dict[str, OrderRecord] = {}
         self.open_ids: dict[str, None] = {}
         self.fills: dict[str, FillRecord] = {}
+        self.ended: list[OrderRecord] = []
+        self.executions: list[FillRecord] = []
         self.entries: list[EntryRecord] = []
         self.balances: dict[str, Decimal] = {}
         self.fires_ns = INT64_MAX
@@ -135,15 +150,12 @@ class SimulatedHistory:
                 case InstrumentRecord():
                     self.specs[record.spec.name] = record.spec
                 case OrderRecord():
-                    self.orders[record.order_id] = record
-                    if record.status == "open":
-                        self.open_ids[record.order_id] = None
-                    else:
-                        self.open_ids.pop(record.order_id, None)
+                    self._apply_order(record)
                 case FillRecord():
                     self.fills[record.exec_id] = record
+                    insort(self.executions, record, key=at_ns)
                 case EntryRecord():
-                    self.entries.append(record)
+                    insort(self.entries, record, key=at_ns)
                     self.balances[record.asset] = record.balance
                 case SwitchRecord():
                     self.fires_ns = record.fires_ns
@@ -151,6 +163,17 @@ class SimulatedHistory:
                     self.arriving.append(record)
                 case ArrivedRecord():
                     self.arriving.popleft()
+
+    def _apply_order(self, record: OrderRecord) -> None:
+        known = self.orders.get(record.order_id)
+        if known is not None and known.status != "open":
+            self.ended.remove(known)  # an id that older books gave twice: its last order counts
+        self.orders[record.order_id] = record
+        if record.status == "open":
+            self.open_ids[record.order_id] = None
+        else:
+            self.open_ids.pop(record.order_id, None)
+            insort(self.ended, record, key=closed_ns)
 
     def _add(self, record: Record) -> None:
         self._new.append(record)
@@ -170,10 +193,12 @@ class SimulatedHistory:
     def on_order(self, order: SimulatedOrder, now_ns: int, status: str = "open", reason: str = "") -> None:
         """An order came to be, has other terms, or has ended."""
         known = self.orders.get(order.order_id)
+        opened_ns = known.opened_ns if known else now_ns
+        # A clock that was set back between two runs lets no order end before it began.
+        ended_ns = 0 if status == "open" else max(now_ns, opened_ns)
         self._add(OrderRecord(
             order.order_id, order.terms, order.qty_raw, order.price_raw, order.filled_raw, order.cost,
-            known.fee if known else ZERO, known.opened_ns if known else now_ns, 0 if status == "open" else now_ns, status, reason,
-            known.trades if known else ()))
+            known.fee if known else ZERO, opened_ns, ended_ns, status, reason, known.trades if known else ()))
 
     def on_fill(self, order: SimulatedOrder, fill: FillRecord) -> None:
         """An order was executed, in part or to its end."""
@@ -206,4 +231,4 @@ class SimulatedHistory:
 
     def traded(self, since_ns: int) -> Decimal:
         """What was traded in quote from a time on."""
-        return sum((fill.cost for fill in self.fills.values() if fill.at_ns >= since_ns), ZERO)
+        return sum((fill.cost for fill in self.executions[bisect_left(self.executions, since_ns, key=at_ns):]), ZERO)

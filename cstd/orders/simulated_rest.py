@@ -7,6 +7,7 @@ anybody.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
@@ -14,7 +15,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from cstd.errors import InvariantError
-from cstd.orders.simulated_history import EntryRecord, FillRecord, OrderRecord, SimulatedHistory
+from cstd.orders.simulated_history import EntryRecord, FillRecord, OrderRecord, SimulatedHistory, at_ns, closed_ns
 from cstd.orders.simulated_terms import SIDE_NAMES, Refused
 from cstd.orders.simulated_venue import SimulatedVenue
 from cstd.units import INT64_MAX, NS_PER_S, format_decimal, format_raw, from_raw
@@ -23,6 +24,7 @@ from cstd.venue.rest.names import asset_name, rest_asset
 PAGE = 50
 ZERO = Decimal(0)
 _Row = TypeVar("_Row", OrderRecord, FillRecord, EntryRecord)
+_Dated = TypeVar("_Dated", FillRecord, EntryRecord)
 
 Params = Mapping[str, str]
 
@@ -81,11 +83,13 @@ class SimulatedRest:
         if by not in ("open", "close", "both"):
             raise Refused("EGeneral:Invalid arguments:closetime")
         rows = []
-        for row in self._history.orders.values():
+        ended = self._history.ended
+        # What was opened in the span has ended behind its start as well.
+        for place in range(len(ended) - 1, bisect_right(ended, start_ns, key=closed_ns) - 1, -1):
+            row = ended[place]
             times = {"open": (row.opened_ns,), "close": (row.closed_ns,)}.get(by, (row.opened_ns, row.closed_ns))
-            if row.status != "open" and _asked_for(row, params) and any(start_ns < at_ns <= end_ns for at_ns in times):
+            if _asked_for(row, params) and any(start_ns < time_ns <= end_ns for time_ns in times):
                 rows.append(row)
-        rows.sort(key=lambda row: row.closed_ns, reverse=True)
         return {"closed": {row.order_id: _order_row(row) for row in _page(params, rows)}, "count": len(rows)}
 
     def _query_orders(self, params: Params) -> Any:
@@ -97,16 +101,16 @@ class SimulatedRest:
 
     def _trades_history(self, params: Params) -> Any:
         start_ns, end_ns = _span(params)
-        rows = [row for row in reversed(self._history.fills.values()) if start_ns < row.at_ns <= end_ns]
+        rows = _within(self._history.executions, start_ns, end_ns)
         return {"trades": {row.exec_id: _fill_row(row, self._history.orders[row.order_id]) for row in _page(params, rows)},
                 "count": len(rows)}
 
     def _ledgers(self, params: Params) -> Any:
         start_ns, end_ns = _span(params)
         asked = params.get("asset", "all")
-        rows = [row for row in reversed(self._history.entries)
-                if asked in ("all", row.asset) or asset_name(asked) == row.asset]
-        rows = [row for row in rows if start_ns < row.at_ns <= end_ns]
+        rows = _within(self._history.entries, start_ns, end_ns)
+        if asked != "all":
+            rows = [row for row in rows if row.asset in (asked, asset_name(asked))]
         return {"ledger": {row.ledger_id: _entry_row(row) for row in _page(params, rows)}, "count": len(rows)}
 
     def _balances(self, _params: Params) -> Any:
@@ -196,6 +200,11 @@ def _span(params: Params) -> tuple[int, int]:
         value = _decimal(params, name) if name in params else None
         bounds.append(default_ns if value is None else int(value * NS_PER_S))
     return bounds[0], bounds[1]
+
+
+def _within(rows: list[_Dated], start_ns: int, end_ns: int) -> list[_Dated]:
+    """Rows of a span, newest first, found without looking at those outside it."""
+    return rows[bisect_right(rows, start_ns, key=at_ns):bisect_right(rows, end_ns, key=at_ns)][::-1]
 
 
 def _page(params: Params, rows: Sequence[_Row]) -> Sequence[_Row]:

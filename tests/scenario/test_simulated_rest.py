@@ -161,6 +161,75 @@ def test_pages_are_of_fifty_newest_first(account: Account) -> None:
     assert next(iter(rest["closed"].values()))["cl_ord_id"] == "cp-bought"
 
 
+class Looked(list[Any]):
+    """A list that counts what is looked at one by one."""
+
+    count = 0
+
+    def __getitem__(self, place: Any) -> Any:
+        """Count one; a part of it is no list that counts."""
+        self.count += 1
+        return super().__getitem__(place)
+
+
+@pytest.fixture
+def long_history(account: Account) -> SimulatedHistory:
+    """A thousand orders that were filled, a second after each other and each open for up to a minute, some in one moment."""
+    history = account.file.history
+    (order,) = history.ended
+    (fill,) = history.executions
+    for number in range(1_000):
+        name, opened_ns = f"OSIM00-00000-{number + 100:06}", START_NS + number * NS_PER_S
+        closed_ns = opened_ns + number * 7919 % 60 * NS_PER_S
+        history.apply((
+            msgspec.structs.replace(order, order_id=name, opened_ns=opened_ns, closed_ns=0, status="open"),
+            msgspec.structs.replace(fill, exec_id=f"T{number}", order_id=name, at_ns=closed_ns),
+            msgspec.structs.replace(history.entries[0], ledger_id=f"L{number}", ref_id=f"T{number}", at_ns=closed_ns),
+            msgspec.structs.replace(order, order_id=name, opened_ns=opened_ns, closed_ns=closed_ns)))
+    return history
+
+
+@pytest.mark.parametrize("closetime", ["open", "close", "both"])
+def test_a_span_shows_what_a_look_at_everything_finds(account: Account, long_history: SimulatedHistory, closetime: str) -> None:
+    """Orders by their opening, their end or either, fills and entries; the first excluded, the last included."""
+    for first, last in ((-10, 2_000), (100, 160), (990, 1_040), (500, 500), (3_000, 4_000)):
+        span = {"start": str(START_NS // NS_PER_S + first), "end": str(START_NS // NS_PER_S + last)}
+
+        def within(*times_ns: int, first: int = first, last: int = last) -> bool:
+            return any(first * NS_PER_S < time_ns - START_NS <= last * NS_PER_S for time_ns in times_ns)
+
+        of = {"open": ("opened_ns",), "close": ("closed_ns",), "both": ("opened_ns", "closed_ns")}[closetime]
+        expected = [row for row in long_history.orders.values()
+                    if row.status != "open" and within(*(getattr(row, name) for name in of))]
+        reply = account.ask("ClosedOrders", closetime=closetime, **span)
+        assert reply["count"] == len(expected)
+        newest = sorted((row.closed_ns for row in expected), reverse=True)[:PAGE]
+        assert [long_history.orders[name].closed_ns for name in reply["closed"]] == newest
+        assert account.ask("TradesHistory", **span)["count"] == sum(within(row.at_ns) for row in long_history.fills.values())
+        assert account.ask("Ledgers", **span)["count"] == sum(within(row.at_ns) for row in long_history.entries)
+        assert account.ask("Ledgers", asset="ETH", **span)["count"] == 0
+
+
+def test_a_round_looks_at_what_is_new_and_not_at_the_whole_account(account: Account, long_history: SimulatedHistory) -> None:
+    """The questions of a reconciliation come every minute, on the loop that trades: they cost what is in their span."""
+    long_history.ended, long_history.executions = Looked(long_history.ended), Looked(long_history.executions)
+    start = str(START_NS // NS_PER_S + 1_050)
+    assert account.ask("ClosedOrders", start=start)["count"] < 5
+    assert account.ask("TradesHistory", start=start)["count"] < 5
+    assert 0 < long_history.ended.count < 30 and 0 < long_history.executions.count < 30
+
+
+def test_an_id_that_older_books_gave_twice_is_one_order(account: Account) -> None:
+    """Its last order counts, in every answer."""
+    history = account.file.history
+    (order,) = history.ended
+    history.apply((msgspec.structs.replace(order, closed_ns=0, status="open"),))
+    assert account.ask("ClosedOrders")["count"] == 0 and len(account.ask("OpenOrders")["open"]) == 2
+    history.apply((msgspec.structs.replace(order, closed_ns=order.closed_ns + 1, status="canceled"),))
+    reply = account.ask("ClosedOrders")
+    assert reply["count"] == 1 and [row["status"] for row in reply["closed"].values()] == ["canceled"]
+
+
 def test_orders_by_rest_are_orders(account: Account) -> None:
     """A cancel of one, an exit as the gateway makes it, a cancel of all, and the refusals."""
     assert account.ask("CancelOrder", cl_ord_id="cp-rests") == {"count": 1}

@@ -1,7 +1,8 @@
 """The trading process's side of the scorer: features out, scores in, a child process that it can live without.
 
-Nothing here decides. What the scorer wrote becomes an event of the engine, a bounded part each tick; what it did not write
-makes the scores that are known older, and there is no other way to notice it, nor any need of one.
+Nothing here decides. What the scorer wrote becomes an event of the engine, a bounded part each tick: scores, or that its model
+gives none any more. What it did not write makes the scores that are known older, and there is no other way to notice that
+it is gone, nor any need of one.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ class Scoring:
         self._seen = 0
         self._waiting: list[dict[str, Any]] = []
         self._note: dict[str, Any] = {}
+        self._model: str | None = None  # whose scores went to the engine last
         self._event_count = 0
 
     @property
@@ -129,8 +131,20 @@ class Scoring:
             return
         self._seen, rows, self._note = self._scores.read()
         usable = rows[rows["status"] == ScoreStatus.SCORED]
+        self._note_model(bytes(usable["model"][0]).hex() if len(usable) else None)
         for start in range(0, len(usable), ROWS_PER_EVENT):
             self._waiting.append(_payload(usable[start:start + ROWS_PER_EVENT]))
+
+    def _note_model(self, scores: str | None) -> None:
+        """Have the scores of a model taken back that gives none any more: it was withdrawn, refused, or another is in its place.
+
+        scores: the model of the rows that just came, None where none did. A model that is ready and has none is between two.
+        """
+        ready = self._note.get("state") == "ready" and self._note.get("model", self._model) == self._model
+        if self._model is not None and self._model != scores and not (scores is None and ready):
+            self._waiting.append({"model": self._model, "rows": [], "withdrawn": True})
+            self._model = None
+        self._model = scores or self._model
 
     def _forget_sheet(self) -> None:
         if self._scores is not None:

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from cstd.signals.scorer.rows import HORIZONS_MAX
+
 MILLION = 1_000_000
 
 
@@ -31,6 +33,7 @@ class _Payload(msgspec.Struct, forbid_unknown_fields=True):
     model: str
     # instrument, horizon_s, probability_e6, lower_e6, upper_e6, members, event_mono_ns, event_wall_ns, scored_mono_ns
     rows: list[tuple[int, int, int, int, int, int, int, int, int]]
+    withdrawn: bool = False  # what is known of this model counts no more
 
 
 class Scores:
@@ -38,11 +41,12 @@ class Scores:
 
     Attributes:
         newest_mono_ns: of the newest features that a score is of, 0 for none.
-        taken_count, refused_count: rows; those refused are of no instrument, no probability, or of another time than this boot's.
+        taken_count, refused_count: rows; those refused are of no instrument, no probability, of another time than this boot's, or of
+            more horizons than an instrument may have.
     """
 
     def __init__(self) -> None:
-        self._rows: dict[tuple[int, int], Score] = {}
+        self._rows: dict[int, dict[int, Score]] = {}  # by instrument and horizon
         self._age_ns_max = 0
         self._boot_mono_ns = 0
         self.newest_mono_ns = 0
@@ -56,34 +60,43 @@ class Scores:
         self._age_ns_max, self._boot_mono_ns = age_ns_max, mono_ns
 
     def take(self, payload: bytes, instruments: int, mono_ns: int) -> None:
-        """Take the rows of one event; an older row than the one that is known changes nothing."""
+        """Take the rows of one event; an older row than the one that is known changes nothing. One may withdraw a model."""
         try:
             told = msgspec.json.decode(payload, type=_Payload)
         except msgspec.DecodeError:
             self.refused_count += 1
             return
+        if told.withdrawn:
+            self._withdraw(told.model)
         for row in told.rows:
             number, horizon_s = row[:2]
             score = Score(*row[2:], told.model)
             sound = (0 <= number < instruments and horizon_s > 0 and 0 <= score.probability_e6 <= MILLION
                      and score.lower_e6 <= score.upper_e6 and score.members > 0
                      and self._boot_mono_ns <= score.event_mono_ns <= mono_ns)
-            known = self._rows.get((number, horizon_s))
-            if not sound:
+            rows = self._rows.get(number, {})
+            known = rows.get(horizon_s)
+            if not sound or (known is None and len(rows) >= HORIZONS_MAX):
                 self.refused_count += 1
             elif known is None or score.event_mono_ns >= known.event_mono_ns:
-                self._rows[number, horizon_s] = score
+                self._rows.setdefault(number, rows)[horizon_s] = score
                 self.newest_mono_ns = max(self.newest_mono_ns, score.event_mono_ns)
                 self.taken_count += 1
 
     def fresh(self, number: int, horizon_s: int, mono_ns: int) -> Score | None:
         """Return a score that is young enough to be used, else None."""
-        score = self._rows.get((number, horizon_s)) if self._age_ns_max else None
+        score = self._rows.get(number, {}).get(horizon_s) if self._age_ns_max else None
         return score if score is not None and mono_ns - score.event_mono_ns <= self._age_ns_max else None
 
     def rows(self) -> list[tuple[int, int, Score]]:
         """Return instrument, horizon in seconds and score of everything that is known, young or old."""
-        return [(number, horizon_s, score) for (number, horizon_s), score in sorted(self._rows.items())]
+        return [(number, horizon_s, score) for number, rows in sorted(self._rows.items()) for horizon_s, score in sorted(rows.items())]
+
+    def _withdraw(self, model: str) -> None:
+        kept = {number: {horizon_s: score for horizon_s, score in rows.items() if score.model != model}
+                for number, rows in self._rows.items()}
+        self._rows = {number: rows for number, rows in kept.items() if rows}
+        self.newest_mono_ns = max((score.event_mono_ns for _, _, score in self.rows()), default=0)
 
     def state(self) -> dict[str, Any]:
         """Return all of it as plain values, for comparison."""

@@ -13,6 +13,7 @@ from cstd._fast.codes import EventKind
 from cstd._fast.recorder import Recorder
 from cstd.engine import Engine, checkpoint
 from cstd.engine.scores import MILLION
+from cstd.signals.scorer.rows import HORIZONS_MAX
 from cstd.storage.journal import open_journal
 from tests.scenario.engine_world import BTC, ETH, S, World, practice_config, replayed
 
@@ -89,6 +90,29 @@ def test_what_cannot_be_read_halts_nothing(payload: bytes) -> None:
     assert (of.engine.scores.refused_count, of.core.fault, of.engine.state) == (1, None, "ready")
 
 
+def test_a_model_that_is_withdrawn_takes_its_scores_with_it() -> None:
+    """At once and not when they are too old; those of another model stay, and it may come back."""
+    of = world()
+    say(of, row(of, age_s=1), row(of, number=1, age_s=1))
+    say(of, payload=json.dumps({"model": "cd" * 32, "rows": [row(of, number=1)]}).encode())
+    say(of, payload=json.dumps({"model": MODEL, "rows": [], "withdrawn": True}).encode())
+    assert (fresh(of), fresh(of, 1)) == (None, 510_000)
+    assert of.engine.scores.newest_mono_ns == of.engine.scores.rows()[0][2].event_mono_ns and len(of.engine.scores.rows()) == 1
+    say(of, payload=json.dumps({"model": "cd" * 32, "rows": [], "withdrawn": True}).encode())
+    assert of.engine.scores.rows() == [] and of.engine.scores.newest_mono_ns == 0
+    say(of, row(of))
+    assert fresh(of) == 510_000
+
+
+def test_an_instrument_has_so_many_horizons_and_no_more() -> None:
+    """One more is refused and counted; those that are known go on, and so does another instrument."""
+    of = world()
+    say(of, *(row(of, horizon_s=HOUR + number) for number in range(HORIZONS_MAX + 1)))
+    assert (len(of.engine.scores.rows()), of.engine.scores.refused_count) == (HORIZONS_MAX, 1)
+    say(of, row(of, probability_e6=520_000), row(of, number=1))
+    assert (fresh(of), fresh(of, 1), of.engine.scores.refused_count) == (520_000, 510_000, 1)
+
+
 def test_a_boot_begins_without_scores() -> None:
     """What was known before is of another time."""
     of = world()
@@ -114,6 +138,10 @@ def test_a_replay_knows_the_same_scores(tmp_path: Path) -> None:
         of.step()
         of.tick()
         say(of, row(of, probability_e6=500_000 + turn, age_s=0.1), row(of, number=1, probability_e6=turn, age_s=turn))
+        if turn == 5:
+            say(of, row(of, number=1, horizon_s=2 * HOUR))
+            say(of, payload=json.dumps({"model": MODEL, "rows": [], "withdrawn": True}).encode())
+            assert of.engine.scores.rows() == []
     kept = checkpoint.dump(of.engine)
     again = Engine(Recorder(), None)
     checkpoint.restore(again, kept)
@@ -123,4 +151,4 @@ def test_a_replay_knows_the_same_scores(tmp_path: Path) -> None:
     assert replay.difference_count == 0
     assert replay.engine.scores.state() == of.engine.scores.state()
     assert replay.engine.recorder.hexdigest() == of.recorder.hexdigest()
-    assert len(of.engine.scores.rows()) == 2 and of.engine.scores.taken_count == 12 + 1  # the second only grew older
+    assert len(of.engine.scores.rows()) == 2 and of.engine.scores.taken_count == 12 + 1 + 2  # the second only grew older, but for the withdrawal

@@ -163,6 +163,43 @@ def test_a_scorer_that_was_started_anew_is_found(desk: Desk) -> None:
     assert desk.tick(LOOK_NS / S) is not None
 
 
+@pytest.mark.parametrize("state", ["refused", "opening"])
+def test_a_withdrawn_models_scores_are_taken_back(desk: Desk, state: str) -> None:
+    """No version is in production any more, or another one is: not one is fresh after the tick that reads it, and once is enough."""
+    sheet = SheetWriter(desk.folder / SCORES_FILE, SCORE_ROW, 8)
+    model = np.full(32, 0xAB, np.uint8)
+    write(sheet, [], model="ab" * 32)
+    assert desk.tick(1.0) is None, "ready, and none was given yet"
+    write(sheet, desk.scores(model=model), model="ab" * 32)
+    desk.tick()
+    write(sheet, [], model="ab" * 32)
+    assert desk.tick() is None and desk.world.engine.scores.fresh(0, 3_600, desk.world.mono_ns) is not None
+    write(sheet, [], state=state)
+    payload = desk.tick()
+    assert payload is not None and json.loads(payload) == {"model": "ab" * 32, "rows": [], "withdrawn": True}
+    assert desk.world.engine.scores.rows() == []
+    write(sheet, [], state="refused", reason="again")
+    assert desk.tick() is None
+    write(sheet, desk.scores(model=model), model="ab" * 32)
+    desk.tick()
+    assert desk.world.engine.scores.fresh(0, 3_600, desk.world.mono_ns) is not None
+
+
+def test_another_models_scores_replace_those_that_are_known(desk: Desk) -> None:
+    """Promoted between two looks: what the one before said of a horizon that this one does not score is taken back."""
+    sheet = SheetWriter(desk.folder / SCORES_FILE, SCORE_ROW, 8)
+    write(sheet, desk.scores(4, model=np.full(32, 0xAB, np.uint8)), model="ab" * 32)
+    desk.tick(1.0)
+    write(sheet, desk.scores(2, model=np.full(32, 0xCD, np.uint8)), model="cd" * 32)
+    payloads = [json.loads(payload) for _ in range(3) if (payload := desk.tick()) is not None]
+    assert [(payload["model"][:2], len(payload["rows"]), payload.get("withdrawn", False)) for payload in payloads] == [
+        ("ab", 0, True), ("cd", 2, False)]
+    assert {score.model[:2] for _, _, score in desk.world.engine.scores.rows()} == {"cd"}
+    write(sheet, [], model="ef" * 32)
+    desk.tick()
+    assert desk.world.engine.scores.rows() == [], "ready is another one"
+
+
 def test_scores_grow_old_when_nobody_writes_any(desk: Desk) -> None:
     """Whoever would use one abstains; the metrics tell the age."""
     write(SheetWriter(desk.folder / SCORES_FILE, SCORE_ROW, 8), desk.scores())

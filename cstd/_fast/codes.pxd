@@ -103,7 +103,8 @@ cpdef enum OrderAction:
     ACTION_CANCEL_REST = 5      # a cancel that goes by REST: the private socket is down
     ACTION_EXIT_REST = 6        # an exit that does
 
-# Why a position is left; journaled with the decision. The first three are the exit policy's, in order of precedence; the last comes after them.
+# Why a position is left; journaled with the decision. The first three are the exit policy's, in order of precedence;
+# EXIT_ESCALATION comes after them, and after the strategy's wish.
 cpdef enum ExitReason:
     EXIT_UNTOLD = 0
     EXIT_STOP = 1
@@ -135,8 +136,10 @@ cpdef enum ApprovalDrop:
     DROP_STOP = 4
     DROP_LEVEL = 5              # an escalation level that leaves openings no size
     DROP_START = 6
-    DROP_LEAVING = 7            # its instrument's position is being left, or its openings stop
+    DROP_LEAVING = 7            # its instrument's position is being left
     DROP_FLATTEN = 8
+    DROP_DIGITS = 9             # its instrument has other digits: what was shown is counted in the old ones
+    DROP_STRATEGY = 10          # its strategy cancels it, or has failed so often that it opens nothing more
 
 cpdef enum OrderEvent:
     ON_SEND = 0

@@ -136,6 +136,8 @@ class ApprovalDrop(IntEnum):
     DROP_START = 6
     DROP_LEAVING = 7
     DROP_FLATTEN = 8
+    DROP_DIGITS = 9
+    DROP_STRATEGY = 10
 
 class OrderEvent(IntEnum):
     ON_SEND = 0

@@ -11,7 +11,7 @@ from libc.string cimport memcpy, memset
 
 from cstd._fast.bars cimport BarSeries
 from cstd._fast.codes cimport (
-    ACTION_ADD, ACTION_AMEND, ACTION_CANCEL, APPROVAL_GIVEN, BUY, EVENT_TIMER, EXIT, FAULT_NO_SNAPSHOT, FAULT_PRECISION_UNKNOWN, OPENING, ORDER_CANCEL_PENDING, ORDER_FREE, ORDER_REJECTED, ORDER_UNKNOWN, REFUSE,
+    ACTION_ADD, ACTION_AMEND, ACTION_CANCEL, APPROVAL_GIVEN, BUY, DROP_DIGITS, EVENT_TIMER, EXIT, FAULT_NO_SNAPSHOT, FAULT_PRECISION_UNKNOWN, OPENING, ORDER_CANCEL_PENDING, ORDER_FREE, ORDER_REJECTED, ORDER_UNKNOWN, REFUSE,
 )
 from cstd._fast.engine cimport FastEngine, agent_fn
 from cstd._fast.features cimport copy_indicators, on_book_break, on_tape_begin, set_vpin_bucket
@@ -150,6 +150,8 @@ cdef class Core(FastEngine):
             # Updates were lost, or what is held has another scale: the book waits for a snapshot.
             self.drop_book(number, FAULT_NO_SNAPSHOT)
         if rescaled:
+            if self.waiting.live:
+                self._drop_waiting(number, DROP_DIGITS)
             for i in range(TAPE_KEPT):
                 if self.tape[i].instrument == number:
                     self.tape[i].instrument = -1  # printed in the new digits it would be another trade

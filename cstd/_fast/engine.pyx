@@ -16,10 +16,10 @@ from libc.string cimport memset
 
 from cstd._fast.book cimport Book
 from cstd._fast.codes cimport (
-    BOOK_VERIFIED, EVENT_BATCH_END, EVENT_FRAME, EXIT_FLATTEN, EXIT_FLIP, EXIT_QUOTE, FAULT_CHECKSUM,
-    FAULT_EXCESS_DIGITS, FAULT_MALFORMED, FAULT_NO_CHECKSUM, FAULT_NO_SNAPSHOT, FAULT_NONE, FAULT_PRECISION_UNKNOWN, LINK_PRIVATE, LINK_PUBLIC,
-    ORDER_CANCEL_PENDING, ORDER_OPEN, ORDER_PARTIAL, SCAN_BOOK, SCAN_HEARTBEAT, SCAN_SLOW,
-    SCAN_TICKER, SCAN_TRADE, SCAN_UNKNOWN_INSTRUMENT, SCAN_UNUSED,
+    BOOK_VERIFIED, DROP_NONE, DROP_STRATEGY, EVENT_BATCH_END, EVENT_FRAME, EXIT_FLATTEN, EXIT_FLIP, EXIT_QUOTE,
+    FAULT_CHECKSUM, FAULT_EXCESS_DIGITS, FAULT_MALFORMED, FAULT_NONE, FAULT_NO_CHECKSUM, FAULT_NO_SNAPSHOT,
+    FAULT_PRECISION_UNKNOWN, LINK_PRIVATE, LINK_PUBLIC, ORDER_CANCEL_PENDING, ORDER_OPEN, ORDER_PARTIAL, SCAN_BOOK,
+    SCAN_HEARTBEAT, SCAN_SLOW, SCAN_TICKER, SCAN_TRADE, SCAN_UNKNOWN_INSTRUMENT, SCAN_UNUSED,
 )
 from cstd._fast.exit_watch cimport exit_on_mid, exit_on_time
 from cstd._fast.features cimport (
@@ -439,7 +439,7 @@ cdef class FastEngine(RestingGateway):
             return
         if slot.flatten:
             if view.quotes_live:
-                self._pull(slot, False, True)
+                self._pull(slot, False, True, DROP_NONE)
             if slot.position_qty_raw < slot.least_lots():
                 slot.flatten = view.openings_live != 0
             elif view.openings_live == 0 and view.exits_live == 0:
@@ -490,10 +490,10 @@ cdef class FastEngine(RestingGateway):
         if wish.kind == WISH_EXIT:
             # What rests on the ask gives way to a sale that wants it: so much is free once the venue has canceled it.
             if view.quotes_live and wish.qty_raw > slot.position_qty_raw - view.quoted_qty_raw:
-                self._pull(slot, False, True)
+                self._pull(slot, False, True, DROP_NONE)
             self._exit(slot, wish, EXIT_FLIP)
         elif wish.kind > WISH_QUOTE:
-            self._pull(slot, wish.kind != WISH_CANCEL_ASK, wish.kind != WISH_CANCEL_BID)
+            self._pull(slot, wish.kind != WISH_CANCEL_ASK, wish.kind != WISH_CANCEL_BID, DROP_STRATEGY)
         elif slot.book.state != BOOK_VERIFIED or not self._room(slot, ADD_POINTS):
             return
         elif wish.kind == WISH_QUOTE:
@@ -540,7 +540,7 @@ cdef class FastEngine(RestingGateway):
             slot.strategy_fault_run += 1
             stops = slot.strategy_fault_run == STRATEGY_FAULTS_MAX
         if stops:
-            self._pull(slot, True, True)
+            self._pull(slot, True, True, DROP_STRATEGY)
         if stops or slot.strategy_faults == 1:
             try:
                 self.handler.on_strategy_fault(slot.number, slot.strategy_faults, bool(stops))

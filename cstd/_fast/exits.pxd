@@ -13,4 +13,4 @@ cdef class ExitGateway(ApprovalGateway):
 
     cdef bint _leave(self, InstrumentSlot slot, const StrategyView *view) noexcept
     cdef void _exit(self, InstrumentSlot slot, Wish *wish, int reason) noexcept
-    cdef void _pull(self, InstrumentSlot slot, bint bids, bint asks) noexcept
+    cdef void _pull(self, InstrumentSlot slot, bint bids, bint asks, int why) noexcept

@@ -58,7 +58,7 @@ cdef class ExitGateway(ApprovalGateway):
             slot.watch.reason = 0
             return False
         if view.openings_live or view.quotes_live:
-            self._pull(slot, True, True)
+            self._pull(slot, True, True, DROP_LEAVING)
         # An exit on its way is waited for. A stop sells besides it what it leaves free, which the gates find out. Of what
         # rests on the ask all is free once the venue has said that it is canceled; what is free now does not wait for it.
         if held and (view.exits_live == 0 or reason == EXIT_STOP):
@@ -76,13 +76,13 @@ cdef class ExitGateway(ApprovalGateway):
         self._intend(slot, wish)
         self.exits_by[reason] += self.counters[COUNT_ORDERS] - before
 
-    cdef void _pull(self, InstrumentSlot slot, bint bids, bint asks) noexcept:
+    cdef void _pull(self, InstrumentSlot slot, bint bids, bint asks, int why) noexcept:
         """Cancel what rests of an instrument: openings, with those that wait, sells, or both. What of an opening is filled
-        meanwhile is held, and what of a sell is filled needs no exit."""
+        meanwhile is held, and what of a sell is filled needs no exit. why: codes.ApprovalDrop, of those that wait."""
         cdef int i
         cdef OrderRow *order
         if bids and self.waiting.live:
-            self._drop_waiting(slot.number, DROP_LEAVING)
+            self._drop_waiting(slot.number, why)
         for i in range(self.orders.live_count):
             order = &self.orders.rows[self.orders.live[i]]
             if (order.instrument == slot.number and not order.cancel_sent

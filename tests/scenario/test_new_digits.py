@@ -12,7 +12,8 @@ import pytest
 from cstd._fast.codes import BookState, OrderAction
 from cstd.daemon.view import LiveView
 from cstd.units import from_raw
-from tests.scenario.engine_world import BTC, PRECISIONS, World, instrument_row, next_order
+from tests.scenario.engine_world import BTC, PRECISIONS, World, instrument_row, next_order, practice_config
+from tests.scenario.test_approvals import waits
 from tests.scenario.test_bad_input import instrument_frame
 
 OLD = PRECISIONS[BTC]
@@ -72,6 +73,29 @@ def test_a_resting_order_ends_in_the_digits_it_began_with(monkeypatch: pytest.Mo
     assert b'"side":"sell"' in following, "what is held is sold"
     told = following.split(b'"order_qty":')[1].split(b",")[0]
     assert len(told.partition(b".")[2]) == digits[1] and float(told) == pytest.approx(float(half), abs=1e-8)
+
+
+@pytest.mark.parametrize("approved", [False, True])
+@pytest.mark.parametrize("digits", [(1, 9), (2, 8), (0, 8)], ids=str)
+def test_an_opening_that_waits_for_an_operator_ends_with_its_digits(monkeypatch: pytest.MonkeyPatch, digits: tuple[int, int],
+                                                                    approved: bool) -> None:
+    """What he was shown is counted in the old ones: it is dropped, approved or not, and nothing of it is sent."""
+    world = World(practice_config(approve={"above": "0", "expires_s": Decimal(300)}), strategy="rehearsal").ready()
+    row = waits(world)
+    if approved:
+        assert "error" not in world.command("approve", id=str(row["intent_seq"]))
+    change(world, monkeypatch, *digits)
+    world.run(1)
+    assert world.engine.ledger.digits(0) == digits
+    said = world.command("approve", id=str(row["intent_seq"]))
+    assert said["error"] == "operator" and "dropped (digits)" in said["message"]
+    intents = world.counters()["intents"]
+    for _ in range(60):
+        world.step()
+        world.tick()
+    assert world.counters()["intents"] > intents, "its end is one for the strategy, which wishes anew"
+    assert not world.core.waiting_rows() and not world.order_frames(OrderAction.ACTION_ADD), "its bars are too few for an opening"
+    world.sound()
 
 
 def test_a_fill_that_comes_late_counts_in_the_finer_digits(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,11 +8,12 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from engine_world import S, World, eventually, replayed
 from own_strategies import PUPPET, built, own_config
 
-from cstd._fast.codes import ExitReason, IntentKind, Link, OrderAction, OrderEvent, OrderState, TimeInForce
+from cstd._fast.codes import EventKind, ExitReason, IntentKind, Link, OrderAction, OrderEvent, OrderState, TimeInForce
 from cstd.signals.agents.build import build_strategy
 from cstd.signals.agents.loader import LoadedStrategy, load_strategy
 from cstd.signals.code import keep
@@ -253,6 +254,23 @@ def test_a_strategy_cancels_what_it_rests(world: World, does: int, gone: set[str
     names = {bid["cl_ord_id"]: "bid", ask["cl_ord_id"]: "ask"}
     assert sorted(names[cl_ord_id] for cl_ord_id in cancels(world)) == sorted(gone)
     assert world.core.decision_count == decisions
+    world.sound()
+
+
+@pytest.mark.parametrize("does", [CANCEL_BID, CANCEL_BOTH])
+def test_a_strategys_cancel_ends_what_waits_for_an_operator(folder: Path, own: LoadedStrategy, does: int) -> None:
+    """And the word on it is the strategy's, not that the position is being left."""
+    cfg = own_config(folder)
+    world = World(msgspec.structs.replace(cfg, approve=msgspec.structs.replace(cfg.approve, above="0")),
+                  strategy="own", own=own).ready()
+    wish(world, OPEN, QTY, BID)
+    (row,) = world.core.waiting_rows()
+    wish(world, CANCEL_ASK)
+    assert world.core.waiting_rows() == [row]
+    wish(world, does)
+    world.run(1)
+    (end,) = [json.loads(payload) for kind, _, payload in world.recorder.captured if kind == EventKind.OUT_APPROVAL]
+    assert (end["id"], end["ended"], end["why"]) == (row["intent_seq"], "dropped", "strategy")
     world.sound()
 
 

@@ -181,4 +181,5 @@ cdef class RestingGateway(ExitGateway):
             row.qty_raw = qty_raw
         if price_raw > 0:
             row.price_raw = price_raw
+            row.follow_not_before_ns = self.mono_ns + FOLLOW_PAUSE_NS
         row.amend_qty_raw = row.amend_price_raw = 0

@@ -116,13 +116,16 @@ def test_it_follows_only_so_often_and_its_life_does_not_grow(world: World, order
 
 
 def test_one_amend_at_a_time_and_a_second_between_two(world: World, order: dict[str, Any]) -> None:
-    """While one is on its way, and for a second after it was sent, the next move waits."""
+    """While one is on its way, and for a second after the venue has told of it, the next move waits."""
     move(world, 1_000_010)
     world.run(2)
     move(world, 1_000_020)
     assert len(amends(world)) == 1
     confirm(world, order, amends(world)[0])
     move(world, 1_000_021)
+    assert len(amends(world)) == 1, "told of late, it shows where it was as late"
+    world.run(1.0)
+    world.tick()
     assert len(amends(world)) == 2
     confirm(world, order, amends(world)[1])
     assert world.live()[0]["price_raw"] == 1_000_021
@@ -135,6 +138,20 @@ def test_one_amend_at_a_time_and_a_second_between_two(world: World, order: dict[
     quick.run(1.0)
     quick.tick()
     assert len(amends(quick)) == 2
+
+
+def test_its_own_shadow_is_not_followed(world: World, order: dict[str, Any]) -> None:
+    """An amend is confirmed two seconds later; the others leave, and the book still shows our own quantity where it was."""
+    move(world, 1_000_010)
+    world.run(2)
+    confirm(world, order, amends(world)[0])
+    move(world, 1_000_000)
+    assert len(amends(world)) == 1, "what is bid there is ours, and shown late"
+    move(world, 1_000_012)
+    world.run(1.0)
+    world.tick()
+    assert len(amends(world)) == 1 and world.live()[0]["price_raw"] == 1_000_010
+    world.sound()
 
 
 @pytest.mark.parametrize("why", ["off", "no amends", "not open yet", "unknown"])

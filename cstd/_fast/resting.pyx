@@ -8,10 +8,11 @@ Invariants held here: an amend is outstanding once at a time, needs an order tha
 passed the gates in this very pass; while one is on its way the order is judged at both prices, because it may rest at either;
 what rests follows only the bid of others, never its own.
 """
-from libc.stdint cimport int64_t
+from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint8_t
 from libc.string cimport memcpy
 
 from cstd._fast.codes cimport APPROVE, BOOK_VERIFIED, OPENING, ORDER_OPEN, ORDER_PARTIAL, ORDER_SENT, REDUCE, REFUSE
+from cstd._fast.exit_watch cimport EXIT_REASON_SHIFT
 from cstd._fast.gates cimport GATE_DATA_GAP, GATE_NONE, DecisionRow, GateInput, judge
 from cstd._fast.gateway cimport COUNT_FOLLOWS, COUNT_PULLED, COUNT_REJUDGED
 from cstd._fast.orders cimport ORDERS_MAX, OrderRow
@@ -93,7 +94,7 @@ cdef class RestingGateway(ExitGateway):
         self.counters[COUNT_REJUDGED] += 1
         if verdict == APPROVE and self._may_quote(slot, &row):
             return
-        if verdict != APPROVE and self._record(slot, &row) == 0:
+        if self._record(slot, &row) == 0:
             self._keep(&row)
         self.counters[COUNT_PULLED] += 1
         if verdict == APPROVE:
@@ -141,6 +142,10 @@ cdef class RestingGateway(ExitGateway):
         row.intent_seq = order.intent_seq
         row.order_slot = index
         memcpy(row.cl_ord_id, order.cl_ord_id, 18)
+        if order.kind != OPENING:
+            row.rest = <uint8_t>(order.exit_reason << EXIT_REASON_SHIFT)
+            if slot.book.state != BOOK_VERIFIED:
+                row.bid_raw, row.ask_raw, row.mid2_raw = INT64_MIN, INT64_MAX, 0    # a lost book shows no quote
         return verdict
 
     cdef bint _follows_now(self, InstrumentSlot slot, int index, int64_t bid_raw) noexcept:

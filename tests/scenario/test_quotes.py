@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from engine_world import S, World, eventually, replayed
 from own_strategies import PUPPET, built, own_config
 
 from cstd._fast.codes import EventKind, ExitReason, IntentKind, Link, OrderAction, OrderEvent, OrderState, TimeInForce
+from cstd._fast.gates import DECISION_DTYPE
+from cstd.decision.why import explain
 from cstd.signals.agents.build import build_strategy
 from cstd.signals.agents.loader import LoadedStrategy, load_strategy
 from cstd.signals.code import keep
@@ -182,6 +185,25 @@ def test_a_second_without_a_book_cancels_it(world: World) -> None:
     assert cancels(world) == [order["cl_ord_id"]]
     assert world.live()[0]["cancel_reason"] == 12
     world.sound()
+
+
+def test_what_cancels_it_is_on_record(world: World) -> None:
+    """Its gates pass it as an exit and it may not rest: the decision says that it is a quote, and shows no quote of a lost book."""
+    order, _ = quoted(world)
+    before = world.core.decision_count
+    world.core.book_fault(0, 2)
+    world.snapshots = False
+    world.now_ns += 1_100_000_000
+    world.core.timer(world.mono_ns, world.now_ns)
+    assert cancels(world) == [order["cl_ord_id"]] and world.core.decision_count == before + 1
+    row = np.frombuffer(world.core.decision_rows(1)[0], dtype=DECISION_DTYPE)[0]
+    said = explain(row, world.engine.feed.specs["BTC/USD"])
+    assert (bool(row["rejudge"]), row["cl_ord_id"].decode(), said["exit_reason"]) == (True, order["cl_ord_id"], "quote")
+    assert (said["bid"], said["ask"], row["mid2_raw"]) == (None, None, 0)
+    gap = next(gate for gate in said["gates"] if gate["code"] == 12)  # type: ignore[attr-defined]
+    assert gap["recorded"] and not gap["passed"]
+    world.core.timer(world.mono_ns, world.now_ns + 1)
+    assert world.core.decision_count == before + 1
 
 
 def test_its_lifetime_ends_it(world: World) -> None:

@@ -47,7 +47,6 @@ cdef extern from *:
 cdef enum:
     M5 = 1                      # bars.Interval
     COUNT_MAX = 65535
-    KEPT_MASK = 1023            # MEMBERS_KEPT - 1
 
 # Common returns that the bars kept in memory can show: two bars make the first one.
 returns_max = SPAN_MAX
@@ -364,9 +363,9 @@ cdef class Correlations:
     cdef void keep(self, int64_t decision) noexcept nogil:
         """Keep the members found last with a decision, for display."""
         if self.words == 1:
-            self.kept[decision & KEPT_MASK] = self.members[0]
+            self.kept[decision & (MEMBERS_KEPT - 1)] = self.members[0]
             return
-        memcpy(self.kept + (decision & KEPT_MASK) * self.words, self.members, self.words * sizeof(uint64_t))
+        memcpy(self.kept + (decision & (MEMBERS_KEPT - 1)) * self.words, self.members, self.words * sizeof(uint64_t))
 
     # What others look at.
 
@@ -398,7 +397,7 @@ cdef class Correlations:
 
     def members_of(self, int64_t decision):
         """Numbers of the instruments in the cluster of a decision that is kept, ascending."""
-        cdef uint64_t *row = self.kept + (decision & KEPT_MASK) * self.words
+        cdef uint64_t *row = self.kept + (decision & (MEMBERS_KEPT - 1)) * self.words
         cdef int i
         if self.count == 1:
             return [0]  # nobody gathers the cluster of the only one

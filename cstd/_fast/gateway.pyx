@@ -21,6 +21,7 @@ from cstd._fast.codes cimport (
     APPROVAL_WAITS, APPROVE, BOOK_VERIFIED, BUY, EXIT, EXIT_QUOTE, GTD, IOC, ON_CANCEL_SENT, ON_SEND, OPENING,
     ORDER_INTENDED, OUT_DECISION, OUT_ORDER_FRAME, REDUCE, REFUSE, SELL, TRADING_HALTED, TRADING_NOT_READY, TRADING_PAUSED, TRADING_READY,
 )
+from cstd._fast.correlation cimport MEMBERS_KEPT
 from cstd._fast.encode cimport OrderTerms, encode_add, encode_amend, encode_cancel, encode_cancel_all, encode_exit_rest
 from cstd._fast.exit_watch cimport BY_REST, EXIT_REASON_SHIFT, REST_PRICED
 from cstd._fast.exposure cimport Exposure
@@ -52,6 +53,9 @@ cdef extern from "check.h" nogil:
 cdef extern from "collar.h" nogil:
     int64_t cstd_collar_price(int64_t bid_raw, int64_t collar_mbps, int64_t tick_raw)
 
+
+# Who was in a decision's cluster is kept as long as the decision; a mask finds its place.
+assert <int>MEMBERS_KEPT == <int>DECISIONS_KEPT and DECISIONS_KEPT & (DECISIONS_KEPT - 1) == 0
 
 # Names of the counters in order of their numbers (gateway.pxd).
 COUNTERS = (

@@ -11,6 +11,7 @@ Who may connect: root, the daemon's own user, and members of the group that owns
 configuration gives a role, read or operate; the kernel says who it is (SO_PEERCRED, SO_PEERGROUPS), the file mode 0660 says
 it a second time. Who keeps trying what is not allowed is locked out for a while (access.py). One connection cannot hurt
 the loop: a line is at most 64 KiB, requests are paid from a token bucket, answers are paged, and who does not read is dropped.
+Who may only read has half of the places, and one bucket for all of his connections.
 `kill` and `pause` are never held back by the bucket.
 """
 
@@ -30,12 +31,13 @@ import orjson
 
 from cstd.decision.names import gate_named, instrument_named
 from cstd.errors import CstdError, OperatorError, UsageError
-from cstd.ops.access import NOBODY, OPERATE, Groups, Lockout, Peer, Role, peer_of, role_of
+from cstd.ops.access import NOBODY, OPERATE, SOURCES_MAX, Groups, Lockout, Peer, Role, peer_of, role_of
 from cstd.ops.socket_path import socket_address
 from cstd.ops.view import EngineView
 
 LINE_BYTES_MAX = 64 * 1024
 CONNECTIONS_MAX = 16
+READERS_MAX = CONNECTIONS_MAX // 2  # the other half is left to who operates: `cstd kill` finds a place
 REQUESTS_PER_S = 50.0
 REQUEST_BURST = 100.0
 MUTATIONS_PER_S = 2.0
@@ -135,6 +137,7 @@ class AdminServer:
         self._inode = (0, 0)
         self._socket_gid = -1
         self._tasks: set[asyncio.Task[None]] = set()
+        self._readers: dict[int, TokenBucket] = {}
         self.counts = {"admin_requests": 0, "admin_errors": 0, "admin_denied": 0, "admin_limited": 0,
                        "admin_dropped": 0, "admin_faults": 0, "admin_lockouts": 0, "admin_locked": 0}
 
@@ -171,8 +174,6 @@ class AdminServer:
         self._tasks.add(task)
         try:
             peer = _peer_of_writer(writer)
-            if len(self._tasks) > CONNECTIONS_MAX:
-                raise OperatorError(f"too many connections to the admin socket; the limit is {CONNECTIONS_MAX}")
             role = role_of(peer, self._groups, own_uid=os.geteuid(), socket_gid=self._socket_gid)
             if role == NOBODY:
                 if self._is_locked(peer):
@@ -180,6 +181,9 @@ class AdminServer:
                 self._count_failure(peer)
                 raise OperatorError(f"uid {peer.uid} may not use the admin socket",
                                     suggestion=f"add the user to group {self._admitted()}")
+            most = CONNECTIONS_MAX if role == OPERATE else READERS_MAX
+            if len(self._tasks) > most:
+                raise OperatorError(f"too many connections to the admin socket; the limit is {most}")
             await self._serve(reader, writer, peer, role)
         except OperatorError as error:
             self.counts["admin_denied"] += 1
@@ -210,7 +214,7 @@ class AdminServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: Peer, role: Role) -> None:
         now_s = time.monotonic()
-        requests = TokenBucket(REQUESTS_PER_S, REQUEST_BURST, now_s)
+        requests = TokenBucket(REQUESTS_PER_S, REQUEST_BURST, now_s) if role == OPERATE else self._shared_bucket(peer.uid, now_s)
         mutations = TokenBucket(MUTATIONS_PER_S, MUTATION_BURST, now_s)
         while True:
             try:
@@ -225,6 +229,14 @@ class AdminServer:
             reply = await self._answer(line, (peer, role), requests, mutations)
             self.counts["admin_errors"] += not reply["ok"]
             await self._send(writer, reply)
+
+    def _shared_bucket(self, uid: int, now_s: float) -> TokenBucket:
+        """Return the bucket of all connections of a reader: to connect again, or twice, gives no more requests."""
+        found = self._readers.pop(uid, None) or TokenBucket(REQUESTS_PER_S, REQUEST_BURST, now_s)
+        self._readers[uid] = found
+        if len(self._readers) > SOURCES_MAX:
+            del self._readers[next(iter(self._readers))]  # who connected longest ago
+        return found
 
     async def _send(self, writer: asyncio.StreamWriter, reply: JsonDict) -> None:
         writer.write(orjson.dumps(reply, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE))
@@ -271,7 +283,7 @@ class AdminServer:
         allowed = requests.take(now_s) and (verb not in MUTATING_VERBS or mutations.take(now_s))
         if not allowed and verb not in NEVER_LIMITED:
             self.counts["admin_limited"] += 1
-            raise RateLimitedError("too many requests on this connection", suggestion="wait a second")
+            raise RateLimitedError("too many requests", suggestion="wait a second")
 
     async def _mutate(self, verb: str, args: JsonDict, peer: Peer) -> JsonDict:
         command = {"verb": verb, "args": args, "uid": peer.uid, "gid": peer.gid, "pid": peer.pid}

@@ -7,15 +7,18 @@ import os
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cstd.config import load, refusals, template
-from cstd.ops import access
+from cstd.errors import OperatorError
+from cstd.ops import access, admin
 from cstd.ops.access import NOBODY, OPERATE, READ, Groups, Lockout, Peer, is_mapped, peer_of, role_of
 from cstd.ops.admin import MUTATING_VERBS
+from cstd.ops.client import AdminClient, DaemonError
 from tests import needs
 from tests.ops.fake_view import FakeView
 from tests.ops.running import admin_socket
@@ -130,6 +133,58 @@ def test_a_reader_who_is_locked_out_of_commands_goes_on_reading(tmp_path: Path, 
         assert answers[3]["ok"]
         assert (server.counts["admin_lockouts"], server.counts["admin_locked"], daemon.commands) == (1, 1, [])
         assert as_user(path, 4000, "4001", "pause")[0]["ok"], "one who was given the role since is served at once"
+
+
+def test_readers_leave_room_for_who_operates(tmp_path: Path, view: FakeView, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With as many connections as readers may have, another reader is turned away and root's kill is served."""
+    role = [READ]
+    monkeypatch.setattr(admin, "role_of", lambda *_, **__: role[0])
+    path = tmp_path / "s"
+    with admin_socket(path, view) as (daemon, _), ExitStack() as readers:
+        for _ in range(admin.READERS_MAX):
+            readers.enter_context(AdminClient(path)).request("status")
+        with AdminClient(path) as extra, pytest.raises(OperatorError, match="too many connections|broke off"):
+            extra.request("status")
+        role[0] = OPERATE
+        with ExitStack() as operators:
+            for _ in range(admin.CONNECTIONS_MAX - admin.READERS_MAX):
+                operators.enter_context(AdminClient(path)).request("kill")
+        assert len(daemon.commands) == admin.CONNECTIONS_MAX - admin.READERS_MAX
+
+
+def test_all_connections_of_a_reader_share_one_bucket(tmp_path: Path, view: FakeView, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To connect again gives a reader no more requests; who operates has a bucket of each connection's own."""
+    role = [READ]
+    monkeypatch.setattr(admin, "role_of", lambda *_, **__: role[0])
+    monkeypatch.setattr(admin, "REQUEST_BURST", 3.0)
+    monkeypatch.setattr(admin, "REQUESTS_PER_S", 0.001)
+
+    def ask(times: int) -> list[bool]:
+        with AdminClient(path) as client:
+            answers = []
+            for _ in range(times):
+                try:
+                    answers.append(client.request("status")["ready"])
+                except DaemonError as error:
+                    assert error.category == "rate_limit"
+                    answers.append(False)
+            return answers
+
+    path = tmp_path / "s"
+    with admin_socket(path, view):
+        assert ask(2) == [True, True]
+        assert ask(2) == [True, False]
+        role[0] = OPERATE
+        assert ask(3) == ask(3) == [True, True, True]
+
+
+def test_buckets_of_readers_are_bounded(tmp_path: Path, view: FakeView) -> None:
+    """However many users read, the newest are kept."""
+    server = admin.AdminServer(tmp_path / "s", view, lambda _command: {})
+    for uid in range(access.SOURCES_MAX + 5):
+        server._shared_bucket(uid, 0.0)
+    assert list(server._readers) == list(range(5, access.SOURCES_MAX + 5))
+    assert server._shared_bucket(5, 0.0) is server._shared_bucket(5, 1.0)
 
 
 def test_a_lockout_at_and_beside_its_limits() -> None:

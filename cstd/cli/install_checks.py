@@ -25,7 +25,7 @@ from cstd.config import load_credentials, template
 from cstd.config.credentials import PRACTICE_FILE, open_to_everybody
 from cstd.config.problems import problems_of
 from cstd.errors import ConfigError, CstdError
-from cstd.storage.run_dir import DATABASE_FILE, JOURNAL_DIR
+from cstd.storage.run_dir import DATABASE_FILE, JOURNAL_DIR, NONCE_FILE
 
 PYTHON_MIN, PYTHON_TESTED = (3, 11), (3, 13)
 KEYS = ("KRAKEN_API_KEY", "KRAKEN_API_SECRET", "KRAKEN_SECRET")
@@ -267,7 +267,7 @@ def file_modes(on: Surroundings) -> Iterator[Check]:
     from cstd.storage.journal_signature import KEY_NAME
 
     state = (on.run_dir / JOURNAL_DIR).resolve().parent
-    secret = [on.run_dir / PRACTICE_FILE, on.run_dir / "nonce", state / KEY_NAME, state / DATABASE_FILE]
+    secret = [on.run_dir / PRACTICE_FILE, on.run_dir / NONCE_FILE, state / KEY_NAME, state / DATABASE_FILE]
     directory = on.environ.get("CREDENTIALS_DIRECTORY")
     # systemd gives these to the service alone and sets their mode itself, which may let a group read them.
     systemd = [Path(directory) / name for name in ("kraken_api_key", "kraken_api_secret")] if directory else []

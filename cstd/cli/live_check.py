@@ -17,6 +17,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from decimal import ROUND_CEILING, Decimal
 from pathlib import Path
@@ -36,11 +37,13 @@ from cstd.errors import EXIT_FAILURE, EXIT_OK, CstdError, OperatorError, UsageEr
 from cstd.ops.client import AdminClient
 from cstd.ops.confirm import confirm
 from cstd.ops.logs import Logs
+from cstd.storage.journal_files import lock_directory
+from cstd.storage.run_dir import JOURNAL_DIR, NONCE_FILE
 from cstd.units import BPS_PER_UNIT, NS_PER_S, format_decimal
 from cstd.venue.fields import FieldError, decode_json, mapping_of
 from cstd.venue.http import Credentials as ApiKey
 from cstd.venue.http import HttpClient
-from cstd.venue.nonce import NonceFile
+from cstd.venue.nonce import NonceFile, carry_mark
 from cstd.venue.rest.models import PairRow, parse_asset_pairs, parse_depth
 from cstd.venue.rest.request import RestRequest, asset_pairs, depth
 
@@ -89,28 +92,70 @@ def main(args: argparse.Namespace) -> int:
         raise UsageError(f"--instrument {instrument}: not among instruments.names",
                          suggestion=f"one of {', '.join(cfg.instruments.names)}")
     home = Path(args.run_dir or cfg.run.dir).resolve()
-    _nobody_trades(cfg, home)
-    credentials = load_credentials(cfg.mode, home, os.environ)
-    run_dir = _new_folder(home, credentials, cfg.mode)
-    checks = list(_before(cfg, args.config, home, run_dir, credentials, instrument))
-    plan = checks.pop() if isinstance(checks[-1], Plan) else None
-    found = [check for check in checks if isinstance(check, Check)]
-    rungs = Rungs()
-    if isinstance(plan, Plan) and not any(check.state == PROBLEM for check in found):
-        _confirm(args, cfg, plan)
-        found += _climb(cfg, args.config, run_dir, plan, rungs)
+    with _nobody_trades(cfg, home):
+        credentials = load_credentials(cfg.mode, home, os.environ)
+        run_dir = _new_folder(home, credentials, cfg.mode)
+        rungs = Rungs()
+        with _one_scale(home, run_dir):
+            found = _check(args, cfg, (home, run_dir), credentials, instrument, rungs)
     return _tell(args, found, rungs, run_dir)
 
 
-def _nobody_trades(cfg: Config, home: Path) -> None:
-    """One account has one trading daemon: cancel-all-after and the kill of another would be ours too."""
+def _check(args: argparse.Namespace, cfg: Config, places: tuple[Path, Path], credentials: Credentials, instrument: str,
+           rungs: Rungs) -> list[Check]:
+    home, run_dir = places
+    checks = list(_before(cfg, args.config, home, run_dir, credentials, instrument))
+    plan = checks.pop() if isinstance(checks[-1], Plan) else None
+    found = [check for check in checks if isinstance(check, Check)]
+    if isinstance(plan, Plan) and not any(check.state == PROBLEM for check in found):
+        _confirm(args, cfg, plan)
+        found += _climb(cfg, args.config, run_dir, plan, rungs)
+    return found
+
+
+@contextmanager
+def _nobody_trades(cfg: Config, home: Path) -> Iterator[None]:
+    """Hold the lock of the daemon's journal, so that none trades and none starts meanwhile.
+
+    One account has one trading daemon: cancel-all-after and the kill of another would be ours too. The lock decides, not whether
+    the daemon answers: one that is stuck, or that this user may not ask, trades as well.
+
+    Raises:
+        OperatorError: a daemon has it, or it cannot be had.
+    """
+    journal = home / JOURNAL_DIR
+    if not journal.is_dir():
+        yield  # no daemon has ever been started here
+        return
+    try:
+        lock = lock_directory(journal)
+    except OSError as error:
+        raise OperatorError(f"whether a daemon runs in {home} cannot be told: {journal}: {error.strerror or error}",
+                            suggestion="run as the daemon's user") from error
+    except OperatorError:
+        raise OperatorError(f"a daemon{_pid_of(cfg, home)} runs in {home}, and one account has one trading daemon",
+                            suggestion="stop it first, or look at it with `cstd status`") from None
+    with lock:
+        yield
+
+
+def _pid_of(cfg: Config, home: Path) -> str:
+    """Return the daemon's process id for a message, "" where it does not say."""
     try:
         with AdminClient(cfg.run.socket or home / "cstd.sock", timeout_s=2.0) as client:
-            pid = client.request("status").get("pid")
+            return f" (pid {client.request('status').get('pid')})"
     except OperatorError:
-        return
-    raise OperatorError(f"a daemon (pid {pid}) runs in {home}, and one account has one trading daemon",
-                        suggestion="stop it first, or look at it with `cstd status`")
+        return ""
+
+
+@contextmanager
+def _one_scale(home: Path, run_dir: Path) -> Iterator[None]:
+    """Have the check's nonces begin above the daemon's, and the daemon's above the check's afterwards: the key is one."""
+    carry_mark(home / NONCE_FILE, run_dir / NONCE_FILE)
+    try:
+        yield
+    finally:
+        carry_mark(run_dir / NONCE_FILE, home / NONCE_FILE)
 
 
 def _new_folder(home: Path, credentials: Credentials, mode: str) -> Path:
@@ -142,7 +187,7 @@ def _before(cfg: Config, files: list[str], home: Path, run_dir: Path, credential
 
 async def _ask(cfg: Config, run_dir: Path, credentials: Credentials, instrument: str) -> list[Check | Plan]:
     """Return what the venue says of the key and of the instrument, and the plan that follows."""
-    http = HttpClient(credentials.endpoints.rest, clock=SystemClock(), nonces=NonceFile(run_dir / "nonce"),
+    http = HttpClient(credentials.endpoints.rest, clock=SystemClock(), nonces=NonceFile(run_dir / NONCE_FILE),
                       credentials=ApiKey(credentials.api_key, credentials.api_secret))
     found: list[Check | Plan] = []
     try:

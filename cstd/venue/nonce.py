@@ -66,6 +66,27 @@ class NonceFile:
             self._source.reserve(mark)
         return self._source.take(wall_ns)
 
+    @property
+    def mark(self) -> int:
+        """The largest nonce that may have been used, as the file has it; 0 for none."""
+        return self._source.reserved
+
+    def raise_to(self, mark: int) -> None:
+        """Have the file hold a mark at least as large. Written by root it stays whose it is: the daemon must read it.
+
+        Raises:
+            ConfigError: it cannot be written.
+        """
+        if mark <= self.mark:
+            return
+        try:
+            owner = self._path if self._path.exists() else self._path.parent
+            self._write(mark, owner.stat() if os.geteuid() == 0 else None)
+        except OSError as error:
+            raise ConfigError(f"nonce file {self._path} cannot be written: {error.strerror or error}",
+                              suggestion=f"write {mark} into it") from error
+        self._source = NonceSource(mark)
+
     def _read(self) -> int:
         try:
             text = self._path.read_text(encoding="ascii").strip()
@@ -79,10 +100,12 @@ class NonceFile:
                               suggestion="write the last used nonce into it, or use a new key")
         return int(text)
 
-    def _write(self, mark: int) -> None:
+    def _write(self, mark: int, owner: os.stat_result | None = None) -> None:
         temporary = self._path.with_name(self._path.name + ".new")
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
+            if owner is not None:
+                os.fchown(descriptor, owner.st_uid, owner.st_gid)
             os.write(descriptor, f"{mark}\n".encode("ascii"))
             os.fsync(descriptor)
         finally:
@@ -93,3 +116,12 @@ class NonceFile:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def carry_mark(source: Path, target: Path) -> None:
+    """Have the file `target` hold the larger mark of two.
+
+    Raises:
+        ConfigError: one of them cannot be read, or the other not be written.
+    """
+    NonceFile(target).raise_to(NonceFile(source).mark)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -11,11 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cstd.cli import live_check
 from cstd.cli.host_checks import OK, PROBLEM, Check
 from cstd.cli.live_check import Plan, _planned, main
 from cstd.cli.parser import parse
-from cstd.config import Config, load, template
-from cstd.errors import ConfigError, UsageError
+from cstd.config import Config, Credentials, Endpoints, load, template
+from cstd.config.credentials import PRACTICE_FILE
+from cstd.errors import ConfigError, OperatorError, UsageError
+from cstd.storage.journal_files import is_being_written, lock_directory
+from cstd.storage.run_dir import JOURNAL_DIR, NONCE_FILE
+from cstd.venue.nonce import NonceFile, carry_mark
 from cstd.venue.rest.models import PairRow
 
 PAIR = PairRow("XXBTZUSD", "XBTUSD", "XBT/USD", "BTC", "USD", 1, 8, Decimal("0.1"), Decimal("0.00005"), Decimal("0.5"), "online")
@@ -96,3 +102,87 @@ def test_paper_has_no_account() -> None:
     assert args is not None
     with pytest.raises(UsageError, match="paper"):
         main(args)
+
+
+class Place:
+    """A practice run directory, and a live check in it whose steps are stood in for."""
+
+    def __init__(self, home: Path, monkeypatch: pytest.MonkeyPatch, step: Callable[[Path], None]) -> None:
+        self.home = home
+        (home / JOURNAL_DIR).mkdir()
+        (home / PRACTICE_FILE).write_text("{}")
+
+        def before(_cfg: Config, _files: list[str], _home: Path, run_dir: Path, *_rest: object) -> list[Check]:
+            step(run_dir)
+            return [Check("key", PROBLEM, "stands in", "", "")]
+
+        monkeypatch.setattr(live_check, "_before", before)
+        monkeypatch.setattr(live_check, "load_credentials", lambda *_: Credentials(
+            endpoints=Endpoints(rest="", ws_public="", ws_private="", ws_futures=""), api_key="k", api_secret="s"))
+
+    def check(self) -> int:
+        """Run it."""
+        args = parse(["live-check", "-c", str(template("practice")), "--run-dir", str(self.home)])
+        assert args is not None
+        return main(args)
+
+
+def test_a_daemon_that_does_not_answer_trades_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The journal's lock tells: no socket that answers is needed, and nothing is done while another holds it."""
+    steps: list[Path] = []
+    place = Place(tmp_path, monkeypatch, steps.append)
+    with lock_directory(tmp_path / JOURNAL_DIR), pytest.raises(OperatorError, match="one account has one trading daemon"):
+        place.check()
+    assert steps == [] and not (tmp_path / "live-check").exists()
+    assert place.check() == 1
+    assert len(steps) == 1
+
+
+def test_no_daemon_starts_while_it_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lock is held until the last step, and free afterwards."""
+    held: list[bool] = []
+    Place(tmp_path, monkeypatch, lambda _run_dir: held.append(is_being_written(tmp_path / JOURNAL_DIR))).check()
+    assert held == [True]
+    assert not is_being_written(tmp_path / JOURNAL_DIR)
+
+
+def test_a_lock_that_cannot_be_opened_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not allowed to look is no sign that nobody trades."""
+    def refuse(_directory: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(live_check, "lock_directory", refuse)
+    with pytest.raises(OperatorError, match="cannot be told"):
+        Place(tmp_path, monkeypatch, lambda _run_dir: None).check()
+
+
+def test_the_nonces_of_a_check_and_of_the_daemon_are_on_one_scale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check begins above the daemon's mark, and the daemon goes on above the check's, also where the check broke off."""
+    far = 3_000_000_000_000_000  # a clock that was once far ahead
+    (tmp_path / NONCE_FILE).write_text(f"{far}\n")
+    taken: list[int] = []
+
+    def step(run_dir: Path) -> None:
+        taken.append(NonceFile(run_dir / NONCE_FILE).take(0))
+        raise OperatorError("broke off")
+
+    with pytest.raises(OperatorError, match="broke off"):
+        Place(tmp_path, monkeypatch, step).check()
+    assert taken == [far + 1]
+    assert NonceFile(tmp_path / NONCE_FILE).take(0) > far + 1
+
+
+def test_a_smaller_mark_is_never_carried(tmp_path: Path) -> None:
+    """The larger of two stands; a file that is no number is refused, and no mark at all leaves no file."""
+    ours, theirs = tmp_path / "a", tmp_path / "b"
+    carry_mark(ours, theirs)
+    assert not theirs.exists()
+    ours.write_text("5\n")
+    theirs.write_text("7\n")
+    carry_mark(ours, theirs)
+    assert theirs.read_text() == "7\n"
+    carry_mark(theirs, ours)
+    assert (ours.read_text(), ours.stat().st_mode & 0o777) == ("7\n", 0o600)
+    ours.write_text("seven")
+    with pytest.raises(ConfigError, match="not a number"):
+        carry_mark(ours, theirs)

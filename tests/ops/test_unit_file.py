@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -216,6 +217,22 @@ def test_systemd_takes_the_template(tmp_path: Path) -> None:
                       analyze("security", "--offline=true", str(copy)).stdout)
     assert found is not None and float(found.group(1)) <= EXPOSURE_MAX
     assert backup_dir(JOB) == backup_dir(BACKUP)
+
+
+def test_the_doctor_may_read_how_the_clock_is_kept(tmp_path: Path) -> None:
+    """Its drop-in lets adjtimex through, after the group that has it is refused; nothing else, and no right to set the clock."""
+    name = "cstd-job@doctor.service"
+    copy = runnable(JOB, tmp_path).rename(tmp_path / name)
+    shutil.copytree(UNITS / f"{name}.d", tmp_path / f"{name}.d")
+    (drop_in,) = (tmp_path / f"{name}.d").glob("*.conf")
+    assert settings(drop_in) == {"ProtectClock": ["no"], "SystemCallFilter": ["adjtimex clock_adjtime"]}
+    assert settings(JOB)["CapabilityBoundingSet"] == [""]
+    done = analyze("verify", str(copy))
+    assert (done.returncode, done.stderr.strip()) == (0, "")
+    told = analyze("security", "--offline=true", str(copy)).stdout
+    found = re.search(rf"Overall exposure level for {name}: ([\d.]+)", told)
+    assert found is not None and float(found.group(1)) <= EXPOSURE_MAX
+    assert re.search(r"ProtectClock=\s.*(clock|time)", told) is not None, told  # the drop-in is seen
 
 
 @pytest.mark.parametrize("timer", JOB_TIMERS, ids=lambda timer: timer.stem)

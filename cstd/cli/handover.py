@@ -58,8 +58,8 @@ def _hand_over(journal: Path, state: Path, path: Path) -> dict[str, Any]:
 
 def _told(found: Recovered) -> dict[str, Any]:
     """What an operator compares with `cstd status` and `cstd positions` before and after."""
-    engine = found.engine
+    engine, limits = found.engine, found.engine.risk.limits
     return {"until": utc_text(found.times[1]), "seq": found.place.last_seq if found.place is not None else 0,
             "held": [f"{engine.names[number]}={engine.ledger.positions[number].qty:f}" for number in engine.ledger.held()],
             "level": engine.risk.levels.name, "killed": engine.risk.killed, "paused": engine.risk.paused,
-            "limits": sum(map(len, engine.risk.limits.changes.values()))}
+            "limits": sum(len(own) for slot in (limits.changes, limits.reloaded) for own in slot.values())}

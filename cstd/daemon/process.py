@@ -150,8 +150,8 @@ class TradingProcess:
         self.board = BoardWriter(run_dir / BOARD_FILE)
         self.view = LiveView(self.engine, pid=os.getpid(), mono_ns=self.clock.mono_ns, process=self._process_status,
                              socket=self._socket_path())
-        self._reloader = Reloader(cfg, files, submit=self._submit, changes=lambda: self.engine.risk.limits.changes,
-                                  set_log_level=self.logs.set_level, log=self.log)
+        self._reloader = Reloader(cfg, files, submit=self._submit, limits=lambda: self.engine.risk.limits,
+                                  set_log_level=self.logs.set_level, log=self.log, on_spawn=self.host.place_child)
         self.admin = admin_server(cfg, self._socket_path(), self.view, self._reloader.submit, self.logs)
         self._side = private_side(cfg, run_dir, credentials, self.engine, self.clock, self._on_link_fault)
         self._http = self._side.http

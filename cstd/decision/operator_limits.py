@@ -3,6 +3,7 @@
 A command tightens a limit, for all instruments or for one, or takes that back. What holds is the tightest of what the
 configuration gives and what the commands that stand ask for, so the configuration is the loosest that can be reached,
 also by a later boot with another one. A value that the configuration has itself is no change: it ends the command.
+A reload has a place of its own beside the operator's: what the one says never takes the place of what the other said.
 
 Pure: commands are events, so replay and recovery bring the same limits back.
 """
@@ -49,12 +50,14 @@ class OperatorLimits:
     """The commands that stand. One writer: the engine.
 
     Attributes:
-        changes: by instrument and key; ALL stands for every instrument.
+        changes: of operators, by instrument and key; ALL stands for every instrument.
+        reloaded: of reloads, likewise.
         version: rises with each change of what holds.
     """
 
     def __init__(self) -> None:
         self.changes: dict[str, dict[str, Change]] = {}
+        self.reloaded: dict[str, dict[str, Change]] = {}
         self.version = 0
         self._cfg: Config
 
@@ -70,26 +73,34 @@ class OperatorLimits:
 
     def differs(self, instrument: str) -> bool:
         """Whether an instrument may have another limit than all have."""
-        return instrument in self._cfg.overrides or instrument in self.changes
+        return instrument in self._cfg.overrides or instrument in self.changes or instrument in self.reloaded
 
     def in_force(self, instrument: str = ALL) -> Config:
         """Return the configuration with the limits that hold now for an instrument, or for all that have none of their own."""
         cfg = for_instrument(self._cfg, instrument)
         values: dict[str, Decimal | int] = {}
         for name in dict.fromkeys((ALL, instrument)):
-            for key, change in self.changes.get(name, {}).items():
+            for key, change in (*self.changes.get(name, {}).items(), *self.reloaded.get(name, {}).items()):
                 values[key] = BY_KEY[key].tightest(values.get(key, value_of(cfg, key)), change.value)
         cfg = with_values(cfg, values)
         return with_values(cfg, _level_order(cfg)) if values else cfg
 
     # Commands.
 
-    def change(self, args: dict[str, Any], sender: dict[str, Any], wall_ns: int) -> dict[str, Any]:
+    def copy(self) -> OperatorLimits:
+        """Return a copy that takes commands without touching this one."""
+        other = OperatorLimits()
+        other.changes = {name: dict(own) for name, own in self.changes.items()}
+        other.reloaded = {name: dict(own) for name, own in self.reloaded.items()}
+        other.configure(self._cfg)
+        return other
+
+    def change(self, args: dict[str, Any], sender: dict[str, Any], wall_ns: int, *, by_reload: bool = False) -> dict[str, Any]:
         """Take a command that sets a limit; returns the row of it as it is now.
 
         Args:
             args: key, value, and instrument and reason where they are given. sender: uid and pid.
-            wall_ns: when.
+            wall_ns: when. by_reload: it is the files that say so, read again.
 
         Raises:
             OperatorError: there is no such limit or instrument, no command changes it, the value is none of it, or it is looser
@@ -105,40 +116,37 @@ class OperatorLimits:
             raise OperatorError(
                 f"{limit.key} = {show(value)}{of} is looser than the configuration, which allows {word} {show(loosest)}",
                 suggestion=f"set {word} {show(loosest)}, or change the configuration and start again")
+        slot = self.reloaded if by_reload else self.changes
         if value == loosest:
-            self._forget(instrument, limit.key)
+            _forget(slot, instrument, limit.key)
         else:
-            self.changes.setdefault(instrument, {})[limit.key] = Change(
+            slot.setdefault(instrument, {})[limit.key] = Change(
                 value, sender.get("uid"), sender.get("pid"), wall_ns, str(args.get("reason") or "")[:REASON_LENGTH_MAX])
         return self._changed(limit, instrument, before)
 
-    def take_up(self, instrument: str, key: str, value: str, sender: dict[str, Any], wall_ns: int, reason: str) -> None:
+    def take_up(self, instrument: str, key: str, value: str, sender: dict[str, Any], wall_ns: int, reason: str, *,
+                by_reload: bool = False) -> None:
         """Let a command stand that was given to the build before this one, for an instrument or for ALL.
 
         Raises:
             OperatorError: there is no such limit here, no command changes it, or the value is none of it.
         """
         limit, name = self._named({"key": key, "instrument": instrument})
-        self.changes.setdefault(name, {})[limit.key] = Change(
+        (self.reloaded if by_reload else self.changes).setdefault(name, {})[limit.key] = Change(
             _value(limit, value), sender.get("uid"), sender.get("pid"), wall_ns, reason)
 
     def end(self, args: dict[str, Any]) -> dict[str, Any]:
-        """Take a command that ends what commands made of a limit: for one instrument, or for all and each.
+        """Take a command that ends what commands and reloads made of a limit: for one instrument, or for all and each.
 
         Raises:
             OperatorError: there is no such limit or instrument, no command changes it, or it is the whole account's.
         """
         limit, instrument = self._named(args)
         before = self.row(limit, instrument)
-        for name in [instrument] if instrument else list(self.changes):
-            self._forget(name, limit.key)
+        for slot in (self.changes, self.reloaded):
+            for name in [instrument] if instrument else list(slot):
+                _forget(slot, name, limit.key)
         return self._changed(limit, instrument, before)
-
-    def _forget(self, instrument: str, key: str) -> None:
-        own = self.changes.get(instrument, {})
-        own.pop(key, None)
-        if not own:
-            self.changes.pop(instrument, None)
 
     def _changed(self, limit: LimitKey, instrument: str, before: dict[str, Any]) -> dict[str, Any]:
         self.version += 1
@@ -180,12 +188,14 @@ class OperatorLimits:
 
     def _own_keys(self, instrument: str) -> set[str]:
         override = self._cfg.overrides.get(instrument)
-        return set(self.changes.get(instrument, ())) | {key for key, _ in (own_values(override) if override is not None else ())}
+        configured = own_values(override) if override is not None else ()
+        return {*self.changes.get(instrument, ()), *self.reloaded.get(instrument, ()), *(key for key, _ in configured)}
 
     def _rows(self, limit: LimitKey, instrument: str, in_force: Config) -> list[dict[str, Any]]:
         configured, value = value_of(for_instrument(self._cfg, instrument), limit.key), value_of(in_force, limit.key)
         source, change = self._source(limit, instrument, value, configured)
-        asked = self.changes.get(instrument, {}).get(limit.key)
+        asked = next((slot[instrument][limit.key] for slot in (self.changes, self.reloaded)
+                      if limit.key in slot.get(instrument, ())), None)
         row = {
             "gate": limit.gate or None, "name": _gate_name(limit.gate), "key": limit.key,
             "instrument": (instrument or None) if limit.own else None, "scope": limit.scope, "value": show(value),
@@ -212,9 +222,17 @@ class OperatorLimits:
             return ("override" if own else "configuration"), None
         # Its own command, one for all, or one that lowered a level above it.
         above = next((keys[keys.index(limit.key):] for keys in LADDERS if limit.key in keys), (limit.key,))
-        deciding = (change for key in above for name in (instrument, ALL)
-                    if (change := self.changes.get(name, {}).get(key)) is not None and change.value == value)
-        return "operator", next(deciding, None)
+        deciding = ((source, change) for key in above for name in (instrument, ALL)
+                    for source, slot in (("operator", self.changes), ("reload", self.reloaded))
+                    if (change := slot.get(name, {}).get(key)) is not None and change.value == value)
+        return next(deciding, ("operator", None))
+
+
+def _forget(slot: dict[str, dict[str, Change]], instrument: str, key: str) -> None:
+    own = slot.get(instrument, {})
+    own.pop(key, None)
+    if not own:
+        slot.pop(instrument, None)
 
 
 def _level_order(cfg: Config) -> dict[str, Decimal | int]:

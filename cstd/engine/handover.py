@@ -217,7 +217,7 @@ class EndedOrder(Part):
 
 
 class LimitSet(Part):
-    """An operator's command that stands."""
+    """A command that stands: an operator's, or of a reload."""
 
     instrument: str
     key: str
@@ -226,6 +226,7 @@ class LimitSet(Part):
     pid: int | None
     wall_ns: int
     reason: str
+    by_reload: bool = False
 
 
 class Origin(Part):
@@ -353,8 +354,9 @@ def _instrument(engine: Engine, number: int, wall_ns: int) -> Instrument:
 
 def _limits(limits: OperatorLimits) -> list[LimitSet]:
     return [LimitSet(instrument, key, f"{change.value:f}" if isinstance(change.value, Decimal) else str(change.value),
-                     change.uid, change.pid, change.wall_ns, change.reason)
-            for instrument, changes in limits.changes.items() for key, change in changes.items()]
+                     change.uid, change.pid, change.wall_ns, change.reason, by_reload)
+            for by_reload, slot in ((False, limits.changes), (True, limits.reloaded))
+            for instrument, changes in slot.items() for key, change in changes.items()]
 
 
 # The new build's side.
@@ -491,7 +493,8 @@ def _take_latches(engine: Engine, given: Handover) -> None:
 def _take_limits(limits: OperatorLimits, given: Handover, names: set[str]) -> None:
     for row in given.limits:
         if not row.instrument or row.instrument in names:
-            limits.take_up(row.instrument, row.key, row.value, {"uid": row.uid, "pid": row.pid}, row.wall_ns, row.reason)
+            limits.take_up(row.instrument, row.key, row.value, {"uid": row.uid, "pid": row.pid}, row.wall_ns, row.reason,
+                           by_reload=row.by_reload)
 
 
 # Attributes of parts, by name.

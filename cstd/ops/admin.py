@@ -83,8 +83,8 @@ MUTATING_VERBS: dict[str, dict[str, type]] = {
     "account_read": {"method": str, "params": dict},
     "reload": {},
 }
-# What the venue is asked for may wait for room in its counter, and for another try.
-SLOW_VERBS = {"account_read": 120.0}
+# What the venue is asked for may wait for room in its counter, and for another try; a reload for a child that reads the files.
+SLOW_VERBS = {"account_read": 120.0, "reload": 14.0}
 NEVER_LIMITED = frozenset({"kill", "pause"})
 FAILURES_MAX, FAILURES_WINDOW_S, LOCK_S = 5, 60.0, 300.0
 

@@ -276,7 +276,7 @@ class Limit(TypedDict):
     unit: str
     tighter: str | None  # lower, higher; None where neither way is
     configured: str  # the loosest that a command can reach
-    source: str  # configuration, override (of an instrument), operator (a command), rules
+    source: str  # configuration, override (of an instrument), operator (a command), reload (the files, read again), rules
     fixed: str | None  # why no command changes it
     asked: str | None  # by a command on this very row, whether or not it decides
     set_by_uid: int | None  # of the command that decides

@@ -227,7 +227,7 @@ class RiskDesk:
                 return self.approvals.on_command(command)
             case "reload":  # on record with who asked; the limits that it tightens are commands of their own
                 return {"reloaded": args.get("config_hash")}
-            case "limits_set" | "limits_reset":
+            case "limits_set" | "limits_reset" | "limits_reload":
                 return self._change_limit(command, wall_ns)
             case _:
                 return {"error": "usage", "message": f"unknown command {verb!r}", "retryable": False, "suggestion": ""}
@@ -243,12 +243,13 @@ class RiskDesk:
 
     def _change_limit(self, command: dict[str, Any], wall_ns: int) -> dict[str, Any]:
         """Set a limit, or take that back. Orders that rest are judged by it at their instrument's next pass."""
-        args, before = command["args"], {name: dict(own) for name, own in self.limits.changes.items()}
+        args, verb, before = command["args"], command["verb"], self.limits.copy()
         try:
-            row = self.limits.change(args, command, wall_ns) if command["verb"] == "limits_set" else self.limits.end(args)
+            row = self.limits.end(args) if verb == "limits_reset" else self.limits.change(
+                args, command, wall_ns, by_reload=verb == "limits_reload")  # which no socket takes: the daemon's own
             self._apply_limits([row["instrument"]] if row["instrument"] else self.limits.instruments)
         except OperatorError as error:  # a number that no gate can hold included: then all is as it was
-            self.limits.changes = before
+            self.limits.changes, self.limits.reloaded = before.changes, before.reloaded
             return error.to_json()
         self.tracker.notes.append(("warning", "limit", {
             "limit": row["key"], "instrument": row["instrument"] or "all", "before": row["before"], "value": row["value"],

@@ -44,7 +44,7 @@ def test_a_reload_tightens_survives_and_replays(tmp_path: Path) -> None:
         assert_fits("reload", told)
         assert [row["key"] for row in told["applied"]] == [SPREAD]
         assert [row["key"] for row in told["needs_restart"]] == ["account.capital"]
-        assert (limit(session, SPREAD)["value"], limit(session, SPREAD)["set_by_uid"]) == ("20", os.getuid())
+        assert [limit(session, SPREAD)[name] for name in ("value", "source", "set_by_uid")] == ["20", "reload", os.getuid()]
         text = cstd(session, "reload", "--run-dir", str(session.run_dir)).stdout
         assert text == "needs a restart: account.capital = 11000, runs with 10000\n"
 

@@ -179,6 +179,7 @@ def act(world: World, number: int, word: str) -> None:
         moved(world, "BTC", "deposit", "0.01", ledger_id=f"L{number}")
     elif word == "tighten":
         world.command("limits_set", key="policy.spread_bps_max", value=str(9 - number % 5), reason="test")
+        world.command("limits_reload", key="policy.spread_bps_max", value=str(9 - number % 3), reason="reload")
     elif word in ("pause", "kill"):
         world.command(word, reason="test", hold=bool(number % 2))
 

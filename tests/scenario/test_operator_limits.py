@@ -285,6 +285,7 @@ def journaled(folder: Path) -> tuple[Path, World]:
         operator(world, "limits_set", key="policy.price_band_bps_max", value="50")
         moves(world, 3)
         operator(world, "limits_reset", key="policy.price_band_bps_max")
+        operator(world, "limits_reload", key="risk.positions_max", value="9", reason="reload")
         moves(world, 3)
         journal.sync()
     return path, world
@@ -293,7 +294,8 @@ def journaled(folder: Path) -> tuple[Path, World]:
 def limits_of(engine: Engine) -> tuple[Any, ...]:
     """All that the commands made."""
     desk = engine.risk
-    return desk.limits.changes, desk.limits.rows(), desk.limits.rows(ETH), desk.levels.limits, desk.kill.limits
+    return (desk.limits.changes, desk.limits.reloaded, desk.limits.rows(), desk.limits.rows(ETH), desk.levels.limits,
+            desk.kill.limits)
 
 
 def test_replay_decides_the_same_and_keeps_the_limits(tmp_path: Path) -> None:
@@ -305,6 +307,7 @@ def test_replay_decides_the_same_and_keeps_the_limits(tmp_path: Path) -> None:
     assert limits_of(again.engine) == limits_of(world.engine)
     assert {name: list(own) for name, own in world.engine.risk.limits.changes.items()} == {
         ETH: [SPREAD], "": ["risk.exposure_bps_max", "risk.day_loss_critical_bps"]}
+    assert [list(own) for own in again.engine.risk.limits.reloaded.values()] == [["risk.positions_max"]]
 
 
 def test_a_restart_from_a_checkpoint_keeps_the_limits(tmp_path: Path) -> None:

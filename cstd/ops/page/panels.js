@@ -4,13 +4,13 @@
 /* global setText, byId, paintTable, number, clock, words: app.js, format.js */
 /* exported paintLimits, paintAlerts */
 
-const LIMIT_SOURCES = { operator: "a command", override: "the instrument's own", rules: "the venue's rules" };
+const LIMIT_SOURCES = { operator: "a command", reload: "a reload", override: "the instrument's own", rules: "the venue's rules" };
 const ALERT_STATES = {
   none: ["not asked", "quiet"], unknown: ["unknown", "bad"], unwatched: ["unwatched", "bad"],
 };
 
 function paintLimits(limits) {
-  const changed = limits.filter((row) => row.source === "operator" || row.instrument);
+  const changed = limits.filter((row) => row.source === "operator" || row.source === "reload" || row.instrument);
   setText("limits-count", `${changed.length} of ${limits.length} differ from the configuration in general`);
   paintTable("limits", [
     ["Limit", (l) => words(l.name)], ["Instrument", (l) => l.instrument ?? "all"], ["Holds", (l) => `${number(l.value)} ${l.unit}`, "num"],

@@ -1,0 +1,116 @@
+"""The configuration files of a daemon that trades, read and checked as a start would, in a process of their own.
+
+To read TOML and to check every key is Python for tens of milliseconds, which the trading process does not have: it takes what
+the child prints. The child does not stand back behind everything else, because somebody waits for it; it has the children's CPUs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from cstd.child import exit_code_of, follow_parent
+from cstd.config import Config, Problem, load, refusals
+from cstd.config.problems import config_error
+from cstd.errors import ConfigError, OperatorError
+
+LIMIT_S = 12.0  # less than the admin socket waits, which waits less than `cstd reload`
+
+
+class Checked(msgspec.Struct):
+    """What a child prints: the configuration, or what is wrong with the files."""
+
+    config: Config | None = None
+    message: str = ""
+    suggestion: str = ""
+    problems: list[Problem] = []
+
+
+def checked(files: Sequence[str]) -> Config:
+    """Return the configuration of files and environment.
+
+    Raises:
+        ConfigError: it is wrong, or a daemon would not start with it.
+    """
+    cfg = load(list(files), os.environ)
+    # Which CPUs a start may use is not what a child of a daemon that is pinned may; another list needs a restart in any case.
+    if problems := [problem for problem in refusals(cfg, os.environ) if not problem.key.startswith("process.cpus")]:
+        raise config_error(problems)
+    return cfg
+
+
+def answer(files: Sequence[str]) -> bytes:
+    """Return the `Checked` of files as JSON."""
+    try:
+        return msgspec.json.encode({"config": msgspec.Raw(checked(files).to_canonical_json())})
+    except ConfigError as error:
+        problems = [problem for problem in error.problems if isinstance(problem, Problem)]
+        return msgspec.json.encode(Checked(message=error.message, suggestion=error.suggestion, problems=problems))
+
+
+async def read_apart(files: Sequence[str], on_spawn: Callable[[int], None]) -> Config:
+    """Return the configuration of files and environment, read by a child.
+
+    Args:
+        files: later ones win. on_spawn: called with the child's process id.
+
+    Raises:
+        ConfigError: it is wrong, or a daemon would not start with it.
+        OperatorError: the child could not be started, failed, or took too long.
+    """
+    command = [sys.executable, "-m", "cstd.daemon.files_check", "--parent", str(os.getpid()), "--", *files]
+    try:
+        found = msgspec.json.decode(await _output(command, on_spawn), type=Checked)
+    except TimeoutError:
+        raise OperatorError(f"the configuration was not read within {LIMIT_S:g} s",
+                            suggestion="is the host short of CPU? Try again") from None
+    except (OSError, msgspec.MsgspecError) as error:
+        raise OperatorError(f"the configuration cannot be read while it trades: {error}",
+                            suggestion="`cstd config check` reads it as well") from error
+    if found.config is None:
+        raise ConfigError(found.message, suggestion=found.suggestion, problems=found.problems)
+    return found.config
+
+
+async def _output(command: Sequence[str], on_spawn: Callable[[int], None]) -> bytes:
+    """Return what a child prints.
+
+    Raises:
+        OSError: it cannot be started, or it failed. TimeoutError: it took too long and is gone.
+    """
+    process = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+                                                   stderr=asyncio.subprocess.PIPE)
+    on_spawn(process.pid)
+    try:
+        async with asyncio.timeout(LIMIT_S):
+            out, err = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode != 0:
+        raise ChildProcessError(f"exit code {process.returncode}: {err.decode(errors='replace').strip()[-500:]}")
+    return out
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The daemon's child: prints the `Checked` of its files. Returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m cstd.daemon.files_check")
+    parser.add_argument("--parent", type=int, required=True)
+    parser.add_argument("files", nargs="+")
+    args = parser.parse_args(argv)
+
+    def run() -> None:
+        follow_parent(args.parent)
+        sys.stdout.buffer.write(answer(args.files))
+
+    return exit_code_of("files_check", run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -15,7 +15,7 @@ from cstd.clock import SystemClock, utc_text
 from cstd.config import load
 from cstd.errors import EXIT_FAILURE, EXIT_OK, OperatorError, UsageError
 from cstd.jobs import records, runner
-from cstd.jobs.table import LIMIT_S_MAX, command, job_named
+from cstd.jobs.table import command, job_named
 from cstd.ops.client import AdminClient, aligned
 from cstd.storage.run_dir import JOURNAL_DIR
 
@@ -60,7 +60,7 @@ def run_job(args: argparse.Namespace) -> int:
     if args.limit is not None and args.limit > LIMIT_ASKED_S_MAX:
         raise UsageError(f"--limit {args.limit} s is longer than a day")
     words = command(job, config=args.config, run_dir=str(run_dir), backup=backup)
-    plan = runner.Plan(words, args.limit or min(job.limit_s, LIMIT_S_MAX), 1 if args.once else job.attempts,
+    plan = runner.Plan(words, args.limit or job.limit_s, 1 if args.once else job.attempts,
                        lambda: unwell(socket))
     before = signal.signal(signal.SIGTERM, _stop)
     try:

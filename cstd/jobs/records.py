@@ -23,6 +23,8 @@ REASON_CHARS_MAX = 300
 LOCK_WAIT_S = 1.0  # who only looks whether it is held has it for microseconds
 OVER_LIMIT_S = 60  # what ending a child may take
 FILE_MODE = 0o640
+DIRECTORY_MODE = 0o750
+NOT_KEPT = "see free space and rights"
 
 Outcome = Literal["running", "ok", "failed", "timeout", "paused", "blocked", "stopped", "stuck"]
 # What is no success of a job.
@@ -97,7 +99,7 @@ def read(directory: Path, job: Job) -> Record | None:
         if path.stat().st_size > RECORD_BYTES_MAX:
             return None
         found = msgspec.json.decode(path.read_bytes(), type=Record)
-    except (OSError, msgspec.MsgspecError, RecursionError):
+    except (OSError, ValueError, RecursionError):  # what is no record, no JSON or no text is a ValueError
         return None
     return found if found["job"] == job.name else None
 
@@ -113,30 +115,49 @@ def write(directory: Path, record: Record) -> None:
         put_in_place(directory / f"{record['job']}.json", msgspec.json.encode(record) + b"\n", mode=FILE_MODE)
     except OSError as error:
         raise OperatorError(f"the record of the job {record['job']} cannot be written in {directory}: {error.strerror}",
-                            suggestion="see free space and rights") from error
+                            suggestion=NOT_KEPT) from error
+
+
+def prepare(directory: Path) -> None:
+    """Make the directory of the records.
+
+    Raises:
+        OperatorError: it cannot be made.
+    """
+    try:
+        directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+    except OSError as error:
+        raise _not_kept(directory, error) from error
+
+
+def _not_kept(directory: Path, error: OSError) -> OperatorError:
+    return OperatorError(f"no record of a job can be kept in {directory}: {error.strerror or error}", suggestion=NOT_KEPT)
 
 
 def lock(directory: Path, job: Job, wait_s: float = LOCK_WAIT_S) -> IO[bytes]:
     """Return the held lock of a job; the kernel frees it when the runner ends, however it does.
 
     Raises:
-        OperatorError: the job runs.
+        OperatorError: the job runs, or the lock cannot be made.
     """
-    descriptor = os.open(directory / f"{job.name}.lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+    try:
+        descriptor = os.open(directory / f"{job.name}.lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+    except OSError as error:
+        raise _not_kept(directory, error) from error
     return wait_for_lock(os.fdopen(descriptor, "wb"), wait_s,
                          OperatorError(f"the job {job.name} runs already", suggestion="`cstd jobs list` shows since when"))
 
 
-def is_running(directory: Path, job: Job) -> bool:
-    """Return whether a runner holds the job's lock."""
-    with contextlib.suppress(OSError):  # a user who may not read it learns nothing
+def is_running(directory: Path, job: Job) -> bool | None:
+    """Return whether a runner holds the job's lock; None where this user may not look."""
+    with contextlib.suppress(OSError):
         return is_held(directory / f"{job.name}.lock")
-    return False
+    return None
 
 
-def why_stuck(run: Run, *, held: bool, wall_ns: int) -> str:
-    """Return why an attempt that says it is running is not, or not as it should; "" where all is well."""
-    if run["outcome"] != "running":
+def why_stuck(run: Run, *, held: bool | None, wall_ns: int) -> str:
+    """Return why an attempt that says it is running is not, or not as it should; "" where all is well, or nobody can tell."""
+    if run["outcome"] != "running" or held is None:
         return ""
     if not held:
         return f"its process {run['pid']} is gone and did not say how it ended"
@@ -176,6 +197,8 @@ def row(directory: Path, job: Job, wall_ns: int) -> JobRow:
     if record is None:
         return found
     held = is_running(directory, job)
+    if held is False and record["runs"] and record["runs"][-1]["outcome"] == "running":
+        record = read(directory, job) or record  # it may have ended, and said so, between the two looks
     found |= {"overdue": is_overdue(job, record, wall_ns), "first_wall_ns": record["first_wall_ns"],
               "last_success_wall_ns": record["last_success_wall_ns"], "successes": record["successes"],
               "failures": record["failures"], "paused": record["pauses"], "runs": record["runs"]}

@@ -25,7 +25,6 @@ from cstd.units import NS_PER_S
 END_WAIT_S = 10.0  # between SIGTERM and SIGKILL
 STDERR_WAIT_S = 2.0  # for what a child's own children still write
 FIRST_OTHERS_WAIT_S = 300.0
-DIRECTORY_MODE = 0o750
 LINE_BYTES_MAX = 8 * 1024
 ERROR_BEGINS = "cstd: "
 # Exit codes after which the same call may succeed: a wrong command line, configuration or proof stays wrong.
@@ -50,7 +49,7 @@ def run(job: Job, directory: Path, plan: Plan) -> Run:
     Raises:
         OperatorError: it runs already, or its record cannot be kept.
     """
-    directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+    records.prepare(directory)
     with records.lock(directory, job):
         record = records.read(directory, job) or records.new_record(job, _now_ns())
         _end_left(directory, record)
@@ -107,11 +106,15 @@ def _attempt(job: Job, directory: Path, record: Record, plan: Plan, number: int)
     try:
         records.write(directory, record)
         code, line = run_child([*plan.program, *plan.words], plan.limit_s)
+    except OSError as error:  # no child could be started
+        return _finish(directory, record, attempt, "failed", None, str(error))
     except BaseException:  # ended by a signal or by Ctrl-C: the child is gone already
         _finish(directory, record, attempt, "stopped", None, "the runner was stopped")
         raise
     if code is None:
         return _finish(directory, record, attempt, "timeout", None, f"over its limit of {plan.limit_s} s; last: {line}")
+    if code < 0:  # the kernel's OOM killer, a crash: no exit code of its own, and another try may help
+        code, line = EXIT_FAILURE, f"ended by signal {-code}; last: {line}"
     return _finish(directory, record, attempt, "ok" if code == EXIT_OK else "failed", code, line)
 
 

@@ -104,6 +104,69 @@ def test_a_child_over_its_limit_is_ended_with_its_children(tmp_path: Path) -> No
     assert not Path(f"/proc/{mark.read_text()}/cmdline").exists() or not Path(f"/proc/{mark.read_text()}/cmdline").read_bytes()
 
 
+def test_a_child_ended_by_a_signal_failed_and_is_tried_again(tmp_path: Path) -> None:
+    """As the OOM killer ends one: exit code 1, and the reason names the signal."""
+    code = "import os, sys; print('almost', file=sys.stderr, flush=True); os.kill(os.getpid(), 9)"
+    done = runner.run(JOB, tmp_path, plan(code, attempts=2))
+    assert (done["outcome"], done["exit_code"], done["attempt"]) == ("failed", EXIT_FAILURE, 2)
+    assert done["reason"] == "ended by signal 9; last: almost"
+
+
+def test_a_child_that_cannot_be_started_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On record with what the kernel says, not as if the runner had been stopped."""
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    assert runner.run(JOB, tmp_path, plan("pass"))["outcome"] == "failed"
+    (run,) = record(tmp_path)["runs"]
+    assert (run["outcome"], run["exit_code"], "Cannot allocate memory" in run["reason"]) == ("failed", None, True)
+
+
+def test_a_place_that_takes_no_record_is_said(tmp_path: Path) -> None:
+    """A file where the directory should be, a directory where the lock should be: an error of the operator's, no traceback."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OperatorError, match="no record of a job can be kept"):
+        runner.run(JOB, tmp_path / "file", plan("pass"))
+    (tmp_path / f"{JOB.name}.lock").mkdir()
+    with pytest.raises(OperatorError, match="no record of a job can be kept"):
+        runner.run(JOB, tmp_path, plan("pass"))
+
+
+@pytest.mark.parametrize("content", [b'{"job": "\xff"}', b"\xff\xfe", b"[" * 100_000, b"{", b"{}"])
+def test_a_file_that_is_no_record_is_none(content: bytes, tmp_path: Path) -> None:
+    """Whatever is in it, text or not: the job has never run, and `jobs list` goes on."""
+    (tmp_path / f"{JOB.name}.json").write_bytes(content)
+    assert records.read(tmp_path, JOB) is None
+    assert records.row(tmp_path, JOB, time.time_ns())["state"] == "never"
+
+
+def test_a_run_that_ends_while_it_is_looked_at_is_not_stuck(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The record was read while it ran, the lock was looked at when it had ended: its end is read as well."""
+    runner.run(JOB, tmp_path, plan("pass"))
+    done = record(tmp_path)
+    open_run: records.Run = {**done["runs"][-1], "outcome": "running", "ended_wall_ns": None}
+    found = [{**done, "runs": [open_run]}, done]
+    monkeypatch.setattr(records, "read", lambda _directory, _job: found.pop(0))
+    assert records.row(tmp_path, JOB, time.time_ns())["state"] == "ok"
+
+
+def test_a_lock_that_may_not_be_looked_at_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another user's run is taken at its word, neither gone nor over its limit."""
+    runner.run(JOB, tmp_path, plan("pass"))
+    kept = record(tmp_path)
+    kept["runs"][-1].update({"outcome": "running", "ended_wall_ns": None})
+    records.write(tmp_path, kept)
+
+    def refuse(_path: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(records, "is_held", refuse)
+    assert records.is_running(tmp_path, JOB) is None
+    row = records.row(tmp_path, JOB, time.time_ns())
+    assert (row["state"], row["reason"]) == ("running", "")
+
+
 def test_one_run_of_a_job_at_a_time(tmp_path: Path) -> None:
     """A second one is refused while the first holds the lock, and changes no record."""
     with records.lock(tmp_path, JOB):

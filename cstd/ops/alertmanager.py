@@ -11,17 +11,18 @@ import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, TypedDict, TypeVar
+from typing import Annotated, Any, TypedDict, TypeVar
 
 import msgspec
 
 from cstd.clock import utc_text
+from cstd.config.schema import ALERTMANAGER
 from cstd.errors import ConnectivityError, OperatorError, UsageError
 
 Row = dict[str, Any]
+Instant = Annotated[datetime, msgspec.Meta(tz=True)]  # one without an offset is no moment
 Shape = TypeVar("Shape")
 ALWAYS_FIRES = "DeadMan"
-ADDRESS = r"https?://([\w.-]+|\[[0-9a-fA-F:.]+\])(:[^\s/?#@]*)?(/[^\s?#@]*)?"
 TIMEOUT_S = 5.0
 REPLY_BYTES_MAX = 8 << 20
 _TOLD = re.compile(r"acknowledged after (\d+) s\b")
@@ -49,7 +50,7 @@ class AlertStatus(msgspec.Struct, rename="camel"):
 class FiringAlert(msgspec.Struct, rename="camel"):
     """An alert as Alertmanager has it; any system's, so one may have no name."""
 
-    starts_at: datetime
+    starts_at: Instant
     labels: dict[str, str]
     annotations: dict[str, str]
     status: AlertStatus
@@ -79,8 +80,8 @@ class Silence(msgspec.Struct, rename="camel"):
     """A silence as Alertmanager has it."""
 
     id: str
-    starts_at: datetime
-    ends_at: datetime
+    starts_at: Instant
+    ends_at: Instant
     created_by: str
     comment: str
     matchers: list[Matcher]
@@ -113,7 +114,7 @@ class Alertmanager:
     def __init__(self, url: str) -> None:
         if "@" in url:  # not repeated: it may have a password
             raise UsageError("an address of an Alertmanager has no user and no password", suggestion="name one without")
-        if not re.fullmatch(ADDRESS, url):
+        if not re.fullmatch(ALERTMANAGER, url):
             raise UsageError(f"{url} is no address of an Alertmanager", suggestion="for example http://127.0.0.1:9093")
         self.url = url.rstrip("/")
 
@@ -162,7 +163,7 @@ class Alertmanager:
                                 suggestion="look at it in the browser; it has more alerts or silences than can be read here")
         try:
             return msgspec.json.decode(content, type=shape) if shape is not None else None  # type: ignore[return-value]
-        except msgspec.DecodeError as error:
+        except (ValueError, RecursionError) as error:  # no text, no JSON, or of another shape
             raise OperatorError(f"{self.url} does not answer {what} as an Alertmanager does: {error}",
                                 suggestion="name yours with --alertmanager URL, or ALERTMANAGER_URL") from error
 

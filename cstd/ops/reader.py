@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import errno
 import ipaddress
 import os
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -44,6 +46,7 @@ PAGE_FILES = {"/": ("index.html", "text/html"), "/app.js": ("app.js", "text/java
               "/style.css": ("style.css", "text/css"), "/icon.svg": ("icon.svg", "image/svg+xml")}
 EXECUTION_LOOK_S = 5.0
 ALERTS_LOOK_S = 5.0
+ALERTS_STOP_S = 1.0  # a stop does not wait for an Alertmanager that hangs
 WEBSOCKETS_MAX = 256
 
 SIGHT = web.AppKey("sight", Sight)
@@ -324,15 +327,52 @@ async def look_at_ledger(sight: Sight, stop: asyncio.Event) -> None:
 async def ask_for_alerts(alerts: AlertsSight, stop: asyncio.Event) -> None:
     """Ask the Alertmanager now and then, in a thread: no request waits for it."""
     while not stop.is_set() and alerts.named:
-        await asyncio.to_thread(alerts.look, time.time_ns())
+        await _apart(lambda: alerts.look(time.time_ns()))
         try:
             await asyncio.wait_for(stop.wait(), ALERTS_LOOK_S)
         except TimeoutError:
             continue
 
 
+async def _apart(work: Callable[[], None]) -> None:
+    """Do work in a thread that nobody need wait for: neither the loop's end nor the process's does."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+
+    def tell(error: Exception | None) -> None:
+        if done.cancelled():
+            return
+        if error is not None:
+            done.set_exception(error)
+        else:
+            done.set_result(None)
+
+    def run() -> None:
+        error: Exception | None = None
+        try:
+            work()
+        except Exception as raised:  # noqa: BLE001 -- it is raised where the work is awaited
+            error = raised
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(tell, error)
+
+    threading.Thread(target=run, daemon=True).start()
+    await done
+
+
+async def _pause(stop: asyncio.Event, tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Wait a second, for a stop, or for a task to end; what one failed with is raised here."""
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait([stopping, *(task for task in tasks if not task.done())], timeout=1.0,
+                       return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    for task in tasks:
+        if task.done():
+            task.result()
+
+
 async def serve(board_path: Path, addresses: Sequence[tuple[str, int]], stop: asyncio.Event, alertmanager: str = "") -> None:
-    """Serve the board on every address until `stop` is set."""
+    """Serve the board on every address until `stop` is set, or what looks in the background fails: the parent starts it again."""
     written = board_path.with_name("reader.json")
     written.unlink(missing_ok=True)  # of a reader that was killed: nothing of ours listens there any more
     sight = Sight(BoardReader(board_path), alertmanager=alertmanager)
@@ -344,17 +384,20 @@ async def serve(board_path: Path, addresses: Sequence[tuple[str, int]], stop: as
     urls = write_addresses(written, listeners)
     sys.stderr.write(f"cstd reader: page at {urls[0]}/\n")
     pushing = asyncio.create_task(runner.app[PUSHES].run())
-    looking = asyncio.gather(look_at_ledger(sight, stop), ask_for_alerts(sight.alerts, stop))
-    while not stop.is_set():
-        sight.refresh()
-        try:
-            await asyncio.wait_for(stop.wait(), 1.0)
-        except TimeoutError:
-            continue
-    await looking
-    pushing.cancel()
-    await runner.cleanup()
-    sight.close()
+    ledger = asyncio.create_task(look_at_ledger(sight, stop))
+    alerts = asyncio.create_task(ask_for_alerts(sight.alerts, stop))
+    try:
+        while not stop.is_set():
+            sight.refresh()
+            await _pause(stop, (pushing, ledger, alerts))
+    finally:
+        stop.set()
+        pushing.cancel()
+        await runner.cleanup()
+        await asyncio.wait([ledger])
+        await asyncio.wait([alerts], timeout=ALERTS_STOP_S)
+        alerts.cancel()
+        sight.close()
 
 
 async def _serve_until_signal(board_path: Path, addresses: Sequence[tuple[str, int]], alertmanager: str) -> None:

@@ -57,6 +57,11 @@ def test_an_answer_is_believed_for_a_minute() -> None:
         seen = sight.seen(NOW_NS + OLD_NS)
         assert seen["state"] == "known"  # the last answer still holds, and why there is no newer one is said
         assert "as an Alertmanager does" in str(seen["reason"])
+        naive = {**alert("SystemDown"), "startsAt": "2026-08-02T10:00:00"}
+        for odd in (answer(alert("DeadMan"), naive), b'[{"labels": "\xff"}]'):
+            manager.body = odd
+            sight.look(NOW_NS + 1)  # said, and no end of the looking
+            assert "as an Alertmanager does" in str(sight.seen(NOW_NS + OLD_NS)["reason"])
     sight.look(NOW_NS + 2)
     gone = sight.seen(NOW_NS + OLD_NS + 3)
     assert gone["state"] == "unknown"

@@ -28,7 +28,10 @@ def serve() -> Iterator[Serve]:
 @pytest.mark.parametrize("body", [
     b"", b"{}", b"null", b'"up"', b"[1]", b"[{}]", b"<html>", json.dumps([{**ALERT, "startsAt": "today"}]).encode(),
     json.dumps([{**ALERT, "status": None}]).encode(), b'[{"labels": {"alertname": 1}}]',
-], ids=["nothing", "an object", "null", "a text", "a number", "no fields", "a page", "no time", "no status", "no name"])
+    json.dumps([{**ALERT, "labels": {"alertname": "?"}}]).encode().replace(b"?", b"\xff"),
+    json.dumps([ALERT, {**ALERT, "startsAt": "2026-08-02T10:00:00"}]).encode(), b"[" * 100_000,
+], ids=["nothing", "an object", "null", "a text", "a number", "no fields", "a page", "no time", "no status", "no name",
+        "no UTF-8", "a time without an offset", "a well"])
 def test_another_shape_is_an_error(serve: Serve, body: bytes, capsys: pytest.CaptureFixture[str]) -> None:
     """One message with the address, and no table that says all is well."""
     address = serve(body)
@@ -54,7 +57,8 @@ def test_an_answer_without_an_end_is_not_read_on(serve: Serve, monkeypatch: pyte
     assert "more than 100 bytes" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("address", ["http://[", "http://[::1", "http://", "ftp://127.0.0.1", "127.0.0.1:9093"])
+@pytest.mark.parametrize("address", ["http://[", "http://[::1", "http://", "ftp://127.0.0.1", "127.0.0.1:9093",
+                                     "http://127.0.0.1:x"])
 def test_what_is_no_address_is_a_usage_error(address: str, capsys: pytest.CaptureFixture[str]) -> None:
     """It is named."""
     assert main(["alerts", "--alertmanager", address]) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -26,6 +27,10 @@ from tests.schemas import assert_fits
 
 JOB = job_named("journal-verify")
 PYTHON = (sys.executable, "-c")
+STARTS_S = 30.0  # for a process to come up or to go, on a busy host
+# A child that does not listen to SIGTERM, says so by its process id, and goes on.
+STUBBORN = ("import os, pathlib, signal, subprocess, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+            "pathlib.Path({mark!r}).write_text(str(os.getpid())); {rest}")
 
 
 def plan(code: str, *, attempts: int = 1, limit_s: int = 20, health: str = "", slept: list[float] | None = None) -> Plan:
@@ -91,17 +96,37 @@ def test_a_try_that_succeeds_ends_the_run(tmp_path: Path) -> None:
     assert (record(tmp_path)["successes"], record(tmp_path)["failures"]) == (1, 1)
 
 
-def test_a_child_over_its_limit_is_ended_with_its_children(tmp_path: Path) -> None:
-    """It, and what it started, even where it does not listen to SIGTERM; once: another try would take as long."""
-    mark = tmp_path / "pid"
-    grandchild = f"import os, time, pathlib; pathlib.Path({str(mark)!r}).write_text(str(os.getpid())); time.sleep(60)"
+def pid_in(path: Path, process: subprocess.Popen[bytes] | None = None) -> int:
+    """The process id that a child wrote; waits for it, while the process that starts the child lives."""
+    until_s = time.monotonic() + STARTS_S
+    while not path.exists() or not path.read_text():
+        assert time.monotonic() < until_s and (process is None or process.poll() is None)
+        time.sleep(0.02)
+    return int(path.read_text())
+
+
+def assert_ends(pid: int) -> None:
+    """The process is gone, or a zombie that nobody has waited for, soon."""
+    until_s = time.monotonic() + STARTS_S
+    with contextlib.suppress(OSError):  # the file goes with the process
+        while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+            assert time.monotonic() < until_s, f"{pid} lives"
+            time.sleep(0.02)
+
+
+def test_a_child_over_its_limit_is_ended_with_its_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It, and what it started, although neither listens to SIGTERM; once: another try would take as long."""
+    monkeypatch.setattr(runner, "END_WAIT_S", 0.5)
+    marks = [tmp_path / "child", tmp_path / "grandchild"]
+    grandchild = STUBBORN.format(mark=str(marks[1]), rest="time.sleep(600)")
+    child = STUBBORN.format(mark=str(marks[0]), rest=f"subprocess.run([sys.executable, '-c', {grandchild!r}])")
     began_s = time.monotonic()
-    done = runner.run(JOB, tmp_path, plan(f"import subprocess, sys; subprocess.run([sys.executable, '-c', {grandchild!r}])",
-                                          attempts=3, limit_s=2))
+    done = runner.run(JOB, tmp_path, plan(child, attempts=3, limit_s=10))  # both have started by then
     assert (done["outcome"], done["exit_code"], done["attempt"]) == ("timeout", None, 1)
-    assert "over its limit of 2 s" in done["reason"]
-    assert time.monotonic() - began_s < 15
-    assert not Path(f"/proc/{mark.read_text()}/cmdline").exists() or not Path(f"/proc/{mark.read_text()}/cmdline").read_bytes()
+    assert "over its limit of 10 s" in done["reason"]
+    assert time.monotonic() - began_s < 20
+    for mark in marks:
+        assert_ends(pid_in(mark))
 
 
 def test_a_child_ended_by_a_signal_failed_and_is_tried_again(tmp_path: Path) -> None:
@@ -183,19 +208,13 @@ def test_a_runner_that_was_killed_is_seen_and_closed(tmp_path: Path) -> None:
             f"runner.run(job_named({JOB.name!r}), Path({str(tmp_path)!r}), "
             f"runner.Plan(({child_code!r},), 30, 1, program=(sys.executable, '-c')))")
     process = subprocess.Popen([sys.executable, "-c", code])
-    until_s = time.monotonic() + 15
-    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
-        assert time.monotonic() < until_s and process.poll() is None
-        time.sleep(0.02)
+    child = pid_in(tmp_path / "pid", process)
     assert records.row(tmp_path, JOB, time.time_ns())["state"] == "running"
     process.kill()
     process.wait()
     row = records.row(tmp_path, JOB, time.time_ns())
     assert (row["state"], f"its process {process.pid} is gone" in row["reason"]) == ("stuck", True)
-    child = Path(f"/proc/{(tmp_path / 'pid').read_text()}")
-    while child.exists() and child.joinpath("stat").read_text().rpartition(")")[2].split()[0] != "Z":
-        assert time.monotonic() < until_s
-        time.sleep(0.02)
+    assert_ends(child)
     assert runner.run(JOB, tmp_path, plan("pass"))["outcome"] == "ok"
     assert [run["outcome"] for run in record(tmp_path)["runs"]] == ["stuck", "ok"]
 
@@ -210,19 +229,20 @@ def test_one_that_runs_over_its_limit_is_stuck(tmp_path: Path) -> None:
 
 
 def test_a_runner_that_is_stopped_ends_its_child_and_says_so(tmp_path: Path) -> None:
-    """SIGTERM, as systemd sends it: exit 143, the attempt is on record as stopped."""
+    """SIGTERM, as systemd sends it: exit 143, the attempt is on record as stopped, and a child that does not listen is gone."""
     (tmp_path / "journal").mkdir()
-    program = ("import sys, time; from cstd.jobs import runner; from cstd.cli.app import main; "
-               "runner.run_child = lambda words, limit: time.sleep(30); "
+    child_code = STUBBORN.format(mark=str(tmp_path / "pid"), rest="time.sleep(600)")
+    program = ("import sys; from cstd.jobs import runner; from cstd.cli.app import main; runner.END_WAIT_S = 0.5; "
+               "run_child = runner.run_child; "
+               f"runner.run_child = lambda words, limit: run_child([sys.executable, '-c', {child_code!r}], limit); "
                f"sys.exit(main(['jobs', 'run', 'journal-verify', '--run-dir', {str(tmp_path)!r}]))")
     process = subprocess.Popen([sys.executable, "-c", program])
-    until_s = time.monotonic() + 15
-    while (found := records.read(tmp_path / "jobs", JOB)) is None or not found["runs"]:
-        assert time.monotonic() < until_s and process.poll() is None
-        time.sleep(0.02)
+    child = pid_in(tmp_path / "pid", process)
+    assert record(tmp_path / "jobs")["runs"][-1]["outcome"] == "running"
     process.send_signal(signal.SIGTERM)
-    assert process.wait(10) == 143
+    assert process.wait(STARTS_S) == 143
     assert record(tmp_path / "jobs")["runs"][-1]["outcome"] == "stopped"
+    assert_ends(child)
 
 
 def test_a_job_is_put_off_while_the_daemon_is_not_well(tmp_path: Path) -> None:

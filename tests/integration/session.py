@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import urllib.request
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from cstd.chaos import judge, session
 from cstd.chaos.judge import FILL_FIELDS, Row, told
@@ -19,6 +21,7 @@ from cstd.engine import Engine
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIG = REPOSITORY / "config" / "practice.toml"
 USER_BTC = Decimal("0.05")
+READER = "cstd.ops.reader"
 
 __all__ = ["CONFIG", "FILL_FIELDS", "REPOSITORY", "USER_BTC", "Row", "Session", "cstd", "practice_session"]
 
@@ -48,35 +51,86 @@ class Session(session.Session):
         """The venue's BTC less what the daemon manages."""
         return judge.own_coins("BTC", truth, positions)
 
+    def at_rest(self) -> bool:
+        """Whether no order is out and nothing is held but dust; looked at twice, an exit may leave between."""
+        return (not self.request("orders") and all(row["dust"] for row in self.request("positions"))
+                and not self.request("orders"))
+
+    def wait_rest(self, timeout_s: float = 60.0) -> None:
+        """Wait until nothing can fill any more; it is paused or killed, and what it holds leaves after the openings have gone."""
+        self.wait(self.at_rest, timeout_s, "it does not come to rest", poll_s=0.2)
+
     def child_pid(self, module: str) -> int | None:
         """The process id of the daemon's child that runs a module, None while there is none."""
         for pid in self.children():
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):  # it may end between two looks
                 if f"{module}\0".encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
                     return pid
         return None
 
+    def page(self) -> str:
+        """Where the status port listens, "" before the reader of this start has said so.
+
+        The file of one that was killed may name a port that another session has by now.
+        """
+        with contextlib.suppress(OSError, ValueError):
+            told = json.loads((self.run_dir / "reader.json").read_bytes())
+            if told["pid"] == self.child_pid(READER):
+                return str(told["page"])
+        return ""
+
     def seen(self, path: str) -> str:
-        """What the status port says at a path; waits until it is up: its file may name the port of one killed."""
+        """What the status port says at a path; waits until it is up and knows what the daemon does now."""
         said: list[str] = []
 
         def asked() -> list[str]:
-            with contextlib.suppress(FileNotFoundError, urllib.error.URLError, ConnectionError):
-                page = json.loads((self.run_dir / "reader.json").read_bytes())["page"]
-                try:
-                    with urllib.request.urlopen(f"{page}{path}", timeout=5) as reply:
-                        said.append(reply.read().decode())
-                except urllib.error.HTTPError as error:  # that is an answer
-                    raise AssertionError(f"{path}: {error.code} {error.read().decode()}") from None
+            page = self.page()
+            with contextlib.suppress(OSError, http.client.HTTPException):  # not up yet, or slow: asked again
+                if page:
+                    said.append(get(f"{page}{path}"))
             return said
 
         self.wait(asked, 30, f"the status port does not say {path}")
         return said[0]
 
+    def api(self, route: str) -> Any:
+        """What the status port answers at a route of its interface."""
+        return json.loads(self.seen(f"/api/v1/{route}"))
+
+    def metrics(self) -> dict[str, float]:
+        """What the status port exposes, by series; waits while the board is too old for more than that it is."""
+        found: dict[str, float] = {}
+
+        def exposed() -> bool:
+            lines = (line.rsplit(" ", 1) for line in self.seen("/metrics").splitlines() if not line.startswith("#"))
+            found.clear()
+            found.update((name, float(value)) for name, value in lines)
+            return found["cstd_up"] == 1
+
+        self.wait(exposed, 30, "the status port does not know the daemon")
+        return found
+
     def close(self) -> None:
         """End what still runs and leave nothing outside the test's folder."""
         super().close()
         self.remove_ring()
+
+
+def get(url: str) -> str:
+    """The body of an answer; one that says that the board is stale is none yet.
+
+    Raises:
+        OSError: nobody answers, or not in time, or stale.
+        AssertionError: any other error, with what was said.
+    """
+    try:
+        with urllib.request.urlopen(url, timeout=5) as reply:
+            return str(reply.read().decode())
+    except urllib.error.HTTPError as error:
+        body = error.read().decode()
+        if error.code == 503 and '"stale"' in body:  # a busy host published nothing for two seconds
+            raise
+        raise AssertionError(f"{url}: {error.code} {body}") from None
 
 
 def cstd(session: Session, *words: str, timeout_s: float = 30.0, stdin: str | None = None) -> subprocess.CompletedProcess[str]:

@@ -21,7 +21,7 @@ def verb(session: Session, *words: str, code: int = 0) -> Any:
 
 def shown(session: Session) -> Any:
     """What the status port shows."""
-    return json.loads(session.seen("/api/v1/approvals"))
+    return session.api("approvals")
 
 
 def approved_in_time(session: Session) -> bool:

@@ -46,6 +46,7 @@ def ended(session: Session) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(800)
 def test_a_wrong_deep_level_is_found_in_a_running_daemon(tmp_path: Path) -> None:
     """Audits of a true book agree; with levels told wrong one of the next audits says so, in the log with both
     quantities and in the counters, the book is resynced for that reason, and the journal replays to the same."""

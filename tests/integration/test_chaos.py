@@ -45,7 +45,6 @@ def left(scratch: Path) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_a_kill_and_a_stop_lose_nothing(tmp_path: Path) -> None:
     """One kill -9 and one SIGSTOP: both pass, orders and fills were judged, the tally counts, nothing is left."""
     scratch = tmp_path / "scratch"
@@ -70,7 +69,6 @@ def test_a_kill_and_a_stop_lose_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_a_disk_that_refuses_and_a_clock_that_steps(tmp_path: Path) -> None:
     """The faults of the preloaded library happen and pass: it is there, and builds wherever cstd itself was built."""
     code, out, err = finished(chaos(tmp_path, "--faults", "fsync-failing,clock-step", "--seed", "5", "-o", "json"))
@@ -140,7 +138,6 @@ class Deposit(Fault):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(280)
 def test_a_broken_promise_fails_and_keeps_its_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One raw unit too many: failed, with what differs, the seed, and the directory with a journal that can be read."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))

@@ -23,7 +23,7 @@ def logged(session: Session, event: str) -> list[dict[str, object]]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(1800)
 def test_a_cut_journal_recovers_to_the_exchanges_truth(tmp_path: Path) -> None:
     """Segments go while it trades; killed, it starts from a checkpoint, and orders, fills and totals are the whole session's."""
     journal = tmp_path / "journal"

@@ -50,6 +50,7 @@ def settled(session: Session) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(800)
 def test_an_upgrade_forgets_nothing_that_a_limit_or_a_position_stands_on(tmp_path: Path) -> None:
     """Position, entry, stop, day loss, kill, limits; a crash right after; what is held is sold, and no coin of the user's."""
     with practice_session(tmp_path, HOLD) as session:

@@ -30,7 +30,7 @@ def _check_restarted(session: Session, epochs: list[int]) -> float:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(300 + 160 * KILLS)
 def test_twenty_kills_lose_nothing(tmp_path: Path) -> None:
     """kill -9 twenty times, each with an order open or within 1 s of a fill: orders and fills are the exchange's."""
     chance = random.Random(SEED)
@@ -48,7 +48,7 @@ def test_twenty_kills_lose_nothing(tmp_path: Path) -> None:
                 log.append(f"  ready after {_check_restarted(session, epochs):.2f} s")
             assert not [row for row in session.rows("orders") if row["state"] == "UNKNOWN"]
             session.request("pause")
-            session.wait(lambda: not session.request("orders"), 20, "orders stay open while paused")
+            session.wait_rest()
             session.wait_agreement()
             assert session.user_btc(session.fresh_truth(), session.request("positions")) == USER_BTC
             assert session.terminate() == 0
@@ -71,7 +71,7 @@ def _check_end(session: Session) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(1000)
 def test_the_switch_clears_the_venue_of_a_daemon_that_is_gone(tmp_path: Path) -> None:
     """kill -9 with an opening at rest, and nothing is started: in the switch's time the venue has none of ours, by itself."""
     # Openings that would rest for a minute: nothing but the switch cancels one sooner.

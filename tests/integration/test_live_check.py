@@ -23,7 +23,6 @@ def check(session: Session, *words: str) -> tuple[int, dict[str, object]]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
 def test_the_ladder_is_climbed_and_nothing_is_left(tmp_path: Path) -> None:
     """Placed, amended, canceled, killed: the exchange saw two small post-only buys, filled nothing, and holds what it held."""
     with practice_session(tmp_path) as session:
@@ -47,7 +46,6 @@ def test_the_ladder_is_climbed_and_nothing_is_left(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 def test_what_is_wrong_is_named_before_an_order(tmp_path: Path) -> None:
     """A key that may withdraw, a place where a daemon runs, an instrument that is not configured: named, and nothing is sent."""
     with practice_session(tmp_path) as session:
@@ -68,7 +66,6 @@ def test_what_is_wrong_is_named_before_an_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 def test_a_gate_that_refuses_is_named_and_nothing_is_left(tmp_path: Path) -> None:
     """Where a limit refuses the order, the check says which gate, fails, and the daemon has gone."""
     with practice_session(tmp_path, {"CSTD__POLICY__SPREAD_BPS_MAX": "0.001"}) as session:

@@ -28,7 +28,7 @@ def printed(session: Session, *words: str, code: int = 0) -> Any:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(3000)
 def test_outputs_of_a_session_fit_their_schemas(tmp_path: Path) -> None:
     """Socket verbs, why in its three forms, config check, doctor, and what is asked of the journal once the daemon has gone."""
     run_dir = str(tmp_path)

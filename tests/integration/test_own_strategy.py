@@ -24,7 +24,7 @@ def own_file(folder: Path) -> Path:
     return path
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1100)
 def test_the_guides_strategy_trades_and_is_replayed_with_its_own_code(tmp_path: Path) -> None:
     """Built, named, run: orders and fills of its own; the journal replays, from a backup too, and not without its code."""
     run, mine = tmp_path / "run", tmp_path / "mine"

@@ -45,6 +45,7 @@ def cancels_by_rest(session: Session) -> int:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("killed", [False, True], ids=["pulled", "killed"])
+@pytest.mark.timeout(800)
 def test_openings_do_not_outlive_the_private_socket(tmp_path: Path, *, killed: bool) -> None:
     """With an order resting, the private socket goes and stays away: the venue shows none long before it is back."""
     with practice_session(tmp_path, LIFETIME) as session:

@@ -35,7 +35,7 @@ def settle() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(900)
 def test_the_statement_of_a_session(tmp_path: Path) -> None:
     """With deposits and a withdrawal among the fills nothing differs, asked of the daemon and without it; a lie is named."""
     with practice_session(tmp_path, SETTLED) as session:
@@ -133,7 +133,6 @@ def assert_lies_are_found(session: Session, told: dict[str, Any]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(280)
 def test_more_entries_than_a_page(tmp_path: Path) -> None:
     """Sixty deposits are two pages of the ledger, asked of the running daemon; a span outside the session is refused."""
     with practice_session(tmp_path, SETTLED) as session:
@@ -159,7 +158,7 @@ def test_more_entries_than_a_page(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(400 + 130 * KILLS)
 def test_orders_agree_after_kills(tmp_path: Path) -> None:
     """kill -9 with an order open, again and again: every order of the session is the venue's to the last figure."""
     with practice_session(tmp_path, SETTLED) as session:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -218,13 +218,12 @@ def test_a_writer_that_dies_leaves_no_half_version(root: Path, monkeypatch: pyte
     assert sorted(path.name for path in (root / "hourly").iterdir()) == ["0001", "0002", "0003"]
 
 
-def test_two_writers_take_turns(root: Path) -> None:
+def test_two_writers_take_turns(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Eight at once: eight versions, one line each, in a log that holds."""
-    threads = [threading.Thread(target=write, args=(root,)) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    monkeypatch.setattr(store, "LOCK_WAIT_S", 100.0)  # the last waits for seven others
+    with ThreadPoolExecutor(8) as writers:
+        written = [future.result() for future in [writers.submit(write, root) for _ in range(8)]]
+    assert sorted(path.name for path in written) == [f"{number:04}" for number in range(2, 10)]
     log = registry_log.read(root, KEY)
     assert [one.version for one in log.steps] == [f"{number:04}" for number in range(1, 10)]
 

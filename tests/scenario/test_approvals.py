@@ -19,12 +19,15 @@ from cstd._fast.recorder import Recorder
 from cstd.decision.why import ASKED_GIVEN, ASKED_NO_ROOM, ASKED_WAITS, BY_CODE, explain, waterfall
 from cstd.engine import Engine, checkpoint
 from cstd.engine.replaying import JournalReplay
-from cstd.orders.approvals import COUNT_WORDS
+from cstd.orders.approvals import COUNT_WORDS, DROP_WORDS
 from cstd.storage.journal import open_journal
 from cstd.storage.journal_reader import records
 
 LASTS_S = 30
 MONEY = 10**8
+WORDS_OF_DROPS = {"DROP_PAUSE": "pause", "DROP_KILL": "kill", "DROP_HALT": "halt", "DROP_STOP": "stop", "DROP_LEVEL": "level",
+                  "DROP_START": "start", "DROP_LEAVING": "leaving", "DROP_FLATTEN": "flatten", "DROP_DIGITS": "digits",
+                  "DROP_STRATEGY": "strategy"}
 
 
 def world_that_asks(above: str = "0", names: tuple[str, ...] = (BTC,), strategy: str | None = "rehearsal", journal: Any = None,
@@ -387,9 +390,10 @@ def test_what_forbids_openings_drops_what_waits(what: str, approved: bool) -> No
 
 
 def test_each_reason_to_drop_has_a_word_of_its_own() -> None:
-    """No two of them read the same."""
-    words = [drop.name for drop in ApprovalDrop]
-    assert len(set(words)) == len(words)
+    """What an operator reads of each, spelled out: a reason that is added is named here as well."""
+    drops = [drop for drop in ApprovalDrop if drop]  # none has no word
+    assert {int(drop): WORDS_OF_DROPS[drop.name] for drop in drops} == DROP_WORDS
+    assert len(set(DROP_WORDS.values())) == len(drops) >= 8
 
 
 def test_a_fault_of_our_own_drops_what_waits() -> None:

@@ -322,8 +322,11 @@ class Simulation:
     def _check_exits(self) -> None:
         """What is on its way to be sold is managed, and each exit has a reason that is configured."""
         core = self.engine.core
-        named = {ExitReason.EXIT_FLIP, ExitReason.EXIT_FLATTEN, ExitReason.EXIT_QUOTE} | (
-            {ExitReason.EXIT_STOP, ExitReason.EXIT_TARGET, ExitReason.EXIT_TIME} if is_watched(self.seed) else set())
+        named = {ExitReason.EXIT_FLIP, ExitReason.EXIT_FLATTEN}
+        if self.own is not None:  # the built-in strategy quotes nothing
+            named.add(ExitReason.EXIT_QUOTE)
+        if is_watched(self.seed):
+            named |= {ExitReason.EXIT_STOP, ExitReason.EXIT_TARGET, ExitReason.EXIT_TIME}
         exits = [order for order in map(core.order, core.live_orders()) if order["kind"] == IntentKind.EXIT]
         new = [order for order in exits if order["state"] == OrderState.ORDER_SENT and order["intent_seq"] > self._exits_seen]
         if not new:

@@ -183,11 +183,22 @@ def test_positions_are_left_for_every_kind_of_reason() -> None:
 
 
 def amends(simulation: Simulation) -> tuple[int, int, int]:
-    """How many amends were accepted, how many denied, and how many arrived whose reply did not."""
-    sent = {frame["req_id"] for text in simulation.delivered if (frame := json.loads(text))["method"] == "amend_order"}
+    """How many reductions were accepted, how many denied, and how many arrived whose reply did not.
+
+    An amend that asks for no less than was last asked for follows a price: it is none of them.
+    """
+    asked: dict[str, Decimal] = {}
+    sent: set[int] = set()
+    for text in simulation.delivered:
+        frame = json.loads(text, parse_float=Decimal, parse_int=Decimal)
+        if frame["method"] in ("add_order", "amend_order"):
+            name, qty = frame["params"]["cl_ord_id"], Decimal(frame["params"]["order_qty"])
+            if frame["method"] == "amend_order" and qty < asked[name]:
+                sent.add(int(frame["req_id"]))
+            asked[name] = qty
     replies = {reply["req_id"]: reply["success"] for kind, link, _, _, payload in simulation.journal
                if (kind, link) == (EventKind.EVENT_FRAME, Link.LINK_PRIVATE) and b'"amend_order"' in payload
-               if (reply := json.loads(payload))}
+               if (reply := json.loads(payload))["req_id"] in sent}
     return sum(replies.values()), len(replies) - sum(replies.values()), len(sent - replies.keys())
 
 
@@ -202,9 +213,9 @@ def test_amends_happen_in_the_simulation() -> None:
 
 
 def test_openings_follow_the_best_bid_in_the_simulation() -> None:
-    """In most seeds an opening is amended to a bid that moved; none of the promises breaks."""
+    """In a third of the seeds at least an opening is amended to a bid that moved; none of the promises breaks."""
     seen = [Simulation(seed).run(20).engine.core.counter_values()["follows"] for seed in range(4100, 4112)]
-    assert sum(map(bool, seen)) >= 4, seen
+    assert sum(map(bool, seen)) >= len(seen) // 3, seen
 
 
 @pytest.mark.parametrize("by_rest", [RestCancels, RestExits])

@@ -60,5 +60,5 @@ def test_an_operator_answers_on_the_command_line(tmp_path: Path) -> None:
                      "the venue knows nothing of it")
         counted = session.request("counters")
         assert counted["approvals_sent"] >= 1 == counted["approvals_declined"] and counted["approvals_asked"] >= 2
-        session.terminate()
+        assert session.terminate() == 0
         session.assert_journal_is_true()

@@ -11,8 +11,6 @@ import pytest
 from tests.integration.session import CONFIG, Session, cstd, practice_session
 from tests.schemas import assert_fits
 
-LEAST_COST = Decimal("3")  # nothing that the exchange lists takes less than its ordermin at these prices
-
 
 def check(session: Session, *words: str) -> tuple[int, dict[str, object]]:
     """Run the check beside the session's exchange; returns its exit code and what it printed."""
@@ -62,7 +60,7 @@ def test_what_is_wrong_is_named_before_an_order(tmp_path: Path) -> None:
         code, found = check(session)
         assert code == 1
         assert "one account has one trading daemon" in str(found["message"])
-        session.terminate()
+        assert session.terminate() == 0
 
 
 @pytest.mark.slow

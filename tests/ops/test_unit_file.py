@@ -191,7 +191,7 @@ def test_a_new_journal_gets_a_new_backup(repository: Path) -> None:
     assert re.search(rf"^mv {re.escape(folder)} ", (repository / "docs" / "install.md").read_text(), re.MULTILINE)
 
 
-def test_the_backup_comes_every_hour(tmp_path: Path) -> None:
+def test_the_backup_comes_every_hour(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """systemd takes the timer and its service, whose words the parser takes; into a directory that it makes for the service."""
     from cstd.cli.app import main
 
@@ -199,7 +199,11 @@ def test_the_backup_comes_every_hour(tmp_path: Path) -> None:
     assert settings(BACKUP_TIMER)["OnCalendar"] == ["hourly"]
     words = settings(BACKUP)["ExecStart"][0].split()[1:]
     assert backup_dir(BACKUP).removeprefix("%S/").split("/")[0] in settings(BACKUP)["StateDirectory"][0].split()
-    assert main([*words, "--run-dir", str(tmp_path)]) == EXIT_USAGE  # no folder named, and no journal there
+    assert main([*words, "--run-dir", str(tmp_path)]) == EXIT_USAGE
+    assert f"there is no journal in {tmp_path}" in capsys.readouterr().err
+    (tmp_path / "journal").mkdir()
+    assert main([*words, "--run-dir", str(tmp_path)]) == EXIT_USAGE  # no folder, which the unit names and this process does not
+    assert "the job backup needs a folder for backups" in capsys.readouterr().err
 
 
 def backup_dir(unit: Path) -> str:

@@ -43,7 +43,7 @@ bench: build
 
 # The benchmark suite by kernel and by what the cost grows with: ARGS=--benchmark-json=FILE keeps the figures.
 benchmarks: build $(VENV)/.test-installed
-	@$(BIN)/python -m pytest bench/test_path.py bench/test_conflation.py --benchmark-columns=min,median,stddev $(ARGS)
+	@$(BIN)/python -m pytest bench/test_path.py bench/test_conflation.py bench/test_scorer.py --benchmark-columns=min,median,stddev $(ARGS)
 
 # Batches of the scorer by number of rows, on the CPU, or on a GPU and compared with it: DEVICE=cpu|cuda.
 score-bench: build $(VENV)/.test-installed

@@ -24,7 +24,7 @@ from tests.simulation.faults import ABSENT_S, Break
 from tests.simulation.simulated import QUICK, Simulation
 from tests.simulation.wires import S
 
-SEED, SECONDS = 12, 25
+SEED, SECONDS = 12, 25  # since orders follow a price, no cancel of seed 11 comes to an order that is gone: see SIGNS
 # What the daemon's own session comes to, and what it asks of the venue there.
 MET = ("heartbeat_always", "status_repeats", "small_numbers_as_exponents", "book_updates_paired", "rate_count_field",
        "gone_order_is_invalid", "events_before_reply", "closed_orders_cost", "public_rest_limited", "depth_volume_exact",

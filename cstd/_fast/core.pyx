@@ -245,6 +245,7 @@ cdef class Core(FastEngine):
             self.timer_next = self.timer_next % len(self.slots)
             self._time_passes(self.timer_next)
             self.timer_next += 1
+        self.correlations.age(self.counters[COUNT_TIMERS], wall_ns)
         try:
             self.handler.on_timer(mono_ns, wall_ns)
         except Exception as error:

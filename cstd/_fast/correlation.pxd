@@ -38,7 +38,7 @@ cdef class Correlations:
     cdef readonly int count             # instruments
     cdef readonly int words             # of a set of them
     cdef readonly int64_t apart         # pairs that are not linked
-    cdef readonly int64_t version       # another one when a bar was taken; for those who look on
+    cdef readonly int64_t version       # another one when a bar was taken or a pair begins anew; for those who look on
     cdef Pair *pairs[INSTRUMENTS_MAX]   # of each instrument with those before it; none while off
     cdef uint64_t *links[INSTRUMENTS_MAX]
     # The newest closed five-minute bar of each: its interval (-1: none), how many were taken, its return where there is one.
@@ -55,6 +55,7 @@ cdef class Correlations:
     cdef int add(self, int number) except -1
     cdef void forget(self, int number) noexcept
     cdef void bar_closed(self, list slots, int number) noexcept
+    cdef void age(self, int64_t turn, int64_t wall_ns) noexcept nogil
     cdef void history_loaded(self, list slots, int number) noexcept
     cdef void begin(self) noexcept nogil
     cdef void expose(self, int number) noexcept nogil

@@ -11,7 +11,8 @@ from which of them was quicker.
 **The reading** of a pair is the exponentially weighted correlation of its common returns around zero (weight 2/(span + 1)
 for the newest, as many returns as `span` of equal weight would have), shrunk toward 1: `prior` returns that agree wholly
 are counted in. Pairs with fewer than `returns_min` have no reading and count as 1, and so do those whose last common return
-is more than `span` intervals old, whose price never moved, or whose arithmetic is no number.
+is more than `span` intervals old, whose price never moved, or whose arithmetic is no number. That a return is too old is
+looked at when either of the two closes a bar, and for one instrument a tick where neither does.
 
 **A link** exists until it is measured away. It begins at a reading of `enter` or more, at once; it ends when `leave_bars`
 readings in a row lie below `leave`. The count of low readings does not depend on whether a link exists, so a lower
@@ -20,8 +21,14 @@ threshold or a longer wait never leaves fewer links: tightening never admits mor
 **A cluster** is what an instrument reaches over links through instruments that have exposure (a position or an opening on
 its way). It is the same from whichever of its members one asks.
 
+**Doubles decide a link**: a deviation from the rule that what a gate reads is quantised to an integer before it is compared.
+`_step` compares products of sums as they are, because a correlation on a grid would be a quotient and a root of the same sums
+and have the same edge one step further. What the rule is for holds: the sums are additions and products in one order, of
+integers of the book's own scale, without contraction and without libm, so that a replay links the same at the same record; and
+the gate itself compares integers, of which a link only says whose they are.
+
 No clock, no libm (the square root is the processor's), no allocation after start. A closed bar costs one step for each
-other instrument; loading history one pass over both rings for each.
+other instrument; loading history one pass over both rings for each; a tick one look at the pairs of one instrument.
 """
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.stdlib cimport calloc, free
@@ -176,6 +183,22 @@ cdef class Correlations:
             self.version += 1
             self.seen[number] += 1
             self._take(slots, number, <int>(closed - self.seen[number]))
+
+    cdef void age(self, int64_t turn, int64_t wall_ns) noexcept nogil:
+        """Begin the pairs of one instrument anew whose last common return is too old, closes there a bar or not.
+
+        turn: another number each time, so that every instrument has its own. wall_ns: the interval before the one under way
+        has closed, and with it whatever bar it has.
+        """
+        cdef int i, number
+        cdef int32_t at = <int32_t>(wall_ns // BAR_NS) - 1
+        if not self.on or self.count == 0:
+            return
+        number = <int>(turn % self.count)
+        for i in range(number):
+            if self.pairs[number][i].returns and at - self.pairs[number][i].last > self.rule.span:
+                self._begin_pair(&self.pairs[number][i], number, i)
+                self.version += 1
 
     cdef void history_loaded(self, list slots, int number) noexcept:
         """Measure every pair of an instrument anew from the bars in memory, of which older ones were missing."""

@@ -104,6 +104,23 @@ def test_history_at_the_start_separates_what_moves_apart() -> None:
     assert pair(0, 1)[2] >= 700
 
 
+def test_what_nobody_trades_any_more_counts_as_one_again() -> None:
+    """Two that were measured apart and close no bar for as many intervals as are remembered are linked, within a few ticks."""
+    world = Market().ready()
+    pair = world.core.correlations.pair
+    assert not pair(0, 2)[0] and not pair(1, 2)[0]
+    last = world.now_ns // WIDTH_NS
+    world.now_ns = (last + world.cfg.risk.correlation_span_bars) * WIDTH_NS
+    for _ in range(len(NAMES)):
+        world.core.timer(world.mono_ns, world.now_ns)
+    assert not pair(0, 2)[0], "not older than that yet"
+    world.now_ns += 2 * WIDTH_NS
+    for _ in range(len(NAMES)):
+        world.core.timer(world.mono_ns, world.now_ns)
+    assert [pair(a, b) for a, b in ((0, 1), (0, 2), (1, 2))] == [(True, None, 0, 0)] * 3
+    world.sound()
+
+
 def test_two_that_move_together_share_the_cap_and_the_third_does_not() -> None:
     """180 bps in one of them leave 60 of the cluster's 240 for the other; the third opens at its full size."""
     world = Market().ready()

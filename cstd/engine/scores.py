@@ -41,8 +41,8 @@ class Scores:
 
     Attributes:
         newest_mono_ns: of the newest features that a score is of, 0 for none.
-        taken_count, refused_count: rows; those refused are of no instrument, no probability, of another time than this boot's, or of
-            more horizons than an instrument may have.
+        taken_count, refused_count: rows; those refused are of no instrument, no probability, of another time than this boot's,
+            or of more horizons than an instrument may have.
     """
 
     def __init__(self) -> None:
@@ -90,7 +90,8 @@ class Scores:
 
     def rows(self) -> list[tuple[int, int, Score]]:
         """Return instrument, horizon in seconds and score of everything that is known, young or old."""
-        return [(number, horizon_s, score) for number, rows in sorted(self._rows.items()) for horizon_s, score in sorted(rows.items())]
+        return [(number, horizon_s, score) for number, rows in sorted(self._rows.items())
+                for horizon_s, score in sorted(rows.items())]
 
     def _withdraw(self, model: str) -> None:
         kept = {number: {horizon_s: score for horizon_s, score in rows.items() if score.model != model}

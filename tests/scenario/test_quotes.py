@@ -188,7 +188,7 @@ def test_a_second_without_a_book_cancels_it(world: World) -> None:
 
 
 def test_what_cancels_it_is_on_record(world: World) -> None:
-    """Its gates pass it as an exit and it may not rest: the decision says that it is a quote, and shows no quote of a lost book."""
+    """Its gates pass it as an exit and it may not rest: the decision says what it is, and shows no prices of a lost book."""
     order, _ = quoted(world)
     before = world.core.decision_count
     world.core.book_fault(0, 2)

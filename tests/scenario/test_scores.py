@@ -151,4 +151,5 @@ def test_a_replay_knows_the_same_scores(tmp_path: Path) -> None:
     assert replay.difference_count == 0
     assert replay.engine.scores.state() == of.engine.scores.state()
     assert replay.engine.recorder.hexdigest() == of.recorder.hexdigest()
-    assert len(of.engine.scores.rows()) == 2 and of.engine.scores.taken_count == 12 + 1 + 2  # the second only grew older, but for the withdrawal
+    # The second only grew older, but for the withdrawal.
+    assert len(of.engine.scores.rows()) == 2 and of.engine.scores.taken_count == 12 + 1 + 2

@@ -165,7 +165,7 @@ def test_a_scorer_that_was_started_anew_is_found(desk: Desk) -> None:
 
 @pytest.mark.parametrize("state", ["refused", "opening"])
 def test_a_withdrawn_models_scores_are_taken_back(desk: Desk, state: str) -> None:
-    """No version is in production any more, or another one is: not one is fresh after the tick that reads it, and once is enough."""
+    """No version is in production any more, or another one is: none is fresh after the tick that reads it, told once."""
     sheet = SheetWriter(desk.folder / SCORES_FILE, SCORE_ROW, 8)
     model = np.full(32, 0xAB, np.uint8)
     write(sheet, [], model="ab" * 32)

@@ -16,7 +16,12 @@ def print_row(row: Mapping[str, object], output: str) -> None:
     sys.stdout.writelines(f"{name:<{width}}  {_shown(value)}\n" for name, value in row.items())
 
 
-def _shown(value: object) -> object:
+def one_line(text: str) -> str:
+    """Return a text without what would begin another line or speak to the terminal: blanks stand for it."""
+    return text if text.isprintable() else "".join(sign if sign.isprintable() else " " for sign in text)
+
+
+def _shown(value: object) -> str:
     if value is None:
         return "-"
-    return " ".join(value) if isinstance(value, list) else value
+    return one_line(" ".join(value) if isinstance(value, list) else str(value))

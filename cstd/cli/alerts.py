@@ -8,7 +8,6 @@ time comes from what Alertmanager itself keeps.
 from __future__ import annotations
 
 import argparse
-import getpass
 import json
 import os
 import re
@@ -16,6 +15,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cstd.cli.users import own_name
 from cstd.clock import SystemClock, utc_parse, utc_text
 from cstd.errors import EXIT_OK, OperatorError, UsageError
 from cstd.ops.alertmanager import ALWAYS_FIRES, Alertmanager, FiringAlert, Matcher, Silence, told, utc
@@ -60,7 +60,7 @@ def ack(args: argparse.Namespace) -> int:
     now_ns = SystemClock().wall_ns()
     after_s = _first_after_s(firing, alertmanager.silences(), now_ns)
     until_ns = now_ns + args.for_s * NS_PER_S
-    who = args.by or _user()
+    who = args.by or own_name()
     said = f"acknowledged after {after_s} s" + (f": {args.comment}" if args.comment else "")
     alertmanager.silence(_matchers(args.name, firing), until_ns, now_ns, who, said)
     row = {"alert": args.name, "acknowledged": True, "by": who, "after_s": after_s, "in_time": after_s <= ACK_WITHIN_S,
@@ -99,13 +99,6 @@ def _first_after_s(firing: Sequence[FiringAlert], silences: Sequence[Silence], n
 
 def _named(args: argparse.Namespace) -> Alertmanager:
     return Alertmanager(args.alertmanager or os.environ.get("ALERTMANAGER_URL", "http://127.0.0.1:9093"))
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a user without a name
-        return f"uid {os.getuid()}"
 
 
 def _acks(silences: Sequence[Silence]) -> list[Silence]:

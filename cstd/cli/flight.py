@@ -15,6 +15,8 @@ from typing import Any
 from cstd.daemon import flight, flight_folder
 from cstd.errors import EXIT_OK, EXIT_VERIFICATION, OperatorError
 from cstd.ops.board import BoardReader
+from cstd.ops.client import aligned
+from cstd.printed import one_line
 from cstd.storage.journal_files import is_being_written
 from cstd.storage.run_dir import JOURNAL_DIR
 
@@ -36,10 +38,8 @@ def list_bundles(args: argparse.Namespace) -> int:
     if not rows:
         sys.stdout.write("no bundle yet; `cstd flight save` makes one\n")
         return EXIT_OK
-    lines = [COLUMNS, *([_cell(name, found) for name in COLUMNS] for found in rows)]
-    widths = [max(len(line[number]) for line in lines) for number in range(len(COLUMNS))]
-    for line in lines:
-        sys.stdout.write("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() + "\n")
+    lines = aligned([COLUMNS, *([_cell(name, found) for name in COLUMNS] for found in rows)])
+    sys.stdout.writelines(f"{line}\n" for line in lines)
     return EXIT_OK
 
 
@@ -59,7 +59,7 @@ def _cell(name: str, found: dict[str, Any]) -> str:
         return f"{value:.1f}"
     if name == "ends":
         return str(value)[:19] + "Z"
-    text = "".join(sign if sign.isprintable() else " " for sign in str(value))  # a row is a line
+    text = str(value)
     return text if name != "reason" or len(text) <= REASON_SHOWN else text[:REASON_SHOWN - 1] + "…"
 
 
@@ -77,7 +77,7 @@ def save(args: argparse.Namespace) -> int:
         width = max(map(len, found))
         for name, value in found.items():
             shown = "; ".join(map(str, value)) if isinstance(value, list) else value
-            sys.stdout.write(f"{name:<{width}}  {'-' if shown is None or shown == '' else shown}\n")
+            sys.stdout.write(f"{name:<{width}}  {'-' if shown is None or shown == '' else one_line(str(shown))}\n")
     return EXIT_OK if found["differences"] == 0 else EXIT_VERIFICATION
 
 

@@ -157,8 +157,12 @@ class Ladder:
         return Check("stop", OK, f"exit 0; {len(fills)} fills", "nothing of ours is left at the venue")
 
     def _replay(self) -> Check:
-        done = subprocess.run([sys.executable, "-m", "cstd", "replay", str(self._run_dir / JOURNAL_DIR), "--check"],
-                              capture_output=True, text=True, timeout=REPLAY_S, check=False)
+        try:
+            done = subprocess.run([sys.executable, "-m", "cstd", "replay", str(self._run_dir / JOURNAL_DIR), "--check"],
+                                  capture_output=True, text=True, timeout=REPLAY_S, check=False)
+        except subprocess.TimeoutExpired:
+            return Check("replay", PROBLEM, f"not done within {REPLAY_S:g} s",
+                         "whether its decisions can be computed again is not known", f"`cstd replay {self._run_dir / JOURNAL_DIR} --check` without this limit")
         if done.returncode != EXIT_OK:
             return Check("replay", PROBLEM, done.stderr.strip()[-300:] or f"exit {done.returncode}",
                          "what was decided cannot be computed again", "keep the folder; report it")

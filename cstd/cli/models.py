@@ -6,7 +6,6 @@ They look at files alone; the daemon need not run. Nothing of a card is shown be
 from __future__ import annotations
 
 import argparse
-import getpass
 import json
 import sys
 import time
@@ -17,7 +16,9 @@ from typing import Any
 import msgspec
 
 from cstd.cli.models_outputs import ModelDifference, Models, ModelShown, ModelStep, ModelVerified, ModelVersion
+from cstd.cli.users import own_name
 from cstd.errors import EXIT_OK, EXIT_VERIFICATION, OperatorError
+from cstd.ops.client import aligned
 from cstd.ops.confirm import confirm
 from cstd.signals import registry
 from cstd.signals.registry import log as registry_log
@@ -166,7 +167,7 @@ def rollback(args: argparse.Namespace) -> int:
 
 
 def _who(args: argparse.Namespace) -> str:
-    return str(args.by or getpass.getuser())
+    return str(args.by or own_name())
 
 
 def _now() -> str:
@@ -219,9 +220,7 @@ def _print_json(found: object) -> int:
 def _print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     cells = [[_cell(value) for value in row] for row in rows]
     lines = [list(columns), *cells] if columns else cells
-    widths = [max(len(line[number]) for line in lines) for number in range(len(lines[0]))] if lines else []
-    for line in lines:
-        sys.stdout.write("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() + "\n")
+    sys.stdout.writelines(f"{line}\n" for line in (aligned(lines) if lines else ()))
 
 
 def _cell(value: Any) -> str:
@@ -230,5 +229,4 @@ def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-    text = "".join(sign if sign.isprintable() else " " for sign in text)  # a row is a line
     return text if len(text) <= SHOWN_CHARS or " " in text else text[:SHOWN_CHARS - 1] + "…"

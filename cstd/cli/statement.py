@@ -36,7 +36,7 @@ from cstd.ledger.statement import (
     orders_in,
     state,
 )
-from cstd.ops.client import AdminClient
+from cstd.ops.client import AdminClient, aligned
 from cstd.orders.account_reads import RIGHTS
 from cstd.orders.simulated_rest import SimulatedRest
 from cstd.projector.process import state_dir
@@ -112,7 +112,7 @@ def _verify(args: argparse.Namespace) -> int:
     if args.output == "json":
         sys.stdout.write(json.dumps(rows) + "\n")
     else:
-        sys.stdout.write("\n".join(_table([[name, str(value)] for name, value in rows.items()])) + "\n")
+        sys.stdout.write("\n".join(aligned([[name, str(value)] for name, value in rows.items()])) + "\n")
     return code
 
 
@@ -325,16 +325,11 @@ def _print(found: Statement, written: Written) -> None:
               f" {len(found.differences)} differences")
     lines = [f"{utc_text(found.span.from_ns)} to {utc_text(found.span.to_ns)}: {counts}", ""]
     names = ("asset", "opening", "traded", "fees", "moved", "closing", "here")
-    lines += _table([names, *([asset, *(f"{getattr(row, name).normalize():f}" for name in names[1:])]
+    lines += aligned([names, *([asset, *(f"{getattr(row, name).normalize():f}" for name in names[1:])]
                               for asset, row in found.balances.items())])
     if found.moves:
         lines += ["", *(f"{utc_text(move.time_ns)}  {move.kind} {move.amount.normalize():f} {move.name}" for move in found.moves)]
     if found.differences:
         rows = [[str(msgspec.structs.asdict(difference)[name]) or "-" for name in COLUMNS] for difference in found.differences]
-        lines += ["", *_table([COLUMNS, *rows])]
+        lines += ["", *aligned([COLUMNS, *rows])]
     sys.stdout.write("\n".join([*lines, "", written.file, f"sha256 {written.sha256}", f"signed by {written.signed_by}"]) + "\n")
-
-
-def _table(rows: list[Any]) -> list[str]:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -20,6 +20,7 @@ import orjson
 from cstd.errors import EXIT_CONFIG, EXIT_FAILURE, EXIT_OK, EXIT_USAGE, CstdError, OperatorError, UsageError
 from cstd.ops.confirm import confirm
 from cstd.ops.socket_path import socket_address
+from cstd.printed import one_line
 
 DEFAULT_SOCKET = ".run/current/cstd.sock"
 TIMEOUT_S = 15.0
@@ -194,8 +195,10 @@ def _run(client: AdminClient, verb: str, args: argparse.Namespace) -> Any:
         return _clear_kill(client, args)
     if verb in ("limits", "clusters"):
         return client.request(verb, _given(args, "instrument"))
-    if verb in ("approve", "decline"):
-        return _answer(client, verb, args)
+    if verb == "approve":
+        return _approve(client, args)
+    if verb == "decline":
+        return client.request(verb, _given(args, "id", "reason"))
     if verb.startswith("limits "):
         return _change_limit(client, verb, args)
     if verb in ("kill", "flatten"):
@@ -249,20 +252,20 @@ def _change_limit(client: AdminClient, verb: str, args: argparse.Namespace) -> A
     return client.request(verb.replace(" ", "_"), wanted)
 
 
-def _answer(client: AdminClient, verb: str, args: argparse.Namespace) -> Any:
-    """List what waits, or answer one of it; an approval is confirmed with what it lets be sent in the question."""
+def _approve(client: AdminClient, args: argparse.Namespace) -> Any:
+    """List what waits, or approve one of it; that is confirmed with what it lets be sent in the question."""
     waiting = client.request("approvals")
     if _get(args, "list"):
         if _get(args, "id") is not None:
             raise UsageError("--list stands alone: leave out the ID")
         return waiting
     if _get(args, "id") is None:
-        raise UsageError(f"{verb} what?", suggestion="an ID of `cstd approve --list`")
+        raise UsageError("approve what?", suggestion="an ID of `cstd approve --list`")
     row = next((row for row in waiting if str(row["id"]) == args.id), None)
-    if verb == "approve" and row is not None:  # else the daemon says why not
+    if row is not None:  # else the daemon says why not
         _confirm(args, f"let the gates judge it again, and send it: {row['side']} {row['qty']} {row['instrument']} at "
                        f"{row['price']} ({row['notional']} {row['currency']}, expires in {row['expires_in_s']:g} s)?")
-    return client.request(verb, _given(args, "id", "reason"))
+    return client.request("approve", _given(args, "id", "reason"))
 
 
 def _question(verb: str, args: argparse.Namespace) -> str:
@@ -377,7 +380,8 @@ def _table(columns: Sequence[str], cells: Sequence[Sequence[str]], stream: TextI
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return rows as lines whose columns are aligned."""
+    """Return rows as lines whose columns are aligned; a row is a line, whatever somebody wrote into a cell."""
+    rows = [[one_line(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
@@ -392,7 +396,7 @@ def _rich_table(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
         table.add_column(column, overflow="fold")
     for row in cells:
         # As Text: a square bracket in data is no markup.
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(one_line(cell)) for cell in row))
     console = Console(file=sys.stdout)
     with console.capture() as captured:
         console.print(table)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from cstd.errors import OperatorError, UsageError
+from cstd.printed import one_line
 
 
 def confirm(question: str, *, yes: bool) -> None:
@@ -15,6 +16,7 @@ def confirm(question: str, *, yes: bool) -> None:
     """
     if yes:
         return
+    question = one_line(question)  # it may quote what somebody else wrote
     if not sys.stdin.isatty():
         raise UsageError(f"this needs a confirmation and stdin is no terminal: {question}", suggestion="add --yes")
     sys.stderr.write(f"cstd: {question} [y/N] ")

@@ -13,6 +13,7 @@ from cstd.cli.app import main
 from cstd.config import load, template
 from cstd.engine.boot import boot_payload
 from cstd.errors import EXIT_OK, EXIT_USAGE, EXIT_VERIFICATION
+from cstd.ops.client import aligned
 from cstd.storage.journal import open_journal
 from tests.schemas import assert_fits
 
@@ -76,6 +77,12 @@ def test_a_table_for_people(run_dir: Path, capsys: pytest.CaptureFixture[str]) -
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["when", "what", "who", "pid", "with"]
     assert lines[2].split()[2:] == ["pause", "0", "(root)", "77", "reason=lunch"]
+
+
+def test_a_reason_draws_no_row_and_moves_no_cursor() -> None:
+    """Whatever an operator wrote: a cell stays in its row, and nothing in it speaks to the terminal."""
+    lines = aligned([("when", "with"), ("now", "reason=a\n2026-01-01  kill\x1b[2K\u2028\u202eb\x9b")])
+    assert lines == ["when  with", "now   reason=a 2026-01-01  kill [2K  b"]
 
 
 def test_a_journal_that_was_changed_is_not_told_as_if_it_were_true(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
@@ -15,7 +17,9 @@ from hypothesis import strategies as st
 from cstd.cli import live_check
 from cstd.cli.host_checks import OK, PROBLEM, Check
 from cstd.cli.live_check import Plan, _planned, main
+from cstd.cli.live_ladder import Ladder
 from cstd.cli.parser import parse
+from cstd.cli.users import own_name
 from cstd.config import Config, Credentials, Endpoints, load, template
 from cstd.config.credentials import PRACTICE_FILE
 from cstd.errors import ConfigError, OperatorError, UsageError
@@ -170,6 +174,28 @@ def test_the_nonces_of_a_check_and_of_the_daemon_are_on_one_scale(tmp_path: Path
         Place(tmp_path, monkeypatch, step).check()
     assert taken == [far + 1]
     assert NonceFile(tmp_path / NONCE_FILE).take(0) > far + 1
+
+
+def test_a_replay_that_is_not_done_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And no traceback: the rungs before it are told."""
+    def slow(words: list[str], *, timeout: float, **_: object) -> None:
+        raise subprocess.TimeoutExpired(words, timeout)
+
+    monkeypatch.setattr(subprocess, "run", slow)
+    ladder = Ladder.__new__(Ladder)
+    ladder._run_dir = tmp_path
+    found = ladder._replay()
+    assert (found.name, found.state, found.found) == ("replay", PROBLEM, "not done within 120 s")
+    assert str(tmp_path) in found.todo
+
+
+def test_a_user_without_a_name_has_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container's uid need not be in its passwd."""
+    def nameless() -> str:
+        raise KeyError("getpwuid(): uid not found")
+
+    monkeypatch.setattr("getpass.getuser", nameless)
+    assert own_name() == f"uid {os.getuid()}"
 
 
 def test_a_smaller_mark_is_never_carried(tmp_path: Path) -> None:

@@ -162,7 +162,8 @@ class Ladder:
                                   capture_output=True, text=True, timeout=REPLAY_S, check=False)
         except subprocess.TimeoutExpired:
             return Check("replay", PROBLEM, f"not done within {REPLAY_S:g} s",
-                         "whether its decisions can be computed again is not known", f"`cstd replay {self._run_dir / JOURNAL_DIR} --check` without this limit")
+                         "whether its decisions can be computed again is not known",
+                         f"`cstd replay {self._run_dir / JOURNAL_DIR} --check` without this limit")
         if done.returncode != EXIT_OK:
             return Check("replay", PROBLEM, done.stderr.strip()[-300:] or f"exit {done.returncode}",
                          "what was decided cannot be computed again", "keep the folder; report it")

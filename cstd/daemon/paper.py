@@ -166,13 +166,13 @@ class PaperVenue:
         if self.broken:
             return HttpReply(0, b"", self.broken)
         now_ns = self._clock.wall_ns()
-        self.venue.step(now_ns - self._settings.feed_ns)
         try:
+            self.venue.step(now_ns - self._settings.feed_ns)
             body = self._rest.answer(request.method, dict(request.params), now_ns)
             self._settle()
-        except InvariantError as error:
-            self._on_fault(error)
-            return HttpReply(200, b'{"error":["EGeneral:Unknown method"]}')
+        except Exception as error:  # noqa: BLE001 -- as in `_work`
+            self._break(error)
+            return HttpReply(0, b"", self.broken)
         return HttpReply(0, b"", self.broken) if self.broken else HttpReply(200, body)
 
     # Time.

@@ -36,12 +36,12 @@ def read_account(path: Path) -> tuple[SimulatedHistory, int]:
     for number, line in enumerate(content[:whole].splitlines(), 1):
         try:
             records = _DECODER.decode(line)
-        except msgspec.MsgspecError as error:
-            raise VerificationError(f"{path}, line {number}: {error}",
+            if number == 1 and not (isinstance(records[0], StartRecord) and records[0].form == FORM):
+                raise OperatorError(f"{path} is of a form that this cstd does not know")
+            history.apply(records)
+        except (ValueError, LookupError) as error:  # no text, no records, or what cannot follow those before
+            raise VerificationError(f"{path}, line {number}: {type(error).__name__}: {error}",
                                     suggestion="bring it back from a backup, or begin anew with another --run-dir") from error
-        if number == 1 and not (isinstance(records[0], StartRecord) and records[0].form == FORM):
-            raise OperatorError(f"{path} is of a form that this cstd does not know")
-        history.apply(records)
     return history, whole
 
 

@@ -21,6 +21,7 @@ from cstd.daemon import paper
 from cstd.daemon.paper import PaperConnector, PaperHttp, PaperVenue
 from cstd.daemon.paper_account import read_account
 from cstd.errors import InvariantError, VerificationError
+from cstd.orders.simulated_history import FORM, ArrivedRecord, StartRecord
 from cstd.orders.simulated_terms import SimulatedVenueSettings
 from cstd.orders.simulated_venue import SimulatedVenue
 from cstd.storage.run_dir import PAPER_FILE
@@ -189,10 +190,41 @@ def test_private_calls_never_leave_and_only_the_gateways_change_orders(tmp_path:
         with pytest.raises(InvariantError, match="outside the gateway"):
             await http.call(RestRequest("CancelAll", True), 10**9)
         unknown = await http.call(RestRequest("WithdrawStatus", True), 10**9)
-        assert msgspec.json.decode(unknown.body)["error"] and "no answer to REST" in str(bench.faults[0])
+        assert (unknown.status, unknown.body) == (0, b"") and "no answer to REST" in str(bench.faults[0])
+        assert bench.venue.broken
         assert http._session is None
         bench.venue.close()
     on_loop(scenario)
+
+
+def test_a_fault_of_the_venue_during_a_call_breaks_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one in its own time does: said once, no answer made up then or later, the link down."""
+    async def scenario() -> None:
+        bench = Bench(tmp_path)
+        http = PaperHttp("http://127.0.0.1:9", bench.venue, clock=SystemClock())
+
+        def fail(_now_ns: int) -> None:
+            raise InvariantError("a defect")
+
+        monkeypatch.setattr(bench.venue.venue, "step", fail)
+        for _ in range(2):
+            reply = await http.call(balances(), 10**9)
+            assert (reply.status, reply.body) == (0, b"") and "a defect" in reply.transport_error
+        assert [str(error) for error in bench.faults] == ["a defect"]
+        assert "a defect" in bench.venue.broken
+        bench.venue.close()
+    on_loop(scenario)
+
+
+@pytest.mark.parametrize(("lines", "number"), [
+    ([b"[]"], 1), ([b'[{"type":"\xff"}]'], 1), ([b"START", msgspec.json.encode([ArrivedRecord()])], 2), ([b"START", b"{"], 2)],
+    ids=["nothing", "no UTF-8", "arrived and never sent", "no records"])
+def test_an_account_that_is_none_is_refused_by_its_line(lines: list[bytes], number: int, tmp_path: Path) -> None:
+    """Exit 3 with file and line, whatever is wrong in it."""
+    start = msgspec.json.encode([StartRecord(FORM, 0, {})])
+    (tmp_path / PAPER_FILE).write_bytes(b"".join(line.replace(b"START", start) + b"\n" for line in lines))
+    with pytest.raises(VerificationError, match=f"line {number}: "):
+        read_account(tmp_path / PAPER_FILE)
 
 
 def test_a_journal_with_other_fills_is_refused(tmp_path: Path) -> None:

@@ -123,6 +123,7 @@ class Route:
     response: Any
     answer: Callable[[Sight, Query], bytes]
     parameters: Mapping[str, str]  # name -> what it does; `limit` is an integer, all others text
+    of_board: bool = True  # what the trading process published; else the reader's own, good without it
 
 
 def _raw(region: str) -> Callable[[Sight, Query], bytes]:
@@ -206,9 +207,9 @@ ROUTES: tuple[Route, ...] = (
     Route("/api/v1/models", "The scorer process, what its sessions run on, and the scores that the engine knows.", Models,
           _raw("models"), {}),
     Route("/api/v1/alerts", "What fires, as the Alertmanager that is named has it; unknown where it does not answer.", AlertsSeen,
-          lambda sight, _query: orjson.dumps(sight.alerts.seen(time.time_ns())), {}),
+          lambda sight, _query: orjson.dumps(sight.alerts.seen(time.time_ns())), {}, of_board=False),
     Route("/api/v1/jobs", "Scheduled jobs: how each stands, and its newest runs.", list[JobRow],
-          lambda sight, _query: orjson.dumps(sight.jobs.seen()), {}),
+          lambda sight, _query: orjson.dumps(sight.jobs.seen()), {}, of_board=False),
     Route("/api/v1/market/overview", "One row per instrument: touch, spread, imbalance, last trade, quality.",
           list[MarketRow], lambda sight, _query: sight.derived("market")[1], {}),
 )
@@ -231,10 +232,11 @@ def openapi_document() -> dict[str, Any]:
         "/openapi.json": _operation("This document.", {"type": "object"}, {}),
     }
     for route, schema in zip(ROUTES, data_schemas, strict=True):
-        operation = _operation(route.summary, schema, problems)
+        operation = _operation(route.summary, schema, problems if route.of_board else {"400": problems["400"]})
         operation["get"]["operationId"] = route.path.removeprefix("/api/v1/").replace("/", "_")
         operation["get"]["parameters"] = [_parameter(name, text) for name, text in route.parameters.items()]
-        operation["get"]["parameters"].append(_parameter("stale", "1: answer from a stale board too."))
+        if route.of_board:
+            operation["get"]["parameters"].append(_parameter("stale", "1: answer from a stale board too."))
         paths[route.path] = operation
     return {
         "openapi": "3.1.0",

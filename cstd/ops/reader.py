@@ -32,7 +32,7 @@ from prometheus_client.exposition import choose_encoder
 from cstd.child import exit_code_of, follow_parent
 from cstd.errors import OperatorError, UsageError
 from cstd.ops.alerts_sight import AlertsSight
-from cstd.ops.api import ROUTES, openapi_document
+from cstd.ops.api import ROUTES, Route, openapi_document
 from cstd.ops.board import PUBLISH_INTERVAL_S, BoardReader
 from cstd.ops.execution import ExecutionSight
 from cstd.ops.job_sight import JobSight
@@ -140,8 +140,9 @@ def page_handler(name: str, content_type: str) -> Handler:
     return serve
 
 
-def data_handler(answer: Callable[[Sight, Any], bytes], parameters: frozenset[str]) -> Handler:
-    """Return a handler of one data route; a stale board is an error unless `stale=1` is asked for."""
+def data_handler(route: Route) -> Handler:
+    """Return a handler of one data route; a stale board is an error where the data are its, unless `stale=1` is asked for."""
+    parameters = frozenset(route.parameters)
 
     async def serve(request: web.Request) -> web.StreamResponse:
         query = dict(request.query)
@@ -152,10 +153,10 @@ def data_handler(answer: Callable[[Sight, Any], bytes], parameters: frozenset[st
                              suggestion=f"it takes {', '.join(sorted(parameters | {'stale'}))}")
         sight = request.app[SIGHT]
         health = sight.health()
-        if health.stale and not stale_allowed:
+        if health.stale and route.of_board and not stale_allowed:
             return problem(503, "stale", f"the trading process has not published for {health.age_ns / 1e9:.1f} s",
                            "it is gone or stuck; add ?stale=1 for its last state")
-        response = web.Response(body=answer(sight, query), content_type="application/json")
+        response = web.Response(body=route.answer(sight, query), content_type="application/json")
         response.headers["Cstd-Board-Age-Ms"] = f"{health.age_ns / 1e6:.0f}"
         return response
 
@@ -245,7 +246,7 @@ def build_app(sight: Sight) -> web.Application:
     app.router.add_get("/openapi.json", serve_openapi)
     app.router.add_get("/ws", serve_websocket)
     for route in ROUTES:
-        app.router.add_get(route.path, data_handler(route.answer, frozenset(route.parameters)))
+        app.router.add_get(route.path, data_handler(route))
     app.on_shutdown.append(close_websockets)
     return app
 

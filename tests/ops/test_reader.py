@@ -285,6 +285,8 @@ def test_a_stale_board_is_an_error_unless_asked_for(tmp_path: Path) -> None:
         assert (answer.status, answer.json()["error"]) == (503, "stale")
         assert reader.get_stale("/api/v1/equity?stale=1").json() == view.equity()
         assert reader.get_stale("/ready").json()["state"] == "unknown"
+        for path in ("/api/v1/alerts", "/api/v1/jobs"):  # needed most when the daemon is gone, and not from its board
+            assert (reader.get_stale(path).status, reader.get_stale(f"{path}?stale=1").status) == (200, 200)
         assert reader.get_stale("/health").json()["status"] == "down"
         text = reader.get_stale("/metrics").body.decode()
         assert "cstd_up 0.0" in text

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import combinations
+from typing import TypeAlias
 
 from cstd._fast.core import Core
 from cstd.engine import Engine
@@ -14,34 +16,56 @@ SHOWN_MAX = 16  # instruments whose pairs are shown together: 120 pairs
 PAIRS_MAX = 200  # of one instrument
 
 
+Gathered: TypeAlias = list[tuple[list[int], int]]
+
+
 class ClustersView:
-    """Reads an engine; made anew only when a bar has closed or what has exposure has changed."""
+    """Reads an engine, as rarely as it can.
+
+    Pairs are read anew when a bar has closed or something else has exposure, clusters when an exposure has changed, too; what is
+    shown is put together anew when equity has.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._key: tuple[object, ...] | None = None
-        self._shown: shapes.Clusters | None = None
+        self._gathered: tuple[object, Gathered] | None = None
+        self._pairs: tuple[object, list[shapes.CorrelationPair]] | None = None
+        self._shown: tuple[object, shapes.Clusters] | None = None
 
     def __call__(self, instrument: str | None = None) -> shapes.Clusters:
         """Return the clusters, and pairs: of one instrument with all others, or of the first ones with each other."""
         core = self._engine.core
-        key = core.correlations.version, tuple(core.exposures().items()), core.equity_acct_raw
+        exposures = core.exposures()
         if instrument is not None:
-            return self._made(self._pairs_of(self._engine.names.index(instrument)))
-        if self._shown is None or key != self._key:
-            self._key, self._shown = key, self._made(self._first_pairs())
-        return self._shown
+            number = self._engine.names.index(instrument)
+            return self._made(self._gather(exposures), [self._pair(a, b) for a, b in self._pairs_of(number)])
+        key = core.correlations.version, tuple(exposures.items()), core.equity_acct_raw
+        if self._shown is None or self._shown[0] != key:
+            self._shown = key, self._made(self._gather(exposures), self._read_pairs(exposures))
+        return self._shown[1]
+
+    def _gather(self, exposures: Mapping[int, int]) -> Gathered:
+        key = self._engine.core.correlations.version, tuple(exposures.items())
+        if self._gathered is None or self._gathered[0] != key:
+            self._gathered = key, clusters_of(self._engine.core, exposures)
+        return self._gathered[1]
+
+    def _read_pairs(self, exposures: Mapping[int, int]) -> list[shapes.CorrelationPair]:
+        key = self._engine.core.correlations.version, tuple(exposures)
+        if self._pairs is None or self._pairs[0] != key:
+            self._pairs = key, [self._pair(a, b) for a, b in self._first_pairs(exposures)]
+        return self._pairs[1]
 
     def figures(self) -> dict[str, int]:
         """Counts for the metrics: clusters with exposure, the largest in hundredths of a bps of equity, pairs that are apart."""
         engine = self._engine
-        found = clusters_of(engine.core)
+        found = self._gather(engine.core.exposures())
         largest = max((exposure for _, exposure in found), default=0)
         equity = engine.core.equity_acct_raw
         return {"clusters": len(found), "cluster_exposure_ppm": largest * 1_000_000 // equity if equity > 0 else 0,
                 "correlation_pairs_apart": engine.core.correlations.apart}
 
-    def _made(self, pairs: list[tuple[int, int]]) -> shapes.Clusters:
+    def _made(self, gathered: Gathered, pairs: list[shapes.CorrelationPair]) -> shapes.Clusters:
         engine = self._engine
         core, names = engine.core, engine.names
         equity = core.equity_acct_raw
@@ -54,8 +78,8 @@ class ClustersView:
             "clusters": [{"instruments": [names[number] for number in members],
                           "exposure": format_raw(exposure, MONEY_PRECISION),
                           "exposure_bps": exposure * BPS_PER_UNIT / equity if equity > 0 else None}
-                         for members, exposure in clusters_of(core)],
-            "pairs": [self._pair(a, b) for a, b in pairs],
+                         for members, exposure in gathered],
+            "pairs": pairs,
         }
 
     def _pair(self, a: int, b: int) -> shapes.CorrelationPair:
@@ -64,10 +88,10 @@ class ClustersView:
                 "correlation": round(reading, 4) if reading is not None else None, "returns": returns,
                 "ready": reading is not None, "linked": linked}
 
-    def _first_pairs(self) -> list[tuple[int, int]]:
+    def _first_pairs(self, exposures: Mapping[int, int]) -> list[tuple[int, int]]:
         """Pairs of those with exposure, then of the first configured ones."""
         count = len(self._engine.names)
-        first = list(dict.fromkeys([*self._engine.core.exposures(), *range(min(count, SHOWN_MAX))]))[:SHOWN_MAX]
+        first = list(dict.fromkeys([*exposures, *range(min(count, SHOWN_MAX))]))[:SHOWN_MAX]
         return list(combinations(sorted(first), 2))
 
     def _pairs_of(self, number: int) -> list[tuple[int, int]]:
@@ -80,10 +104,9 @@ class ClustersView:
         return [(number, other) for other in others[:PAIRS_MAX]]
 
 
-def clusters_of(core: Core) -> list[tuple[list[int], int]]:
+def clusters_of(core: Core, exposures: Mapping[int, int]) -> Gathered:
     """Return (numbers, exposure in 10**-8 account currency) of each cluster with exposure, the largest first."""
-    exposures = core.exposures()
-    left, found = set(exposures), list[tuple[list[int], int]]()
+    left, found = set(exposures), Gathered()
     while left:
         members = core.correlations.cluster(min(left), exposures)
         left -= set(members)

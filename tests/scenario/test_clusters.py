@@ -187,6 +187,8 @@ def test_clusters_are_shown_with_their_correlations() -> None:
     assert [(pair["instrument"], pair["other"], pair["linked"], pair["ready"]) for pair in found["pairs"]] == [
         (BTC, ETH, True, True), (BTC, SOL, False, True), (ETH, SOL, False, True)]
     assert view.clusters() is found, "made anew only when something changed"
+    view._clusters._shown = None  # as where equity has changed
+    assert view.clusters() == found and view.clusters()["pairs"] is found["pairs"], "pairs are read when a bar has closed"
     assert [pair["other"] for pair in view.clusters(SOL)["pairs"]] in ([BTC, ETH], [ETH, BTC])
     assert "cluster BTC/USD, ETH/USD" in text(found) and "apart" in text(found)
     values = view._clusters.figures()

@@ -50,32 +50,32 @@ def ack(args: argparse.Namespace) -> int:
     alertmanager = _named(args)
     if args.undo:
         return _undo(alertmanager, args)
-    if args.name == ALWAYS_FIRES:
+    if args.alert == ALWAYS_FIRES:
         raise UsageError(f"{ALWAYS_FIRES} must always fire: that it stops is the alarm")
     all_firing = alertmanager.firing()
-    firing = [alert for alert in all_firing if alert.name == args.name]
+    firing = [alert for alert in all_firing if alert.name == args.alert]
     if not firing:
         names = sorted({alert.name for alert in all_firing} - {ALWAYS_FIRES, ""})
-        raise OperatorError(f"{args.name} does not fire", suggestion=f"what does: {', '.join(names) or 'nothing'}")
+        raise OperatorError(f"{args.alert} does not fire", suggestion=f"what does: {', '.join(names) or 'nothing'}")
     now_ns = SystemClock().wall_ns()
     after_s = _first_after_s(firing, alertmanager.silences(), now_ns)
     until_ns = now_ns + args.for_s * NS_PER_S
     who = args.by or own_name()
     said = f"acknowledged after {after_s} s" + (f": {args.comment}" if args.comment else "")
-    alertmanager.silence(_matchers(args.name, firing), until_ns, now_ns, who, said)
-    row = {"alert": args.name, "acknowledged": True, "by": who, "after_s": after_s, "in_time": after_s <= ACK_WITHIN_S,
+    alertmanager.silence(_matchers(args.alert, firing), until_ns, now_ns, who, said)
+    row = {"alert": args.alert, "acknowledged": True, "by": who, "after_s": after_s, "in_time": after_s <= ACK_WITHIN_S,
            "until": utc_text(until_ns)}
     return _print([row], tuple(row), "", args)
 
 
 def _undo(alertmanager: Alertmanager, args: argparse.Namespace) -> int:
-    ended = [silence for silence in _acks(alertmanager.silences()) if silence.alert == args.name
+    ended = [silence for silence in _acks(alertmanager.silences()) if silence.alert == args.alert
              and silence.status.state != "expired"]
     if not ended:
-        raise OperatorError(f"{args.name} is not acknowledged", suggestion="see `cstd alerts --acks`")
+        raise OperatorError(f"{args.alert} is not acknowledged", suggestion="see `cstd alerts --acks`")
     for silence in ended:
         alertmanager.expire(silence.id)
-    return _print([{"alert": args.name, "acknowledged": False}], ("alert", "acknowledged"), "", args)
+    return _print([{"alert": args.alert, "acknowledged": False}], ("alert", "acknowledged"), "", args)
 
 
 def _matchers(name: str, firing: Sequence[FiringAlert]) -> list[Matcher]:

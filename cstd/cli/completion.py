@@ -16,6 +16,8 @@ from cstd.jobs.table import JOBS
 
 FILES = ("FILE", "PUB", "PATH")
 DIRECTORIES = ("DIR",)
+# What is named by its place and has words of its own, which the parser leaves to who is told the name: it can say more.
+CHOICES = {"job": tuple(job.name for job in JOBS), "of": tuple(name.replace(" ", "-") for name in schema_names())}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ class Form:
 
 def forms() -> tuple[Form, ...]:
     """Return every verb that `cstd --help` lists, with its arguments."""
-    return tuple(Form(verb.words, verb.gives, tuple(_argument(verb.words, action) for action in _parser(verb.words)._actions))
+    return tuple(Form(verb.words, verb.gives, tuple(_argument(action) for action in _parser(verb.words)._actions))
                  for verb in VERBS if not verb.hidden)
 
 
@@ -67,12 +69,9 @@ def _parser(words: tuple[str, ...]) -> argparse.ArgumentParser:
     return next(parser_of(verb) for verb in VERBS if verb.words == words)
 
 
-def _argument(words: tuple[str, ...], action: argparse.Action) -> Argument:
+def _argument(action: argparse.Action) -> Argument:
     label = str(action.metavar or action.dest.upper())
-    choices = tuple(map(str, action.choices or ()))
-    if action.dest == "name" and not action.option_strings:
-        choices = tuple(job.name for job in JOBS) if words == ("jobs", "run") else () if words == ("alerts", "ack") else tuple(
-            name.replace(" ", "-") for name in schema_names())
+    choices = tuple(map(str, action.choices or ())) or (CHOICES.get(action.dest, ()) if not action.option_strings else ())
     value = ("" if action.nargs == 0 else "choices" if choices else "files" if label in FILES
              else "directories" if label in DIRECTORIES else "text")
     many = action.nargs in ("+", "*") or isinstance(action, argparse._AppendAction)

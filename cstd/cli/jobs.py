@@ -48,7 +48,7 @@ def run_job(args: argparse.Namespace) -> int:
         UsageError: no such job, no session there, or it needs a folder for backups.
         OperatorError: it runs already.
     """
-    job = job_named(args.name)
+    job = job_named(args.job)
     run_dir, socket, backup = places(args)
     if not (run_dir / JOURNAL_DIR).is_dir():
         raise UsageError(f"there is no journal in {run_dir}", suggestion="name the run directory of a daemon, with --run-dir")

@@ -114,7 +114,7 @@ def _alerts(parser: argparse.ArgumentParser) -> None:
 
 
 def _alerts_ack(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="ALERT", help="its name, as `cstd alerts` prints it")
+    parser.add_argument("alert", metavar="ALERT", help="its name, as `cstd alerts` prints it")
     parser.add_argument("--for", dest="for_s", type=length_s, default=length_s("4h"), metavar="TIME",
                         help="how long it tells nobody again (default 4h)")
     parser.add_argument("--comment", default="", metavar="TEXT", help="what is done about it")
@@ -194,7 +194,7 @@ def _jobs_list(parser: argparse.ArgumentParser) -> None:
 
 
 def _jobs_run(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME", help="of the job, as `cstd jobs list` has it")
+    parser.add_argument("job", metavar="NAME", help="of the job, as `cstd jobs list` has it")
     parser.add_argument("--once", action="store_true", help="one attempt, without the pauses and further tries")
     parser.add_argument("--limit", type=length_s, metavar="TIME", help="how long an attempt may take, 90s, 10m, 2h (default: the "
                         "job's own, at most five minutes)")
@@ -307,7 +307,7 @@ def _live_check(parser: argparse.ArgumentParser) -> None:
 
 
 def _schema(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", nargs="*", metavar="NAME", help="of what: config, error, or a verb (default: list the names)")
+    parser.add_argument("of", nargs="*", metavar="NAME", help="of what: config, error, or a verb (default: list the names)")
 
 
 def _completion(parser: argparse.ArgumentParser) -> None:

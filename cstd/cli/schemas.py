@@ -286,10 +286,10 @@ def _interval(bounds: Bounds) -> JsonDict:
 
 def main(args: argparse.Namespace) -> int:
     """Print one schema, or the names of all."""
-    if not args.name:
+    if not args.of:
         width = max(map(len, SCHEMAS))
         for name, named in SCHEMAS.items():
             sys.stdout.write(f"{name:<{width}}  {named.gives or f'what `cstd {name} -o json` prints'}\n")
         return 0
-    sys.stdout.write(json.dumps(schema(_name(args.name)), indent=1) + "\n")
+    sys.stdout.write(json.dumps(schema(_name(args.of)), indent=1) + "\n")
     return 0

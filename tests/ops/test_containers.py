@@ -106,6 +106,7 @@ def test_the_daemon_is_nobody_and_writes_nowhere_else() -> None:
 def test_the_start_is_that_of_the_unit() -> None:
     """The journal is linked to the disk, and the words are the parser's; the configuration lies where it is mounted."""
     start = (CONTAINER / "start").read_text()
+    assert "UMask=0027\n" in UNIT and start.index("umask 027") < start.index("mkdir")
     assert (CONTAINER / "start").stat().st_mode & 0o111
     assert subprocess.run(["sh", "-n", str(CONTAINER / "start")], check=False).returncode == 0
     for line in re.findall(r"^ExecStartPre=/bin/(.+)$", UNIT, re.MULTILINE):

@@ -45,6 +45,7 @@ MUTATION_BURST = 10.0
 PAGE_ROWS_MAX = 500
 DECISIONS_SEARCHED = 128  # explaining one costs tens of microseconds of the loop
 DRAIN_TIMEOUT_S = 2.0
+ERROR_PAUSE_S = 0.1
 IDLE_TIMEOUT_S = 300.0
 SUBMIT_TIMEOUT_S = 10.0
 SOCKET_MODE = 0o660
@@ -229,6 +230,8 @@ class AdminServer:
             reply = await self._answer(line, (peer, role), requests, mutations)
             self.counts["admin_errors"] += not reply["ok"]
             await self._send(writer, reply)
+            if role != OPERATE and not reply["ok"]:
+                await asyncio.sleep(ERROR_PAUSE_S)  # a refusal costs the loop as well: who only reads gets few of them
 
     def _shared_bucket(self, uid: int, now_s: float) -> TokenBucket:
         """Return the bucket of all connections of a reader: to connect again, or twice, gives no more requests."""

@@ -178,6 +178,24 @@ def test_all_connections_of_a_reader_share_one_bucket(tmp_path: Path, view: Fake
         assert ask(3) == ask(3) == [True, True, True]
 
 
+def test_what_is_refused_to_a_reader_is_refused_slowly(tmp_path: Path, view: FakeView, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flood of wrong requests waits on its own connection; who operates is served meanwhile."""
+    role = [READ]
+    monkeypatch.setattr(admin, "role_of", lambda *_, **__: role[0])
+    monkeypatch.setattr(admin, "ERROR_PAUSE_S", 60.0)
+    path = tmp_path / "s"
+    with admin_socket(path, view) as (_, server), socket.socket(socket.AF_UNIX) as flood:
+        flood.settimeout(30)
+        flood.connect(str(path))
+        flood.sendall(b'{"verb": "nonsense"}\n' * 50)
+        assert b"unknown verb" in flood.recv(1 << 16)
+        role[0] = OPERATE
+        with AdminClient(path) as client:
+            for _ in range(5):
+                client.request("status")
+        assert server.counts["admin_requests"] == 6
+
+
 def test_buckets_of_readers_are_bounded(tmp_path: Path, view: FakeView) -> None:
     """However many users read, the newest are kept."""
     server = admin.AdminServer(tmp_path / "s", view, lambda _command: {})

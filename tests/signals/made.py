@@ -53,17 +53,22 @@ def promoted(root: Path, version: str, *, to: str = "production", name: str = "h
 # ONNX by hand.
 
 
-def linear(weights: list[float], bias: float) -> bytes:
-    """Return an ONNX of one logistic unit: (rows, 1)."""
+def linear(weights: list[float], bias: float, *, rows: int | None = None, logistic: bool = True, mean: bool = False) -> bytes:
+    """Return an ONNX of one logistic unit: (rows, 1).
+
+    Wrong ones too: for one number of `rows` alone, the sum itself in place of a probability, the mean of all rows.
+    """
     import numpy as np
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
     nodes = [helper.make_node("MatMul", ["x", "w"], ["sum"]), helper.make_node("Add", ["sum", "b"], ["raw"]),
-             helper.make_node("Sigmoid", ["raw"], ["chance"])]
+             helper.make_node("ReduceMean", ["raw"], ["one"], axes=[0], keepdims=1) if mean else
+             helper.make_node("Identity", ["raw"], ["one"]),
+             helper.make_node("Sigmoid" if logistic else "Identity", ["one"], ["chance"])]
     constants = [numpy_helper.from_array(np.array(weights, np.float32)[:, np.newaxis], "w"),
                  numpy_helper.from_array(np.array([bias], np.float32), "b")]
-    graph = helper.make_graph(nodes, "fixture", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, len(weights)])],
+    graph = helper.make_graph(nodes, "fixture", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [rows, len(weights)])],
                               [helper.make_tensor_value_info("chance", TensorProto.FLOAT, [None, 1])], constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
     model.ir_version = 8

@@ -12,8 +12,8 @@ import pytest
 from cstd.errors import OperatorError
 from cstd.signals.registry.card import Member
 from cstd.signals.scorer import sessions
-from cstd.signals.scorer.gathered import gathered
-from cstd.signals.scorer.sessions import EQUAL, open_member
+from cstd.signals.scorer.gathered import gathered, operators, thresholds
+from cstd.signals.scorer.sessions import EQUAL, on_thresholds, open_member, tried_rows
 from tests.signals.made import linear, trees
 
 ROWS = 3_000
@@ -119,3 +119,42 @@ def test_a_model_of_another_width_is_refused(features: int, said: str) -> None:
     """The card's features are what it takes."""
     with pytest.raises(OperatorError, match=said):
         open_member(Member("a", "a.onnx", "", "linear"), linear([1.0] * 4, 0.0), features, "cpu", 1)
+
+
+def test_a_tree_is_a_tree_whatever_the_card_calls_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For CUDA the graph's operators decide: a tree that is called linear is made of tensors too, or refused."""
+    monkeypatch.setattr(sessions, "gathered", lambda content: gathered(trees(8)))
+    for kind in ("linear", "network"):
+        with pytest.raises(OperatorError, match="differs by"):
+            open_member(Member("a", "a.onnx", "", kind), trees(7), 4, "cuda", 1)  # type: ignore[arg-type]
+    assert operators(trees(7)) == {"TreeEnsembleClassifier"} and "MatMul" in operators(linear([1.0], 0.0))
+
+
+class OnTheCpu:
+    """A session that has CUDA and ran every node elsewhere."""
+
+    def get_providers(self) -> list[str]:
+        """What it got."""
+        return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+
+def test_only_the_linear_operator_may_stay_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network that is called linear and ran on the CPU is refused."""
+    monkeypatch.setattr(sessions, "_session", lambda *_args: OnTheCpu())
+    monkeypatch.setattr(sessions, "_input", lambda *_args: "x")
+    monkeypatch.setattr(sessions, "_output", lambda *_args: "chance")
+    monkeypatch.setattr(sessions, "_placement", lambda *_args: {"CPUExecutionProvider": 3})
+    with pytest.raises(OperatorError, match="all of its nodes are on CPUExecutionProvider"):
+        open_member(Member("a", "a.onnx", "", "linear"), linear([1.0], 0.0), 1, "cuda", 1)
+
+
+def test_rows_are_tried_on_the_trees_own_thresholds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A form that goes the other way on equality alone is found out."""
+    content = trees(7, mode="BRANCH_LEQ")
+    at = thresholds(content)
+    tried = on_thresholds(tried_rows(4), at)
+    assert all(np.isin(tried[::3, column], values).all() for column, values in at.items()) and len(at) == 4
+    assert np.array_equal(tried[1::3], tried_rows(4)[1::3])
+    monkeypatch.setattr(sessions, "gathered", lambda _content: gathered(trees(7, mode="BRANCH_LT")))
+    with pytest.raises(OperatorError, match="differs by"):
+        open_member(Member("a", "a.onnx", "", "tree"), content, 4, "cuda", 1)

@@ -183,6 +183,13 @@ def test_nothing_is_written_that_would_not_verify(root: Path, files: dict[str, b
 
 
 @pytest.mark.parametrize("change", [
+    lambda told: told["horizons"].update({"60m": horizon(("linear", "linear"), name="60m")}),
+    lambda told: told["horizons"].update({f"{days}d": horizon(("linear", "linear"), name=f"{days}d") for days in range(1, 9)}),
+    lambda told: told["horizons"].update({"4h": horizon(("linear", "linear"), name="4h", verdict="not assessable")}),
+    lambda told: told.update(verdict="not assessable") or told["horizons"]["1h"].update(verdict="rejected"),
+    lambda told: told["horizons"]["1h"].update(calibration={"method": "platt", "a": -0.1, "b": 0.0}),
+    lambda told: told["horizons"]["1h"].update(calibration={"method": "beta", "a": 1.0, "b": -0.1, "c": 0.0}),
+    lambda told: told["horizons"]["1h"]["stack"]["weights"].update(linear=-0.1),
     lambda told: told["horizons"]["1h"]["conformal"].update(lower=0.03),
     lambda told: told["horizons"]["1h"]["conformal"].update(edges=[0.5]),
     lambda told: told["horizons"]["1h"].update(calibration={"method": "isotonic", "x": [0.2, 0.1], "y": [0.1, 0.2]}),
@@ -192,10 +199,13 @@ def test_nothing_is_written_that_would_not_verify(root: Path, files: dict[str, b
     lambda told: told.update(horizons={"1 hour": told["horizons"]["1h"]}),
 ])
 def test_a_horizon_that_contradicts_itself_is_refused(root: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    """An interval upside down or without its bands, a calibration that falls, no horizon, a whole that holds by nothing."""
+    """Two of one length, too many or none, a whole that is better than its worst, a calibration or weight that falls, an interval
+    upside down or without its bands.
+    """
     told = card()
     change(told)
-    assert reason_of(lambda: registry.write_version(root, "hourly", told, FILES, KEY)) == "horizon"
+    files = {f"{name}.linear.onnx": b"no model at all" for name in told["horizons"]}
+    assert reason_of(lambda: registry.write_version(root, "hourly", told, files or FILES, KEY)) == "horizon"
 
 
 def test_numbers_that_json_has_not_are_refused(root: Path) -> None:
@@ -351,6 +361,17 @@ def test_a_rollback_goes_to_the_last_one_that_still_verifies(root: Path) -> None
     assert registry_log.read(root, KEY).in_production("hourly") == "0001"
 
 
+def test_a_rollback_does_not_bring_back_what_was_just_put_aside(root: Path) -> None:
+    """None in production, because an operator retired it: the one before it comes back, and there is none before the first."""
+    write(root)
+    for version in ("0001", "0002"):
+        promoted(root, version)
+    step(root, "0002", "retired")
+    assert rolled_back(root) == "0001"
+    step(root, "0001", "retired")
+    assert reason_of(lambda: rolled_back(root)) == "no_previous"
+
+
 def test_a_version_that_does_not_verify_is_not_promoted_but_can_be_put_aside(root: Path) -> None:
     """Retiring needs no more than that it was registered."""
     flip(root / "hourly/0001/1h.linear.onnx")
@@ -399,6 +420,21 @@ def test_a_log_that_was_changed_is_refused(root: Path, name: str) -> None:
     change(root)
     for call in (lambda: registry_log.read(root, KEY), lambda: step(root, "0001"), lambda: write(root)):
         assert reason_of(call) == reason  # type: ignore[arg-type]
+
+
+def test_a_step_while_a_reader_reads_is_no_damage(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the two files that a reader without the lock reads: it sees the log before the step or after it."""
+    raw, read_ = registry_log._raw, []
+
+    def slow(path: Path) -> bytes:
+        found = raw(path)
+        read_.append(path.name)
+        if len(read_) == 1:
+            step(root, "0001", "shadow")
+        return found
+
+    monkeypatch.setattr(registry_log, "_raw", slow)
+    assert registry_log.read(root, KEY).state("hourly", "0001") in ("development", "shadow")
 
 
 def test_a_log_of_another_key_is_refused(root: Path) -> None:
@@ -457,6 +493,40 @@ def test_a_file_without_end_is_not_read_to_it(root: Path, monkeypatch: pytest.Mo
     """Files are bounded, and refused by their size."""
     monkeypatch.setattr(store, "FILE_BYTES_MAX", 4)
     assert reason_of(lambda: verified(root)) == "size"
+
+
+def test_all_files_of_a_version_together_are_bounded(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many that are each small enough are refused before the last of them is read."""
+    monkeypatch.setattr(store, "FILES_BYTES_MAX", len(FILES["1h.linear.onnx"]) - 1)
+    assert reason_of(lambda: verified(root)) == "size"
+
+
+def test_before_the_signature_holds_only_card_and_signature_are_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And after it, what the card does not name stays unread: a pipe that nobody writes to holds nobody up."""
+    read_ = store._content
+    names: list[str] = []
+    monkeypatch.setattr(store, "_content", lambda folder, name, bound: names.append(name) or read_(folder, name, bound))
+    os.mkfifo(root / "hourly/0001/2h.linear.onnx")
+    assert reason_of(lambda: verified(root)) == "path"
+    (root / "hourly/0001/2h.linear.onnx").unlink()
+    flip(root / "hourly/0001/card.json")
+    assert reason_of(lambda: verified(root)) == "forged"
+    assert set(names) == {"card.json", "card.json.hmac"}
+
+
+def test_who_has_no_key_takes_turns_and_numbers_too(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next number by folders and by the log, signed and unsigned in turn; one that holds the registry is waited for."""
+    assert write(root).name == "0002"
+    shutil.rmtree(root / "hourly/0002")
+    made = registry.put_unsigned(root, "hourly", card(), FILES)
+    assert made.name == "0003" and sorted(path.name for path in made.iterdir()) == ["1h.linear.onnx", "card.json"]
+    assert reason_of(lambda: verified(root, "0003")) == "unsigned"
+    assert sign(root, "0003") == "development" and verified(root, "0003").files == FILES
+    assert write(root).name == "0004"
+    assert reason_of(lambda: registry.put_unsigned(root, "../x", card(), FILES)) == "name"
+    monkeypatch.setattr(store, "LOCK_WAIT_S", 0.0)
+    with store.locked(root), pytest.raises(OperatorError, match="another process writes"):
+        registry.put_unsigned(root, "hourly", card(), FILES)
 
 
 def test_a_card_can_have_several_horizons(root: Path) -> None:

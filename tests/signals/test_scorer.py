@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 import subprocess
 import sys
@@ -10,15 +11,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import onnxruntime
 import pytest
 
 from cstd.clock import VirtualClock
+from cstd.errors import OperatorError
 from cstd.signals import registry
 from cstd.signals.joining import calibrated, interval, stacked
 from cstd.signals.registry.card import decode
 from cstd.signals.scorer import process as scorer_process
+from cstd.signals.scorer.model import ScoredModel
 from cstd.signals.scorer.process import LOOK_AGAIN_S, Scorer
 from cstd.signals.scorer.rows import FEATURES_FILE, SCORE_ROW, SCORES_FILE, ScoreStatus, feature_row
 from cstd.signals.scorer.sheet import SheetReader, SheetWriter
@@ -32,13 +36,12 @@ INSTRUMENTS = 40
 
 
 def made(root: Path, weight: float = 1.0) -> Path:
-    """A version of two horizons: a tree and a linear member at 1h, a linear one at 4h; a third horizon that did not hold."""
-    told = card({"1h": horizon(("tree", "tree"), ("linear", "linear")), "4h": horizon(("linear", "linear"), name="4h"),
-                 "24h": horizon(("linear", "linear"), name="24h", verdict="rejected")})
+    """A version of two horizons: a tree and a linear member at 1h, a linear one at 4h."""
+    told = card({"1h": horizon(("tree", "tree"), ("linear", "linear")), "4h": horizon(("linear", "linear"), name="4h")})
     told["horizons"]["1h"]["calibration"] = {"method": "isotonic", "x": [0.1, 0.5, 0.9], "y": [0.2, 0.45, 0.8]}
     told["horizons"]["4h"]["conformal"] = {"level": 0.9, "lower": [-0.03, -0.01], "upper": [0.01, 0.03], "edges": [0.5]}
     line = linear([0.5 * weight, -0.25, 0.1, 1.0], 0.2)
-    files = {"1h.tree.onnx": trees(3), "1h.linear.onnx": line, "4h.linear.onnx": line, "24h.linear.onnx": line}
+    files = {"1h.tree.onnx": trees(3), "1h.linear.onnx": line, "4h.linear.onnx": line}
     return registry.write_version(root, "hourly", told, files, KEY)
 
 
@@ -277,3 +280,83 @@ def test_rows_that_lack_a_feature_of_the_model_are_refused(one: tuple[Scorer, Sh
     whole = SheetWriter(tmp_path / FEATURES_FILE, ROW, INSTRUMENTS, NAMES)
     clock.advance(int(LOOK_AGAIN_S * 1e9))
     assert score_again(scorer, whole, tmp_path)["state"] == "ready"
+
+
+def with_member(models: Path, **options: Any) -> None:
+    """Put a version into production whose one member is a wrong one."""
+    registry.write_version(models, "hourly", card(), {"1h.linear.onnx": linear([0.5, -0.25, 0.1, 1.0], 0.2, **options)}, KEY)
+    promoted(models, "0002")
+
+
+@pytest.mark.parametrize(("options", "said"), [
+    ({"mean": True}, f"gives 1 numbers for {INSTRUMENTS} rows"), ({"rows": 2}, f"cannot run the model on {INSTRUMENTS} rows")])
+def test_a_member_that_does_not_answer_row_by_row_is_refused(one: tuple[Scorer, SheetWriter], models: Path, tmp_path: Path,
+                                                             options: dict[str, Any], said: str) -> None:
+    """One answer for all rows is nobody's; what the runtime itself refuses is said, and the process stays."""
+    with_member(models, **options)
+    note = score_again(*one, tmp_path)
+    assert note["state"] == "refused" and said in note["reason"] and not len(shown(tmp_path)[0])
+
+
+def test_what_is_no_probability_is_no_score(one: tuple[Scorer, SheetWriter], models: Path, tmp_path: Path) -> None:
+    """A member that gives sums: those below 0 and above 1 are not scored, those between are."""
+    with_member(models, logistic=False)
+    score_again(*one, tmp_path)
+    rows = features()
+    with np.errstate(over="ignore", invalid="ignore"):
+        matrix = rows["values"][:, [NAMES.index(feature) for feature in FEATURES]].astype(np.float32)
+        raw = matrix @ np.array([0.5, -0.25, 0.1, 1.0], np.float32) + np.float32(0.2)
+    scores = shown(tmp_path)[0]
+    assert (raw > 1).sum() > 1 and (raw < 0).sum() > 1
+    for number in set(range(INSTRUMENTS)) - {3, 5}:
+        inside = 0 <= raw[number] <= 1
+        assert scores[number]["status"] == (ScoreStatus.SCORED if inside else ScoreStatus.NOT_FINITE), number
+        assert inside or (scores[number]["probability"], scores[number]["members"]) == (0, 0)
+
+
+def test_a_batch_that_cannot_be_scored_is_tried_again(one: tuple[Scorer, SheetWriter], tmp_path: Path, clock: VirtualClock,
+                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process does not end for it: no scores, the reason, and half a minute later another try."""
+    scorer, sheet = one
+    assert score_again(scorer, sheet, tmp_path)["state"] == "ready"
+
+    def fail(*_args: Any) -> Any:
+        raise OperatorError("onnxruntime cannot run the model")
+
+    monkeypatch.setattr(scorer_process.ScoredModel, "score", fail)
+    note = score_again(scorer, sheet, tmp_path)
+    assert (note["state"], note["reason"]) == ("refused", "onnxruntime cannot run the model") and not len(shown(tmp_path)[0])
+    monkeypatch.undo()
+    assert score_again(scorer, sheet, tmp_path)["state"] == "refused"
+    clock.advance(int(LOOK_AGAIN_S * 1e9))
+    assert score_again(scorer, sheet, tmp_path)["state"] == "ready" and len(shown(tmp_path)[0])
+
+
+@pytest.mark.parametrize("other", [False, True], ids=["shorter", "another"])
+def test_a_log_that_was_put_back_is_refused(one: tuple[Scorer, SheetWriter], models: Path, tmp_path: Path, clock: VirtualClock,
+                                            other: bool) -> None:
+    """Log and head of before a withdrawal, whole and signed: a scorer that saw more does not go back to it."""
+    scorer, sheet = one
+    before = {name: (models / name).read_bytes() for name in ("registry.jsonl", "registry.head")}
+    assert score_again(scorer, sheet, tmp_path)["state"] == "ready"
+    registry.promote(models, "hourly", "0001", KEY, to="rejected", who="test", when=WHEN, reason="")
+    clock.advance(int(LOOK_AGAIN_S * 1e9))
+    assert score_again(scorer, sheet, tmp_path)["refusal"] == "absent"
+    for name, content in before.items():
+        (models / name).write_bytes(content)
+    if other:  # as many lines as before, and another last one
+        registry.promote(models, "hourly", "0001", KEY, to="shadow", who="test", when=WHEN, reason="")
+        promoted(models, "0001")
+    clock.advance(int(LOOK_AGAIN_S * 1e9))
+    note = score_again(scorer, sheet, tmp_path)
+    assert (note["state"], note["refusal"]) == ("refused", "log" if other else "truncated")
+    assert "does not go on from there" in note["reason"]
+
+
+def test_a_horizon_that_did_not_hold_is_not_scored(models: Path) -> None:
+    """Nor one of a version that was let into production by other rules: what its card says of the horizon counts."""
+    found = registry.production(models, "hourly", KEY)
+    horizons = found.card.horizons
+    worse = {"1h": horizons["1h"], "4h": msgspec.structs.replace(horizons["4h"], verdict="not assessable")}
+    model = ScoredModel(dataclasses.replace(found, card=msgspec.structs.replace(found.card, horizons=worse)), NAMES, "cpu", 1)
+    assert [one.name for one in model.horizons] == ["1h"]

@@ -19,7 +19,17 @@ the daemon and the command line look at models without loading any.
 from cstd.signals.registry.card import Card, features_hash
 from cstd.signals.registry.keys import read_key
 from cstd.signals.registry.refusals import REASONS, RefusedVersionError
-from cstd.signals.registry.store import Verified, production, promote, rollback, sign_version, verify, versions, write_version
+from cstd.signals.registry.store import (
+    Verified,
+    production,
+    promote,
+    put_unsigned,
+    rollback,
+    sign_version,
+    verify,
+    versions,
+    write_version,
+)
 
-__all__ = ["REASONS", "Card", "RefusedVersionError", "Verified", "features_hash", "production", "promote", "read_key", "rollback",
-           "sign_version", "verify", "versions", "write_version"]
+__all__ = ["REASONS", "Card", "RefusedVersionError", "Verified", "features_hash", "production", "promote", "put_unsigned",
+           "read_key", "rollback", "sign_version", "verify", "versions", "write_version"]

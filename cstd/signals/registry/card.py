@@ -24,8 +24,21 @@ FILE = re.compile(r"[a-z0-9][a-z0-9_-]*(\.[a-z0-9_-]+)*\.onnx")
 HORIZON = re.compile(r"[1-9][0-9]{0,2}[mhd]")
 FEATURES_MAX = 1_024
 MEMBERS_MAX = 32
+HORIZONS_MAX = 8
+UNITS_S = {"m": 60, "h": 3_600, "d": 86_400}
 
 Verdict = Literal["holds", "rejected", "not assessable"]
+WORST_FIRST: tuple[Verdict, ...] = ("rejected", "not assessable", "holds")
+
+
+def worst(verdicts: Iterable[Verdict]) -> Verdict:
+    """Return the verdict of a whole: that of its worst part."""
+    return min(verdicts, key=WORST_FIRST.index)
+
+
+def horizon_s(name: str) -> int:
+    """Return a horizon such as 1h in seconds."""
+    return int(name[:-1]) * UNITS_S[name[-1]]
 
 
 class Member(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -118,7 +131,7 @@ class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The whole card. `verdict` is what decides whether it can be promoted."""
+    """The whole card. `verdict` is what decides whether it can be promoted: that of the worst horizon, or less."""
 
     schema: Literal[1] = msgspec.field(name="schema")
     name: str
@@ -156,11 +169,16 @@ def decode(raw: bytes) -> Card:
         raise refuse("name", f"{card.name!r} {card.version!r} name no version of a model")
     _check_features(card)
     _check_files(card)
+    if not 0 < len(card.horizons) <= HORIZONS_MAX:
+        raise refuse("horizon", f"1 to {HORIZONS_MAX} horizons are needed, not {len(card.horizons)}")
     for name, horizon in card.horizons.items():
         if problem := _problem_of_horizon(name, horizon):
             raise refuse("horizon", f"horizon {name[:16]!r}: {problem}")
-    if not card.horizons or (card.verdict == "holds" and all(h.verdict != "holds" for h in card.horizons.values())):
-        raise refuse("horizon", "a model holds by a horizon that does, and has one at least")
+    if len({horizon_s(name) for name in card.horizons}) != len(card.horizons):
+        raise refuse("horizon", "two horizons are of one length, and scores could not be told apart")
+    one = worst(horizon.verdict for horizon in card.horizons.values())
+    if worst((card.verdict, one)) != card.verdict:
+        raise refuse("horizon", f"the whole is {card.verdict!r}, and one of its horizons {one!r}: the worst decides")
     return card
 
 
@@ -194,8 +212,8 @@ def _problem_of_horizon(name: str, horizon: Horizon) -> str:
         "two members have one name": len(set(names)) != len(names),
         "the stack's weights are not of its members": set(horizon.stack.weights) != set(names),
         "a number is not finite": not all(map(math.isfinite, _numbers(horizon))),
-        "the line of its calibration does not rise": isinstance(horizon.calibration, Isotonic)
-                                                     and not _is_line(horizon.calibration),
+        "a weight of the stack is negative": any(weight < 0 for weight in horizon.stack.weights.values()),
+        "the line of its calibration does not rise": not _is_rising(horizon.calibration),
         "an interval's level is a probability": not 0 < conformal.level < 1,
         "its interval's edges do not rise": not _rises(conformal.edges, strictly=True),
         "an interval is needed for each band": any(len(as_list(end)) != bands for end in (conformal.lower, conformal.upper)),
@@ -216,6 +234,15 @@ def _numbers(horizon: Horizon) -> Iterator[float]:
     for part in (horizon.calibration, horizon.conformal):
         for value in msgspec.structs.astuple(part):
             yield from as_list(value)
+
+
+def _is_rising(calibration: Isotonic | Platt | Beta) -> bool:
+    """Whether a higher probability of the stack never makes a lower one."""
+    if isinstance(calibration, Isotonic):
+        return _is_line(calibration)
+    if isinstance(calibration, Platt):
+        return calibration.a >= 0
+    return min(calibration.a, calibration.b) >= 0
 
 
 def _is_line(line: Isotonic) -> bool:

@@ -3,12 +3,14 @@
 `registry.jsonl` lies beside the models. A line holds the SHA-256 of the line before it and the HMAC of itself;
 `registry.head` holds the count and the hash of the last one, signed too, so that a log that lost its end is told from one
 that is whole. Both are replaced whole, the log first: a crash in between leaves a log ahead of its head, which is accepted,
-its lines being signed. What cannot be seen from inside is an old log put back together with its old head: `cstd models list`
-prints the head's hash, to be kept elsewhere by who wants that too.
+its lines being signed. A reader takes no lock: it reads the head before the log, so that a step in between is such a lead. What
+cannot be seen from inside is an old log put back together with its old head: who reads again and again compares (`Log.extends`),
+and `cstd models list` prints the head's hash, to be kept elsewhere by who wants that too.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ from typing import Literal
 import msgspec
 
 from cstd.errors import OperatorError
+from cstd.signals.registry.card import VERSION
 from cstd.signals.registry.keys import is_signature, signature
 from cstd.signals.registry.refusals import refuse
 from cstd.storage.journal_files import put_in_place
@@ -83,6 +86,12 @@ class Log:
         steps = self.of(name, version)
         return steps[-1].to if steps else None
 
+    def extends(self, count: int, head: str) -> bool:
+        """Whether the first `count` lines are those whose last one has the hash `head`."""
+        if count == 0:
+            return True
+        return count <= len(self.lines) and hashlib.sha256(self.lines[count - 1]).hexdigest() == head
+
     def in_production(self, name: str) -> str | None:
         """Return the production version of a model, None where there is none."""
         states = {step.version: step.to for step in self.of(name)}
@@ -99,8 +108,8 @@ def read(root: Path, key: bytes) -> Log:
         RefusedVersionError: log, truncated.
         OperatorError: it cannot be read.
     """
-    raw, head = _raw(root / LOG_FILE), _raw(root / HEAD_FILE)
-    lines = raw.splitlines(keepends=True)
+    head = _raw(root / HEAD_FILE)  # before the log, which a writer replaces first
+    lines = _raw(root / LOG_FILE).splitlines(keepends=True)
     hash_, steps = NO_HASH, []
     hashes = [hash_]
     for number, line in enumerate(lines, 1):
@@ -109,6 +118,17 @@ def read(root: Path, key: bytes) -> Log:
         hashes.append(hash_)
     _check_head(head, hashes, key)
     return Log(tuple(steps), tuple(lines), hash_)
+
+
+def numbers_told(root: Path, name: str) -> list[int]:
+    """Return the versions of a model that a log tells of, for who has no key; nothing of it is proven."""
+    told = []
+    for line in _raw(root / LOG_FILE).splitlines():
+        with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
+            found = msgspec.json.decode(line, type=_Line)
+            if found.name == name and VERSION.fullmatch(found.version):
+                told.append(int(found.version))
+    return told
 
 
 def _raw(path: Path) -> bytes:

@@ -8,6 +8,7 @@ import json
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ SIGNATURE_FILE = "card.json.hmac"
 LOCK_FILE = ".lock"
 CARD_BYTES_MAX = 4 << 20
 FILE_BYTES_MAX = 256 << 20
+FILES_BYTES_MAX = 1 << 30  # of one version together
 LOCK_WAIT_S = 10.0
 _UNFINISHED = ".new-"
 
@@ -81,12 +83,34 @@ def write_version(root: Path, name: str, card: dict[str, Any], files: Mapping[st
         log = registry_log.read(root, key)
         model = root / name
         model.mkdir(exist_ok=True)
-        version = _next_version(model, log)
+        version = _next_version(model, [int(step.version) for step in log.of(name)])
         raw = _filled(card, name, version, files)
         checked = decode(raw)
         check_files(checked, files)
         _put_folder(model, version, {**files, CARD_FILE: raw, SIGNATURE_FILE: signature(key, raw).encode() + b"\n"})
         registry_log.append(root, key, log, [_registration(checked, raw, who=who, when=checked.created, reason=reason)])
+    return model / version
+
+
+def put_unsigned(root: Path, name: str, card: dict[str, Any], files: Mapping[str, bytes]) -> Path:
+    """Write a version for which there is no key: under the next number, there whole or not at all, in no log.
+
+    Whether it would verify is `sign_version`'s to say; without a signature it can be evaluated and not promoted.
+
+    Raises:
+        RefusedVersionError: the name is none.
+        OperatorError: the folder cannot be written, or another process writes.
+    """
+    if not NAME.fullmatch(name):
+        raise refuse("name", f"{name[:64]!r} is no name of a model: a-z, 0-9, - and _, at most 48")
+    with locked(root):
+        model = root / name
+        try:
+            model.mkdir(exist_ok=True)
+            version = _next_version(model, registry_log.numbers_told(root, name))
+            _put_folder(model, version, {**files, CARD_FILE: _filled(card, name, version, files)})
+        except OSError as error:
+            raise OperatorError(f"{model} cannot be written: {error.strerror or error}") from error
     return model / version
 
 
@@ -103,11 +127,11 @@ def sign_version(root: Path, name: str, version: str, key: bytes, *, who: str, w
         log = registry_log.read(root, key)
         if log.of(name, version):
             raise refuse("transition", f"{name} {version} is registered: {log.state(name, version)}")
-        folder, raw, signed, files = _read(root, name, version)
+        folder, raw, signed = _read_card(root, name, version)
         if signed is not None and not is_signature(key, raw, signed):
             raise refuse("forged", "the signature is not of this card by this key", file=CARD_FILE)
         card = _of_folder(raw, name, version)
-        check_files(card, files)
+        check_files(card, _read_files(folder, card))
         if signed is None:
             put_in_place(folder / SIGNATURE_FILE, signature(key, raw).encode() + b"\n", mode=0o640)
         step = _registration(card, raw, who=who, when=when, reason=reason)
@@ -121,11 +145,10 @@ def _registration(card: Card, raw: bytes, *, who: str, when: str, reason: str) -
                 card_sha256=hashlib.sha256(raw).hexdigest(), who=who, when=when, reason=reason)
 
 
-def _next_version(model: Path, log: Log) -> str:
+def _next_version(model: Path, logged: list[int]) -> str:
     """Return the number after the highest that was ever used, folders that were removed included."""
     used = [int(path.name) for path in model.iterdir() if VERSION.fullmatch(path.name)]
-    used += [int(step.version) for step in log.of(model.name)]
-    number = max(used, default=0) + 1
+    number = max([*used, *logged], default=0) + 1
     if number > 9_999:
         raise OperatorError(f"the model {model.name} has 9,999 versions", suggestion="go on under another name")
     return f"{number:04}"
@@ -185,6 +208,8 @@ def check_files(card: Card, files: Mapping[str, bytes]) -> None:
 def verify(root: Path, name: str, version: str, key: bytes, log: Log | None = None) -> Verified:
     """Return a version, proven: the signature before the card is parsed, each file's hash before anyone loads it.
 
+    Before the signature holds nothing is read but the card and it, and after it only the files that the card names.
+
     Args:
         log: the registry's, to hold the card against what was registered; None where only the folder is looked at.
 
@@ -192,12 +217,13 @@ def verify(root: Path, name: str, version: str, key: bytes, log: Log | None = No
         RefusedVersionError: with the reason, see `refusals.REASONS`.
         OperatorError: a file cannot be read.
     """
-    folder, raw, signed, files = _read(root, name, version)
+    folder, raw, signed = _read_card(root, name, version)
     if signed is None:
         raise refuse("unsigned", "the card is not signed", suggestion=f"cstd models sign {name} {version}", file=SIGNATURE_FILE)
     if not is_signature(key, raw, signed):
         raise refuse("forged", "the signature is not of this card by this key", file=CARD_FILE)
     card = _of_folder(raw, name, version)
+    files = _read_files(folder, card)
     check_files(card, files)
     digest = hashlib.sha256(raw).hexdigest()
     if log is not None:
@@ -205,18 +231,19 @@ def verify(root: Path, name: str, version: str, key: bytes, log: Log | None = No
     return Verified(folder, card, digest, files)
 
 
-def _read(root: Path, name: str, version: str) -> tuple[Path, bytes, str | None, dict[str, bytes]]:
-    """Return a version's folder, its card's bytes, the signature (None for none) and the other files; nothing of it is parsed."""
+def _read_card(root: Path, name: str, version: str) -> tuple[Path, bytes, str | None]:
+    """Return a version's folder, its card's bytes and the signature, None for none; nothing of it is parsed."""
     if not NAME.fullmatch(name) or not VERSION.fullmatch(version):
         raise refuse("name", f"{name[:64]!r} {version[:16]!r} name no version of a model")
     folder = root / name / version
     if not folder.is_dir():
         raise refuse("absent", f"there is no {name} {version} in {root}")
-    content = _content(folder)
-    raw, signed = content.pop(CARD_FILE, None), content.pop(SIGNATURE_FILE, None)
+    if folder.is_symlink() or folder.parent.is_symlink():
+        raise refuse("path", f"{folder} is a link")
+    raw, signed = _content(folder, CARD_FILE, CARD_BYTES_MAX), _content(folder, SIGNATURE_FILE, CARD_BYTES_MAX)
     if raw is None:
         raise refuse("missing", f"{CARD_FILE} is not there", file=CARD_FILE)
-    return folder, raw, None if signed is None else signed.strip().decode("ascii", "replace"), content
+    return folder, raw, None if signed is None else signed.strip().decode("ascii", "replace")
 
 
 def _of_folder(raw: bytes, name: str, version: str) -> Card:
@@ -226,22 +253,52 @@ def _of_folder(raw: bytes, name: str, version: str) -> Card:
     return card
 
 
-def _content(folder: Path) -> dict[str, bytes]:
-    """Return what lies in a version's folder by name; links and folders are refused, and nothing outside is opened."""
-    content: dict[str, bytes] = {}
+def _read_files(folder: Path, card: Card) -> dict[str, bytes]:
+    """Return the content of the files that a card names, by name; what lies there beside them is refused unread.
+
+    Raises:
+        RefusedVersionError: extra, path, size.
+        OperatorError: one cannot be read.
+    """
+    named = {member.file for member in card.members()}
     try:
-        if folder.is_symlink() or folder.parent.is_symlink():
-            raise refuse("path", f"{folder} is a link")
-        for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-            if not entry.is_file(follow_symlinks=False):
-                raise refuse("path", f"{entry.name[:64]!r} is no plain file", file=entry.name)
-            with os.fdopen(os.open(entry.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
-                bound = FILE_BYTES_MAX if entry.name.endswith(".onnx") else CARD_BYTES_MAX
-                content[entry.name] = file.read(bound + 1)
-            if len(content[entry.name]) > bound:
-                raise refuse("size", f"{entry.name[:64]!r} has more than {bound} bytes", file=entry.name)
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if not entry.is_file(follow_symlinks=False):
+                    raise refuse("path", f"{entry.name[:64]!r} is no plain file", file=entry.name)
+                if entry.name not in named | {CARD_FILE, SIGNATURE_FILE}:
+                    raise refuse("extra", f"the card names no {entry.name[:64]!r}", file=entry.name)
     except OSError as error:
         raise OperatorError(f"{folder} cannot be read: {error.strerror}") from error
+    content: dict[str, bytes] = {}
+    left = FILES_BYTES_MAX
+    for name in sorted(named):
+        found = _content(folder, name, min(FILE_BYTES_MAX, left))
+        if found is not None:
+            content[name] = found
+            left -= len(found)
+    return content
+
+
+def _content(folder: Path, name: str, bound: int) -> bytes | None:
+    """Return what is in a plain file of a folder, None where there is none; a link is not followed.
+
+    Raises:
+        RefusedVersionError: path, size.
+        OperatorError: it cannot be read.
+    """
+    path = folder / name
+    try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            raise refuse("path", f"{name[:64]!r} is no plain file", file=name)
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            content = file.read(bound + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise OperatorError(f"{path} cannot be read: {error.strerror}") from error
+    if len(content) > bound:
+        raise refuse("size", f"{name[:64]!r} has more than {bound} bytes, or all files together have too many", file=name)
     return content
 
 
@@ -262,13 +319,16 @@ def versions(root: Path) -> list[tuple[str, str]]:
                   for folder in model.iterdir() if VERSION.fullmatch(folder.name))
 
 
-def production(root: Path, name: str, key: bytes) -> Verified:
+def production(root: Path, name: str, key: bytes, log: Log | None = None) -> Verified:
     """Return the production version of a model, verified.
+
+    Args:
+        log: the registry's, where it was just read.
 
     Raises:
         RefusedVersionError: it does not verify; "absent" where none is in production.
     """
-    log = registry_log.read(root, key)
+    log = log if log is not None else registry_log.read(root, key)
     version = log.in_production(name)
     if version is None:
         raise refuse("absent", f"no version of {name} is in production", suggestion=f"cstd models promote {name} VERSION")
@@ -313,7 +373,8 @@ def promote(root: Path, name: str, version: str, key: bytes, *, to: State | None
 def rollback(root: Path, name: str, key: bytes, *, who: str, when: str, reason: str) -> list[Step]:
     """Put the production version aside and its predecessor that still verifies back; returns the steps that were logged.
 
-    A version that a rollback put aside is no predecessor: rolling back twice goes back two versions.
+    A version that a rollback put aside is no predecessor: rolling back twice goes back two versions. Nor is the last one in
+    production, where an operator put that aside and none is in production now.
 
     Raises:
         RefusedVersionError: "no_previous", or the log does not hold.
@@ -321,7 +382,7 @@ def rollback(root: Path, name: str, key: bytes, *, who: str, when: str, reason: 
     with locked(root):
         log = registry_log.read(root, key)
         current = log.in_production(name)
-        for version in _predecessors(log, name, current):
+        for version in _predecessors(log, name):
             try:
                 verified = verify(root, name, version, key, log)
             except (RefusedVersionError, OperatorError):
@@ -336,10 +397,17 @@ def rollback(root: Path, name: str, key: bytes, *, who: str, when: str, reason: 
     raise refuse("no_previous", f"{name} has no earlier production version that still verifies")
 
 
-def _predecessors(log: Log, name: str, current: str | None) -> list[str]:
-    """Return versions that were in production and now are retired, the last one first, without those rolled back from."""
+def _predecessors(log: Log, name: str) -> list[str]:
+    """Return versions that were in production before the last one that was, and now are retired; the last one first.
+
+    A rollback goes back to where a version was: what came after it, and what any rollback left, is not among them.
+    """
     steps = log.of(name)
     left = {step.version for step in steps if step.action == "rollback" and step.to == "retired"}
-    been = [step.version for step in steps if step.to == "production"]
-    return [version for version in dict.fromkeys(reversed(been))
-            if version != current and version not in left and log.state(name, version) == "retired"]
+    been: list[str] = []
+    for step in steps:
+        if step.to == "production":
+            place = been.index(step.version) if step.version in been else len(been)
+            been = been[:place] if step.action == "rollback" else [*been[:place], *been[place + 1:]]
+            been.append(step.version)
+    return [version for version in reversed(been[:-1]) if version not in left and log.state(name, version) == "retired"]

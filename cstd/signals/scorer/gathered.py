@@ -17,6 +17,7 @@ from cstd.errors import OperatorError
 OPSET = 17
 COMPARE = {b"BRANCH_LEQ": "LessOrEqual", b"BRANCH_LT": "Less", b"BRANCH_GT": "Greater", b"BRANCH_GTE": "GreaterOrEqual"}
 LEAF = b"LEAF"
+TREES = "TreeEnsembleClassifier"
 DEPTH_MAX = 256
 # What exporters put behind the ensemble: the same in every set of operators from 9 to OPSET.
 AROUND = frozenset({"Identity", "Cast", "Mul", "Gather"})
@@ -44,12 +45,8 @@ def gathered(content: bytes) -> bytes:
     Raises:
         OperatorError: it is something else, or onnx is not installed.
     """
-    onnx = _onnx()
-    try:
-        graph = onnx.load_from_string(content).graph
-    except Exception as error:
-        raise OperatorError(f"the ONNX cannot be read: {str(error)[:200]}") from error
-    trees = [node for node in graph.node if node.op_type == "TreeEnsembleClassifier"]
+    onnx, graph = _onnx(), _graph(content)
+    trees = [node for node in graph.node if node.op_type == TREES]
     if len(trees) != 1 or trees[0].input[0] != graph.input[0].name:
         raise OperatorError(f"not one tree ensemble on the features alone: {sorted({node.op_type for node in graph.node})}",
                             suggestion="such a model runs on the CPU")
@@ -71,13 +68,50 @@ def gathered(content: bytes) -> bytes:
     return bytes(model.SerializeToString())
 
 
+def operators(content: bytes) -> set[str]:
+    """Return the types of all operators of an ONNX, those inside of branches and loops included.
+
+    Raises:
+        OperatorError: it cannot be read, or onnx is not installed.
+    """
+    found: set[str] = set()
+    graphs = [_graph(content)]
+    while graphs:
+        for node in graphs.pop().node:
+            found.add(node.op_type)
+            for attribute in node.attribute:
+                graphs += [*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])]
+    return found
+
+
+def thresholds(content: bytes) -> dict[int, NDArray[np.float32]]:
+    """Return what the branches of an ONNX's trees compare with, by the column of the feature."""
+    onnx = _onnx()
+    found: dict[int, list[float]] = {}
+    for node in _graph(content).node:
+        if node.op_type == TREES:
+            told = {one.name: onnx.helper.get_attribute_value(one) for one in node.attribute}
+            for column, value, mode in zip(told["nodes_featureids"], told["nodes_values"], told["nodes_modes"], strict=True):
+                if bytes(mode) != LEAF:
+                    found.setdefault(column, []).append(value)
+    return {column: np.unique(np.array(values, np.float32)) for column, values in found.items()}
+
+
+def _graph(content: bytes) -> Any:
+    onnx = _onnx()
+    try:
+        return onnx.load_from_string(content).graph
+    except Exception as error:
+        raise OperatorError(f"the ONNX cannot be read: {str(error)[:200]}") from error
+
+
 def _onnx() -> Any:
     try:
         import onnx
         import onnx.helper
         import onnx.numpy_helper
     except ImportError as error:
-        raise OperatorError("onnx is not installed, which trees in tensor form are made with",
+        raise OperatorError("onnx is not installed, which a graph's operators are read with",
                             suggestion="pip install onnx") from error
     return onnx
 

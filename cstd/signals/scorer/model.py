@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from cstd.errors import OperatorError
 from cstd.signals.joining import calibrated, interval, stacked
 from cstd.signals.registry import Verified
-from cstd.signals.registry.card import Horizon
-from cstd.signals.scorer.rows import HORIZONS_MAX, SCORE_ROW, VALID_WORD_BITS, ScoreStatus, horizon_s
+from cstd.signals.registry.card import HORIZONS_MAX, Horizon, horizon_s
+from cstd.signals.scorer.rows import SCORE_ROW, VALID_WORD_BITS, ScoreStatus
 from cstd.signals.scorer.sessions import Device, Matrix, MemberSession, open_member
 from cstd.signals.scorer.sheet import Rows
 
@@ -80,7 +80,8 @@ class ScoredModel:
         found = {member.name: member.probabilities(matrix) for member in scored.members}
         probability = calibrated(scored.horizon.calibration, stacked(scored.horizon.stack, found))
         lower, upper = interval(scored.horizon.conformal, probability)
-        good = np.isfinite(probability) & np.all([np.isfinite(one) for one in found.values()], axis=0)
+        # What is below 0 or above 1 is no probability: the logarithms of the stack would make it a certain one.
+        good = np.isfinite(probability) & np.all([(one >= 0) & (one <= 1) for one in found.values()], axis=0)
         for name, values in (("probability", probability), ("lower", lower), ("upper", upper)):
             part[name][usable] = np.where(good, values, 0.0)
         part["members"][usable] = np.where(good, len(found), 0)

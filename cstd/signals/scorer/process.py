@@ -3,9 +3,9 @@
     python -m cstd.signals.scorer --run-dir .run/current --models models --name hourly --parent PID
 
 It reads the sheet of features, scores all instruments with the production version in one batch, and writes the sheet of
-scores. What it may not or cannot score with it says in the note of that sheet, and stays: it looks again every half minute,
-and at once when the features begin anew. Without a version that verifies nothing is scored, so the scores grow old, and who
-uses them abstains.
+scores. What it may not or cannot score with it says in the note of that sheet, and stays: every half minute it looks again at
+the registry, and whether the features began anew (a daemon that was started again). Without a version that verifies nothing is
+scored, so the scores grow old, and who uses them abstains.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ from cstd.clock import Clock, SystemClock
 from cstd.errors import OperatorError
 from cstd.signals import registry
 from cstd.signals.registry import log as registry_log
-from cstd.signals.registry.refusals import RefusedVersionError
+from cstd.signals.registry.card import HORIZONS_MAX
+from cstd.signals.registry.refusals import RefusedVersionError, refuse
 from cstd.signals.scorer.model import ScoredModel
-from cstd.signals.scorer.rows import FEATURES_FILE, HORIZONS_MAX, SCORE_ROW, SCORES_FILE
+from cstd.signals.scorer.rows import FEATURES_FILE, SCORE_ROW, SCORES_FILE
 from cstd.signals.scorer.sheet import SheetReader, SheetWriter
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -57,6 +58,7 @@ class Scorer:
         self._model: ScoredModel | None = None
         self._seen = 0
         self._looked_ns: int | None = None
+        self._log = (0, registry_log.NO_HASH)  # lines and head of the registry's log as it was last read
         self._note: dict[str, Any] = {}
         self._batches = self._torn_reads = 0
 
@@ -69,7 +71,11 @@ class Scorer:
         assert features is not None
         if self._model is None or features.version == self._seen:
             return False
-        self._score(features, self._model)
+        try:
+            self._score(features, self._model)
+        except OperatorError as error:
+            self._refuse(error.message, "")
+            return False
         return True
 
     def _has_features(self) -> bool:
@@ -101,15 +107,31 @@ class Scorer:
         self._looked_ns = self._clock.mono_ns()
         try:
             key = registry.read_key(self._key)
-            log = registry_log.read(self._models, key)
+            log = self._read_log(key)
             version = log.in_production(self._name)
             if self._model is None or version is None or self._model.card_sha256 != log.of(self._name, version)[0].card_sha256:
                 self._model = None
-                self._open(registry.production(self._models, self._name, key))
+                self._open(registry.production(self._models, self._name, key, log))
         except RefusedVersionError as error:
             self._refuse(error.message, error.reason)
         except OperatorError as error:
             self._refuse(error.message, "")
+
+    def _read_log(self, key: bytes) -> registry_log.Log:
+        """Return the registry's log; one that does not go on from what was read before was put back.
+
+        Raises:
+            RefusedVersionError: log, truncated.
+            OperatorError: it cannot be read.
+        """
+        log = registry_log.read(self._models, key)
+        count, head = self._log
+        if not log.extends(count, head):
+            raise refuse("truncated" if len(log.lines) < count else "log",
+                         f"the log had {count} lines up to {head[:16]} while this scorer ran, and does not go on from there",
+                         suggestion="cstd models list; start the scorer again once it is known who put the log back")
+        self._log = len(log.lines), log.head
+        return log
 
     def _open(self, found: registry.Verified) -> None:
         assert self._features is not None

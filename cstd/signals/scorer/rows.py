@@ -9,7 +9,6 @@ import numpy as np
 FEATURES_FILE = "scorer-features"
 SCORES_FILE = "scorer-scores"
 VALID_WORD_BITS = 64
-HORIZONS_MAX = 8
 
 
 def feature_row(count: int) -> np.dtype[np.void]:
@@ -36,11 +35,3 @@ class ScoreStatus(IntEnum):
     SCORED = 0
     NOT_READY = 1  # a feature that the model reads is not valid
     NOT_FINITE = 2  # a feature or a result is no number: never a score
-
-
-UNITS_S = {"m": 60, "h": 3_600, "d": 86_400}
-
-
-def horizon_s(name: str) -> int:
-    """Return a horizon such as 1h in seconds."""
-    return int(name[:-1]) * UNITS_S[name[-1]]

@@ -9,7 +9,7 @@ import contextlib
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 
 from cstd.errors import OperatorError
 from cstd.signals.registry.card import Member
-from cstd.signals.scorer.gathered import gathered
+from cstd.signals.scorer.gathered import gathered, operators, thresholds
 
 Device = Literal["cpu", "cuda"]
 Matrix = NDArray[np.float32]
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 EQUAL = 1e-6  # between a tree and its tensor form
+TREE_PREFIX, LINEAR = "TreeEnsemble", "LinearClassifier"  # operators that have no kernel for CUDA
 TRIED_ROWS = 512
 TRIED_SCALES = (1.0, 10.0, 1000.0)
 
@@ -42,8 +43,27 @@ class MemberSession:
     _output: str
 
     def probabilities(self, rows: Matrix) -> NDArray[np.float64]:
-        """Return the probability of the event for each row."""
-        return event_column(self._session.run([self._output], {self._input: rows})[0])
+        """Return the probability of the event for each row.
+
+        Raises:
+            OperatorError: the runtime could not run it, or it gives anything but one number for each row.
+        """
+        found = event_column(run(self._session, self._output, self._input, rows))
+        if len(found) != len(rows):
+            raise OperatorError(f"member {self.name} gives {len(found)} numbers for {len(rows)} rows")
+        return found
+
+
+def run(session: Any, output: str | None, name: str, rows: Matrix) -> Any:
+    """Return what a session gives for rows: its first output, or the one of a name.
+
+    Raises:
+        OperatorError: the runtime says that it cannot; its own exceptions have no base but Exception.
+    """
+    try:
+        return session.run(None if output is None else [output], {name: rows})[0]
+    except Exception as error:
+        raise OperatorError(f"onnxruntime cannot run the model on {len(rows)} rows: {str(error)[:300]}") from error
 
 
 def event_column(found: Any) -> NDArray[np.float64]:
@@ -67,7 +87,9 @@ def open_member(member: Member, content: bytes, features: int, device: Device, t
         OperatorError: the runtime is not there, has no such device or did not take it, or the ONNX is of another shape.
     """
     form = "onnx"
-    if device == "cuda" and member.kind == "tree":
+    # By the operators, not by what the card calls it: who writes `linear` on a tree would have it on the CPU.
+    used = operators(content) if device == "cuda" else set()
+    if any(operator.startswith(TREE_PREFIX) for operator in used):
         tensors = gathered(content)
         _check_equal(member, content, tensors, features, threads)
         content, form = tensors, "gathered"
@@ -78,7 +100,7 @@ def open_member(member: Member, content: bytes, features: int, device: Device, t
                             suggestion="device = \"cpu\", or see why the CUDA provider did not load")
     given, taken = _input(session, member, features), _output(session, member)
     placement = _placement(content, device, threads, features)
-    if device == "cuda" and member.kind != "linear" and not placement.get(CUDA):
+    if device == "cuda" and LINEAR not in used and not placement.get(CUDA):
         raise OperatorError(f"member {member.name} was to run on cuda and all of its nodes are on {', '.join(placement)}")
     return MemberSession(member.name, form, got, placement, session, given, taken)
 
@@ -135,13 +157,23 @@ def tried_rows(features: int) -> Matrix:
     return np.asarray(rows * np.resize(TRIED_SCALES, TRIED_ROWS)[:, np.newaxis], np.float32)
 
 
+def on_thresholds(rows: Matrix, at: Mapping[int, Matrix]) -> Matrix:
+    """Return the rows, every third one with each feature that a branch compares set to one of its thresholds."""
+    random = np.random.default_rng(20_260_803)
+    found = rows.copy()
+    for column, values in sorted(at.items()):
+        if column < found.shape[1]:
+            found[::3, column] = random.choice(values, len(found[::3]))
+    return found
+
+
 def _check_equal(member: Member, content: bytes, tensors: bytes, features: int, threads: int) -> None:
-    """Compare a tree with its tensor form, both on the CPU, and with values that lie on the tree's own thresholds."""
-    rows = tried_rows(features)
+    """Compare a tree with its tensor form, both on the CPU; a third of the rows lies on the tree's own thresholds."""
+    rows = on_thresholds(tried_rows(features), thresholds(content))
     found = []
     for one in (content, tensors):
         session = _session(one, "cpu", threads)
-        found.append(event_column(session.run([_output(session, member)], {_input(session, member, features): rows})[0]))
+        found.append(event_column(run(session, _output(session, member), _input(session, member, features), rows)))
     furthest = float(np.max(np.abs(found[0] - found[1])))
     if not furthest <= EQUAL:
         raise OperatorError(f"member {member.name} in tensor form differs by {furthest:.3g}, {EQUAL:g} at most may be")
@@ -151,7 +183,7 @@ def _placement(content: bytes, device: Device, threads: int, features: int) -> d
     """Return how many nodes ran on each provider, from a profile of one run of a session of its own."""
     with tempfile.TemporaryDirectory(prefix="cstd-scorer-") as folder:
         session = _session(content, device, threads, str(Path(folder) / "profile"))
-        session.run(None, {session.get_inputs()[0].name: tried_rows(features)[:2]})
+        run(session, None, session.get_inputs()[0].name, tried_rows(features)[:2])
         events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
     return dict(Counter(_nodes(events)))
 

@@ -42,10 +42,11 @@ class BuyAndHold(TypedDict):
 
 
 class LastReturn(TypedDict):
-    """The sign of the last bar's return as a forecast, over the base rate; and the model over it."""
+    """The sign of the last bar's return as a forecast, over the base rate; and the model over it, with its interval."""
 
     brier_skill: float | None
     model_skill: float | None
+    model_skill_ci: list[float] | None
 
 
 class EwmaVolatility(TypedDict):
@@ -57,9 +58,10 @@ class EwmaVolatility(TypedDict):
 
 
 class BaseRate(TypedDict):
-    """The share of events, said of every row."""
+    """The share of events of its own instrument, said of every row."""
 
-    rate: float
+    rate: float  # of all
+    rates: dict[str, float]  # by instrument
     brier: float
 
 
@@ -78,19 +80,26 @@ class EvaluatedHorizon(TypedDict):
 
     n: int
     independent_windows: int
+    blocks: int  # that intervals are drawn from
     brier_skill: float | None
     brier_skill_ci: list[float] | None
     pinball_skill: float
+    pinball_skill_ci: list[float]
     ece: float
     auc: float | None
     coverage: float
     coverage_by_regime: dict[str, float | None]
+    highest_probability: float
     hit_rate_at_gate: float | None
     hit_rate_ci: list[float] | None
-    trades: int
+    break_even: float | None  # the hit rate at which these neither earn nor lose
+    trades: int  # of them, whose interval is above zero: what would have been traded
+    independent_trades: int  # of those that do not overlap in time
     turnover: float  # bought and sold a day, as a multiple of capital
+    net: float  # earned over the span, as a part of capital
     net_sharpe: float | None
     deflated_sharpe: float | None
+    costs_below_default: bool
     baselines: Baselines
     verdict: Literal["holds", "rejected", "not assessable"]
 

@@ -68,9 +68,13 @@ def test_nothing_is_carried_over_a_bar_that_is_missing() -> None:
     """No bar at the exit, no label; no bar in the lifetime, no fill; beyond the last bar neither."""
     series = walk(400, seed=2, missing=[205])
     sample = labels.label(dataset.rows([series]), [series], "4h", FREE)
-    decided = set(sample.rows.decided_s.tolist())
-    assert int(SERIES.time_s[201]) not in decided
-    assert sample.left_out["no trade at the exit"] + sample.left_out["not filled"] > 0
+    whole = labels.label(ROWS, [SERIES], "4h", FREE)
+    assert sample.left_out["no trade at the exit"] == 1 and whole.left_out["no trade at the exit"] == 0
+    of_200, of_204 = (ROWS.decided_s[ROWS.bar == bar][0] for bar in (200, 204))
+    assert of_200 in whole.rows.decided_s and of_200 not in sample.rows.decided_s  # would have been sold in the missing bar
+    rows = dataset.rows([series])
+    alone = labels.label(rows.take(rows.decided_s == of_204), [series], "4h", FREE)
+    assert (len(alone), alone.left_out["not filled"]) == (0, 1)  # nobody traded while it rested
     assert max(sample.end_s) <= SERIES.time_s[-1]
     assert sample.left_out["after the last bar"] == 5
 
@@ -95,7 +99,9 @@ def test_no_fold_learns_of_what_it_is_tested_on() -> None:
     """Trades of training are over a horizon before the test begins; tests do not overlap and go on in time."""
     sample = sample_of(900)
     last = -1
-    for train, test in folds.walk_forward(sample):
+    made = list(folds.walk_forward(sample))
+    assert len(made) == folds.FOLDS == 5
+    for train, test in made:
         assert test.min() > last
         last = test.max()
         assert len(train) and sample.end_s[train].max() + sample.horizon_s <= sample.rows.decided_s[test].min()

@@ -13,25 +13,24 @@ import pytest
 from cstd.cli.app import main
 from cstd.errors import OperatorError, VerificationError
 from cstd.research.models import dataset, ensemble, evaluation, extras, labels, members, skill, stored, train_command, training
-from cstd.signals import bar_features
+from cstd.signals import bar_features, registry
 from tests.models.walks import walk, write
 from tests.schemas import assert_fits
 
 Trend = tuple[dataset.Series, dict[str, training.Horizon]]
-SMALL = training.Settings(seed=3, trials=2, trees_max=10, names=("lightgbm", "logistic"), provenance="synthetic")
+SMALL = training.Settings(seed=3, trials=2, trees_max=10, names=("lightgbm", "logistic"))
 NOTHING = training.Fits(None)
-RANDOM = np.random.default_rng(11)
-FEATURES = RANDOM.normal(size=(600, len(bar_features.NAMES))).astype(np.float32)
-EVENT = (FEATURES[:, 0] + RANDOM.normal(size=600) > 0).astype(float)
+FEATURES = np.random.default_rng(11).normal(size=(600, len(bar_features.NAMES))).astype(np.float32)
+EVENT = (FEATURES[:, 0] + np.random.default_rng(12).normal(size=600) > 0).astype(float)
 PARAMS: dict[str, members.Params] = {
     "lightgbm": {"trees": 10, "leaves": 7, "rate": 0.1, "leaf_rows_min": 20, "l2": 1.0},
     "xgboost": {"trees": 10, "depth": 3, "rate": 0.1, "child_weight_min": 5.0, "l2": 1.0},
     "logistic": {"inverse_l2": 0.1}, "mlp": {"hidden": 4, "l2": 0.01}}
 
 
-def blocks_of_drift(bars: int, size: float) -> np.ndarray:
-    """Drifts that stay for two days each: a trend that the features can see."""
-    signs = np.random.default_rng(9).choice([-1.0, 1.0], bars // 48 + 1)
+def blocks_of_drift(bars: int, size: float, seed: int = 9) -> np.ndarray:
+    """Drifts that stay for 48 bars each: a trend that the features can see."""
+    signs = np.random.default_rng(seed).choice([-1.0, 1.0], bars // 48 + 1)
     return np.repeat(signs, 48)[:bars] * size
 
 
@@ -58,7 +57,7 @@ def test_each_member_is_the_same_as_onnx(name: str) -> None:
 def test_a_row_on_a_threshold_goes_the_same_way() -> None:
     """LightGBM's thresholds between neighbouring float32 values: none goes left natively and right as ONNX."""
     column = np.nextafter(np.float32(1.0), np.float32(2.0)), np.float32(1.0)
-    rows = np.where(RANDOM.uniform(size=(600, 1)) < 0.5, *column).astype(np.float32)
+    rows = np.where(np.random.default_rng(13).uniform(size=(600, 1)) < 0.5, *column).astype(np.float32)
     event = (rows[:, 0] > 1.0).astype(float)
     member = members.fit("lightgbm", PARAMS["lightgbm"], rows, event, 1)
     members.check_export(member, member.export(), rows)
@@ -86,13 +85,21 @@ def trend() -> Trend:
     return series, training.train([series], ["4h"], SMALL, NOTHING)
 
 
-def test_a_signal_that_is_there_is_found_and_holds(trend: Trend) -> None:
-    """Skill, trades at the gate that earn, and hits about as often as was said."""
-    metrics = trend[1]["4h"].card["metrics"]
-    assert metrics["verdict"] == "holds"
-    assert metrics["brier_skill_ci"][0] > 0.2 and metrics["trades"] > 50
-    assert metrics["hit_rate_at_gate"] > 0.8 and metrics["baselines"]["no_trade"]["ci"][0] > 0
+def test_a_signal_that_is_there_is_found_and_holds() -> None:
+    """Six years of a trend that can be seen: skill over every baseline, hits about as often as was said, trades that earn."""
+    series = walk(13_200, seed=21, interval_s=4 * 3_600, vol=0.003, drift=blocks_of_drift(13_200, 0.004, seed=5))
+    metrics = training.train([series], ["24h"], SMALL, NOTHING)["24h"].card["metrics"]
+    assert (evaluation.failures(metrics), evaluation.too_little(metrics), metrics["verdict"]) == ([], [], "holds")
+    assert metrics["brier_skill_ci"][0] > 0.2 and metrics["hit_rate_at_gate"] > 0.8
+    assert metrics["trades"] > metrics["independent_trades"] >= evaluation.TRADES_MIN
     assert metrics["coverage"] == pytest.approx(0.9, abs=0.05)
+
+
+def test_a_signal_on_too_little_does_not_hold(trend: Trend) -> None:
+    """Two months: skill and hits, and yet no verdict that could be promoted."""
+    metrics = trend[1]["4h"].card["metrics"]
+    assert metrics["brier_skill_ci"][0] > 0.2 and metrics["hit_rate_ci"][0] > metrics["break_even"]
+    assert "blocks" in evaluation.too_little(metrics) and metrics["verdict"] != "holds"
 
 
 def test_where_there_is_no_signal_the_model_is_rejected() -> None:
@@ -173,6 +180,119 @@ def test_a_member_is_kept_only_if_it_helps(trend: Trend) -> None:
     assert len(search.select(found)) == 1 and search.select(found)[0] in ("good", "copy")
 
 
+def test_the_interval_is_made_of_rows_that_made_no_calibration(trend: Trend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last fold makes the interval; what calibrates is over a horizon before it, and what fits before what chooses."""
+    series = trend[0]
+    sample = labels.label(dataset.rows([series]), [series], "4h", labels.Costs())
+    search = training.Search("4h", sample, SMALL, NOTHING)
+    fold = np.concatenate([np.full(len(test), number) for number, (_, test) in enumerate(search.folds)])
+    fold[fold == 0] = -1
+    decided_s, end_s = sample.rows.decided_s[search.tested], sample.end_s[search.tested] + sample.horizon_s
+    seen: dict[str, np.ndarray] = {}
+
+    def calibration(score: np.ndarray, event: np.ndarray, fitting: np.ndarray, choosing: np.ndarray) -> dict[str, Any]:
+        seen.update(all=score.astype(int), fitting=score[fitting].astype(int), choosing=score[choosing].astype(int))
+        assert np.array_equal(event, sample.event[search.tested][score.astype(int)])
+        return {"method": "platt", "a": 1.0, "b": 0.0}
+
+    monkeypatch.setattr(ensemble, "fit_calibration", calibration)
+    monkeypatch.setattr(ensemble, "fit_conformal", lambda probability, net: seen.update(net=net))
+    search.decide(np.arange(len(fold), dtype=float), fold)  # the score of a row is its place
+    last = np.flatnonzero(fold == fold.max())
+    assert np.array_equal(seen["net"], sample.net[search.tested][last])
+    assert (fold[seen["all"]] >= 0).all() and end_s[seen["all"]].max() <= decided_s[last].min()
+    assert end_s[seen["fitting"]].max() <= decided_s[seen["choosing"]].min()
+    assert len(seen["fitting"]) > len(seen["choosing"]) > 100
+
+
+def test_each_look_at_the_same_days_counts_as_all_its_trials(trend: Trend) -> None:
+    """Versions whose held-out days overlap multiply the trials, others do not; and free trades are never proof."""
+    window = trend[1]["4h"].window
+    judged = [(window.from_s - 9, window.from_s), (0, 1 << 40)]
+    free = replace(SMALL, costs=labels.Costs(0.0, 0.0, 0.0), names=("logistic",))
+    short = replace_bars(trend[0], 1_500)
+    metrics = training.train([short], ["4h"], free, NOTHING, judged)["4h"].card["metrics"]
+    assert (metrics["search"]["looks"], metrics["search"]["trials"]) == (2, 2 * SMALL.trials)
+    assert metrics["costs_below_default"] and metrics["verdict"] != "holds"
+
+
+def test_what_was_held_out_of_other_versions_is_read_from_their_cards(version: Path) -> None:
+    """One span to a version; a card that cannot be told from counts as all time."""
+    told = json.loads((version / stored.CARD).read_text())["horizons"]["4h"]["metrics"]["held_out"]
+    (from_s, to_s), = train_command.judged_before(version.parent.parent)
+    assert (dataset.utc(from_s), dataset.utc(to_s)) == (told["from"], told["to"])
+    other = version.parent.parent / "other/0007"
+    other.mkdir(parents=True)
+    (other / stored.CARD).write_text("{}")
+    assert train_command.judged_before(version.parent.parent)[0][0] == 0
+
+
+def two_instruments() -> tuple[labels.Sample, evaluation.Window]:
+    """Trades of a market that moves little and of one that moves much, of which more earn."""
+    both = [walk(1_500, seed=31, vol=0.003, instrument="CALM"), walk(1_500, seed=32, vol=0.02, instrument="WILD")]
+    sample = labels.label(dataset.rows(both), both, "4h", labels.Costs())
+    return sample, evaluation.Window(both, int(sample.rows.decided_s[0]), int(sample.rows.decided_s[-1]) + 1)
+
+
+def measured(sample: labels.Sample, window: evaluation.Window, scored: stored.Scored) -> evaluation.Metrics:
+    return evaluation.measure(sample, scored, window, {"z_lower": -1.6, "z_upper": 1.6}, 4, labels.Costs())
+
+
+def test_to_know_which_instrument_moves_more_is_no_skill() -> None:
+    """Saying each instrument's own rate has none over the constant, and the rates are told."""
+    sample, window = two_instruments()
+    rates = np.array([sample.event[sample.rows.series == place].mean() for place in (0, 1)])
+    assert rates[1] > rates[0] + 0.1
+    band = np.full(len(sample), 0.05)
+    found = measured(sample, window, stored.Scored(rates[sample.rows.series], -band, band))
+    assert found["brier_skill"] == pytest.approx(0.0, abs=1e-9)
+    assert list(found["baselines"]["constant"]["rates"].values()) == pytest.approx(rates.tolist())
+    assert found["baselines"]["last_return"]["model_skill"] <= 0
+
+
+def test_the_gate_asks_for_the_interval_too() -> None:
+    """Hits are of the probability alone, trades of those whose interval is above zero; Sharpe of those that do not overlap."""
+    sample, window = two_instruments()
+    probability, upper = np.full(len(sample), evaluation.GATE), np.full(len(sample), 0.1)
+    lower = np.where(sample.rows.series == 0, 1e-9, 0.0)
+    found = measured(sample, window, stored.Scored(probability, lower, upper))
+    calm = sample.rows.series == 0
+    assert found["trades"] == calm.sum() < len(sample)
+    assert found["hit_rate_at_gate"] == pytest.approx(sample.event.mean())
+    assert found["independent_trades"] == skill.independent_windows(sample.rows.decided_s[calm], sample.horizon_s)
+    assert found["net"] == pytest.approx(sample.net[calm].sum() / evaluation.slot_count(sample, window))
+    picked = calm & np.isin(sample.rows.decided_s, sample.rows.decided_s[calm][skill.apart(sample.rows.decided_s[calm],
+                                                                                       sample.horizon_s)])
+    daily = skill.by_day(sample.net[picked], sample.rows.decided_s[picked], window.days, 1.0)
+    assert found["net_sharpe"] == pytest.approx(skill.sharpe(daily), rel=1e-6)
+    won, lost = sample.net[sample.net > 0].mean(), -sample.net[sample.net <= 0].mean()
+    assert found["break_even"] == pytest.approx(lost / (lost + won), rel=1e-6)
+    barely = measured(sample, window, stored.Scored(probability - 1e-9, lower, upper))
+    assert (barely["trades"], barely["hit_rate_at_gate"], barely["verdict"]) == (0, None, "rejected")
+
+
+def test_bars_of_two_kinds_make_no_card(trend: Trend) -> None:
+    """The provenance is that of the bars; a mixture has none."""
+    series, found = trend
+    other = replace(series, provenance="authentic")
+    assert training.card_of("walks", "0001", "", [other, other], found, SMALL)["training"]["provenance"] == "authentic"
+    with pytest.raises(OperatorError, match="different provenance make no model: authentic, synthetic"):
+        training.card_of("walks", "0001", "", [series, other], found, SMALL)
+
+
+def test_other_code_shares_no_fits(trend: Trend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another version, or one changed file of what makes features, labels, folds or members, is another digest."""
+    digest = training.inputs_digest([trend[0]], SMALL, ["4h"])
+    monkeypatch.setattr(training.cstd, "__version__", "0.0.0")
+    assert training.inputs_digest([trend[0]], SMALL, ["4h"]) != digest
+    monkeypatch.undo()
+    of = training.digest_of
+    assert len(training.sources()) >= 7 and all(path.is_file() for path in training.sources())
+    for changed in training.sources():
+        monkeypatch.setattr(training, "digest_of", lambda path, changed=changed: "0" * 64 if path == changed else of(path))
+        assert training.inputs_digest([trend[0]], SMALL, ["4h"]) != digest, changed
+
+
 def test_too_few_trades_are_said(trend: Trend) -> None:
     """How many there are, and how many are needed."""
     with pytest.raises(OperatorError, match="at least 50 that did and 50 that did not are needed"):
@@ -183,7 +303,7 @@ def test_too_few_trades_are_said(trend: Trend) -> None:
 def version(trend: Trend, tmp_path: Path) -> Path:
     """The model of the trend, written."""
     series, found = trend
-    return train_command.write_unsigned(tmp_path / "models", "walks", card(series, found), files(found))
+    return registry.put_unsigned(tmp_path / "models", "walks", card(series, found), files(found))
 
 
 def test_what_is_stored_says_what_was_trained(trend: Trend, version: Path) -> None:
@@ -271,7 +391,28 @@ def test_wrong_commands_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[s
         assert text in capsys.readouterr().err
 
 
+def test_a_card_without_bars_is_said(version: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """How long the bars are that it reads is not known: no traceback."""
+    path = version / stored.CARD
+    told = json.loads(path.read_text())
+    told["training"]["bars"] = []
+    path.write_text(json.dumps(told))
+    assert main(["evaluate", str(version), "--bars", "none.csv", "--from", "2024-01-01", "--to", "2024-02-01"]) == 1
+    assert "names no bars" in capsys.readouterr().err
+
+
 MODELS = Path(__file__).resolve().parents[2] / "models"
+
+
+def row_of(name: str, horizon: str, metrics: evaluation.Metrics) -> str:
+    """The row of docs/models.md that a card's figures make."""
+    def with_ends(figure: str) -> str:
+        low, high = metrics[f"{figure}_ci"]
+        return f"{metrics[figure]:.3f} ({low:.3f} to {high:.3f})"
+
+    return (f"| `{name}` {horizon} | {metrics['n']:,} | {metrics['independent_windows']:,} | {metrics['blocks']} | "
+            f"{with_ends('brier_skill')} | {with_ends('pinball_skill')} | {metrics['ece']:.3f} | {metrics['auc']:.3f} | "
+            f"{metrics['coverage']:.3f} | {metrics['highest_probability']:.2f} | {metrics['trades']} | {metrics['verdict']} |")
 
 
 @pytest.mark.parametrize("folder", sorted(MODELS.glob("*/[0-9]*/")), ids=lambda path: path.parent.name)
@@ -283,7 +424,5 @@ def test_a_shipped_model_is_whole_and_says_what_docs_say(folder: Path, repositor
     for horizon, part in model.card["horizons"].items():
         scored = model.score(horizon, FEATURES)
         assert ((scored.probability > 0) & (scored.probability < 1)).all() and (scored.lower < scored.upper).all()
-        metrics = part["metrics"]
-        low, high = metrics["brier_skill_ci"]
-        assert (f"| `{folder.parent.name}` {horizon} | {metrics['n']:,} | {metrics['independent_windows']:,} | "
-                f"{metrics['brier_skill']:.3f} ({low:.3f} to {high:.3f}) |") in page
+        assert row_of(folder.parent.name, horizon, part["metrics"]) in page.splitlines()
+        assert part["verdict"] == evaluation.verdict(part["metrics"])

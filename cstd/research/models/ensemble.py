@@ -6,12 +6,13 @@ What is fitted here is computed by `cstd.signals.joining`, which whoever scores 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from cstd.research.models.dataset import Floats
+from cstd.research.models.dataset import Floats, Ints
 from cstd.signals import joining
 from cstd.signals.joining import CLIP, logit, sigmoid
 from cstd.signals.registry.card import Beta, Conformal, Isotonic, Platt, Stack
@@ -23,6 +24,7 @@ LEVEL = 0.90
 BANDS = 5
 BAND_ROWS_MIN = 100
 ISOTONIC_ROWS_MIN = 50  # to a point of the line: fewer and its ends are luck
+ISOTONIC_POINTS_MAX = 200
 NEWTON_STEPS = 50
 
 
@@ -67,15 +69,15 @@ def stacked(stack: Parts, members: Mapping[str, Floats]) -> Floats:
     return joining.stacked(msgspec.convert(stack, Stack), members)
 
 
-def fit_calibration(score: Floats, event: Floats) -> Parts:
-    """Return the best of isotonic, Platt and beta: fitted on the first two thirds, chosen on the last, fitted anew on all.
+def fit_calibration(score: Floats, event: Floats, fitting: Ints, choosing: Ints) -> Parts:
+    """Return the best of isotonic, Platt and beta: fitted on some rows, chosen by others, fitted anew on all.
 
     Args:
         score: the stack's probabilities out of sample, in the order of time.
         event: what came.
+        fitting, choosing: places of rows; no trade of the first is open when the second begin.
     """
-    cut = len(score) * 2 // 3
-    losses = {method: log_loss(calibrated(fit(score[:cut], event[:cut]), score[cut:]), event[cut:])
+    losses = {method: log_loss(calibrated(fit(score[fitting], event[fitting]), score[choosing]), event[choosing])
               for method, fit in METHODS.items()}
     return METHODS[min(losses, key=lambda method: losses[method])](score, event)
 
@@ -99,20 +101,58 @@ def _beta(score: Floats, event: Floats) -> Parts:
     return {"method": "beta", "a": both[0], "b": both[1], "c": float(c)}
 
 
+@dataclass
+class _Pool:
+    """Rows of one or more neighbouring scores."""
+
+    score: float  # sum of scores
+    events: float
+    rows: float
+    least: float
+    most: float
+
+    def add(self, other: _Pool) -> None:
+        """Take in the next one."""
+        self.score, self.events, self.rows, self.most = (self.score + other.score, self.events + other.events,
+                                                         self.rows + other.rows, other.most)
+
+    @property
+    def x(self) -> float:
+        """The mean score, inside its own scores whatever sums round to: pools of other scores never share it."""
+        return min(max(self.score / self.rows, self.least), self.most)
+
+    @property
+    def y(self) -> float:
+        """The share of events. A share of few rows may be 0 or 1; of n rows nothing beyond 1/(n+2) is known (Laplace)."""
+        return min(max(self.events / self.rows, 1 / (self.rows + 2)), 1 - 1 / (self.rows + 2))
+
+
 def _isotonic(score: Floats, event: Floats) -> Parts:
-    """Return the rising line: means of rows of near scores, neighbours that fall pooled until none do."""
-    order = np.argsort(score, kind="stable")
-    groups = max(1, min(200, len(score) // ISOTONIC_ROWS_MIN))
-    pools: list[list[float]] = []  # sum of scores, of events, rows
-    for rows in np.array_split(order, groups):
-        pools.append([float(score[rows].sum()), float(event[rows].sum()), float(len(rows))])
-        while len(pools) > 1 and pools[-2][1] * pools[-1][2] >= pools[-1][1] * pools[-2][2]:
+    """Return the rising line: shares of rows of near scores, neighbours that fall pooled until none do.
+
+    Rows of one score are one point, in whatever order they came.
+    """
+    values, place, count = np.unique(score, return_inverse=True, return_counts=True)
+    events = np.bincount(place, event, len(values))
+    enough = max(ISOTONIC_ROWS_MIN, -(-len(score) // ISOTONIC_POINTS_MAX))
+    groups: list[_Pool] = []
+    for value, came, rows in zip(values.tolist(), events.tolist(), count.tolist(), strict=True):
+        one = _Pool(value * rows, came, rows, value, value)
+        if groups and groups[-1].rows < enough:
+            groups[-1].add(one)
+        else:
+            groups.append(one)
+    if len(groups) > 1 and groups[-1].rows < enough:
+        left = groups.pop()
+        groups[-1].add(left)
+    pools: list[_Pool] = []
+    for group in groups:
+        pools.append(group)
+        while len(pools) > 1 and pools[-2].events * pools[-1].rows >= pools[-1].events * pools[-2].rows:
             last = pools.pop()
-            pools[-1] = [a + b for a, b in zip(pools[-1], last, strict=True)]
-    # A mean of few rows may be 0 or 1; of n rows nothing beyond 1/(n+2) is known (Laplace).
-    points = {total / rows: min(max(events / rows, 1 / (rows + 2)), 1 - 1 / (rows + 2)) for total, events, rows in pools}
-    line = np.maximum.accumulate(list(points.values()))
-    return {"method": "isotonic", "x": list(points), "y": line.tolist()}
+            pools[-1].add(last)
+    line = np.maximum.accumulate([pool.y for pool in pools])
+    return {"method": "isotonic", "x": [pool.x for pool in pools], "y": line.tolist()}
 
 
 METHODS = {"isotonic": _isotonic, "platt": _platt, "beta": _beta}

@@ -1,7 +1,8 @@
 """`cstd evaluate`: what a stored model was worth on bars that it was not trained on, beside the baselines it has to beat.
 
-The verdict: *holds* only where the Brier skill's interval is above zero and what the trades at the gate earned is above what no
-trade earns, with its interval; *not assessable* below WINDOWS_MIN windows that do not overlap; *rejected* otherwise.
+The verdict: *holds* only where the model beats every baseline (`failures` is empty) on enough that does not overlap, at costs
+that are no less than everybody's (`too_little` is empty); *not assessable* where it beats them on too little, or where there are
+fewer than WINDOWS_MIN windows; *rejected* otherwise.
 """
 
 from __future__ import annotations
@@ -10,27 +11,34 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cstd.clock import utc_parse
 from cstd.errors import OperatorError, UsageError
 from cstd.research.models import dataset, labels, regimes, skill, stored
-from cstd.research.models.dataset import Floats
+from cstd.research.models.dataset import Floats, Ints
 from cstd.research.models.labels import Costs, Sample
 from cstd.signals import registry
 from cstd.signals.registry import log as registry_log
+from cstd.signals.registry.card import Verdict, worst
 from cstd.units import NS_PER_S
 
 GATE = 0.80
 PRODUCTION = "production"
 WINDOWS_MIN = 300
+BLOCKS_MIN = 60  # of a bootstrap: with fewer its intervals are too narrow
+TRADES_MIN = 100  # at the gate that do not overlap: a few that won are no record
+DEFLATED_SHARPE_MIN = 0.95
 COVERAGE_ROWS_MIN = 30  # of a regime, before its share is told
 Metrics = dict[str, Any]
+Flags = NDArray[np.bool_]
+Span = tuple[int, int]  # unix seconds, the end not included
 
 
 @dataclass(frozen=True)
@@ -59,36 +67,30 @@ def measure(sample: Sample, scored: stored.Scored, window: Window, ewma: Mapping
         trials: how many models were tried before this one.
         costs: what the outcomes are net of.
     """
-    event, net = sample.event, sample.net
-    block = skill.blocks(sample.rows.decided_s, sample.horizon_s)
-    rate = float(event.mean())
-    constant, loss = (rate - event) ** 2, (scored.probability - event) ** 2
-    brier, brier_ci = skill.skill(loss, constant, block) if 0 < rate < 1 else (None, None)
+    event, net, decided_s = sample.event, sample.net, sample.rows.decided_s
+    block = skill.blocks(decided_s, sample.horizon_s)
+    constant, rates = _constant(sample, window)
+    loss = (scored.probability - event) ** 2
+    brier, brier_ci = skill.skill(loss, constant, block) if constant.sum() else (None, None)
     by_ewma = pinball_loss(net, *ewma_quantiles(sample, window, ewma, costs))
-    pinball, _ = skill.skill(pinball_loss(net, scored.lower, scored.upper), by_ewma, block)
-    at_gate = scored.probability >= GATE
-    hits = float(event[at_gate].sum())
-    apart = skill.independent_windows(sample.rows.decided_s[at_gate], sample.horizon_s)
-    trades = int(at_gate.sum())
-    slots = slot_count(sample, window)
-    daily = skill.by_day(net[at_gate], sample.rows.decided_s[at_gate], window.days, slots)
-    day_ci = skill.ratio_interval(daily, np.ones(len(daily)), np.arange(len(daily)) // max(1, sample.horizon_s // skill.DAY_S))
+    pinball, pinball_ci = skill.skill(pinball_loss(net, scored.lower, scored.upper), by_ewma, block)
     inside = (net >= scored.lower) & (net <= scored.upper)
+    held = _buy_and_hold(window, costs)
     found: Metrics = {
-        "n": len(sample), "independent_windows": skill.independent_windows(sample.rows.decided_s, sample.horizon_s),
-        "brier_skill": brier, "brier_skill_ci": brier_ci, "pinball_skill": pinball,
+        "n": len(sample), "independent_windows": skill.independent_windows(decided_s, sample.horizon_s),
+        "blocks": len(np.unique(block)),
+        "brier_skill": brier, "brier_skill_ci": brier_ci, "pinball_skill": pinball, "pinball_skill_ci": pinball_ci,
         "ece": skill.debiased_ece(scored.probability, event), "auc": skill.auc(scored.probability, event),
         "coverage": float(inside.mean()), "coverage_by_regime": _by_regime(sample, inside),
-        "hit_rate_at_gate": hits / trades if trades else None,
-        "hit_rate_ci": skill.wilson(hits / trades * apart, apart) if trades else None,
-        "trades": trades, "turnover": 2 * trades / slots / len(daily),
-        "net_sharpe": skill.sharpe(daily), "deflated_sharpe": skill.deflated_sharpe(daily, trials),
+        "highest_probability": float(scored.probability.max()),
+        **_hits(sample, scored.probability >= GATE), **_money(sample, at_gate(scored), window, trials),
+        "costs_below_default": below_default(costs),
         "baselines": {
-            "no_trade": {"net_per_day": float(daily.mean()), "ci": day_ci},
-            "buy_and_hold": _buy_and_hold(window, costs),
-            "last_return": _last_return(sample, loss, constant),
+            "no_trade": _no_trade(sample, at_gate(scored), window),
+            "buy_and_hold": held,
+            "last_return": _last_return(sample, window, loss, constant, block),
             "ewma_volatility": {"pinball": float(by_ewma.mean()), **ewma},
-            "constant": {"rate": rate, "brier": float(constant.mean())},
+            "constant": {"rate": float(event.mean()), "rates": rates, "brier": float(constant.mean())},
         },
     }
     found["verdict"] = verdict(found)
@@ -96,18 +98,112 @@ def measure(sample: Sample, scored: stored.Scored, window: Window, ewma: Mapping
     return rounded
 
 
+def at_gate(scored: stored.Scored) -> Flags:
+    """Return which rows would have been traded: sure enough, and with an interval of the net return that is above zero."""
+    return np.asarray((scored.probability >= GATE) & (scored.lower > 0))
+
+
+def below_default(costs: Costs) -> bool:
+    """Whether a cost is less than what everybody pays: the first tier's fees, the default half spread and lifetime."""
+    default = Costs().card()
+    return any(value < default[name] for name, value in costs.card().items())
+
+
 def verdict(found: Mapping[str, Any]) -> str:
     """Return what the figures of a horizon come to."""
     if found["independent_windows"] < WINDOWS_MIN:
         return "not assessable"
-    skilled = found["brier_skill_ci"] is not None and found["brier_skill_ci"][0] > 0
-    earns = found["trades"] > 0 and found["baselines"]["no_trade"]["ci"][0] > 0
-    return "holds" if skilled and earns else "rejected"
+    if failures(found):
+        return "rejected"
+    return "not assessable" if too_little(found) else "holds"
 
 
-def overall(verdicts: Sequence[str]) -> str:
+def failures(found: Mapping[str, Any]) -> list[str]:
+    """Return which of the baselines a horizon was not shown to beat."""
+    baselines = found["baselines"]
+    hit_rate, held = found["hit_rate_ci"], baselines["buy_and_hold"]["net"]
+    beaten = {
+        "base rate": _above(found["brier_skill_ci"]),
+        "last return": _above(baselines["last_return"]["model_skill_ci"]),
+        "EWMA volatility": _above(found["pinball_skill_ci"]),
+        "no trade": found["trades"] > 0 and _above(baselines["no_trade"]["ci"]),
+        "buy and hold": held is not None and found["net"] > held,
+        "break-even": hit_rate is not None and hit_rate[0] > found["break_even"],
+        "luck": found["deflated_sharpe"] is not None and found["deflated_sharpe"] > DEFLATED_SHARPE_MIN,
+    }
+    return [name for name, is_so in beaten.items() if not is_so]
+
+
+def too_little(found: Mapping[str, Any]) -> list[str]:
+    """Return of what there is too little to say that a horizon holds."""
+    short = {"blocks": found["blocks"] < BLOCKS_MIN, "trades": found["independent_trades"] < TRADES_MIN,
+             "costs": found["costs_below_default"]}
+    return [name for name, is_so in short.items() if is_so]
+
+
+def _above(interval: Sequence[float] | None) -> bool:
+    return interval is not None and interval[0] > 0
+
+
+def _constant(sample: Sample, window: Window) -> tuple[Floats, dict[str, float]]:
+    """Return the squared error of saying the base rate of a row's own instrument, and the rates.
+
+    One rate for all would be beaten by knowing which instrument moves more.
+    """
+    event = sample.event
+    forecast, rates = np.zeros(len(event)), {}
+    for name, mine in _by_instrument(sample, window):
+        forecast[mine] = rates[name] = float(event[mine].mean())
+    return (forecast - event) ** 2, rates
+
+
+def _by_instrument(sample: Sample, window: Window) -> Iterator[tuple[str, Flags]]:
+    """Yield each instrument that has rows, and which these are."""
+    names = np.array([one.instrument for one in window.series])[sample.rows.series]
+    for name in np.unique(names).tolist():
+        yield name, names == name
+
+
+def _hits(sample: Sample, sure: Flags) -> Metrics:
+    """Return how often those were right whose probability is at the gate, and how often they have to be to lose nothing."""
+    if not sure.any():
+        return {"hit_rate_at_gate": None, "hit_rate_ci": None, "break_even": None}
+    net, hit = sample.net[sure], sample.event[sure] == 1
+    share, count = float(hit.mean()), skill.independent_windows(sample.rows.decided_s[sure], sample.horizon_s)
+    # Where none of them lost, a loss is taken to be as large as elsewhere.
+    losses = net[~hit] if not hit.all() else sample.net[sample.event == 0]
+    lost, won = float(-losses.mean()) if len(losses) else 0.0, float(net[hit].mean()) if hit.any() else 0.0
+    return {"hit_rate_at_gate": share, "hit_rate_ci": skill.wilson(share * count, count),
+            "break_even": lost / (lost + won) if lost + won > 0 else 1.0}
+
+
+def _money(sample: Sample, traded: Flags, window: Window, trials: int) -> Metrics:
+    """Return what the trades at the gate came to; Sharpe ratios are of those that do not overlap, one result to a time."""
+    trades, slots = int(traded.sum()), slot_count(sample, window)
+    daily = _daily(sample, traded, window)
+    times, place = np.unique(sample.rows.decided_s[traded], return_inverse=True)
+    means = np.bincount(place, sample.net[traded], len(times)) / np.bincount(place, minlength=len(times))
+    picked = skill.apart(times, sample.horizon_s)
+    alone = skill.by_day(means[picked], times[picked], window.days, 1.0)
+    return {"trades": trades, "independent_trades": int(picked.sum()), "turnover": 2 * trades / slots / len(daily),
+            "net": float(daily.sum()), "net_sharpe": skill.sharpe(alone), "deflated_sharpe": skill.deflated_sharpe(alone, trials)}
+
+
+def _no_trade(sample: Sample, traded: Flags, window: Window) -> Metrics:
+    """Return what the trades earned a day above no trade, with its interval by blocks of days."""
+    daily = _daily(sample, traded, window)
+    days = np.arange(window.days[0], window.days[1] + 1) * skill.DAY_S
+    return {"net_per_day": float(daily.mean()),
+            "ci": skill.ratio_interval(daily, np.ones(len(daily)), skill.blocks(days, sample.horizon_s))}
+
+
+def _daily(sample: Sample, traded: Flags, window: Window) -> Floats:
+    return skill.by_day(sample.net[traded], sample.rows.decided_s[traded], window.days, slot_count(sample, window))
+
+
+def overall(verdicts: Sequence[Verdict]) -> Verdict:
     """Return the verdict of a model: it holds where every horizon does."""
-    return next((word for word in ("rejected", "not assessable") if word in verdicts), "holds")
+    return worst(verdicts)
 
 
 def slot_count(sample: Sample, window: Window) -> float:
@@ -160,16 +256,20 @@ def _by_regime(sample: Sample, inside: np.ndarray) -> dict[str, float | None]:
     return shares
 
 
-def _last_return(sample: Sample, loss: Floats, constant: Floats) -> dict[str, float | None]:
-    """Return what the sign of the last bar's return is worth as a forecast, its two rates known, and the model beside it."""
+def _last_return(sample: Sample, window: Window, loss: Floats, constant: Floats, block: Ints) -> Metrics:
+    """Return what the sign of the last bar's return is worth as a forecast, its two rates of each instrument known, and the model
+    beside it.
+    """
     event, risen = sample.event, sample.rows.last_return > 0
     forecast = np.zeros(len(event))
-    for side in (risen, ~risen):
-        if side.any():
-            forecast[side] = event[side].mean()
-    own = float(((forecast - event) ** 2).sum())
-    return {"brier_skill": 1 - own / float(constant.sum()) if constant.sum() else None,
-            "model_skill": 1 - float(loss.sum()) / own if own else None}
+    for _, mine in _by_instrument(sample, window):
+        for side in (mine & risen, mine & ~risen):
+            if side.any():
+                forecast[side] = event[side].mean()
+    own = (forecast - event) ** 2
+    model, model_ci = skill.skill(loss, own, block) if own.sum() else (None, None)
+    return {"brier_skill": 1 - float(own.sum() / constant.sum()) if constant.sum() else None, "model_skill": model,
+            "model_skill_ci": model_ci}
 
 
 def _buy_and_hold(window: Window, costs: Costs) -> dict[str, float | None]:
@@ -288,6 +388,8 @@ def main(args: argparse.Namespace) -> int:
         sys.stderr.write("cstd: without --key the card's signature was not checked\n")
     else:
         model = stored.verified(folder, key)
+    if not model.card["training"]["bars"]:
+        raise OperatorError(f"the card of {folder} names no bars, so how long those are that it reads is not known")
     interval_s = model.card["training"]["bars"][0]["interval_s"]
     series = dataset.read(args.bars, now_s=int(time.time()), to_s=to_s)
     if series[0].interval_s != interval_s:

@@ -34,8 +34,9 @@ def page(title: str, found: Mapping[str, Horizon]) -> str:
 
 def _figures(one: Horizon) -> str:
     metrics = one.card["metrics"]
-    names = ("n", "independent_windows", "brier_skill", "brier_skill_ci", "pinball_skill", "ece", "auc", "coverage",
-             "hit_rate_at_gate", "hit_rate_ci", "trades", "turnover", "net_sharpe", "deflated_sharpe", "baselines", "search")
+    names = ("n", "independent_windows", "blocks", "brier_skill", "brier_skill_ci", "pinball_skill", "pinball_skill_ci", "ece",
+             "auc", "coverage", "hit_rate_at_gate", "hit_rate_ci", "break_even", "trades", "independent_trades", "turnover",
+             "net", "net_sharpe", "deflated_sharpe", "costs_below_default", "baselines", "search")
     return "\n".join(f"{name:<22}{metrics[name]}" for name in names)
 
 

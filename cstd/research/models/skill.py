@@ -1,8 +1,9 @@
 """What a probability and an interval are worth: scores, skill over baselines, and how sure of it one can be.
 
 Trades overlap and instruments move together, so rows are no independent draws. Intervals of a mean are from a block bootstrap
-(whole days, or a horizon where that is longer, all instruments together); a share's interval is Wilson's for as many trials as
-there are windows that do not overlap in time.
+(whole weeks, or five horizons where that is longer, all instruments together: in a block of one horizon most trades reach into
+the next, and its interval of nothing lies above zero twice as often as it says); a share's interval is Wilson's for as many
+trials as there are windows that do not overlap in time.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ from itertools import combinations
 from statistics import NormalDist
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cstd.research.models.dataset import Floats, Ints
 
 DRAWS = 1_000
 LEVEL = 0.95
 DAY_S = 86_400
+BLOCK_S_MIN = 7 * DAY_S
+BLOCK_HORIZONS_MIN = 5
 YEAR_DAYS = 365
 ECE_BINS = 15
 NORMAL = NormalDist()
@@ -26,7 +30,7 @@ Interval = list[float]
 
 def blocks(decided_s: Ints, horizon_s: int) -> Ints:
     """Return the number of the block that each row is drawn with."""
-    return decided_s // max(DAY_S, horizon_s)
+    return decided_s // max(BLOCK_S_MIN, BLOCK_HORIZONS_MIN * horizon_s)
 
 
 def ratio_interval(above: Floats, below: Floats, block: Ints, seed: int = 0) -> Interval:
@@ -94,17 +98,29 @@ def wilson(successes: float, trials: float) -> Interval | None:
     return [max(0.0, middle - half), min(1.0, middle + half)]
 
 
-def independent_windows(decided_s: Ints, horizon_s: int) -> int:
-    """Return how many trades can be picked that do not overlap in time, whatever their instruments."""
-    count, free_s = 0, -1
+def apart(decided_s: Ints, horizon_s: int) -> NDArray[np.bool_]:
+    """Return which rows are of decisions that were picked so that no two overlap in time.
+
+    The first, and each that comes when the horizon of the one picked before is over; all instruments of one time are one pick.
+    """
+    picked, free_s = [], -1
     for time_s in np.unique(decided_s).tolist():
         if time_s >= free_s:
-            count, free_s = count + 1, time_s + horizon_s
-    return count
+            picked.append(time_s)
+            free_s = time_s + horizon_s
+    return np.isin(decided_s, picked)
+
+
+def independent_windows(decided_s: Ints, horizon_s: int) -> int:
+    """Return how many trades can be picked that do not overlap in time, whatever their instruments."""
+    return len(np.unique(decided_s[apart(decided_s, horizon_s)]))
 
 
 def sharpe(returns: Floats) -> float | None:
-    """Return mean / deviation of returns by day, annualised; None where nothing moved."""
+    """Return mean / deviation of returns by day, annualised; None where nothing moved.
+
+    Days are taken for independent: the returns must be of trades that do not overlap.
+    """
     deviation = float(returns.std(ddof=1)) if len(returns) > 1 else 0.0
     return float(returns.mean()) / deviation * math.sqrt(YEAR_DAYS) if deviation > 0 else None
 

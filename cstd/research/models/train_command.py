@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import secrets
 import shutil
 import sys
 import time
@@ -14,12 +13,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from cstd.errors import OperatorError, UsageError
+from cstd.clock import utc_parse
+from cstd.errors import UsageError
 from cstd.research.models import dataset, folds, report, stored, training
-from cstd.research.models.evaluation import time_of
+from cstd.research.models.evaluation import Span, time_of
 from cstd.research.models.labels import Costs
 from cstd.signals import registry
-from cstd.signals.registry.card import NAME, VERSION
+from cstd.signals.registry.card import NAME
+from cstd.units import NS_PER_S
 
 STATE = ".training"
 
@@ -37,11 +38,11 @@ def main(args: argparse.Namespace) -> int:
     state = root / STATE / args.name
     with _progress(len(args.horizon) * fits_of(settings)) as tell:
         fits = training.fits_in(state, training.inputs_digest(series, settings, args.horizon), resume=args.resume, tell=tell)
-        found = training.train(series, args.horizon, settings, fits)
+        found = training.train(series, args.horizon, settings, fits, judged_before(root))
     card = training.card_of(args.name, "0000", dataset.utc(int(time.time())), series, found, settings)
     files = {name: content for one in found.values() for name, content in one.files.items()}
     if key is None:
-        folder = write_unsigned(root, args.name, card, files)
+        folder = registry.put_unsigned(root, args.name, card, files)
     else:
         folder = registry.write_version(root, args.name, card, files, key)
     page = folder.with_suffix(".html")
@@ -74,26 +75,17 @@ def _progress(total: int) -> Iterator[Callable[[str], None]]:
         yield tell
 
 
-def write_unsigned(root: Path, name: str, card: dict[str, Any], files: Mapping[str, bytes]) -> Path:
-    """Write a version under the next number, whole or not at all; without a signature it can be evaluated and not promoted.
-
-    Raises:
-        OperatorError: the folder cannot be written.
-    """
-    model = root / name
-    new = model / f".new-{secrets.token_hex(4)}"
-    try:
-        new.mkdir(parents=True)
-        used = [int(path.name) for path in model.iterdir() if VERSION.fullmatch(path.name)]
-        version = f"{max(used, default=0) + 1:04}"
-        for file, content in files.items():
-            (new / file).write_bytes(content)
-        (new / stored.CARD).write_bytes((json.dumps(card | {"version": version}, sort_keys=True, indent=1) + "\n").encode())
-        new.rename(model / version)
-    except OSError as error:
-        shutil.rmtree(new, ignore_errors=True)
-        raise OperatorError(f"{model} cannot be written: {error.strerror or error}") from None
-    return model / version
+def judged_before(root: Path) -> list[Span]:
+    """Return what was held out of each version below a folder, one span to a version; one that cannot be told is of all time."""
+    spans = []
+    for path in sorted(root.glob(f"*/[0-9][0-9][0-9][0-9]/{stored.CARD}")):
+        try:
+            found = [part["metrics"]["held_out"] for part in json.loads(path.read_bytes())["horizons"].values()]
+            spans.append((min(utc_parse(one["from"]) for one in found) // NS_PER_S,
+                          max(utc_parse(one["to"]) for one in found) // NS_PER_S))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            spans.append((0, 1 << 40))
+    return spans
 
 
 def _print(args: argparse.Namespace, folder: Path, page: Path, card: Mapping[str, Any]) -> None:

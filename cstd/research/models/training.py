@@ -2,7 +2,9 @@
 
 The last HELD_OUT of the time is judged once, by the exported files, and chooses nothing. Everything before it is learnt from:
 each member's parameters are searched for by walk-forward log loss; a member is kept only if it makes the stack better out of
-sample; stack, calibration and interval come from predictions of rows that the predicting model had not seen.
+sample. Stack, calibration and interval are fitted on predictions of rows that the predicting member had not learnt from: the
+calibration on all folds but the last, the interval on the last, so that its rows made no calibration. All folds chose the
+parameters and the members, and the stack of the card is fitted on them all: only what is held out is untouched.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+import cstd
+from cstd._fast import indicators
 from cstd.errors import OperatorError
 from cstd.research.models import dataset, ensemble, evaluation, folds, labels, members, skill, stored
 from cstd.research.models.dataset import Floats, Ints
@@ -27,6 +31,8 @@ from cstd.signals.registry import features_hash
 
 HELD_OUT = 0.2
 TRAIN_ROWS_MIN = 200
+FOLDS_MIN = 3  # the first has no stack before it, the last makes the interval: one is left for the calibration
+CALIBRATION_ROWS_MIN = 50  # of the part that the candidates are fitted on
 EVENTS_MIN = 50
 CHOICES_MAX = 8  # configurations that the probability of overfitting is estimated over
 CHOICE_ROWS_MAX = 15_000
@@ -44,7 +50,6 @@ class Settings:
     search_s: float | None = None  # a bound in seconds makes the outcome depend on the machine
     names: tuple[str, ...] = members.NAMES
     costs: Costs = field(default_factory=Costs)
-    provenance: str = dataset.AUTHENTIC
 
 
 @dataclass
@@ -90,10 +95,25 @@ class Fits:
 
 
 def inputs_digest(series: Sequence[dataset.Series], settings: Settings, names: Sequence[str]) -> str:
-    """Return the name of all that predictions depend on, beside what each is called."""
+    """Return the name of all that predictions depend on, beside what each is called.
+
+    That is the bars, the settings, the libraries, and the code that makes features, labels, folds and members.
+    """
     parts = [*(f"{one.instrument} {one.sha256} {len(one)} {one.time_s[0]}" for one in series), repr(asdict(settings)), *names,
-             *bar_features.NAMES, *(f"{need(library).__version__}" for library in ("lightgbm", "xgboost", "sklearn", "optuna"))]
+             cstd.__version__, *(digest_of(path) for path in sources()),
+             *(f"{need(library).__version__}" for library in ("lightgbm", "xgboost", "sklearn", "optuna"))]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def sources() -> list[Path]:
+    """Return the files of the code that a prediction comes from, the compiled indicators among them."""
+    modules = (bar_features, indicators, dataset, labels, folds, members)
+    return [*(Path(str(module.__file__)) for module in modules), Path(__file__)]
+
+
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of a file, in hex."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def fits_in(folder: Path, digest: str, *, resume: bool, tell: Tell) -> Fits:
@@ -104,8 +124,12 @@ def fits_in(folder: Path, digest: str, *, resume: bool, tell: Tell) -> Fits:
     return Fits(folder / digest, tell)
 
 
-def train(series: Sequence[dataset.Series], horizons: Sequence[str], settings: Settings, fits: Fits) -> dict[str, Horizon]:
+def train(series: Sequence[dataset.Series], horizons: Sequence[str], settings: Settings, fits: Fits,
+          judged: Sequence[evaluation.Span] = ()) -> dict[str, Horizon]:
     """Return what came out, by horizon.
+
+    Args:
+        judged: what was held out of each version that was made before: one that overlaps this one's is a look at the same days.
 
     Raises:
         OperatorError: too few rows or events, bars too long for a horizon, a library missing.
@@ -115,7 +139,9 @@ def train(series: Sequence[dataset.Series], horizons: Sequence[str], settings: S
     if not len(rows):
         raise OperatorError(f"no row of features is ready in these bars: {dict(rows.left_out)}")
     cutoff_s = _cutoff(rows)
-    return {name: _train_horizon(name, rows, series, cutoff_s, settings, fits) for name in horizons}
+    window = evaluation.Window(series, cutoff_s, int(rows.decided_s[-1]) + 1)
+    looks = 1 + sum(from_s < window.to_s and window.from_s < to_s for from_s, to_s in judged)
+    return {name: _train_horizon(name, rows, window, settings, fits, looks) for name in horizons}
 
 
 def _cutoff(rows: dataset.Rows) -> int:
@@ -124,25 +150,19 @@ def _cutoff(rows: dataset.Rows) -> int:
     return (last - int(HELD_OUT * (last - first))) // skill.DAY_S * skill.DAY_S
 
 
-def _train_horizon(horizon: str, rows: dataset.Rows, series: Sequence[dataset.Series], cutoff_s: int, settings: Settings,
-                   fits: Fits) -> Horizon:
-    everything = labels.label(rows, series, horizon, settings.costs)
-    learnt = everything.take(folds.before(everything, cutoff_s))
-    held_out = everything.take(everything.rows.decided_s >= cutoff_s)
+def _train_horizon(horizon: str, rows: dataset.Rows, window: evaluation.Window, settings: Settings, fits: Fits,
+                   looks: int) -> Horizon:
+    everything = labels.label(rows, window.series, horizon, settings.costs)
+    learnt = everything.take(folds.before(everything, window.from_s))
+    held_out = everything.take(everything.rows.decided_s >= window.from_s)
     _require(horizon, learnt, held_out)
     search = Search(horizon, learnt, settings, fits)
     found = search.run()
     kept = search.select(found)
-    score, fold = search.nested(kept, found)
-    judged = fold >= 0  # the first fold has no stack before it
-    event, tested = learnt.event[search.tested], learnt.take(search.tested)
-    calibration = ensemble.fit_calibration(score[judged], event[judged])
-    probability = ensemble.calibrated(calibration, score[judged])
-    before = evaluation.Window(series, int(learnt.rows.decided_s[0]), cutoff_s)
-    card: dict[str, Any] = {
-        "stack": ensemble.fit_stack({name: found[name][1] for name in kept}, event), "calibration": calibration,
-        "conformal": ensemble.fit_conformal(probability, tested.net[judged]), "members": [],
-    }
+    before = evaluation.Window(window.series, int(learnt.rows.decided_s[0]), window.from_s)
+    tested = learnt.take(search.tested)
+    card: dict[str, Any] = {"stack": ensemble.fit_stack({name: found[name][1] for name in kept}, tested.event),
+                            **search.decide(*search.nested(kept, found)), "members": []}
     files, importance, worst = {}, {}, 0.0
     for name in kept:
         fits.tell(f"{horizon} {name} final")
@@ -153,15 +173,15 @@ def _train_horizon(horizon: str, rows: dataset.Rows, series: Sequence[dataset.Se
         card["members"].append({"name": name, "file": f"{horizon}.{name}.onnx", "kind": members.KINDS[name],
                                 "sha256": hashlib.sha256(content).hexdigest()})
     scored = stored.Model({"horizons": {horizon: card}}, files).score(horizon, held_out.rows.features)
-    window = evaluation.Window(series, cutoff_s, int(rows.decided_s[-1]) + 1)
-    trials = settings.trials * len(settings.names)
+    trials = settings.trials * len(settings.names) * looks
     metrics = evaluation.measure(held_out, scored, window, evaluation.fit_ewma(tested, before, settings.costs), trials,
                                  settings.costs)
     card["verdict"] = metrics["verdict"]
     card["metrics"] = {
         **metrics, "assumptions": settings.costs.card(),
-        "search": {"trials": trials, "overfitting": search.overfitting(), "log_loss": {name: found[name][2] for name in found},
-                   "export_error": worst, "rows": len(learnt), "events": int(learnt.event.sum())},
+        "search": {"trials": trials, "looks": looks, "overfitting": search.overfitting(),
+                   "log_loss": {name: found[name][2] for name in found}, "export_error": worst, "rows": len(learnt),
+                   "events": int(learnt.event.sum())},
         "held_out": {"from": dataset.utc(window.from_s), "to": dataset.utc(window.to_s)},
         "left_out": {**rows.left_out, **everything.left_out},
     }
@@ -187,7 +207,7 @@ class Search:
     def __init__(self, horizon: str, sample: Sample, settings: Settings, fits: Fits) -> None:
         self.horizon, self.sample, self.settings, self.fits = horizon, sample, settings, fits
         self.folds = [(train, test) for train, test in folds.walk_forward(sample) if self._enough(train) and len(test)]
-        if len(self.folds) < 2:
+        if len(self.folds) < FOLDS_MIN:
             raise OperatorError(f"horizon {horizon}: {len(sample)} trades are too few for folds in time")
         self.tested = np.concatenate([test for _, test in self.folds])
         self._tried: list[members.Params] = []  # of the first member
@@ -267,6 +287,25 @@ class Search:
             kept.append(nearest)
         return sorted(kept, key=list(found).index)
 
+    def decide(self, score: Floats, fold: Ints) -> dict[str, Any]:
+        """Return calibration and interval for a stack's scores of the tested rows.
+
+        The calibration is fitted on all folds but the last, the interval on the last. Between them, and between the part that
+        fits the candidates for the calibration and the part that chooses one, trades are purged as between folds.
+        """
+        tested = self.sample.take(self.tested)
+        last = np.flatnonzero(fold == fold.max())
+        over = folds.before(tested, int(tested.rows.decided_s[last[0]]))
+        rows = np.flatnonzero((fold >= 0) & (fold < fold.max()) & over)  # the first fold has no stack before it
+        early = tested.take(rows)
+        cut = len(rows) * 2 // 3
+        fitting = np.flatnonzero(folds.before(early, int(early.rows.decided_s[cut]))) if len(rows) else rows
+        if len(fitting) < CALIBRATION_ROWS_MIN:
+            raise OperatorError(f"horizon {self.horizon}: {len(self.sample)} trades are too few for a calibration")
+        calibration = ensemble.fit_calibration(score[rows], early.event, fitting, np.arange(cut, len(rows)))
+        probability = ensemble.calibrated(calibration, score[last])
+        return {"calibration": calibration, "conformal": ensemble.fit_conformal(probability, tested.net[last])}
+
     def overfitting(self) -> float | None:
         """Return the probability that choosing among what was tried of the first member was overfitting."""
         name, choices = self.settings.names[0], self._tried[:CHOICES_MAX]
@@ -291,7 +330,13 @@ class Search:
 
 def card_of(name: str, version: str, created: str, series: Sequence[dataset.Series], found: Mapping[str, Horizon],
             settings: Settings) -> dict[str, Any]:
-    """Return the card of a version, without its signature."""
+    """Return the card of a version, without its signature.
+
+    Raises:
+        OperatorError: the bars are of different provenance.
+    """
+    if len(provenances := sorted({one.provenance for one in series})) != 1:
+        raise OperatorError(f"bars of different provenance make no model: {', '.join(provenances)}")
     first = min(int(one.time_s[0]) for one in series)
     cutoff = next(iter(found.values())).window.from_s
     return {
@@ -299,6 +344,6 @@ def card_of(name: str, version: str, created: str, series: Sequence[dataset.Seri
         "features": list(bar_features.NAMES), "features_hash": features_hash(bar_features.NAMES), "dtype": "float32",
         "horizons": {horizon: one.card for horizon, one in found.items()},
         "training": {"bars": [one.card() for one in series], "window": {"from": dataset.utc(first), "to": dataset.utc(cutoff)},
-                     "seed": settings.seed, "provenance": settings.provenance},
+                     "seed": settings.seed, "provenance": provenances[0]},
         "verdict": evaluation.overall([one.card["verdict"] for one in found.values()]),
     }

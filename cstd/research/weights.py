@@ -12,8 +12,8 @@ import numpy as np
 
 from cstd.errors import OperatorError
 from cstd.research import bar_file, portfolio
+from cstd.research.models import dataset
 
-SUFFIXES = (".csv", ".csv.gz")
 S_PER_YEAR = 365 * 86_400
 
 
@@ -21,18 +21,16 @@ def files_of(paths: list[str]) -> dict[str, Path]:
     """Return bar files by the instrument that their name says, in order; a folder stands for the bar files in it.
 
     Raises:
-        OperatorError: a folder holds none, or two files have the same name.
+        OperatorError: a folder holds none, two files have the same name, or one is of a practice session or not authentic.
     """
     found: dict[str, Path] = {}
-    for path in map(Path, paths):
-        inside = sorted(file for file in path.iterdir() if file.name.endswith(SUFFIXES)) if path.is_dir() else [path]
-        if not inside:
-            raise OperatorError(f"{path} holds no bar file ({', '.join(SUFFIXES)})")
-        for file in inside:
-            name = file.name.removesuffix(".gz").removesuffix(".csv")
-            if name in found:
-                raise OperatorError(f"{found[name]} and {file} are of the same instrument by their names")
-            found[name] = file
+    for file in dataset.files(paths):
+        name = file.name.removesuffix(".gz").removesuffix(".csv")
+        if name in found:
+            raise OperatorError(f"{found[name]} and {file} are of the same instrument by their names")
+        if (provenance := dataset.provenance_of(file)) != dataset.AUTHENTIC:
+            raise OperatorError(f"{file} is {provenance} data: weights are made of authentic bars alone")
+        found[name] = file
     return found
 
 

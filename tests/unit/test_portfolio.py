@@ -171,3 +171,15 @@ def test_the_verb_refuses_what_it_cannot_weigh(tmp_path: Path) -> None:
                        ([empty], "holds no bar file"), ([folder / "AAA.csv", folder / "gone.csv"], "gone.csv")):
         with pytest.raises(OperatorError, match=why):
             weights.weights([str(path) for path in paths], "hrp")
+
+
+def test_weights_are_of_authentic_bars_alone(tmp_path: Path) -> None:
+    """A note beside the files, as for training, and a session with the practice exchange."""
+    folder = folder_of(tmp_path)
+    (folder / "BBB.csv.provenance").write_text("synthetic\n")
+    with pytest.raises(OperatorError, match=r"BBB\.csv is synthetic data"):
+        weights.weights([str(folder)], "hrp")
+    (folder / "BBB.csv.provenance").unlink()
+    (folder / "practice.json").write_text("{}")
+    with pytest.raises(OperatorError, match="is practice data"):
+        weights.weights([str(folder)], "hrp")

@@ -160,8 +160,8 @@ def reader_of(directory: Path, view: FakeView, *words: str) -> Iterator[RunningR
 
 
 def wait_for_url(directory: Path, process: subprocess.Popen[str]) -> str:
-    """Return the address a reader wrote down, within ten seconds."""
-    for _ in range(200):
+    """Return the address a reader wrote down, within a minute: a busy host takes its time to start it."""
+    for _ in range(1_200):
         try:
             addresses = json.loads((directory / "reader.json").read_bytes())
             if addresses["pid"] == process.pid:

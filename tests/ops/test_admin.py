@@ -290,8 +290,9 @@ def test_requests_are_rate_limited_but_kill_is_not(tmp_path: Path, view: FakeVie
         assert server.counts["admin_limited"] == 1
 
 
-def test_mutations_have_a_tighter_limit(tmp_path: Path, view: FakeView) -> None:
+def test_mutations_have_a_tighter_limit(tmp_path: Path, view: FakeView, monkeypatch: pytest.MonkeyPatch) -> None:
     """The eleventh command at once is refused while reading goes on."""
+    monkeypatch.setattr(admin, "MUTATIONS_PER_S", 0.001)  # "at once" on a busy host too
     with admin_socket(tmp_path / "s", view) as (daemon, _), AdminClient(tmp_path / "s") as client:
         for _ in range(10):
             client.request("flatten")
@@ -319,7 +320,7 @@ def test_a_client_that_does_not_read_is_dropped(tmp_path: Path, view: FakeView,
         slow.sendall(b'{"verb": "orders", "args": {"all": true}}\n' * 4)
         with AdminClient(tmp_path / "s") as client:
             assert client.request("status")["ready"]
-        deadline_s = time.monotonic() + 5
+        deadline_s = time.monotonic() + 30
         while not server.counts["admin_dropped"] and time.monotonic() < deadline_s:
             time.sleep(0.02)
         assert server.counts["admin_dropped"] == 1
@@ -334,7 +335,7 @@ def test_connections_are_bounded(tmp_path: Path, view: FakeView) -> None:
         with raw_socket(tmp_path / "s") as extra:
             assert "too many connections" in json.loads(extra.makefile().readline())["error"]["message"]
         clients.pop().__exit__()
-        deadline_s = time.monotonic() + 5
+        deadline_s = time.monotonic() + 30
         while True:
             try:
                 with AdminClient(tmp_path / "s") as again:

@@ -13,7 +13,6 @@ from cstd.ops.alerts_sight import OLD_NS, AlertsSight
 from tests.ops.fake_alertmanager import FakeAlertmanager
 from tests.ops.fake_view import FakeView
 from tests.ops.running import reader_of
-from tests.ops.test_page import browser  # noqa: F401 -- a fixture
 
 NOW_NS = 1_790_000_000_000_000_000
 
@@ -78,7 +77,7 @@ def test_without_the_alert_that_must_always_fire_nothing_counts_as_quiet() -> No
         assert "DeadMan" in str(seen["reason"])
 
 
-def test_the_page_shows_alerts_and_tightened_limits(browser: Any, tmp_path: Path) -> None:  # noqa: F811
+def test_the_page_shows_alerts_and_tightened_limits(browser: Any, tmp_path: Path) -> None:
     """Firing, then unwatched; a limit that a command tightened, with its reason; text from outside is never markup."""
     view = FakeView()
     with (FakeAlertmanager(answer(alert("DeadMan"), alert("SystemDown", "critical"))) as manager,
@@ -91,15 +90,15 @@ def test_the_page_shows_alerts_and_tightened_limits(browser: Any, tmp_path: Path
         page.on("console", lambda message: said.append(message.text))
         page.on("pageerror", lambda error: said.append(str(error)))
         page.goto(reader.url)
-        page.locator("#alerts-state.bad", has_text="1 firing").wait_for(timeout=10_000)
+        page.locator("#alerts-state.bad", has_text="1 firing").wait_for(timeout=30_000)
         assert "SystemDown <b>summary</b>" in page.locator("#alerts tbody").inner_text()
-        page.locator("#limits", has_text="Every limit is the configuration's").wait_for(timeout=10_000)
+        page.locator("#limits", has_text="Every limit is the configuration's").wait_for(timeout=30_000)
         view.limits_in_force.change({"key": "policy.spread_bps_max", "value": "20", "reason": "thin night"},
                                     {"uid": 0, "pid": 1}, NOW_NS)
-        page.locator("#limits tbody", has_text="thin night").wait_for(timeout=10_000)
+        page.locator("#limits tbody", has_text="thin night").wait_for(timeout=30_000)
         assert "a command" in page.locator("#limits tbody").inner_text()
         manager.body = answer()
-        page.locator("#alerts-state.bad", has_text="unwatched").wait_for(timeout=15_000)
+        page.locator("#alerts-state.bad", has_text="unwatched").wait_for(timeout=30_000)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         page.close()
         assert said == []

@@ -17,11 +17,10 @@ from cstd.storage.run_dir import LEDGER_SCHEMA
 from tests.ops import ledgers
 from tests.ops.fake_view import FakeView
 from tests.ops.running import RunningReader, reader_of
-from tests.ops.test_page import browser  # noqa: F401 -- a fixture
 from tests.schemas import assert_fits
 
 
-def eventually(read: Callable[[], Any], holds: Callable[[Any], bool], seconds: float = 15.0) -> Any:
+def eventually(read: Callable[[], Any], holds: Callable[[Any], bool], seconds: float = 30.0) -> Any:
     """Read until it holds."""
     until_s = time.monotonic() + seconds
     while not holds(found := read()):
@@ -130,7 +129,7 @@ def test_the_status_port_shows_it_and_says_why_not(tmp_path: Path) -> None:
         assert 'cstd_execution_markout_ratio{horizon="300s"}' not in metrics
 
 
-def test_the_page_shows_it(browser: Any, tmp_path: Path) -> None:  # noqa: F811 -- the fixture
+def test_the_page_shows_it(browser: Any, tmp_path: Path) -> None:
     """Figures, classes and orders; before there is a ledger, why there is nothing. Nothing is wider than a phone."""
     view = FakeView()
     with reader_of(tmp_path, view) as reader:
@@ -140,10 +139,10 @@ def test_the_page_shows_it(browser: Any, tmp_path: Path) -> None:  # noqa: F811 
         page.on("console", lambda message: said.append(message.text))
         page.on("pageerror", lambda error: said.append(str(error)))
         page.goto(reader.url)
-        page.locator("#execution-figures", has_text="there is no").wait_for(timeout=15_000)
+        page.locator("#execution-figures", has_text="there is no").wait_for(timeout=30_000)
         assert page.locator("#execution-queue tbody").count() == 0
         ledgers.made(tmp_path)
-        page.locator("#execution-count", has_text="3 orders, 2 fills").wait_for(timeout=15_000)
+        page.locator("#execution-count", has_text="3 orders, 2 fills").wait_for(timeout=30_000)
         rows = {row.split("\t")[0]: row.split("\t")[1:] for row in page.locator("#execution-figures tbody tr").all_inner_texts()}
         assert rows["Shortfall"] == ["15.00", "15.00", "15.00", "2", "0"]
         assert rows["Markout after 60 s"][0] == "−9.99"

@@ -10,25 +10,10 @@ from typing import Any
 
 import pytest
 
-from tests import needs
 from tests.ops.fake_view import FakeView
 from tests.ops.running import RunningReader, reader_of
 
 SCREENSHOTS = os.environ.get("CSTD_SCREENSHOTS")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """A headless Chromium."""
-    chromium = needs.program("chromium", "chromium-browser", "google-chrome")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=chromium, args=[
-            "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
-            "--disable-sync", "--no-first-run"])
-        yield running
-        running.close()
 
 
 @pytest.fixture
@@ -52,7 +37,7 @@ def page(browser: Any, reader: RunningReader) -> Iterator[Any]:
     opened.on("console", lambda message: said.append(message.text))
     opened.on("pageerror", lambda error: said.append(str(error)))
     opened.goto(reader.url)
-    opened.locator("#state.good").wait_for(timeout=10_000)
+    opened.locator("#state.good").wait_for(timeout=30_000)
     yield opened
     context.close()
     assert [text for text in said if "ERR_CONNECTION_REFUSED" not in text] == []
@@ -68,8 +53,12 @@ def test_the_page_shows_what_the_view_says(page: Any, reader: RunningReader) -> 
     assert page.locator(".decision").count() >= 15
     assert page.locator(".gate-table tbody tr:not(.group)").count() == 15
     assert page.locator("#gates tbody tr").count() == 15
-    newest = page.locator("#fills tbody tr").first.inner_text()
-    assert any(str(fill["price"]).split(".")[1] in newest for fill in reader.view.fill_rows[:4])
+    deadline_s = time.monotonic() + 30
+    while True:  # the market moves on while the page is read
+        newest = page.locator("#fills tbody tr").first.inner_text()
+        if any(str(fill["price"]).split(".")[1] in newest for fill in reader.view.fill_rows[:4]):
+            break
+        assert time.monotonic() < deadline_s, newest
     assert "frame → order: p50" in page.locator("#latency-text").inner_text()
     if SCREENSHOTS:
         page.screenshot(path=f"{SCREENSHOTS}/page-1280.png", full_page=True)
@@ -84,7 +73,7 @@ def test_what_waits_for_an_operator_is_shown_with_the_command_and_nothing_sends_
     assert "12.5 s" in text and "47.5 s" in text and "15.00 USD" in text
     assert card.locator("button, a, input, form").count() == 0
     reader.view.approvals = list  # nothing waits any more
-    card.wait_for(state="hidden", timeout=5_000)
+    card.wait_for(state="hidden", timeout=30_000)
 
 
 def test_the_page_moves_with_the_market(page: Any, reader: RunningReader) -> None:
@@ -146,19 +135,19 @@ def test_nothing_is_wider_than_the_screen(page: Any, width: int, scheme: str) ->
 def test_a_dead_daemon_is_announced(page: Any, reader: RunningReader) -> None:
     """When the trading process stops publishing, a banner says so."""
     reader.stop_publishing()
-    page.locator("#banner", has_text="has not published").wait_for(timeout=10_000)
+    page.locator("#banner", has_text="has not published").wait_for(timeout=30_000)
 
 
 def test_a_lost_connection_is_announced(page: Any, reader: RunningReader) -> None:
     """When the reader goes away, a banner says that what is seen is old."""
     reader.process.kill()
-    page.locator("#banner", has_text="Connection lost").wait_for(timeout=10_000)
+    page.locator("#banner", has_text="Connection lost").wait_for(timeout=30_000)
 
 
 def test_live_and_killed_look_different(page: Any, reader: RunningReader) -> None:
     """Mode and a latched kill switch are told in words and in colour."""
     reader.view.mode, reader.view.kill, reader.view.state = "live", True, "killed"
-    page.locator("#kill.bad", has_text="latched").wait_for(timeout=5_000)
+    page.locator("#kill.bad", has_text="latched").wait_for(timeout=30_000)
     assert page.locator("#mode").inner_text() == "LIVE"
     assert page.locator("#state").get_attribute("class") == "bad"
     assert "PRACTICE" not in page.title()

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import msgspec
 
 from cstd.signals.registry.refusals import refuse
+from cstd.signals.scorer.rows import HORIZONS_MAX
 
 CARD_SCHEMA = 1
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,47}")
@@ -24,7 +25,6 @@ FILE = re.compile(r"[a-z0-9][a-z0-9_-]*(\.[a-z0-9_-]+)*\.onnx")
 HORIZON = re.compile(r"[1-9][0-9]{0,2}[mhd]")
 FEATURES_MAX = 1_024
 MEMBERS_MAX = 32
-HORIZONS_MAX = 8
 UNITS_S = {"m": 60, "h": 3_600, "d": 86_400}
 
 Verdict = Literal["holds", "rejected", "not assessable"]

@@ -26,10 +26,9 @@ from cstd.clock import Clock, SystemClock
 from cstd.errors import OperatorError
 from cstd.signals import registry
 from cstd.signals.registry import log as registry_log
-from cstd.signals.registry.card import HORIZONS_MAX
 from cstd.signals.registry.refusals import RefusedVersionError, refuse
 from cstd.signals.scorer.model import ScoredModel
-from cstd.signals.scorer.rows import FEATURES_FILE, SCORE_ROW, SCORES_FILE
+from cstd.signals.scorer.rows import FEATURES_FILE, HORIZONS_MAX, SCORE_ROW, SCORES_FILE
 from cstd.signals.scorer.sheet import SheetReader, SheetWriter
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)

@@ -9,6 +9,7 @@ import numpy as np
 FEATURES_FILE = "scorer-features"
 SCORES_FILE = "scorer-scores"
 VALID_WORD_BITS = 64
+HORIZONS_MAX = 8  # of a model, and of an instrument in the engine
 
 
 def feature_row(count: int) -> np.dtype[np.void]:

@@ -31,6 +31,12 @@ cdef struct BarRing:
     int64_t as_of_ns
     # Bars that ended at or before this are closed, taken or dropped: a trade before it is late.
     int64_t closed_to_ns
+    # No bar that begins here or later misses a trade, or is missing while there were trades; INT64_MAX: none is known.
+    int64_t whole_from_ns
+    # End of the newest bar that does.
+    int64_t cut_to_ns
+    # The history as of here had no row for the bar of that time.
+    int64_t empty_to_ns
     int64_t interval_ns
 
 @cython.final
@@ -61,6 +67,8 @@ cdef class BarSeries:
     cdef int load_forming(self, int interval, int64_t start_ns, int64_t open_raw, int64_t high_raw, int64_t low_raw,
                           int64_t close_raw, int64_t qty_raw, int64_t value_acct_raw, int64_t trades,
                           int64_t as_of_ns) noexcept nogil
+    # A snapshot of the history was loaded that begins at from_ns and is of as_of_ns; forming: with a row for the bar of then.
+    cdef void join_history(self, int interval, int64_t from_ns, int64_t as_of_ns, bint forming) noexcept nogil
     # Number of closed bars that can be read; closed_bar(i, 0) is the newest. NULL when there is none.
     cdef int closed_count(self, int interval) noexcept nogil
     cdef const Bar *closed_bar(self, int interval, int back) noexcept nogil
@@ -77,3 +85,6 @@ cdef class BarSeries:
                      int64_t trade_ns, int *closed_mask, int bit) noexcept nogil
     cdef int _close(self, BarRing *ring, int bit) noexcept nogil
     cdef void _push(self, BarRing *ring, const Bar *bar) noexcept nogil
+    cdef void _cut(self, BarRing *ring, int64_t end_ns) noexcept nogil
+    cdef int _after(self, BarRing *ring, int64_t start_ns) noexcept nogil
+    cdef bint _known(self, BarRing *ring, const Bar *bar) noexcept nogil

@@ -12,6 +12,10 @@ bar. A bar that began before the tape did is incomplete: it is dropped at its cl
 before it are not added again. If the tape begins after `as_of_ns`, or a later trade was merged before the row came, the
 two cannot be joined without loss, and the bar is dropped. `load_bar` takes closed rows only.
 
+**Whole** is a stretch of bars in which none misses a trade and none is missing while there were trades, as far as can be
+known: from the begin of the tape on, and from the first row of a history that the tape joins. A bar that was dropped, a
+trade that came too late, and a closed row of the venue that is another than ours, or that we do not have, begin it anew.
+
 **Traded value of the hour** is over the 60 minute slots that end with the current one. Where the tape had a hole it is
 too small, never too large, which is the side on which the volume gate refuses.
 
@@ -112,12 +116,21 @@ cdef class BarSeries:
             self.ring[i].interval_ns = interval_ns[i]
             self.ring[i].as_of_ns = INT64_MIN
             self.ring[i].closed_to_ns = INT64_MIN
+            self.ring[i].whole_from_ns = INT64_MAX
+            self.ring[i].cut_to_ns = self.ring[i].empty_to_ns = INT64_MIN
 
     cdef void set_rate(self, int64_t acct_rate_raw) noexcept nogil:
         self.acct_rate_raw = acct_rate_raw if acct_rate_raw > 0 else 0
 
     cdef void begin_tape(self, int64_t from_ns) noexcept nogil:
+        cdef BarRing *ring
+        cdef int i
         self.covered_from_ns = from_ns
+        if from_ns == INT64_MAX or from_ns == INT64_MIN:
+            return
+        for i in range(INTERVAL_COUNT):
+            ring = &self.ring[i]
+            ring.whole_from_ns = max(floor_to(from_ns + ring.interval_ns - 1, ring.interval_ns), ring.cut_to_ns)
 
     cdef int64_t value_of(self, int64_t price_raw, int64_t qty_raw) noexcept nogil:
         if price_raw <= 0 or qty_raw <= 0:
@@ -148,6 +161,7 @@ cdef class BarSeries:
         cdef int64_t start_ns = floor_to(trade_ns, ring.interval_ns)
         cdef Bar *bar = &ring.forming
         if start_ns < ring.closed_to_ns or (ring.has_forming and start_ns < bar.start_ns):
+            self._cut(ring, start_ns + ring.interval_ns)
             return False
         if ring.has_forming and trade_ns <= ring.as_of_ns:
             return True
@@ -172,11 +186,18 @@ cdef class BarSeries:
         cdef Bar *bar = &ring.forming
         ring.has_forming = False
         ring.closed_to_ns = bar.start_ns + ring.interval_ns
-        if self.covered_from_ns > bar.start_ns and self.covered_from_ns > ring.as_of_ns:
+        if (self.covered_from_ns > bar.start_ns and self.covered_from_ns > ring.as_of_ns
+                and not self.covered_from_ns <= ring.empty_to_ns):
             self.incomplete_bars = self.incomplete_bars + 1
+            self._cut(ring, ring.closed_to_ns)
             return 0
         self._push(ring, bar)
         return bit
+
+    cdef void _cut(self, BarRing *ring, int64_t end_ns) noexcept nogil:
+        """What ends here misses trades: the bars that are whole begin after it."""
+        ring.cut_to_ns = max(ring.cut_to_ns, end_ns)
+        ring.whole_from_ns = max(ring.whole_from_ns, end_ns)
 
     cdef void _push(self, BarRing *ring, const Bar *bar) noexcept nogil:
         ring.bar[ring.closed % BAR_CAPACITY] = bar[0]
@@ -196,8 +217,12 @@ cdef class BarSeries:
         cdef BarRing *ring = &self.ring[interval]
         cdef Bar bar = Bar(start_ns, open_raw, high_raw, low_raw, close_raw, qty_raw, value_acct_raw, trades)
         if not row_is_sound(&bar, ring.interval_ns):
+            if qty_raw != 0 or trades != 0:     # without both it says that nothing was traded
+                self._cut(ring, floor_to(start_ns, ring.interval_ns) + ring.interval_ns)
             return 0
         if ring.closed and start_ns <= ring.bar[(ring.closed - 1) % BAR_CAPACITY].start_ns:
+            if not self._known(ring, &bar):
+                self._cut(ring, start_ns + ring.interval_ns)
             return 0
         if ring.has_forming and ring.forming.start_ns <= start_ns:
             ring.has_forming = False
@@ -222,6 +247,34 @@ cdef class BarSeries:
         ring.has_forming = True
         ring.as_of_ns = as_of_ns
         return 1
+
+    cdef void join_history(self, int interval, int64_t from_ns, int64_t as_of_ns, bint forming) noexcept nogil:
+        cdef BarRing *ring = &self.ring[interval]
+        if self.covered_from_ns == INT64_MIN or self.covered_from_ns > as_of_ns:
+            return  # between the two trades may be missing
+        ring.whole_from_ns = max(from_ns, ring.cut_to_ns)
+        if not forming and not ring.has_forming:
+            ring.empty_to_ns = as_of_ns
+
+    cdef int _after(self, BarRing *ring, int64_t start_ns) noexcept nogil:
+        """How many of the closed bars begin after start_ns."""
+        cdef int low = 0, high = <int>min(ring.closed, <int64_t>BAR_CAPACITY), middle
+        while low < high:
+            middle = (low + high) // 2
+            if ring.bar[(ring.closed - 1 - middle) % BAR_CAPACITY].start_ns > start_ns:
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
+    cdef bint _known(self, BarRing *ring, const Bar *bar) noexcept nogil:
+        """Whether a closed bar is there with the prices and the quantity of a row of the history."""
+        cdef int newer = self._after(ring, bar.start_ns)
+        cdef const Bar *ours = &ring.bar[(ring.closed - 1 - newer) % BAR_CAPACITY]
+        if newer >= min(ring.closed, <int64_t>BAR_CAPACITY):
+            return False
+        return (ours.start_ns == bar.start_ns and ours.open_raw == bar.open_raw and ours.high_raw == bar.high_raw
+                and ours.low_raw == bar.low_raw and ours.close_raw == bar.close_raw and ours.qty_raw == bar.qty_raw)
 
     cdef int closed_count(self, int interval) noexcept nogil:
         return <int>min(self.ring[interval].closed, <int64_t>BAR_CAPACITY)
@@ -318,6 +371,38 @@ cdef class BarSeries:
             rows.append((bar.start_ns, bar.open_raw, bar.high_raw, bar.low_raw, bar.close_raw, bar.qty_raw,
                          bar.value_acct_raw, bar.trades))
         return rows
+
+    def closed_after(self, int interval, int64_t start_ns, int count) -> list:
+        """Return the first `count` closed bars that begin after start_ns, oldest first, in the order of `load`."""
+        cdef const Bar *bar
+        cdef int newer, back
+        _check_interval(interval)
+        newer = self._after(&self.ring[interval], start_ns)
+        rows = []
+        for back in range(newer - 1, max(newer - 1 - count, -1), -1):
+            bar = self.closed_bar(interval, back)
+            rows.append((bar.start_ns, bar.open_raw, bar.high_raw, bar.low_raw, bar.close_raw, bar.qty_raw,
+                         bar.value_acct_raw, bar.trades))
+        return rows
+
+    def newest(self, int interval):
+        """Return the start of the newest closed bar, None before the first."""
+        cdef const Bar *bar
+        _check_interval(interval)
+        bar = self.closed_bar(interval, 0)
+        return bar.start_ns if bar != NULL else None
+
+    def whole_from(self, int interval):
+        """Return from when on the bars are whole, None while that is not known or the tape is lost."""
+        _check_interval(interval)
+        if self.covered_from_ns == INT64_MAX or self.ring[interval].whole_from_ns == INT64_MAX:
+            return None
+        return self.ring[interval].whole_from_ns
+
+    def history(self, int interval, int64_t from_ns, int64_t as_of_ns, bint forming) -> None:
+        """Say that the rows loaded are the venue's whole history from from_ns to as_of_ns; forming: with a row for then."""
+        _check_interval(interval)
+        self.join_history(interval, from_ns, as_of_ns, forming)
 
     def indicators(self, int interval) -> dict:
         """Return the ready indicators over all closed bars, by name."""

@@ -380,6 +380,11 @@ cdef class Core(FastEngine):
         return slot.bars.load_bar(interval, start_ns, open_raw, high_raw, low_raw, close_raw, qty_raw, value_acct_raw,
                                   trades)
 
+    def history_loaded(self, int number, int interval, int64_t from_ns, int64_t as_of_ns, bint forming):
+        """Say that the rows loaded are the venue's whole history of that time; forming: with a row for its end."""
+        cdef InstrumentSlot slot = self.slots[number]
+        slot.bars.join_history(interval, from_ns, as_of_ns, forming)
+
     def bars_loaded(self, int number, int interval):
         """Feed the loaded history of one interval to its indicators."""
         cdef InstrumentSlot slot = self.slots[number]

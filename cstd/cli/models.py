@@ -23,6 +23,7 @@ from cstd.ops.confirm import confirm
 from cstd.signals import registry
 from cstd.signals.registry import log as registry_log
 from cstd.signals.registry.log import Log, Step
+from cstd.signals.scorer.rows import rows_said
 
 ABSENT = "(not there)"
 SHOWN_CHARS = 60
@@ -40,7 +41,7 @@ def list_versions(args: argparse.Namespace) -> int:
     found = Models(versions=rows, log_lines=len(log.steps), log_head=log.head)
     if args.output == "json":
         return _print_json(found)
-    columns = ("model", "version", "state", "verdict", "horizons", "members", "created", "problem")
+    columns = ("model", "version", "state", "verdict", "horizons", "members", "rows", "created", "problem")
     _print_table(columns, [[row[name] for name in columns] for row in rows])  # type: ignore[literal-required]
     sys.stdout.write(f"log: {len(log.steps)} lines, head {log.head}\n")
     return EXIT_OK
@@ -61,7 +62,7 @@ def _chosen(root: Path, log: Log, model: str | None) -> list[tuple[str, str]]:
 
 def _row(root: Path, name: str, version: str, key: bytes, log: Log) -> ModelVersion:
     row = ModelVersion(model=name, version=version, state=log.state(name, version), verified=False, problem=None, verdict=None,
-                       created=None, horizons=[], members=None, features=None, card_sha256=None)
+                       created=None, horizons=[], members=None, features=None, rows=None, card_sha256=None)
     try:
         found = registry.verify(root, name, version, key, log)
     except (registry.RefusedVersionError, OperatorError) as error:
@@ -70,7 +71,7 @@ def _row(root: Path, name: str, version: str, key: bytes, log: Log) -> ModelVers
     card = found.card
     return ModelVersion(model=name, version=version, state=row["state"], verified=True, problem=None, verdict=card.verdict,
                         created=card.created, horizons=list(card.horizons), members=sum(1 for _ in card.members()),
-                        features=len(card.features), card_sha256=found.card_sha256)
+                        features=len(card.features), rows=rows_said(card), card_sha256=found.card_sha256)
 
 
 def show(args: argparse.Namespace) -> int:
@@ -87,11 +88,11 @@ def show(args: argparse.Namespace) -> int:
         raise OperatorError(f"no version of {args.model} is in production", suggestion="name one: cstd models list")
     found = registry.verify(root, args.model, version, key, log)
     shown = ModelShown(model=args.model, version=version, state=log.state(args.model, version), folder=str(found.folder),
-                       card_sha256=found.card_sha256, card=msgspec.to_builtins(found.card),
+                       card_sha256=found.card_sha256, rows=rows_said(found.card), card=msgspec.to_builtins(found.card),
                        steps=[_step(step) for step in log.of(args.model, version)])
     if args.output == "json":
         return _print_json(shown)
-    head = {name: shown[name] for name in ("model", "version", "state", "folder", "card_sha256")}
+    head = {name: shown[name] for name in ("model", "version", "state", "folder", "card_sha256", "rows")}
     _print_table((), [[name, value] for name, value in (head | _flat(shown["card"])).items()])
     sys.stdout.write("\n")
     _print_table(("seq", "when", "who", "from", "to", "reason"),

@@ -18,6 +18,7 @@ class ModelVersion(TypedDict):
     horizons: list[str]
     members: int | None
     features: int | None
+    rows: str | None  # which rows of features a trading daemon computes for it, or why none
     card_sha256: str | None
 
 
@@ -50,6 +51,7 @@ class ModelShown(TypedDict):
     state: str | None
     folder: str
     card_sha256: str
+    rows: str  # which rows of features a trading daemon computes for it, or why none
     card: dict[str, Any]
     steps: list[ModelStep]
 

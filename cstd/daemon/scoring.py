@@ -12,16 +12,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from cstd._fast import features
 from cstd.config.schema import ScorerConfig
+from cstd.daemon.bar_rows import BarRows
 from cstd.daemon.children import Child, scorer_child
 from cstd.engine import Engine
 from cstd.engine.scores import MILLION
 from cstd.errors import OperatorError
-from cstd.ops.view_models import Scorer
-from cstd.signals.scorer.rows import FEATURES_FILE, SCORE_ROW, SCORES_FILE, ScoreStatus, feature_row
+from cstd.ops import view_models as shapes
+from cstd.signals.scorer.rows import BARS_FILE, FEATURES_FILE, SCORE_ROW, SCORES_FILE, BarRowsWanted, ScoreStatus, feature_row
 from cstd.signals.scorer.sheet import Rows, SheetReader, SheetWriter
 from cstd.units import NS_PER_S
 
@@ -48,6 +50,8 @@ class Scoring:
         self._features: SheetWriter | None = None
         self._scores: SheetReader | None = None
         self._filling: Iterator[None] | None = None
+        self._bars: BarRows | None = None
+        self._bars_sheet: SheetWriter | None = None
         self._next_ns = self._look_ns = 0
         self._seen = 0
         self._waiting: list[dict[str, Any]] = []
@@ -71,7 +75,8 @@ class Scoring:
             return
         try:
             # What a run before has left is of another clock.
-            (self._run_dir / SCORES_FILE).unlink(missing_ok=True)
+            for name in (SCORES_FILE, BARS_FILE):
+                (self._run_dir / name).unlink(missing_ok=True)
             self._features = SheetWriter(self._run_dir / FEATURES_FILE, feature_row(features.feature_count),
                                          len(self._engine.names), features.NAMES)
             await self._child.start()
@@ -83,6 +88,7 @@ class Scoring:
         if self._features is None or self._cfg is None:
             return None
         self._write_features(self._features, mono_ns, self._cfg.interval_s * NS_PER_S)
+        self._write_bars()
         try:
             self._look(mono_ns)
         except OperatorError as error:
@@ -119,6 +125,33 @@ class Scoring:
         # Without any data yet nothing of the row is of the market.
         row["valid"] = valid if slot.data_mono_ns else 0
 
+    def _write_bars(self) -> None:
+        """Let closed bars become rows; a sheet is written when one of them is another."""
+        if self._bars is None or self._bars_sheet is None:
+            return
+        self._bars.tick()
+        if self._bars.changed:
+            wanted, self._bars.changed = self._bars.wanted, False
+            note = {"bar_s": wanted.bar_s, "features_hash": wanted.features_hash}
+            with self._bars_sheet.writing(len(self._bars.rows), note) as out:
+                out[:] = self._bars.rows
+
+    def _want_bars(self, told: Any) -> None:
+        """Begin the rows of bars that the scorer asks for in its note; None: its model reads none."""
+        wanted = msgspec.convert(told, BarRowsWanted) if told is not None else None
+        if self._bars is not None and self._bars.wanted == wanted:
+            return
+        self._close_bars()
+        if wanted is not None:
+            self._bars = BarRows(self._engine, wanted)
+            self._bars_sheet = SheetWriter(self._run_dir / BARS_FILE, feature_row(len(wanted.features)), len(self._engine.names),
+                                           wanted.features)
+
+    def _close_bars(self) -> None:
+        if self._bars_sheet is not None:
+            self._bars_sheet.close()
+        self._bars = self._bars_sheet = None
+
     def _look(self, mono_ns: int) -> None:
         """Take the scores of a new sheet apart into events; look now and then for the file of another process."""
         if mono_ns >= self._look_ns:
@@ -130,6 +163,11 @@ class Scoring:
         if self._scores is None or self._scores.version == self._seen or self._waiting:
             return
         self._seen, rows, self._note = self._scores.read()
+        try:
+            if self._note.get("state") == "ready":
+                self._want_bars(self._note.get("bars"))
+        except (OperatorError, msgspec.ValidationError) as error:
+            self._log.warning("rows of bars cannot be computed", error=str(error))
         usable = rows[rows["status"] == ScoreStatus.SCORED]
         self._note_model(bytes(usable["model"][0]).hex() if len(usable) else None)
         for start in range(0, len(usable), ROWS_PER_EVENT):
@@ -151,22 +189,28 @@ class Scoring:
             self._scores.close()
         self._scores, self._seen = None, 0
 
-    def status(self) -> Scorer:
+    def status(self) -> shapes.Scorer:
         """Return what the scorer says of itself, whether it lives, and what came of it."""
         told, child = self._note, self._child
         state = "off" if child is None else "down" if child.started and not child.alive else told.get("state", "starting")
         return {
             "state": state, "reason": told.get("reason", ""), "version": told.get("version"), "alive": self.alive,
+            "rows": self._bars.said if self._bars is not None else "",
             "restarts": child.restart_count if child is not None else 0, "events": self._event_count, "name": told.get("name"),
             "card_sha256": told.get("model"), "device": told.get("device"), "threads": told.get("threads"),
             "warm_ns": told.get("warm_ns"), "batches": told.get("batches", 0), "batch_rows": told.get("batch_rows", 0),
             "batch_ns": told.get("batch_ns", 0), "sessions": told.get("sessions", [])}
 
+    def bar_rows(self) -> shapes.BarRows | None:
+        """Return what is computed of closed bars, None where the scorer's model reads none."""
+        return self._bars.status if self._bars is not None else None
+
     async def stop(self) -> None:
-        """End the process and unmap both sheets; they stay."""
+        """End the process and unmap the sheets; they stay."""
         if self._child is not None:
             await self._child.stop()
         self._filling = None
+        self._close_bars()
         self._forget_sheet()
         if self._features is not None:
             self._features.close()

@@ -108,7 +108,7 @@ class LiveView:
             "journal": process["journal"], "digest": engine.recorder.hexdigest(),
             "children": process["children"],
             "scorer": {"state": process["scorer"]["state"], "reason": process["scorer"]["reason"],
-                       "version": process["scorer"]["version"]},
+                       "version": process["scorer"]["version"], "rows": process["scorer"].get("rows", "")},
         }
 
     def _link(self, code: int, name: str, now_ns: int, process: dict[str, Any]) -> shapes.LinkStatus:
@@ -464,7 +464,7 @@ class LiveView:
         values |= process["admin"]
         for name, count in process["flight"].items():
             values[f"flight_{name}"] = count
-        values |= models.counters(process["scorer"], engine)
+        values |= models.counters(process["scorer"], engine, process.get("bar_rows"))
         values["gc_collections"] = process["garbage"].count
         values["gc_longest_ns"] = process["garbage"].longest_ns
         values["reconcile_rounds"] = engine.reconciler.done_count
@@ -502,7 +502,8 @@ class LiveView:
 
     def models(self) -> Models:
         """The scorer and the scores that the engine knows, the first of them."""
-        return models.seen(self._process()["scorer"], self._engine, self._mono_ns())
+        process = self._process()
+        return models.seen(process["scorer"], self._engine, self._mono_ns(), process.get("bar_rows"))
 
     def latency(self) -> shapes.Latency:
         """Stage histograms, and how late the loop's ticks came."""

@@ -8,6 +8,7 @@ from cstd._fast.codes import BookFault
 
 if TYPE_CHECKING:
     from cstd.engine.flow import Engine
+    from cstd.venue.messages import OhlcMessage
 
 
 def note_frames_seen(engine: Engine, mono_ns: int) -> None:
@@ -29,6 +30,19 @@ def watch_feeds(engine: Engine, mono_ns: int, wall_ns: int) -> None:
     engine.tapes.on_timer(engine.public, mono_ns, wall_ns)
     engine.evidence.keep_within(engine.risk.evidence_max_ns)
     engine.evidence.on_timer(engine.public, mono_ns)
+
+
+def lose_market(engine: Engine) -> None:
+    """Forget what holds on a connection alone: books, and that the tapes are complete."""
+    for number in range(len(engine.names)):
+        engine.core.drop_book(number, BookFault.FAULT_LINK_DOWN)
+    engine.tapes.clear()
+
+
+def take_history(engine: Engine, message: OhlcMessage, mono_ns: int, wall_ns: int) -> None:
+    """Load a snapshot of bars; a tape whose stream is there already joins it, though no timer came between."""
+    engine.tapes.begin(engine.public, mono_ns, wall_ns)
+    engine.feed.on_ohlc(message, wall_ns)
 
 
 def audit_books(engine: Engine, mono_ns: int) -> None:

@@ -24,8 +24,7 @@ from cstd._fast.port import OrderPort
 from cstd._fast.recorder import Recorder
 from cstd.config import Config, from_canonical_json
 from cstd.decision.setup import give_tactics
-from cstd.engine import condition_feed, handover, venue_clock
-from cstd.engine.arrivals import audit_books, give_up_links, note_frames_seen, take_new_digits, watch_feeds
+from cstd.engine import arrivals, condition_feed, handover, venue_clock
 from cstd.engine.congestion import Congestion
 from cstd.engine.maintenance import Maintenance
 from cstd.engine.own_code import give_code, take_code
@@ -178,8 +177,7 @@ class Engine:
             handover.take(self, payload["handover"], first=first)
         self.risk.write()
         self.tracker.lose_sight()
-        for number in range(len(names)):
-            self.core.drop_book(number, BookFault.FAULT_LINK_DOWN)
+        arrivals.lose_market(self)
         self.risk.mark(self._wall_ns)
         self._set_state("reconciling", "booted")
 
@@ -262,9 +260,7 @@ class Engine:
             self.core.batch_open = False  # its end can come no more
             if not up:
                 self.core.venue_online = False
-                for number in range(len(self.names)):
-                    self.core.drop_book(number, BookFault.FAULT_LINK_DOWN)
-                self.tapes.clear()
+                arrivals.lose_market(self)
         else:
             self.core.private_up = up
             self.core.private_ready = self.risk.coins_known = False
@@ -363,7 +359,7 @@ class Engine:
             case TickerMessage():
                 self.feed.on_ticker(message)
             case OhlcMessage():
-                self.feed.on_ohlc(message, self._wall_ns)
+                arrivals.take_history(self, message, self._mono_ns, self._wall_ns)
             case Malformed():
                 self.core.count_malformed()
                 for name in message.names:
@@ -431,12 +427,12 @@ class Engine:
 
     def _venue_on_timer(self, mono_ns: int, wall_ns: int) -> None:
         """What is due of links, orders, look-ups and books."""
-        note_frames_seen(self, mono_ns)
+        arrivals.note_frames_seen(self, mono_ns)
         self.own_silence.on_timer(self, mono_ns)
-        take_new_digits(self)
+        arrivals.take_new_digits(self)
         self.public.on_timer(mono_ns)
         self.private.on_timer(mono_ns, progressing=self.core.fault is None)
-        give_up_links(self)
+        arrivals.give_up_links(self)
         if self.maintenance.on_timer(self, mono_ns, wall_ns):
             self.core.venue_online = self._venue_online()
         self.tracker.overdue(mono_ns, wall_ns, UNANSWERED_GRACE_NS)
@@ -454,8 +450,8 @@ class Engine:
                                  or self.risk.kill_unproven)
         self.margin.on_timer(mono_ns, ready=self.private.ready)
         self.account_reads.on_timer(mono_ns)
-        watch_feeds(self, mono_ns, wall_ns)
-        audit_books(self, mono_ns)
+        arrivals.watch_feeds(self, mono_ns, wall_ns)
+        arrivals.audit_books(self, mono_ns)
         condition_feed.look(self, mono_ns)
 
     def on_attention(self, mono_ns: int, wall_ns: int) -> None:

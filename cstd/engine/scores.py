@@ -41,6 +41,7 @@ class Scores:
 
     Attributes:
         newest_mono_ns: of the newest features that a score is of, 0 for none.
+        boot_mono_ns: since when scores count.
         taken_count, refused_count: rows; those refused are of no instrument, no probability, of another time than this boot's,
             or of more horizons than an instrument may have.
     """
@@ -48,7 +49,7 @@ class Scores:
     def __init__(self) -> None:
         self._rows: dict[int, dict[int, Score]] = {}  # by instrument and horizon
         self._age_ns_max = 0
-        self._boot_mono_ns = 0
+        self.boot_mono_ns = 0
         self.newest_mono_ns = 0
         self.taken_count = 0
         self.refused_count = 0
@@ -57,7 +58,7 @@ class Scores:
         """Begin anew: what was known before counts on a clock, and for a configuration, that may be another. 0: none counts."""
         self._rows.clear()
         self.newest_mono_ns = 0
-        self._age_ns_max, self._boot_mono_ns = age_ns_max, mono_ns
+        self._age_ns_max, self.boot_mono_ns = age_ns_max, mono_ns
 
     def take(self, payload: bytes, instruments: int, mono_ns: int) -> None:
         """Take the rows of one event; an older row than the one that is known changes nothing. One may withdraw a model."""
@@ -73,7 +74,7 @@ class Scores:
             score = Score(*row[2:], told.model)
             sound = (0 <= number < instruments and horizon_s > 0 and 0 <= score.probability_e6 <= MILLION
                      and score.lower_e6 <= score.upper_e6 and score.members > 0
-                     and self._boot_mono_ns <= score.event_mono_ns <= mono_ns)
+                     and self.boot_mono_ns <= score.event_mono_ns <= mono_ns)
             rows = self._rows.get(number, {})
             known = rows.get(horizon_s)
             if not sound or (known is None and len(rows) >= HORIZONS_MAX):

@@ -239,12 +239,18 @@ class PublicFeed:
             number = self._number(name)
             if number is None or minutes not in INTERVALS or name not in self.specs:
                 continue
-            taken = sum(self._load(number, row, wall_ns) for row in sorted(rows, key=lambda r: r.begin_ns))
+            rows.sort(key=lambda row: row.begin_ns)
+            loaded = [self._load(number, row, wall_ns) for row in rows]
+            taken = sum(row or 0 for row in loaded)
             self.history_rows[name, minutes] = self.history_rows.get((name, minutes), 0) + taken
+            if None not in loaded:
+                self.core.history_loaded(number, INTERVALS[minutes], rows[0].begin_ns, wall_ns,
+                                         rows[-1].begin_ns + minutes * NS_PER_MIN > wall_ns)
             if taken:
                 self.core.bars_loaded(number, INTERVALS[minutes])
 
-    def _load(self, number: int, row: OhlcRow, wall_ns: int) -> int:
+    def _load(self, number: int, row: OhlcRow, wall_ns: int) -> int | None:
+        """Load a row; returns 1 where it was taken, 0 where it was not needed, None where it cannot be read."""
         spec = self.specs[row.name]
         try:
             open_raw, high_raw, low_raw, close_raw = (
@@ -252,11 +258,11 @@ class PublicFeed:
             qty_raw = _raw(row.volume, spec.qty_precision)
         except ValueError:
             self.core.count_malformed()
-            return 0
+            return None
         value = (row.vwap if row.vwap is not None else row.close) * row.volume
         if value < 0 or not 0 <= row.trade_count <= INT64_MAX or not 0 <= row.begin_ns <= INT64_MAX:
             self.core.count_malformed()
-            return 0
+            return None
         value_raw = min(int(value.scaleb(MONEY_PRECISION)), INT64_MAX)
         forming = row.begin_ns + row.interval_min * NS_PER_MIN > wall_ns
         return int(self.core.load_bar(number, INTERVALS[row.interval_min], forming, row.begin_ns, open_raw, high_raw,

@@ -59,22 +59,27 @@ class TapeWatch:
         self._turn = 0
 
     def clear(self) -> None:
-        """The link is down: nothing of its streams holds on the next."""
+        """The link is down: nothing of its streams holds on the next, and what is traded until then is missed."""
         self.live.clear()
         self._heard.clear()
         self._lost.clear()
-        for slot in self.core.slots:
+        for number, slot in enumerate(self.core.slots):
             slot.tickers = slot.ticker_last_raw = 0
+            self.core.tape_begins(number, INT64_MAX)
 
     def on_timer(self, public: PublicMachine, mono_ns: int, wall_ns: int) -> None:
         """Begin tapes whose stream is there, and look at some instruments for dead ones."""
+        self.begin(public, mono_ns, wall_ns)
+        for _ in range(min(TURN, len(self.names))):
+            self._turn = (self._turn + 1) % len(self.names)
+            self._look(self._turn, public, mono_ns)
+
+    def begin(self, public: PublicMachine, mono_ns: int, wall_ns: int) -> None:
+        """Begin the tapes whose stream is there by now."""
         if len(self.live) < len(self.names):
             for number, name in enumerate(self.names):
                 if name not in self.live and public.live(name, "trade"):
                     self._begin(number, public, mono_ns, wall_ns)
-        for _ in range(min(TURN, len(self.names))):
-            self._turn = (self._turn + 1) % len(self.names)
-            self._look(self._turn, public, mono_ns)
 
     def _begin(self, number: int, public: PublicMachine, mono_ns: int, wall_ns: int) -> None:
         name = self.names[number]

@@ -11,6 +11,7 @@ class ScorerStatus(TypedDict):
     state: str  # off, starting, waiting, opening, ready, refused, stopped, down
     reason: str  # why there are no new scores
     version: str | None  # of the model that scores
+    rows: str  # what its rows of features are of, and why instruments have none
 
 
 class ScorerSession(TypedDict):
@@ -55,8 +56,30 @@ class ScoreRow(TypedDict):
     card_sha256: str
 
 
+class BarRow(TypedDict):
+    """The row of features of one instrument's newest closed bar."""
+
+    instrument: str
+    reason: str  # why there is none; "" where there is one
+    bars: int  # closed bars that it is of
+    first_s: int | None  # until there may be one, 0 where there is one, null while nobody can say
+
+
+class BarRows(TypedDict):
+    """The rows that a model of bars reads, as the trading process computes them."""
+
+    bar_s: int
+    features: int
+    features_hash: str
+    ready: int  # instruments with a row now
+    rows: int  # of bars that closed since the start
+    abstained: dict[str, int]  # bars without a row, by reason
+    instruments: list[BarRow]
+
+
 class Models(TypedDict):
-    """`/api/v1/models`: the scorer and the newest scores, the first SCORES_SHOWN of them."""
+    """`/api/v1/models`: the scorer, the rows of bars (null where its model reads none) and the newest scores."""
 
     scorer: Scorer
+    bars: BarRows | None
     scores: list[ScoreRow]

@@ -41,6 +41,7 @@ class BarFeatures:
     """Features of one series of closed bars, oldest first.
 
     Attributes:
+        bars: pushed since everything began.
         reason: why the last push gave no row, one of NOT_READY, or "".
         values: the indicators that were ready at the last push.
         ewma_vol: volatility of a one-bar log return by exponential weights, 0.0 before there is one.
@@ -57,7 +58,7 @@ class BarFeatures:
         self._volumes: deque[float] = deque(maxlen=48)
         self._last_s = 0
         self._close = 0.0
-        self._bars = 0
+        self.bars = 0
         self._fast = self._slow = 0.0
         self.ewma_vol = 0.0
         self.values: dict[str, float] = {}
@@ -70,16 +71,16 @@ class BarFeatures:
             time_s: start of the bar, unix seconds, later than that of the bar before.
             bar: open, high, low, close in quote per base, volume in base above zero.
         """
-        if self._bars and time_s - self._last_s > (GAP_BARS_MAX + 1) * self.interval_s:
+        if self.bars and time_s - self._last_s > (GAP_BARS_MAX + 1) * self.interval_s:
             self._begin()
         close, volume = bar[3], bar[4]
         self.values = self._indicators.push(*bar)
         self._variances(close)
-        self._last_s, self._close, self._bars = time_s, close, self._bars + 1
+        self._last_s, self._close, self.bars = time_s, close, self.bars + 1
         self._volumes.append(volume)
         self._closes[time_s] = close
         self._closes.pop(time_s - 2 * SLOW_BARS * self.interval_s, None)
-        if self._bars < SLOW_BARS:
+        if self.bars < SLOW_BARS:
             self.reason = "warming up"
             return None
         try:
@@ -94,9 +95,9 @@ class BarFeatures:
         return [min(max(value, -BOUND), BOUND) for value in row]
 
     def _variances(self, close: float) -> None:
-        if self._bars:
+        if self.bars:
             square = math.log(close / self._close) ** 2
-            first = self._bars == 1
+            first = self.bars == 1
             self._fast = square if first else EWMA_KEPT * self._fast + (1 - EWMA_KEPT) * square
             self._slow = square if first else SLOW_KEPT * self._slow + (1 - SLOW_KEPT) * square
             self.ewma_vol = math.sqrt(self._fast)

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from cstd.child import exit_code_of, follow_parent
@@ -28,7 +29,16 @@ from cstd.signals import registry
 from cstd.signals.registry import log as registry_log
 from cstd.signals.registry.refusals import RefusedVersionError, refuse
 from cstd.signals.scorer.model import ScoredModel
-from cstd.signals.scorer.rows import FEATURES_FILE, HORIZONS_MAX, SCORE_ROW, SCORES_FILE
+from cstd.signals.scorer.rows import (
+    BARS_FILE,
+    FEATURES_FILE,
+    HORIZONS_MAX,
+    SCORE_ROW,
+    SCORES_FILE,
+    BarRowsWanted,
+    bar_rows_of,
+    feature_row,
+)
 from cstd.signals.scorer.sheet import SheetReader, SheetWriter
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -54,6 +64,8 @@ class Scorer:
         self._clock = clock or SystemClock()
         self._features: SheetReader | None = None
         self._scores: SheetWriter | None = None
+        self._bars: SheetReader | None = None
+        self._wanted: BarRowsWanted | None = None  # rows of bars that the model reads, None where it reads the engine's
         self._model: ScoredModel | None = None
         self._seen = 0
         self._looked_ns: int | None = None
@@ -66,16 +78,30 @@ class Scorer:
         if not self._has_features():
             return False
         self._look_at_model()
-        features = self._features
-        assert features is not None
-        if self._model is None or features.version == self._seen:
+        if self._model is None:
+            return False
+        sheet = self._features if self._wanted is None else self._sheet_of_bars(self._wanted)
+        if sheet is None or sheet.version == self._seen:
             return False
         try:
-            self._score(features, self._model)
+            self._score(sheet, self._model)
         except OperatorError as error:
             self._refuse(error.message, "")
             return False
         return True
+
+    def _sheet_of_bars(self, wanted: BarRowsWanted) -> SheetReader | None:
+        """Return the sheet of the rows that the model reads, None until the trading process writes one."""
+        if self._bars is not None and self._bars.replaced():
+            self._forget_bars()
+        if self._bars is None and (self._run_dir / BARS_FILE).exists():
+            self._bars, self._seen = SheetReader(self._run_dir / BARS_FILE, feature_row(len(wanted.features))), 0
+        return self._bars if self._bars is not None and self._bars.names == wanted.features else None
+
+    def _forget_bars(self) -> None:
+        if self._bars is not None:
+            self._bars.close()
+            self._bars = None
 
     def _has_features(self) -> bool:
         """Whether there is a sheet of features; a new one, of a daemon that was started again, is taken up."""
@@ -84,6 +110,7 @@ class Scorer:
         if self._features is not None:
             self._features.close()
             self._features = self._model = self._looked_ns = None
+            self._forget_bars()
         try:
             self._features = SheetReader(self._run_dir / FEATURES_FILE)
         except OperatorError as error:
@@ -135,17 +162,21 @@ class Scorer:
     def _open(self, found: registry.Verified) -> None:
         assert self._features is not None
         self._tell("opening", f"{found.card.name} {found.card.version}")
-        model = ScoredModel(found, self._features.names, self._device, self._threads)
+        wanted = bar_rows_of(found.card, self._features.names)
+        names = self._features.names if wanted is None else wanted.features
+        model = ScoredModel(found, names, self._device, self._threads)
         began_ns = self._clock.mono_ns()
         for _ in range(WARM_RUNS):  # the first runs allocate; they are no scores
-            model.score(self._warm_rows(), 0, 0)
+            model.score(self._warm_rows(len(names)), 0, 0)
         warm_ns = (self._clock.mono_ns() - began_ns) // WARM_RUNS
-        self._model, self._seen = model, 0
-        self._tell("ready", "", version=found.card.version, model=found.card_sha256, sessions=model.told(), warm_ns=warm_ns)
+        self._forget_bars()
+        self._model, self._wanted, self._seen = model, wanted, 0
+        self._tell("ready", "", version=found.card.version, model=found.card_sha256, sessions=model.told(), warm_ns=warm_ns,
+                   bars=msgspec.to_builtins(wanted))
 
-    def _warm_rows(self) -> Any:
+    def _warm_rows(self, columns: int) -> Any:
         assert self._features is not None
-        rows = np.zeros(self._features.rows_max, self._features.row_type)
+        rows = np.zeros(self._features.rows_max, feature_row(columns))
         rows["valid"] = np.uint64(2**64 - 1)
         return rows
 
@@ -171,7 +202,10 @@ class Scorer:
 
     def _score(self, features: SheetReader, model: ScoredModel) -> None:
         assert self._scores is not None
-        self._seen, rows, _ = features.read()
+        self._seen, rows, told = features.read()
+        if self._wanted is not None and (told.get("bar_s"), told.get("features_hash")) != (
+                self._wanted.bar_s, self._wanted.features_hash):
+            return  # rows of another length of bars, that a model before asked for
         began_ns = self._clock.mono_ns()
         scores = model.score(rows, began_ns, self._clock.wall_ns())
         took_ns = self._clock.mono_ns() - began_ns
@@ -182,7 +216,7 @@ class Scorer:
     def close(self) -> None:
         """Say that it ends, and unmap the sheets."""
         self._tell("stopped", "")
-        for sheet in (self._features, self._scores):
+        for sheet in (self._features, self._bars, self._scores):
             if sheet is not None:
                 sheet.close()
 

@@ -1,15 +1,72 @@
-"""The two sheets between the trading process and the scorer, row by row."""
+"""The sheets between the trading process and the scorer, row by row."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
 
+import msgspec
 import numpy as np
 
+from cstd._fast import features
+from cstd.errors import OperatorError
+from cstd.signals import bar_features
+from cstd.signals.registry.card import Card
+
 FEATURES_FILE = "scorer-features"
+BARS_FILE = "scorer-bars"
 SCORES_FILE = "scorer-scores"
 VALID_WORD_BITS = 64
 HORIZONS_MAX = 8  # of a model, and of an instrument in the engine
+
+
+# Lengths of bars that the trading process builds, by their place in the core.
+BARS_S = (60, 300, 3_600)
+
+
+class BarRowsWanted(msgspec.Struct, frozen=True):
+    """The rows that a model of bars reads: what the scorer asks for in its note, and what the sheet of bars says that it holds.
+
+    features: the columns in the card's order. features_hash: the card's, of exactly these names.
+    """
+
+    bar_s: int
+    features: tuple[str, ...]
+    features_hash: str
+
+
+def bar_rows_of(card: Card, names: Sequence[str]) -> BarRowsWanted | None:
+    """Return the rows of bars that a model reads, None where all that it reads is among `names`, or it reads something else.
+
+    Raises:
+        OperatorError: its bars are of several lengths, or of one that the trading process does not build.
+    """
+    if set(card.features) <= set(names) or not set(card.features) <= set(bar_features.NAMES):
+        return None
+    lengths = {bars.interval_s for bars in card.training.bars}
+    if len(lengths) != 1 or not lengths <= set(BARS_S):
+        raise OperatorError(f"its bars are of {', '.join(map(str, sorted(lengths)))} s; rows are computed of bars of "
+                            f"{', '.join(map(str, BARS_S))} s")
+    return BarRowsWanted(lengths.pop(), tuple(card.features), card.features_hash)
+
+
+def rows_said(card: Card) -> str:
+    """Return in words which rows the trading process computes for a model, or why none."""
+    try:
+        wanted = bar_rows_of(card, features.NAMES)
+    except OperatorError as error:
+        return f"none: {error.message}"
+    if wanted is not None:
+        return f"bars of {wanted.bar_s // 60} min"
+    missing = [name for name in card.features if name not in features.NAMES]
+    return f"none: nobody computes {', '.join(missing[:5])}" if missing else "the engine's"
+
+
+def all_valid(count: int) -> tuple[int, ...]:
+    """Return the words of a row of `count` columns that are all valid."""
+    words = -(-count // VALID_WORD_BITS)
+    whole = (1 << count) - 1
+    return tuple(whole >> VALID_WORD_BITS * word & 2**VALID_WORD_BITS - 1 for word in range(words))
 
 
 def feature_row(count: int) -> np.dtype[np.void]:

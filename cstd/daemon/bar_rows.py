@@ -30,7 +30,7 @@ from cstd.units import NS_PER_S
 if TYPE_CHECKING:
     from cstd._fast.bars import Row as Bar
 
-LOOKS_PER_TICK = 64
+LOOKS_PER_TICK = 32  # some 3 microseconds each
 PUSHES_PER_TICK = 16  # some 60 microseconds each
 GRACE_NS = NS_PER_S  # the bars' own: a bar closes when the clock is so much past its end
 INSTRUMENTS_SHOWN = 200

@@ -41,7 +41,7 @@ def lose_market(engine: Engine) -> None:
 
 def take_history(engine: Engine, message: OhlcMessage, mono_ns: int, wall_ns: int) -> None:
     """Load a snapshot of bars; a tape whose stream is there already joins it, though no timer came between."""
-    engine.tapes.begin(engine.public, mono_ns, wall_ns)
+    engine.tapes.begin({row.name for row in message.rows}, engine.public, mono_ns, wall_ns)
     engine.feed.on_ohlc(message, wall_ns)
 
 

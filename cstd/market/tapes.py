@@ -9,6 +9,7 @@ acknowledgement. The history that was missed is asked for then.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -69,17 +70,17 @@ class TapeWatch:
 
     def on_timer(self, public: PublicMachine, mono_ns: int, wall_ns: int) -> None:
         """Begin tapes whose stream is there, and look at some instruments for dead ones."""
-        self.begin(public, mono_ns, wall_ns)
+        if len(self.live) < len(self.names):
+            self.begin(self.names, public, mono_ns, wall_ns)
         for _ in range(min(TURN, len(self.names))):
             self._turn = (self._turn + 1) % len(self.names)
             self._look(self._turn, public, mono_ns)
 
-    def begin(self, public: PublicMachine, mono_ns: int, wall_ns: int) -> None:
-        """Begin the tapes whose stream is there by now."""
-        if len(self.live) < len(self.names):
-            for number, name in enumerate(self.names):
-                if name not in self.live and public.live(name, "trade"):
-                    self._begin(number, public, mono_ns, wall_ns)
+    def begin(self, names: Iterable[str], public: PublicMachine, mono_ns: int, wall_ns: int) -> None:
+        """Begin the tapes of some instruments whose stream is there by now."""
+        for name in names:
+            if name not in self.live and public.live(name, "trade"):
+                self._begin(self.feed.numbers[name], public, mono_ns, wall_ns)
 
     def _begin(self, number: int, public: PublicMachine, mono_ns: int, wall_ns: int) -> None:
         name = self.names[number]

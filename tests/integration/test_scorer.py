@@ -62,7 +62,7 @@ def test_it_scores_dies_and_scores_again(tmp_path: Path) -> None:
         session.wait(lambda: seen(session)["scorer"]["state"] == "ready" and seen(session)["scorer"]["events"] > before + 1, 60,
                      "it does not score again")
         assert session.daemon.poll() is None and seen(session)["scorer"]["restarts"] == 1
-        assert shown(session)["scorer"] == {"state": "ready", "reason": "", "version": "0001"}
+        assert shown(session)["scorer"] == {"state": "ready", "reason": "", "version": "0001", "rows": ""}
         session.wait(lambda: counted(session.metrics()), 30, "the metrics do not count them")  # regions are published in turns
         assert session.terminate() == 0
         engine = session.assert_journal_is_true()

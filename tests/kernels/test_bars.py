@@ -157,6 +157,116 @@ def test_a_closed_row_replaces_the_incomplete_bar_it_covers() -> None:
     assert made.incomplete_bars == 0
 
 
+# From when on no bar misses a trade.
+
+
+def told(made: bars.BarSeries, rows: list[tuple[int, ...]], as_of: int, *, forming: bool = False) -> None:
+    """The venue's whole history of minutes."""
+    for each in rows:
+        made.load(0, each)
+    made.history(0, rows[0][0], as_of, forming)
+
+
+def test_nothing_is_whole_before_the_tape() -> None:
+    """Nor with a history that no tape joins, nor while the tape is lost."""
+    made = series(tape_from=None)
+    told(made, [row(T0 - M, 1_000_000)], T0)
+    assert made.whole_from(0) is None
+    made.tape_from(T0 + S)
+    assert made.whole_from(0) == T0 + M
+    made.tape_from(2**63 - 1)
+    assert made.whole_from(0) is None
+
+
+@pytest.mark.parametrize(("tape", "whole"), [(T0, T0), (T0 + 1, T0 + M), (T0 + M, T0 + M)])
+def test_bars_are_whole_from_the_first_that_begins_with_the_tape(tape: int, whole: int) -> None:
+    """At the start of a bar it is that bar, a nanosecond later the next."""
+    assert series(tape_from=tape).whole_from(0) == whole
+
+
+@pytest.mark.parametrize(("as_of", "joined"), [(T0 + 9 * S, False), (T0 + 10 * S, True), (T0 + 11 * S, True)])
+def test_a_history_joins_a_tape_that_began_before_it(as_of: int, joined: bool) -> None:
+    """Between a history and a tape that begins after it trades may be missing."""
+    made = series(tape_from=T0 + 10 * S)
+    told(made, [row(T0 - k * M, 1_000_000 + k) for k in (3, 2, 1)], as_of)
+    assert made.whole_from(0) == (T0 - 3 * M if joined else T0 + M)
+
+
+def test_a_history_without_a_row_for_now_says_that_nothing_was_traded_yet() -> None:
+    """The bar under way is whole though it began before the tape; without that word it is dropped."""
+    for as_of, closed in ((T0 + 12 * S, 2), (T0 + 9 * S, 1)):
+        made = series(tape_from=T0 + 10 * S)
+        told(made, [row(T0 - M, 1_000_000)], as_of)
+        made.trade(1_000_000, 10**8, T0 + 20 * S)
+        made.pass_time(T0 + M + S)
+        assert len(made.closed(0)) == closed
+        assert made.whole_from(0) == (T0 - M if closed == 2 else T0 + M)
+
+
+def test_a_dropped_bar_is_not_whole() -> None:
+    """What comes after it is."""
+    made = series(tape_from=T0 - M)
+    made.trade(1_000_000, 10**8, T0)
+    made.tape_from(T0 + 20 * S)
+    made.trade(1_000_000, 10**8, T0 + 30 * S)
+    made.pass_time(T0 + M + S)
+    assert (made.incomplete_bars, made.whole_from(0)) == (1, T0 + M)
+
+
+def test_a_late_trade_is_missing_from_its_bar() -> None:
+    """At each length that had closed: the minute, not the hour."""
+    made = series()
+    made.trade(1_000_000, 10**8, T0)
+    made.pass_time(T0 + M + S)
+    made.trade(1_000_000, 10**8, T0 + M - 1)
+    assert [made.whole_from(interval) for interval in (0, 1, 2)] == [T0 + M, T0, T0]
+
+
+OTHERS = {"open": 1, "high": 2, "low": 3, "close": 4, "quantity": 5}
+
+
+@pytest.mark.parametrize("name", [*OTHERS, "value", "missing", "same"])
+def test_a_row_of_the_venue_that_is_another_than_ours(name: str) -> None:
+    """Ours stays, because it was used, and the bars are whole after it; its value is in our currency and may differ."""
+    made = series()
+    for minute in range(5):
+        if not (name == "missing" and minute == 2):
+            for price in (1_000_000, 1_000_010, 999_990, 1_000_000):
+                made.trade(price, 10**8, T0 + minute * M)
+    made.pass_time(T0 + 5 * M + S)
+    before = made.closed(0)
+    theirs = [(T0 + minute * M, 1_000_000, 1_000_010, 999_990, 1_000_000, 4 * 10**8, 1, 4) for minute in range(5)]
+    if name in OTHERS:
+        changed = list(theirs[2])
+        changed[OTHERS[name]] += {"high": 1, "low": -1, "quantity": 1}.get(name, 5)
+        theirs[2] = tuple(changed)
+    told(made, theirs, T0 + 5 * M + 2 * S)
+    assert made.closed(0) == before
+    assert made.whole_from(0) == (T0 if name in ("same", "value") else T0 + 3 * M)
+
+
+def test_a_row_that_cannot_be_a_bar_is_a_hole_and_one_without_trades_is_none() -> None:
+    """Nothing is known of the first; the second says that there was nothing."""
+    for bad, whole in (((T0 - 2 * M, 10, 10, 0, 10, 1, 1, 1), T0 - M), ((T0 - 2 * M, 10, 10, 10, 10, 0, 0, 0), T0 - 3 * M)):
+        made = series()
+        told(made, [row(T0 - 3 * M, 10), bad, row(T0 - M, 10)], T0 + S)
+        assert made.whole_from(0) == whole
+
+
+def test_closed_bars_after_a_time() -> None:
+    """The first of them, oldest first, also when the ring has gone round."""
+    made = series()
+    for k in range(1000):
+        made.trade(1_000_000 + k, 10**8, T0 + k * M)
+    kept = made.closed(0)
+    for after in (0, T0, T0 + 278 * M, T0 + 279 * M, T0 + 500 * M + 1, T0 + 997 * M, T0 + 998 * M):
+        expected = [bar for bar in kept if bar[0] > after]
+        assert made.closed_after(0, after, 1000) == expected
+        assert made.closed_after(0, after, 7) == expected[:7]
+    assert made.newest(0) == T0 + 998 * M and series().newest(0) is None
+    assert series().closed_after(0, T0, 5) == []
+
+
 BAD_ROWS = {
     "not on the minute": (T0 + 1, 10, 10, 10, 10, 1, 1, 1), "low above open": (T0, 10, 12, 11, 12, 1, 1, 1),
     "high below close": (T0, 10, 11, 10, 12, 1, 1, 1), "zero low": (T0, 10, 11, 0, 10, 1, 1, 1),

@@ -198,7 +198,7 @@ class FakeView:
                         "checkpoint_seq": self.steps * 40, "checkpoints": 3, "checkpoint_failures": 0,
                         "bytes": self.steps * 9_000, "error": None},
             "digest": hashlib.sha256(str(self.steps).encode()).hexdigest(), "children": {"reader": True},
-            "scorer": {"state": "ready", "reason": "", "version": "0003"}}
+            "scorer": {"state": "ready", "reason": "", "version": "0003", "rows": ""}}
 
     def instrument_names(self) -> list[str]:
         """See EngineView."""
@@ -327,11 +327,14 @@ class FakeView:
 
     def models(self) -> dict[str, object]:
         """See EngineView."""
-        return {"scorer": {"state": "ready", "reason": "", "version": "0003", "alive": True, "restarts": 0, "events": 2,
-                           "name": "hourly", "card_sha256": "ab" * 32, "device": "cpu", "threads": 1, "warm_ns": 900_000,
-                           "batches": 2, "batch_rows": 2, "batch_ns": 400_000,
+        return {"scorer": {"state": "ready", "reason": "", "version": "0003", "rows": "", "alive": True, "restarts": 0,
+                           "events": 2, "name": "hourly", "card_sha256": "ab" * 32, "device": "cpu", "threads": 1,
+                           "warm_ns": 900_000, "batches": 2, "batch_rows": 2, "batch_ns": 400_000,
                            "sessions": [{"horizon": "1h", "member": "lightgbm", "form": "onnx",
                                          "providers": ["CPUExecutionProvider"], "nodes": {"CPUExecutionProvider": 3}}]},
+                "bars": {"bar_s": 3_600, "features": 1, "features_hash": "cd" * 32, "ready": 1, "rows": 2,
+                         "abstained": {"no trade": 1},
+                         "instruments": [{"instrument": name, "reason": "", "bars": 96, "first_s": 0} for name, *_ in SPECS]},
                 "scores": [{"instrument": name, "horizon_s": 3_600, "probability": 0.512345, "lower": -0.01, "upper": 0.012,
                             "members": 2, "event_wall_ns": 1_700_000_000_000_000_000, "age_ns": 9_000_000_000, "fresh": True,
                             "card_sha256": "ab" * 32} for name, *_ in SPECS]}

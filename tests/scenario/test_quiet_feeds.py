@@ -12,6 +12,7 @@ import pytest
 from cstd._fast.codes import BookFault, EventKind, Link, Side
 from cstd._fast.gates import DECISION_DTYPE
 from cstd.decision.why import GATES
+from cstd.engine.boot import boot_payload
 from cstd.market.evidence import ANSWER_NS, DIFFER_NS, PACE_NS
 from cstd.market.tapes import SILENT_NS
 from cstd.storage.journal import open_journal
@@ -324,3 +325,47 @@ def test_replay_hears_the_same_silence(tmp_path: Path) -> None:
     assert again.differences == []
     assert again.engine.recorder.hexdigest() == world.recorder.hexdigest()
     assert again.engine.tapes.silent_count == 1 and again.engine.evidence.ended == world.engine.evidence.ended
+
+
+# A link that is down.
+
+
+def test_what_closes_while_the_link_is_down_is_no_bar() -> None:
+    """It may miss trades: it is dropped, and the venue's own row takes its place when the link is up again."""
+    of = ready()
+    minute_ns = (of.now_ns // (60 * S) + 1) * 60 * S
+    of.run((minute_ns - of.now_ns) / S + 5)
+    of.public(trade(of, 1))
+    of.link(Link.LINK_PUBLIC, up=False, reason="test")
+    of.run_on(Link.LINK_PRIVATE, 70)
+    starts = [bar[0] for bar in of.slot.bars.closed(0)]
+    assert minute_ns not in starts and minute_ns - 60 * S in starts
+    assert of.slot.bars.whole_from(0) is None
+    of.link(Link.LINK_PUBLIC, up=True)
+    of.run(2)
+    row = next(bar for bar in of.slot.bars.closed(0) if bar[0] == minute_ns)
+    assert row[7] == 9  # trades, as the venue's candles have them
+    of.sound()
+
+
+def test_a_history_joins_the_tape_that_was_acknowledged_before_it() -> None:
+    """Though no timer came between the two: the bar under way is the venue's row and what is traded from then on."""
+    of = ready()
+    of.link(Link.LINK_PUBLIC, up=False, reason="test")
+    of.link(Link.LINK_PUBLIC, up=True)
+    first = min(bar[0] for bar in of.slot.bars.closed(0))
+    assert of.engine.tapes.live == {BTC, ETH} and of.slot.bars.whole_from(0) == first
+    of.boot(epoch=2)
+    assert of.slot.bars.whole_from(0) == first
+
+
+def test_a_boot_begins_without_a_tape() -> None:
+    """What was traded between two runs is missed: the bar under way when the first ended is not closed by the clock."""
+    of = ready()
+    of.public(trade(of, 1))
+    under_way_ns = of.now_ns // (60 * S) * 60 * S
+    of.now_ns += 300 * S
+    of.event(EventKind.EVENT_BOOT, 0, boot_payload(of.cfg, 2, None, None))
+    of.run_on(Link.LINK_PRIVATE, 1)
+    assert under_way_ns not in [bar[0] for bar in of.slot.bars.closed(0)]
+    assert of.slot.bars.whole_from(0) is None

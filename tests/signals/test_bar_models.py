@@ -24,7 +24,8 @@ from cstd.signals import bar_features, registry
 from cstd.signals.registry.refusals import RefusedVersionError
 from cstd.signals.scorer.process import Scorer
 from cstd.signals.scorer.rows import BarRowsWanted, bar_rows_of, rows_said
-from tests.scenario.engine_world import BTC, ETH, S, World, practice_config, time_text
+from cstd.storage.journal import open_journal
+from tests.scenario.engine_world import BTC, ETH, S, World, practice_config, replayed, time_text
 from tests.signals.made import FILES, KEY, WHEN, promoted
 from tests.signals.made import card as made_card
 from tests.signals.test_scoring_desk import Child, Log
@@ -57,9 +58,10 @@ def fixture(root: Path, name: str) -> None:
 class Bars(World):
     """A venue whose history of BTC/USD is recorded bars, moved by whole weeks to now; of ETH/USD it has twenty."""
 
-    def __init__(self, recorded: list[list[str]], bar_s: int) -> None:
+    def __init__(self, recorded: list[list[str]], bar_s: int, journal: Any) -> None:
         self.bar_s = bar_s
-        super().__init__(practice_config((BTC, ETH), scorer={"age_s_max": AGE_S_MAX, "interval_s": 60}))
+        super().__init__(practice_config((BTC, ETH), scorer={"age_s_max": AGE_S_MAX, "interval_s": 60}),
+                         strategy="rehearsal", journal=journal)
         now_s = self.now_ns // S
         weeks = (now_s - int(recorded[-1][0])) // WEEK_S
         moved = [[int(row[0]) + weeks * WEEK_S, *row[1:]] for row in recorded]
@@ -102,7 +104,9 @@ class Both:
 
     def __init__(self, folder: Path, name: str, recorded: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
         fixture(folder, name)
-        self.world = Bars(recorded, LENGTHS[name]).ready()
+        self.journal = open_journal(folder / "journal", folder / "ring", ring_bytes=1 << 24, segment_bytes=1 << 24,
+                                    sync_interval_ms=5)
+        self.world = Bars(recorded, LENGTHS[name], self.journal).ready()
         monkeypatch.setattr("cstd.daemon.scoring.scorer_child", lambda *_: Child())
         cfg = ScorerConfig(enabled=True, name=name, interval_s=60, age_s_max=AGE_S_MAX)
         self.scoring = Scoring(cfg, folder, self.world.engine, Log(), lambda _pid: None)
@@ -132,7 +136,7 @@ def recorded_lines(data_dir: Path, name: str) -> list[list[str]]:
 
 @pytest.mark.parametrize("name", list(LENGTHS))
 def test_a_shipped_model_scores_live(data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """From the first bar that closes on, the engine knows the probability that evaluating the same bars gives."""
+    """From the first bar that closes on, the engine knows the probability that evaluating its bars gives; so does a replay."""
     both = Both(tmp_path, name, recorded_lines(data_dir, name), monkeypatch)
     world, bar_s = both.world, LENGTHS[name]
     both.settle()
@@ -162,6 +166,11 @@ def test_a_shipped_model_scores_live(data_dir: Path, tmp_path: Path, monkeypatch
     counters = models.counters(both.scoring.status(), world.engine, both.scoring.bar_rows())
     assert (counters["bar_rows_ready"], counters["bar_rows"], counters["bar_rows_no_trade"]) == (1, 2, 2)
     world.sound()
+    both.journal.close()
+    replay = replayed(tmp_path / "journal")
+    assert replay.difference_count == 0, replay.differences
+    assert replay.engine.scores.state() == world.engine.scores.state()
+    assert replay.engine.recorder.hexdigest() == world.recorder.hexdigest()
 
 
 def test_what_was_traded_while_the_link_was_down_is_in_no_row(data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

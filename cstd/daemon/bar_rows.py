@@ -68,7 +68,7 @@ class BarRows:
 
     Attributes:
         rows: one for each instrument, in the shape of the sheet; without a valid bit where there is none.
-        changed: whether one of them is another than the last `take` saw.
+        change_count: how often one of them became another.
         status, said: what is computed, and of each instrument why it is not; the same in a line.
         row_count: rows, abstained: bars without one, by reason; both of bars that closed since the boot.
 
@@ -92,21 +92,19 @@ class BarRows:
         self._turn = 0
         self.rows = np.zeros(len(self._instruments), feature_row(len(wanted.features)))
         self.rows["instrument"] = np.arange(len(self._instruments))
-        self.changed = True
+        self.change_count = 1
         self.row_count = 0
         self.abstained = Counter(dict.fromkeys(REASONS, 0))
         self._ended_ns = self._last_end_ns()
         for one in self._instruments:
             one.judged_end_ns = self._ended_ns
-        self._shown_ns = engine.core.mono_ns
-        self.status, self.said = self._status(), self._said()
+        self._show()
 
     def tick(self) -> None:
         """Push some closed bars and judge what closed; LOOKS_PER_TICK instruments, PUSHES_PER_TICK bars."""
         self._ended_ns = self._last_end_ns()
         if self._engine.core.mono_ns - self._shown_ns >= SHOW_NS:
-            self._shown_ns = self._engine.core.mono_ns
-            self.status, self.said = self._status(), self._said()
+            self._show()
         budget, count = PUSHES_PER_TICK, len(self._instruments)
         for _ in range(min(LOOKS_PER_TICK, count)):
             number = self._turn % count
@@ -183,7 +181,7 @@ class BarRows:
         row["event_mono_ns"], row["event_wall_ns"] = self._mono_of(end_ns), end_ns
         if not one.reason and one.row is not None:
             row["values"], row["valid"] = [one.row[column] for column in self._columns], self._valid
-        self.changed = True
+        self.change_count += 1
 
     def _heard(self, end_ns: int) -> bool:
         """Whether a frame of the public socket came after a bar's end and what trades may take."""
@@ -200,6 +198,11 @@ class BarRows:
 
     def _ready_count(self) -> int:
         return sum(not one.reason for one in self._instruments)
+
+    def _show(self) -> None:
+        self._shown_ns = self._engine.core.mono_ns
+        self.status = self._status()
+        self.said = self._said()
 
     def _status(self) -> shapes.BarRows:
         return {"bar_s": self.wanted.bar_s, "features": len(self.wanted.features), "features_hash": self.wanted.features_hash,
@@ -224,7 +227,7 @@ class BarRows:
 
     def _said(self) -> str:
         reasons = Counter(one.reason for one in self._instruments if one.reason)
-        waits = [wait for one in self._instruments if (wait := self._first_s(one))]
+        waits = [row["first_s"] for row in self.status["instruments"] if row["first_s"]]
         line = f"bars of {self.wanted.bar_s // 60} min: {self._ready_count()} of {len(self._instruments)} instruments"
         for reason, count in sorted(reasons.items()):
             line += f"; {count} {reason}"

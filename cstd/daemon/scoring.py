@@ -52,6 +52,7 @@ class Scoring:
         self._filling: Iterator[None] | None = None
         self._bars: BarRows | None = None
         self._bars_sheet: SheetWriter | None = None
+        self._bars_written = 0  # changes that the sheet has
         self._next_ns = self._look_ns = 0
         self._seen = 0
         self._waiting: list[dict[str, Any]] = []
@@ -126,12 +127,13 @@ class Scoring:
         row["valid"] = valid if slot.data_mono_ns else 0
 
     def _write_bars(self) -> None:
-        """Let closed bars become rows; a sheet is written when one of them is another."""
+        """Let closed bars become rows. A sheet is scored whole: it is written once a tick changes no row more."""
         if self._bars is None or self._bars_sheet is None:
             return
+        before = self._bars.change_count
         self._bars.tick()
-        if self._bars.changed:
-            wanted, self._bars.changed = self._bars.wanted, False
+        if self._bars_written != before == self._bars.change_count:
+            wanted, self._bars_written = self._bars.wanted, before
             note = {"bar_s": wanted.bar_s, "features_hash": wanted.features_hash}
             with self._bars_sheet.writing(len(self._bars.rows), note) as out:
                 out[:] = self._bars.rows
@@ -143,9 +145,10 @@ class Scoring:
             return
         self._close_bars()
         if wanted is not None:
-            self._bars = BarRows(self._engine, wanted)
+            bars = BarRows(self._engine, wanted)
             self._bars_sheet = SheetWriter(self._run_dir / BARS_FILE, feature_row(len(wanted.features)), len(self._engine.names),
                                            wanted.features)
+            self._bars, self._bars_written = bars, 0
 
     def _close_bars(self) -> None:
         if self._bars_sheet is not None:

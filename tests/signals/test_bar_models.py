@@ -26,7 +26,7 @@ from cstd.signals.scorer.process import Scorer
 from cstd.signals.scorer.rows import BarRowsWanted, bar_rows_of, rows_said
 from cstd.storage.journal import open_journal
 from tests.scenario.engine_world import BTC, ETH, S, World, practice_config, replayed, time_text
-from tests.signals.made import FILES, KEY, WHEN, promoted
+from tests.signals.made import FILES, KEY, WHEN, linear, promoted
 from tests.signals.made import card as made_card
 from tests.signals.test_scoring_desk import Child, Log
 
@@ -111,8 +111,8 @@ class Both:
         cfg = ScorerConfig(enabled=True, name=name, interval_s=60, age_s_max=AGE_S_MAX)
         self.scoring = Scoring(cfg, folder, self.world.engine, Log(), lambda _pid: None)
         asyncio.run(self.scoring.start())
-        clock = VirtualClock(mono_ns=self.world.mono_ns, wall_ns=self.world.now_ns)
-        self.scorer = Scorer(folder, folder / "models", name, folder / "models.key", clock=clock)
+        self.clock = VirtualClock(mono_ns=self.world.mono_ns, wall_ns=self.world.now_ns)
+        self.scorer = Scorer(folder, folder / "models", name, folder / "models.key", clock=self.clock)
 
     def settle(self) -> None:
         """Ticks of both until every bar is pushed and every row scored; what it brings goes into the engine."""
@@ -171,6 +171,39 @@ def test_a_shipped_model_scores_live(data_dir: Path, tmp_path: Path, monkeypatch
     assert replay.difference_count == 0, replay.differences
     assert replay.engine.scores.state() == world.engine.scores.state()
     assert replay.engine.recorder.hexdigest() == world.recorder.hexdigest()
+
+
+def test_another_version_gets_its_own_rows(data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With other columns of the same bars: asked for by the scorer, computed anew, and scored from the next bar on."""
+    both = Both(tmp_path, "five-minute", recorded_lines(data_dir, "five-minute"), monkeypatch)
+    both.settle()
+    told = made_card(features=["adx14", "ret_1", "hour_sin"])
+    told["training"]["bars"][0]["interval_s"] = 300
+    registry.write_version(tmp_path / "models", "five-minute", told, {"1h.linear.onnx": linear([1.0, 0.5, -0.5], 0.0)}, KEY)
+    promoted(tmp_path / "models", "0002", name="five-minute")
+    both.clock.advance(31 * S)
+    both.settle()
+    seen = both.seen()
+    assert (seen["scorer"]["version"], seen["bars"]["features"], seen["scores"]) == ("0002", 3, [])
+    both.world.bar()
+    both.settle()
+    (score,) = both.seen()["scores"]
+    assert (score["instrument"], score["card_sha256"]) == (BTC, both.seen()["scorer"]["card_sha256"])
+    values = both.scoring._bars.rows["values"][0].astype("f4")  # type: ignore[union-attr]
+    expected = 1 / (1 + np.exp(-float(values @ np.array([1.0, 0.5, -0.5], "f4"))))
+    assert abs(score["probability"] - expected) < 2e-6
+
+
+def test_rows_that_change_in_several_ticks_are_one_batch(data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look at one instrument a tick: the scorer sees a sheet once both are through."""
+    monkeypatch.setattr("cstd.daemon.bar_rows.LOOKS_PER_TICK", 1)
+    both = Both(tmp_path, "five-minute", recorded_lines(data_dir, "five-minute"), monkeypatch)
+    both.settle()
+    before = both.seen()["scorer"]["batches"]
+    both.world.bar()
+    both.settle()
+    assert [row["reason"] for row in both.seen()["bars"]["instruments"]] == ["", "no trade"]
+    assert both.seen()["scorer"]["batches"] == before + 1
 
 
 def test_what_was_traded_while_the_link_was_down_is_in_no_row(data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -95,7 +95,10 @@ class Scorer:
         if self._bars is not None and self._bars.replaced():
             self._forget_bars()
         if self._bars is None and (self._run_dir / BARS_FILE).exists():
-            self._bars, self._seen = SheetReader(self._run_dir / BARS_FILE, feature_row(len(wanted.features))), 0
+            try:
+                self._bars, self._seen = SheetReader(self._run_dir / BARS_FILE), 0  # its names tell whether it is the one
+            except OperatorError:
+                return None  # replaced just now
         return self._bars if self._bars is not None and self._bars.names == wanted.features else None
 
     def _forget_bars(self) -> None:

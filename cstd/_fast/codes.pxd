@@ -79,6 +79,7 @@ cpdef enum EventKind:
     OUT_REST = 70
     OUT_PASS = 71
     OUT_APPROVAL = 72       # an opening that waited for an operator does so no more
+    OUT_ADOPTION = 73       # coins of the user's became managed, or there were none to take up
 
 cpdef enum OrderState:
     ORDER_FREE = 0

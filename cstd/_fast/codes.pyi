@@ -81,6 +81,7 @@ class EventKind(IntEnum):
     OUT_REST = 70
     OUT_PASS = 71
     OUT_APPROVAL = 72
+    OUT_ADOPTION = 73
 
 class OrderState(IntEnum):
     ORDER_FREE = 0

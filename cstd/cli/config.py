@@ -68,7 +68,21 @@ def exposure_while_down(config: Config) -> str:
     stops = ("stops live in the daemon and do not protect then:" if config.exits.stop_bps
              else "exits.stop_bps is 0, so there is no stop at any time:")
     return (f"while the daemon is down, resting orders are canceled by the venue after {config.venue.deadman_timeout_s} s; "
-            f"{stops} up to {format_decimal(exposed.normalize())} {config.account.currency} of positions stay without one")
+            f"{stops} up to {format_decimal(exposed.normalize())} {config.account.currency} of positions stay without one"
+            + (", and all coins that were adopted" if adopted(config) else ""))
+
+
+def adopted(config: Config) -> list[str]:
+    """Return the instruments whose coins become managed at a journal's first start."""
+    return [name for name in config.instruments.names if config.portfolio.adopts(name)]
+
+
+def adoption_lines(config: Config) -> list[str]:
+    """Return what becomes of the user's own coins, where anything does."""
+    names = ", ".join(adopted(config))
+    said = (f"a journal's first start takes up what is yours of {names}: stops, exits and `cstd flatten` sell it, losses count what "
+            "it loses; limits that are shares of equity do not grow with it")
+    return ["", said] if names else []
 
 
 def override_lines(config: Config) -> list[str]:
@@ -97,6 +111,7 @@ def check(args: argparse.Namespace) -> int:
         found = {"ok": True, "mode": config.mode, "config_hash": config.config_hash.hex(),
                  "starts": not blocked, "refusals": [plain(p) for p in blocked], "currency": config.account.currency,
                  "money": {name: format_decimal(amount.normalize()) for name, amount in money(config).items()},
+                 "adopts": adopted(config),
                  "overrides": {name: {key: as_written(value) for key, value in own_values(override)}
                                for name, override in config.overrides.items()},
                  "memory": memory_plan(config), "memory_host_bytes": host_memory_bytes(),
@@ -147,6 +162,7 @@ def _print_check(config: Config, blocked: list[Problem], frames_per_s: float | N
     lines += [f"  {name:<{width}}  {amount.quantize(Decimal('0.01')):>14,} {config.account.currency}"
               for name, amount in amounts.items()]
     lines += _code_lines(ours)
+    lines += adoption_lines(config)
     lines += override_lines(config)
     lines += ["", *traded_lines(traded, config.account.currency)]
     lines += ["", exposure_while_down(config), "", *plan_lines(config, frames_per_s, host_memory_bytes())]

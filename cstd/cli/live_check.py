@@ -77,7 +77,7 @@ class Plan:
         loss_max = min(cfg.risk.day_loss_max, self.capital * cfg.risk.day_loss_shutdown_bps / BPS_PER_UNIT)
         lifetime_s = min(cfg.policy.lifetime_s_max, Decimal(LIFETIME_S_MAX))
         return (f"[run]\nsocket = {json.dumps(str(socket))}\n\n[account]\ncapital = {self.capital:f}\n\n"
-                f"[risk]\nday_loss_max = {loss_max:f}\n\n"
+                f'[portfolio]\nadopt = "none"\n\n[risk]\nday_loss_max = {loss_max:f}\n\n'
                 f'[strategy]\nname = "ladder"\n\n[strategy.ladder]\ninstrument = "{self.instrument}"\n'
                 f"notional = {self.notional:f}\nbelow_bps = {self.below_bps:f}\nlifetime_s = {lifetime_s:f}\nretry_s = 1\n")
 

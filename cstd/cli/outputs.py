@@ -381,6 +381,7 @@ class DbRebuild(TypedDict):
     fills: int
     fees: int
     marks: int
+    adoptions: int
     balances: int
     arrivals: int
     markouts: int
@@ -465,6 +466,7 @@ class ConfigGood(TypedDict):
     refusals: list[ConfigProblem]
     currency: str
     money: dict[str, str]
+    adopts: list[str]  # instruments whose coins become managed at a journal's first start
     overrides: dict[str, dict[str, str]]  # by instrument: its own limits, as the configuration writes them
     memory: dict[str, int]
     memory_host_bytes: int

@@ -253,7 +253,8 @@ def value(hint: Any) -> JsonDict:
         hint, *extras = get_args(hint)
         marks = tuple(extras)
     if get_origin(hint) in (Union, UnionType):
-        return value(next(part for part in get_args(hint) if part is not NoneType))
+        parts = [value(part) for part in get_args(hint) if part is not NoneType]
+        return parts[0] if len(parts) == 1 else {"anyOf": parts}
     if get_origin(hint) is dict:
         return {"type": "object", "additionalProperties": value(get_args(hint)[1])}
     if isinstance(hint, type) and issubclass(hint, msgspec.Struct):

@@ -83,7 +83,8 @@ class Binder:
         """Return the value as the type that the hint asks for."""
         marks: tuple[object, ...] = ()
         if get_origin(hint) in (Union, UnionType):
-            hint = next(part for part in get_args(hint) if part is not NoneType)
+            parts = [part for part in get_args(hint) if part is not NoneType]
+            hint = next((part for part in parts if isinstance(value, list) and get_origin(part) is list), parts[0])
         if get_origin(hint) is Annotated:
             hint, *extras = get_args(hint)
             marks = tuple(extras)

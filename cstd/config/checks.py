@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -134,6 +135,28 @@ def instruments(config: Config) -> Iterator[Problem]:
         if quote != config.account.currency:
             yield Problem(key=key, value=name, limit=f".../{config.account.currency}",
                           reason="is not quoted in account.currency, and conversion between currencies is not built yet")
+
+
+def adoption(config: Config) -> Iterator[Problem]:
+    """What is adopted has an instrument that can sell it, and is named once."""
+    asked, names = config.portfolio.adopt, config.instruments.names
+    assets = {name.partition("/")[0]: name for name in names}
+    seen: dict[str, str] = {}
+    for index, entry in enumerate(asked if isinstance(asked, list) else ()):
+        key, asset = f"portfolio.adopt[{index}]", entry.partition("/")[0]
+        if asset == config.account.currency:
+            yield Problem(key=key, value=entry, reason="is the account currency: cash is allocated by account.capital",
+                          limit="a coin of instruments.names", suggestion="remove it")
+        elif entry not in names and entry not in assets:
+            now = _LEGACY_NAMES.get(asset, asset)
+            near = difflib.get_close_matches(now, assets, n=1)
+            yield Problem(key=key, value=entry, limit=", ".join(assets), suggestion=f"did you mean {near[0]}?" if near else
+                          "add its instrument to instruments.names, or remove it",
+                          reason="has no instrument in instruments.names: nothing could value it or sell it")
+        elif asset in seen:
+            yield Problem(key=key, value=entry, reason=f"is listed twice, as {seen[asset]} before", limit="each asset once",
+                          suggestion="remove one")
+        seen.setdefault(asset, entry)
 
 
 def audits(config: Config) -> Iterator[Problem]:
@@ -312,7 +335,7 @@ def overrides(config: Config) -> Iterator[Problem]:
 
 
 RULES: tuple[Rule, ...] = (levels, caps, correlation, loss_amount, evidence, collars, stops, absence, conditions, instruments,
-                           audits, strategy, slippage, churn, journal, listeners, clock, cpus, practice_section, scorer,
+                           adoption, audits, strategy, slippage, churn, journal, listeners, clock, cpus, practice_section, scorer,
                            simulated_venue, overrides)
 
 

@@ -81,6 +81,19 @@ class InstrumentsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     audit_interval_s: Annotated[int, _int(5, 86_400, "seconds between two audits of one book, at most a day")]
 
 
+class PortfolioConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is managed beside what the daemon buys; docs/adoption.md."""
+
+    # the user's coins that become managed at a journal's first start: none, all, or a list of assets or instruments
+    adopt: Literal["none", "all"] | list[
+        Annotated[str, Pattern(r"[A-Z0-9]{1,12}(/[A-Z]{3,5})?", "an asset such as BTC or an instrument such as BTC/USD")]] = "none"
+
+    def adopts(self, name: str) -> bool:
+        """Tell whether an instrument is named, by its own name or by its asset."""
+        asked = self.adopt
+        return asked == "all" if isinstance(asked, str) else name in asked or name.partition("/")[0] in asked
+
+
 class RehearsalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The strategy that wants long and flat in turn."""
 
@@ -419,6 +432,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     mode: Mode
     account: AccountConfig
     instruments: InstrumentsConfig
+    portfolio: PortfolioConfig = PortfolioConfig()
     strategy: StrategyConfig
     policy: PolicyConfig
     risk: RiskConfig

@@ -105,6 +105,7 @@ class LiveView:
             "links": {name: self._link(code, name, now_ns, process) for code, name in ((0, "public"), (1, "private"))},
             "venue_errors": self._venue_errors(process["venue_errors"]), "deadman": self._deadman(now_ns),
             "exits": engine.rest_exits.route if booted else "none",
+            "adoption": engine.risk.adoption.shown() if booted else {},
             "journal": process["journal"], "digest": engine.recorder.hexdigest(),
             "children": process["children"],
             "scorer": {"state": process["scorer"]["state"], "reason": process["scorer"]["reason"],
@@ -250,6 +251,7 @@ class LiveView:
             "capital": format_raw(nav.capital, MONEY_PRECISION),
             "cash": format_decimal(from_raw(nav.capital, MONEY_PRECISION) + engine.ledger.cash_flow),
             "peak": format_raw(nav.peak, MONEY_PRECISION), "day_start": format_raw(nav.day_start, MONEY_PRECISION),
+            "adopted": format_raw(nav.contributed, MONEY_PRECISION),
             "day_loss_bps": float(nav.day_loss_bps), "drawdown_bps": float(nav.drawdown_bps),
             "exposure": format_raw(engine.core.exposure(), MONEY_PRECISION),
             "realized_pnl": _money(sum((p.realized for p in positions), Decimal(0))) or "0",
@@ -446,6 +448,8 @@ class LiveView:
         exits = engine.core.exit_counts()
         for code, word in REASON_WORDS.items():
             values[f"exits_{word}"] = exits[code]
+        values["adoptions_waiting"] = len(engine.risk.adoption.waiting) if engine.cfg is not None else 0
+        values["adoption_waits"] = engine.risk.adoption.wait_count if engine.cfg is not None else 0
         values["stops_without_atr"] = engine.risk.exits.atr_missing_count if engine.cfg is not None else 0
         values["exit_prices_read"] = engine.exit_prices.done_count
         for reason in FAILURES:

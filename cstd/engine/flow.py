@@ -233,7 +233,7 @@ class Engine:
         known = getattr(self, "reconciler", None)
         self.reconciler = Reconciler(
             self.tracker, self._ask, self.private.renew_executions, absent_ns=seconds_to_ns(cfg.venue.unknown_absent_s),
-            interval_ns=RECONCILE_INTERVAL_NS, boot_mono_ns=self._mono_ns)
+            interval_ns=RECONCILE_INTERVAL_NS, boot_mono_ns=self._mono_ns, on_agreed=self.risk.adoption.on_agreed)
         self.rest_cancels = RestCancels(self.tracker, self._submit, down_since_ns=self._mono_ns)
         self.rest_exits = RestExits(self.tracker, self._submit, boot_mono_ns=self._mono_ns)
         self.kill_proof = KillProof(self.lane, self.risk, self.reconciler, self.rest_cancels, boot_mono_ns=self._mono_ns)

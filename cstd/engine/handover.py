@@ -26,6 +26,7 @@ from cstd.decision.levels import ConditionLevel
 from cstd.decision.operator_limits import OperatorLimits
 from cstd.errors import InvariantError, OperatorError
 from cstd.ledger.positions import Fill, Position
+from cstd.orders.adoption import Adopted, Adoption
 from cstd.orders.exit_policy import Began
 from cstd.orders.lifecycle import STATE_NAMES
 from cstd.units import NS_PER_S
@@ -109,6 +110,7 @@ class NavPart(Part):
     day_start: int
     _day: int
     _samples: list[tuple[int, int]]
+    contributed: int = 0
 
 
 class SlippagePart(Part):
@@ -135,6 +137,14 @@ class DeskPart(Part):
     paused: bool
     halt_reason: str | None
     balances: dict[str, Decimal]
+
+
+class AdoptionPart(Part):
+    """Of orders.adoption.Adoption; instruments by place in the document's list of them."""
+
+    _asked: str | list[str]
+    waiting: dict[int, str]
+    taken: list[Adopted]
 
 
 class ReconcilerPart(Part):
@@ -267,6 +277,7 @@ class Handover(Part):
     desk: DeskPart
     limits: list[LimitSet]
     openings_minute: list[int]
+    adoption: AdoptionPart | None = None  # of a build that knew none
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -331,7 +342,7 @@ def document(engine: Engine, wall_ns: int, *, journal_id: str, seq: int, head_ha
                       if fill.exec_id in tracker.slippage_bps},
         exits=_read(ExitsPart, risk.exits), kill=_read(KillPart, risk.kill), loss_level=risk.levels.loss_level,
         conditions_level=risk.levels.conditions.level, desk=_read(DeskPart, risk), limits=_limits(risk.limits),
-        openings_minute=openings(engine.core, None, wall_ns - MINUTE_NS)))
+        openings_minute=openings(engine.core, None, wall_ns - MINUTE_NS), adoption=_read(AdoptionPart, risk.adoption)))
 
 
 def _fills(engine: Engine) -> list[Fill]:
@@ -417,7 +428,7 @@ def take(engine: Engine, row: dict[str, Any], *, first: bool) -> None:
     _take_instruments(engine, given, numbers)
     _take_books(engine, given, numbers)
     _take_nav(engine, given)
-    _take_latches(engine, given)
+    _take_latches(engine, given, numbers)
     engine.handed_over = Taken(row["sha256"], given.wall_ns)
     engine.reconciler.handed_over_wall_ns = given.wall_ns
     engine.notes.append(("warning", "handover taken", {
@@ -479,15 +490,25 @@ def _take_nav(engine: Engine, given: Handover) -> None:
         _samples=[(wall_ns, value + more) for wall_ns, value in samples]))
 
 
-def _take_latches(engine: Engine, given: Handover) -> None:
+def _take_latches(engine: Engine, given: Handover, numbers: dict[int, int]) -> None:
     assert engine.cfg is not None
     risk = engine.risk
     _write(risk, given.desk)
     _write(risk.kill, given.kill)
+    _take_adoption(risk.adoption, given.adoption, numbers)
     risk.levels.loss_level = given.loss_level
     risk.levels.conditions = ConditionLevel(given.conditions_level)
     _take_limits(risk.limits, given, set(engine.names))
     risk.configure(engine.cfg)  # as a restart does, with what is latched and set now
+
+
+def _take_adoption(adoption: Adoption, given: AdoptionPart | None, numbers: dict[int, int]) -> None:
+    """What was asked for when all began, was: coins are taken up once, and not again by a new journal."""
+    given = given or AdoptionPart("none", {}, [])
+    _write(adoption, msgspec.structs.replace(
+        given, waiting={numbers[place]: why for place, why in given.waiting.items() if place in numbers},
+        taken=[msgspec.structs.replace(row, instrument=numbers[row.instrument]) for row in given.taken
+               if row.instrument in numbers]))
 
 
 def _take_limits(limits: OperatorLimits, given: Handover, names: set[str]) -> None:

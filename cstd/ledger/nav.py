@@ -25,13 +25,16 @@ def to_money_raw(value: Decimal) -> int:
 class Nav:
     """Net asset value of the allocated capital and the losses measured on it. One writer: the engine.
 
-    Attributes (all in 10^-8 account currency, or bps): nav, equity = min(capital, nav, account), peak, day_start.
+    Attributes (all in 10^-8 account currency, or bps): nav, peak, day_start; contributed: what adopted coins were worth when
+    they were; equity = min(capital, nav - contributed, account), so that limits that are shares of it grow with no coin of the
+    user's, and shrink with every loss.
     """
 
     def __init__(self, capital: Decimal) -> None:
         self.capital = to_money_raw(capital)
         self.nav = self.capital
         self.equity = self.capital
+        self.contributed = 0
         self.peak = self.capital
         self.day_start = self.capital
         self.day_loss = 0
@@ -43,7 +46,7 @@ class Nav:
     def mark(self, cash_flow: Decimal, positions: Decimal, account: Decimal | None, wall_ns: int) -> None:
         """Take one mark: cash flow so far, value of positions at the bid, the venue's account value if known."""
         self.nav = self.capital + to_money_raw(cash_flow) + to_money_raw(positions)
-        self.equity = min(self.capital, self.nav)
+        self.equity = min(self.capital, self.nav - self.contributed)
         if account is not None:
             self.equity = min(self.equity, to_money_raw(account))
         day = wall_ns // NS_PER_DAY
@@ -57,6 +60,16 @@ class Nav:
         base = max(self.day_start, reference)
         self.day_loss_bps = divide(self.day_loss * 10_000, base, "up") if base > 0 else 10_000
         self.drawdown_bps = divide((self.peak - self.nav) * 10_000, self.peak, "up") if self.peak > 0 else 10_000
+
+    def take_flow(self, value: int) -> None:
+        """Coins came in that are worth so much at the bid: what losses are measured from moves with them, and profit does not.
+
+        The mark that has them in its positions comes next.
+        """
+        self.contributed += value
+        self.peak += value
+        self.day_start += value
+        self._samples = deque((wall_ns, nav + value) for wall_ns, nav in self._samples)
 
     def _sample(self, wall_ns: int) -> None:
         """Keep one value a minute for 24 hours; the oldest is what the last 24 hours are measured from."""

@@ -61,7 +61,7 @@ def shown_otherwise(fill: Fill, row: Mapping[str, Any], quote: str) -> str:
 
 
 class Position:
-    """Managed inventory of one instrument. Everything here follows from its fills.
+    """Managed inventory of one instrument. Everything here follows from its fills, and from coins that were adopted.
 
     Attributes:
         qty_raw: what can be told in the instrument's digits, and sold.
@@ -119,6 +119,15 @@ class Position:
             self.realized += fill.cost - sold
             self.trip += fill.cost - fee_quote
         self.fees += fee_quote
+
+    def adopt(self, qty: Decimal, price: Decimal, cost: Decimal) -> None:
+        """Take up coins that were the user's, as if bought at a price without a fee."""
+        before = max(self.qty, ZERO)
+        self.bought_at = (self.bought_at * before + price * qty) / (before + qty)
+        self.hold(self.qty + qty)
+        self.cost += cost
+        self.trip -= cost
+        self.ended_trip = None
 
     def close_trip(self) -> None:
         """End the round trip: its cash flow decides whether the losing streak grows or ends.
@@ -239,6 +248,15 @@ class Ledger:
         if fill.side < 0 and too_little(position.qty_raw):
             position.close_trip()
         return True
+
+    def adopt(self, number: int, qty: Decimal, price: Decimal, cost: Decimal, wall_ns: int,
+              too_little: Callable[[int], bool]) -> None:
+        """Take up coins of the user's at what they are worth. No cash moved, so cash flow and turnover stay as they are."""
+        position = self.positions[number]
+        if too_little(position.qty_raw):
+            position.since_wall_ns = wall_ns
+        position.adopt(qty, price, cost)
+        self._changed.add(number)
 
     def _fees(self, fill: Fill, position: Position) -> tuple[Decimal, Decimal]:
         quote = base = ZERO

@@ -15,6 +15,7 @@ NOW: dict[str, tuple[str, str, float]] = {
     "subscriptions_waiting": ("subscriptions_waiting", "Subscriptions that have not delivered yet, history included.", 1),
     "approvals_pending": ("approvals_pending", "Openings that wait for an operator now, or for their pass once approved.", 1),
     "orders_foreign": ("orders_foreign", "Open orders of other programs, which cancel-all-after would cancel as well.", 1),
+    "adoptions_waiting": ("adoptions_waiting", "Instruments whose coins are still to be adopted (portfolio.adopt).", 1),
     "orders_unknown": ("orders_unknown", "Orders whose fate is unknown now.", 1),
     "balances_agree": ("balances_agree", "1 while the venue's balances agree with the ledger.", 1),
     "durable_ns": ("durable_wait_seconds", "Time that orders have waited for the disk, all together.", 1e9),
@@ -33,6 +34,7 @@ NOW: dict[str, tuple[str, str, float]] = {
 
 # Counters by the board's name; the exposition adds `cstd_` and `_total`.
 COUNTERS: dict[str, str] = {
+    "adoption_waits": "Looks at balances that found coins which cannot be adopted yet, by instrument.",
     "frames": "Frames from the venue, both sockets.",
     "batches": "Reads of a socket after which the engine decided.",
     "checksums_ok": "Book messages whose checksum agreed, all instruments.",

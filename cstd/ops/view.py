@@ -100,6 +100,7 @@ class Status(TypedDict):
     venue_errors: dict[str, int]  # text as it is listed, "other", or "no answer" by REST -> how often in this boot
     deadman: DeadmanStatus
     exits: str  # which way an exit would go now: socket, rest, none while exits are held
+    adoption: dict[str, str]  # instrument -> coins of the user's that became managed, or why they wait
     journal: JournalStatus
     digest: str  # hex, of decisions and order frames so far
     children: dict[str, bool]  # name of a child process ("reader") -> it lives
@@ -175,6 +176,7 @@ class Equity(TypedDict):
     cash: str
     peak: str
     day_start: str
+    adopted: str  # what coins of the user's were worth at the bid when they became managed: in equity, and no profit
     day_loss_bps: float
     drawdown_bps: float
     exposure: str  # positions + open + UNKNOWN orders

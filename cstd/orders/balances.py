@@ -52,6 +52,7 @@ class Balances:
         self.mismatch_rounds = 0
         self.mismatch = ""
         self._held: dict[str, Decimal] = {}
+        self._on_hold: dict[str, Decimal] = {}
         self._agreed: dict[str, tuple[Decimal, int]] = {}  # by asset, what was held when it agreed last, and fills by then
         self._moves: dict[str, tuple[str, Decimal]] = {}  # by ledger id, asset and net of what was counted since it agreed
         self._moves_seen: dict[str, int] = {}
@@ -180,7 +181,13 @@ class Balances:
 
     def take(self, rows: Mapping[str, Mapping[str, Any]]) -> None:
         """Take what the venue holds, by the asset's REST id. Raises FieldError where a balance is no finite number."""
-        self._held = {row.name: row.balance for row in parse_balances(rows)}
+        found = parse_balances(rows)
+        self._held = {row.name: row.balance for row in found}
+        self._on_hold = {row.name: row.hold_trade for row in found}
+
+    def on_hold(self, asset: str) -> Decimal:
+        """Return what open orders of the account tie up of an asset, by the venue's word."""
+        return self._on_hold.get(asset, Decimal(0))
 
     def difference(self, asset: str) -> Decimal:
         """Return the venue's balance of a coin less what is ours and what is the user's; zero when all is explained.

@@ -21,10 +21,12 @@ from cstd.decision.operator_limits import OperatorLimits
 from cstd.errors import OperatorError
 from cstd.ledger.nav import Nav, to_money_raw
 from cstd.ledger.positions import Ledger
+from cstd.orders.adoption import Adopted, Adoption
 from cstd.orders.approvals import Approvals
 from cstd.orders.exit_policy import ExitPolicy
 from cstd.orders.times import rests
 from cstd.orders.tracker import OrderTracker
+from cstd.units import from_raw
 from cstd.venue.messages import BalancesMessage
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ class RiskDesk:
     Attributes:
         kill: the kill switch. levels: the level, latched by loss and raised by `conditions`.
         paused: openings are held by an operator.
-        exits: when positions are left. approvals: openings that wait for an operator.
+        exits: when positions are left. approvals: openings that wait for an operator. adoption: coins of the user's to take up.
         limits: what operators made of the configured limits.
         evidence_max_ns: the shortest time any instrument's evidence lasts.
         halt_reason: why the process itself stopped openings (a journal that cannot keep up), until an operator resumes.
@@ -63,6 +65,7 @@ class RiskDesk:
         self.limits = OperatorLimits()
         self.exits = ExitPolicy(tracker)
         self.approvals = Approvals(tracker)
+        self.adoption = Adoption(tracker, self._adopt)
         self.evidence_max_ns = 0
         self._evidence_ns: dict[str, int] = {}
         self.kill: KillSwitch
@@ -86,6 +89,7 @@ class RiskDesk:
         self.core.set_correlations(*correlation_rule(cfg))
         self.exits.configure(cfg)
         self.approvals.configure(cfg)
+        self.adoption.configure(cfg)
         # What was proven before a boot was proven of the table of then, on the clock of then.
         self._kill_began_ns = self.kill_shown_empty_ns = None
         self.write()
@@ -143,6 +147,7 @@ class RiskDesk:
             self._begin_kill(mono_ns, hold=False)
         self.write()
         self.approvals.on_timer(killed=self.kill.latched, level=self.levels.code)
+        self.adoption.on_timer()
 
     def mark(self, wall_ns: int) -> None:
         """Value positions at the last verified bid and bring every figure the gates read up to date."""
@@ -161,10 +166,23 @@ class RiskDesk:
         core.day_loss_bps = self.nav.day_loss_bps
         core.day_loss_acct_raw = self.nav.day_loss
         core.drawdown_bps = self.nav.drawdown_bps
-        core.day_start_equity_acct_raw = self.nav.day_start
+        core.day_start_equity_acct_raw = self.nav.day_start - self.nav.contributed
         core.turnover_day_acct_raw = to_money_raw(self.ledger.turnover(wall_ns))
         core.slippage_day_acct_raw = self.tracker.slippage.day(wall_ns)
         core.slippage_p95_mbps, core.slippage_fills = self.tracker.slippage.p95(wall_ns)
+
+    def _adopt(self, row: Adopted) -> None:
+        """Book coins of the user's: what they add to the positions is a flow, to the last unit of a mark, and no profit."""
+        before = to_money_raw(self._held_value())
+        self.ledger.adopt(row.instrument, from_raw(row.qty_raw, row.qty_precision), row.price, row.cost, row.wall_ns,
+                          self.core.slots[row.instrument].too_little)
+        self.nav.take_flow(to_money_raw(self._held_value()) - before)
+        self.mark(row.wall_ns)
+
+    def _held_value(self) -> Decimal:
+        """Value of all positions at the last verified bids."""
+        values = ((self.ledger.positions[number], self.core.slots[number].last_verified_bid_raw) for number in self.ledger.held())
+        return sum((position.value_at(bid_raw) for position, bid_raw in values if bid_raw > 0), Decimal(0))
 
     def _books_agree(self) -> bool:
         """Whether every held instrument has a verified book, so that a mark may be believed."""

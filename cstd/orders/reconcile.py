@@ -52,6 +52,7 @@ FAILED_WAITS_NS = tuple(seconds * NS_PER_S for seconds in (2, 4, 8, 16, 32, 60))
 _LISTS = {"OpenOrders": "open", "ClosedOrders": "closed", "TradesHistory": "trades", LEDGER: "ledger"}
 
 Ask = Callable[[str, dict[str, str], bool], None]
+Agreed = Callable[[Balances, Mapping[str, "Row"]], None]
 Row = dict[str, Any]
 
 
@@ -75,6 +76,7 @@ class Reconciler:
         renew: asks the private socket for a fresh snapshot of the executions, at a monotonic time.
         absent_ns: how long no look-up must have shown an UNKNOWN order before it can be absent.
         interval_ns: pause between rounds when nothing asks for one. boot_mono_ns: when this boot began.
+        on_agreed: takes the balances, and the open orders that are not ours, of each round that agrees.
 
     Attributes:
         done_count: finished rounds since the private link came up. differences: what did not agree, newest last.
@@ -85,11 +87,12 @@ class Reconciler:
     """
 
     def __init__(self, tracker: OrderTracker, ask: Ask, renew: Callable[[int], None], *, absent_ns: int,
-                 interval_ns: int, boot_mono_ns: int) -> None:
+                 interval_ns: int, boot_mono_ns: int, on_agreed: Agreed) -> None:
         self.tracker = tracker
         self.core: Core = tracker.core
         self._ask = ask
         self._renew = renew
+        self._on_agreed = on_agreed
         self._absent_ns = absent_ns
         self._interval_ns = interval_ns
         self.done_count = 0
@@ -569,6 +572,8 @@ class Reconciler:
         # Ask again at once, until it is sure that no race explains it; then at the usual pace.
         again = bool(off) and self.balances.mismatch_rounds < MISMATCH_ROUNDS_MAX
         self.tracker.want_reconcile = self.tracker.want_reconcile or again
+        if not off:
+            self._on_agreed(self.balances, {txid: row for txid, row in self._found["OpenOrders"].items() if not self.ours(row)})
 
     def _compare_blind(self) -> None:
         """Without a private link: whether the venue holds at least what we manage and what is the user's own."""

@@ -55,7 +55,13 @@ CREATE TABLE marks (
     seq INTEGER PRIMARY KEY, wall_ns INTEGER NOT NULL, currency TEXT NOT NULL, precision INTEGER NOT NULL,
     nav_raw INTEGER NOT NULL, equity_raw INTEGER NOT NULL, capital_raw INTEGER NOT NULL, positions_raw INTEGER NOT NULL,
     exposure_raw INTEGER NOT NULL, peak_raw INTEGER NOT NULL, day_start_raw INTEGER NOT NULL, day_loss_raw INTEGER NOT NULL,
-    day_loss_bps INTEGER NOT NULL, drawdown_bps INTEGER NOT NULL, cash_flow TEXT NOT NULL) STRICT;
+    day_loss_bps INTEGER NOT NULL, drawdown_bps INTEGER NOT NULL, cash_flow TEXT NOT NULL,
+    contributed_raw INTEGER NOT NULL) STRICT;
+CREATE TABLE adoptions (
+    seq INTEGER PRIMARY KEY, wall_ns INTEGER NOT NULL, instrument TEXT NOT NULL UNIQUE, asset TEXT NOT NULL,
+    qty_raw INTEGER NOT NULL, qty_precision INTEGER NOT NULL, price TEXT NOT NULL, cost TEXT NOT NULL,
+    own_before TEXT NOT NULL, own_left TEXT NOT NULL, tied TEXT NOT NULL, book_updates INTEGER NOT NULL,
+    book_checksum INTEGER NOT NULL, book_exch_ns INTEGER NOT NULL) STRICT;
 CREATE TABLE balances (
     seq INTEGER NOT NULL, wall_ns INTEGER NOT NULL, asset TEXT NOT NULL, qty TEXT NOT NULL,
     PRIMARY KEY (seq, asset)) STRICT, WITHOUT ROWID;
@@ -70,7 +76,7 @@ CREATE TABLE markouts (
     PRIMARY KEY (exec_id, horizon_s)) STRICT, WITHOUT ROWID;
 CREATE INDEX markouts_by_fill ON markouts (fill_seq);
 """
-TABLES = ("boots", "states", "decisions", "orders", "fills", "fees", "marks", "balances", "arrivals", "markouts")
+TABLES = ("boots", "states", "decisions", "orders", "fills", "fees", "marks", "adoptions", "balances", "arrivals", "markouts")
 
 
 @dataclass(frozen=True, slots=True)

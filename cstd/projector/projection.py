@@ -31,7 +31,8 @@ from cstd.storage.journal_files import Head
 MARK_NS = 60_000_000_000
 # Plain integers, for they are compared with the kind of every record.
 OUT_DECISION, OUT_LEDGER = int(EventKind.OUT_DECISION), int(EventKind.OUT_LEDGER)
-PROJECTED = frozenset(map(int, (EventKind.OUT_DECISION, EventKind.OUT_LEDGER, EventKind.OUT_STATE, EventKind.EVENT_BOOT)))
+PROJECTED = frozenset(map(int, (EventKind.OUT_DECISION, EventKind.OUT_LEDGER, EventKind.OUT_STATE, EventKind.OUT_ADOPTION,
+                                EventKind.EVENT_BOOT)))
 REBUILD = "`cstd db rebuild` makes it anew from the journal"
 
 
@@ -167,6 +168,8 @@ class Projection:
                     self._add(record.seq, row)
             case EventKind.OUT_STATE:
                 self._add(record.seq, rows.state_row(record))
+            case EventKind.OUT_ADOPTION:
+                self._add(record.seq, rows.adoption_row(record))
             case EventKind.EVENT_BOOT:
                 self._add(record.seq, rows.boot_row(record))
 

@@ -83,6 +83,14 @@ def fill_rows(record: Record, engine: Engine) -> list[Row]:
     ]
 
 
+def adoption_row(record: Record) -> Row:
+    """Return coins of the user's that became managed, or that there were none; the record is its OUT_ADOPTION."""
+    told = msgspec.json.decode(record.payload)
+    return Row("adoptions", (record.seq, record.wall_ns, *(told[name] for name in (
+        "instrument", "asset", "qty_raw", "qty_precision", "price", "cost", "own_before", "own_left", "tied", "book_updates",
+        "book_checksum", "book_exch_ns"))))
+
+
 def mark_row(seq: int, wall_ns: int, engine: Engine) -> Row:
     """Return what the account is worth now; money in 10^-8 of the account currency."""
     nav = engine.nav
@@ -90,7 +98,7 @@ def mark_row(seq: int, wall_ns: int, engine: Engine) -> Row:
     return Row("marks", (
         seq, wall_ns, currency, MONEY_PRECISION, nav.nav, nav.equity, nav.capital, engine.core.positions_value(),
         engine.core.exposure(), nav.peak, nav.day_start, nav.day_loss, nav.day_loss_bps, nav.drawdown_bps,
-        str(engine.ledger.cash_flow)))
+        str(engine.ledger.cash_flow), nav.contributed))
 
 
 def balance_row(seq: int, wall_ns: int, asset: str, qty: Decimal) -> Row:

@@ -193,7 +193,7 @@ class FakeView:
             "links": {"public": {"up": True, "age_ns": 12_000_000, "reconnects": 0, **FLOW},
                       "private": {"up": True, "age_ns": 410_000_000, "reconnects": 1, **FLOW}},
             "venue_errors": {"EOrder:Post only order": 2, "no answer": 1},
-            "deadman": {"armed": True, "remaining_s": 48.5}, "exits": "socket",
+            "deadman": {"armed": True, "remaining_s": 48.5}, "exits": "socket", "adoption": {},
             "journal": {"seq": self.steps * 44, "synced_seq": self.steps * 44 - 9, "lag_ms": 3.2, "disk_free_bytes": 10**11,
                         "checkpoint_seq": self.steps * 40, "checkpoints": 3, "checkpoint_failures": 0,
                         "bytes": self.steps * 9_000, "error": None},
@@ -249,7 +249,7 @@ class FakeView:
         """See EngineView."""
         equity = f"{10_000 + (self.touch_raw['BTC/USD'] - SPECS[0][3]) * 0.01 - 0.31:.2f}"
         return {"currency": "USD", "equity": equity, "capital": "10000", "cash": "9974.63", "peak": "10000.00",
-                "day_start": "10000.00", "day_loss_bps": 0.35, "drawdown_bps": 0.35, "exposure": "25.02",
+                "day_start": "10000.00", "adopted": "0", "day_loss_bps": 0.35, "drawdown_bps": 0.35, "exposure": "25.02",
                 "realized_pnl": "-0.31", "unrealized_pnl": "-0.04", "fees": "0.25", "turnover_day": "150.12"}
 
     def approvals(self) -> list[dict[str, object]]:

@@ -13,7 +13,7 @@ from cstd.storage.journal import open_journal
 from cstd.storage.journal_follow import JournalFollower
 from tests.simulation.simulated import Entry
 
-TABLES = ("place", "boots", "states", "decisions", "orders", "fills", "fees", "marks", "balances", "arrivals",
+TABLES = ("place", "boots", "states", "decisions", "orders", "fills", "fees", "marks", "adoptions", "balances", "arrivals",
           "markouts")
 
 

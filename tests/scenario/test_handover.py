@@ -222,19 +222,22 @@ NOT_CARRIED = {
     handover.CashPart: {"_ledger": "the engine's own"},
     handover.BalancesPart: {
         "_tracker": "the engine's own", "_differ": "the engine's own", "_lasting_ns": "configured", "cash": "a part of its own",
-        **dict.fromkeys(("agreed", "settled", "coins_known", "mismatch_rounds", "mismatch", "_held", "_rows", "_standing"),
+        **dict.fromkeys(("agreed", "settled", "coins_known", "mismatch_rounds", "mismatch", "_held", "_on_hold", "_rows",
+                        "_standing"),
                         "of one boot: the venue is compared anew")},
     handover.NavPart: dict.fromkeys(("nav", "equity", "day_loss", "day_loss_bps", "drawdown_bps"), "made by each mark"),
     handover.SlippagePart: {},
     handover.KillPart: {"limits": "configured", "apart_ns": "configured", **dict.fromkeys(
         ("_asked_mono_ns", "_shadow_since_mono_ns", "_marks"), "of the boot's monotonic clock: starts over with each")},
     handover.DeskPart: {
-        **dict.fromkeys(("core", "ledger", "nav", "tracker", "limits", "exits", "kill", "levels"), "a part of its own"),
+        **dict.fromkeys(("core", "ledger", "nav", "tracker", "limits", "exits", "kill", "levels", "adoption"),
+                        "a part of its own"),
         **dict.fromkeys(("quote", "exclusive", "evidence_max_ns", "_evidence_ns"), "configured"),
         "conditions": "windows of one boot; the level that they raised is carried",
         "approvals": "what waits for an operator is dropped by each start",
         "kill_count": "which kill a proof is of: a boot proves anew",
         **dict.fromkeys(("coins_known", "venue_closed", "kill_shown_empty_ns", "_kill_began_ns"), "of one boot")},
+    handover.AdoptionPart: {"_tracker": "the engine's own", "_book": "the engine's own", "wait_count": "telemetry"},
     handover.ExitsPart: {
         **dict.fromkeys(("_stop_bps", "_stop_atr_multiple", "_target_bps", "_horizon_ns"), "configured"),
         "_tracker": "the engine's own", "_said": "the log's", "atr_missing_count": "telemetry"},
@@ -248,7 +251,7 @@ def test_every_attribute_is_carried_or_left_out_for_a_reason() -> None:
         handover.LedgerPart: engine.ledger, handover.CashPart: engine.reconciler.balances.cash,
         handover.BalancesPart: engine.reconciler.balances, handover.NavPart: engine.nav,
         handover.SlippagePart: engine.tracker.slippage, handover.KillPart: engine.risk.kill, handover.DeskPart: engine.risk,
-        handover.ExitsPart: engine.risk.exits}
+        handover.ExitsPart: engine.risk.exits, handover.AdoptionPart: engine.risk.adoption}
     for kind, part in parts.items():
         assert set(vars(part)) - set(kind.__struct_fields__) == set(NOT_CARRIED[kind]), kind
     assert set(handover.HoldingPart.__struct_fields__) == set(type(engine.ledger.positions[0]).__slots__)

@@ -84,6 +84,18 @@ def test_the_overlay_is_a_configuration(tmp_path: Path) -> None:
     assert (cfg.policy, cfg.exits, cfg.venue) == (LIVE.policy, LIVE.exits, LIVE.venue)
 
 
+def test_the_check_adopts_no_coin_of_the_users(tmp_path: Path) -> None:
+    """Whatever his own files say: what it sells in the end is what it bought."""
+    own = tmp_path / "own.toml"
+    own.write_text('[portfolio]\nadopt = ["BTC"]\n')
+    _, plan = planned(LIVE, PAIR, "60000")
+    assert plan is not None
+    overlay = tmp_path / "ladder.toml"
+    overlay.write_text(plan.overlay(LIVE, tmp_path / "socket"))
+    assert load([str(template("live")), str(own)], {}).portfolio.adopt == ["BTC"]
+    assert load([str(template("live")), str(own), str(overlay)], {}).portfolio.adopt == "none"
+
+
 def test_the_overlay_stands_in_for_a_strategy_of_the_users(tmp_path: Path) -> None:
     """A file that names one of their own is no contradiction; one that asks for the ladder alone is told what it lacks."""
     own = tmp_path / "own.toml"

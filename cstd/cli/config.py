@@ -80,8 +80,8 @@ def adopted(config: Config) -> list[str]:
 def adoption_lines(config: Config) -> list[str]:
     """Return what becomes of the user's own coins, where anything does."""
     names = ", ".join(adopted(config))
-    said = (f"a journal's first start takes up what is yours of {names}: stops, exits and `cstd flatten` sell it, losses count what "
-            "it loses; limits that are shares of equity do not grow with it")
+    said = (f"a journal's first start takes up what is yours of {names}: stops, exits and `cstd flatten` sell it, losses count "
+            "what it loses; limits that are shares of equity do not grow with it")
     return ["", said] if names else []
 
 

@@ -86,7 +86,7 @@ class PortfolioConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
 
     # the user's coins that become managed at a journal's first start: none, all, or a list of assets or instruments
     adopt: Literal["none", "all"] | list[
-        Annotated[str, Pattern(r"[A-Z0-9]{1,12}(/[A-Z]{3,5})?", "an asset such as BTC or an instrument such as BTC/USD")]] = "none"
+        Annotated[str, Pattern(r"[A-Z0-9]{1,12}(/[A-Z]{3,5})?", "an asset or an instrument such as BTC or BTC/USD")]] = "none"
 
     def adopts(self, name: str) -> bool:
         """Tell whether an instrument is named, by its own name or by its asset."""

@@ -97,6 +97,15 @@ examples:
 What each figure is: docs/execution.md.
 """
 
+PERFORMANCE_EXAMPLES = """\
+examples:
+  cstd performance                                since the journal's first agreed balances
+  cstd performance --since 1d                     the last day: flows, alpha, slippage, fees ... and what a unit gained
+  cstd performance --run-dir .run/current -o json
+
+What each part is, and how it is rounded: docs/performance.md.
+"""
+
 AUDIT_EXAMPLES = """\
 examples:
   cstd audit                                      every command, start and stop of the session

@@ -382,6 +382,7 @@ class DbRebuild(TypedDict):
     fees: int
     marks: int
     adoptions: int
+    performance: int
     balances: int
     arrivals: int
     markouts: int

@@ -23,6 +23,7 @@ from cstd.cli.examples import (
     EXPORT_EXAMPLES,
     JOBS_EXAMPLES,
     LIVE_CHECK_EXAMPLES,
+    PERFORMANCE_EXAMPLES,
     RELOAD_EXAMPLES,
     SCHEMA_EXAMPLES,
     WHY_EXAMPLES,
@@ -353,6 +354,15 @@ def _execution(parser: argparse.ArgumentParser) -> None:
     output(parser)
 
 
+def _performance(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(socket=default_socket())
+    parser.add_argument("--run-dir", dest="socket", type=_socket_in, metavar="DIR", default=argparse.SUPPRESS,
+                        help="the session's run directory; a daemon need not run there")
+    parser.add_argument("--since", type=since, metavar="TIME", help="the change since then: 10m, 2h, or 2026-08-02T10:00:00Z "
+                        "(default: since the journal's first agreed balances)")
+    output(parser)
+
+
 def _reason(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reason", metavar="TEXT", help="for the journal")
 
@@ -461,6 +471,8 @@ VERBS = (
     _admin("one decision, gate by gate, or what was refused in a span of time", "why", _why, WHY_EXAMPLES, "cstd.cli.why"),
     Verb(("execution",), "how well orders were executed: shortfall, markouts, score, fills by queue position",
          "cstd.cli.execution", _execution, examples=EXECUTION_EXAMPLES),
+    Verb(("performance",), "the account's value in units, and what its change consists of", "cstd.cli.performance", _performance,
+         examples=PERFORMANCE_EXAMPLES),
     _admin("what moves together: clusters with exposure, and correlations of pairs", "clusters", _clusters),
     _admin("a tighter limit of the gates from now on; the configuration's is the loosest", "limits set", _limits_set),
     _admin("take back what commands made of a limit", "limits reset", _limits_reset),

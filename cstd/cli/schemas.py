@@ -69,6 +69,12 @@ def _execution() -> tuple[Any, ...]:
     return (ExecutionQuality,)
 
 
+def _performance() -> tuple[Any, ...]:
+    from cstd.ops.performance import Change
+
+    return (Change,)
+
+
 def _reloaded() -> tuple[Any, ...]:
     from cstd.daemon.reload import Reloaded
 
@@ -177,6 +183,7 @@ SCHEMAS: dict[str, Named] = {
     "limits reset": Named("", _view("ChangedLimit")),
     "why": Named("one decision, with --count several, with --since a summary", _view("Decision", "Decision[]", "Refusals")),
     "execution": Named("", _execution),
+    "performance": Named("", _performance),
     "reload": Named("", _reloaded),
     "pause": Named("", _outputs("Done")),
     "resume": Named("", _outputs("Done")),

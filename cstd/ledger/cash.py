@@ -89,10 +89,14 @@ class Cash:
             net = self._others.pop(oldest)
             self.own = None if self.own is None else self.own + net
 
+    def others(self) -> Decimal:
+        """What other hands' trades brought or cost, as far as they are kept apart from the user's own."""
+        return sum(self._others.values(), ZERO)
+
     def difference(self, held: Decimal) -> Decimal:
         """Return the venue's balance less what is explained; zero when all is. The first call fixes what is the user's."""
         self._take_fills()
-        explained = self._ledger.cash_flow + self.rounding + sum(self._others.values(), ZERO)
+        explained = self._ledger.cash_flow + self.rounding + self.others()
         if self.own is None:
             self.own = held - explained
         apart = held - explained - self.own

@@ -20,6 +20,7 @@ from cstd.jobs.records import JobRow
 from cstd.ops.alerts_sight import AlertsSeen
 from cstd.ops.cluster_shapes import Clusters
 from cstd.ops.execution import ExecutionSeen
+from cstd.ops.performance import PerformanceSeen
 from cstd.ops.sight import Sight
 from cstd.ops.view import (
     Approval,
@@ -204,6 +205,8 @@ ROUTES: tuple[Route, ...] = (
     Route("/api/v1/tape", "Newest trades of others.", list[Trade], _rows("tape", _keep), {**_LIMIT, **_INSTRUMENT}),
     Route("/api/v1/execution", "Shortfall, markouts, scores and fills by queue position, last 24 hours.", ExecutionSeen,
           lambda sight, _query: sight.quality()[1], {}),
+    Route("/api/v1/performance", "The account's value in units and what its change consists of, last 24 hours.", PerformanceSeen,
+          lambda sight, _query: sight.change()[1], {}),
     Route("/api/v1/models", "The scorer process, what its sessions run on, and the scores that the engine knows.", Models,
           _raw("models"), {}),
     Route("/api/v1/alerts", "What fires, as the Alertmanager that is named has it; unknown where it does not answer.", AlertsSeen,

@@ -18,6 +18,7 @@ from cstd.ops.board import REGIONS, BoardHealth, BoardReader
 from cstd.ops.execution import ExecutionSight
 from cstd.ops.job_sight import JobSight
 from cstd.ops.ledger_file import ledger_of
+from cstd.ops.performance import PerformanceSight
 from cstd.units import format_raw
 
 QUANTILES = {"p50_ns": 0.50, "p90_ns": 0.90, "p99_ns": 0.99, "p999_ns": 0.999}
@@ -34,6 +35,7 @@ class Sight:
         self._board = board
         self.alerts = AlertsSight(alertmanager)
         self.execution = execution if execution is not None else ExecutionSight(ledger_of(board.path.parent))
+        self.performance = PerformanceSight(ledger_of(board.path.parent))
         self.jobs = JobSight(board.path.parent)
         self._parsed: dict[str, tuple[int, bytes, Any]] = {}
         self._derived: dict[str, tuple[tuple[int, ...], bytes]] = {}
@@ -90,6 +92,14 @@ class Sight:
         cached = self._derived.get("execution")
         if cached is None or cached[0] != (number,):
             cached = self._derived["execution"] = ((number,), orjson.dumps(seen))
+        return cached
+
+    def change(self) -> tuple[tuple[int, ...], bytes]:
+        """Return (reading, JSON bytes) of the account's value in units; it changes when the ledger is looked at."""
+        number, seen = self.performance.seen()
+        cached = self._derived.get("performance")
+        if cached is None or cached[0] != (number,):
+            cached = self._derived["performance"] = ((number,), orjson.dumps(seen))
         return cached
 
     def derived(self, name: str) -> tuple[tuple[int, ...], bytes]:

@@ -62,6 +62,12 @@ CREATE TABLE adoptions (
     qty_raw INTEGER NOT NULL, qty_precision INTEGER NOT NULL, price TEXT NOT NULL, cost TEXT NOT NULL,
     own_before TEXT NOT NULL, own_left TEXT NOT NULL, tied TEXT NOT NULL, book_updates INTEGER NOT NULL,
     book_checksum INTEGER NOT NULL, book_exch_ns INTEGER NOT NULL) STRICT;
+CREATE TABLE performance (
+    seq INTEGER PRIMARY KEY, wall_ns INTEGER NOT NULL, currency TEXT NOT NULL, nav TEXT NOT NULL, units TEXT NOT NULL,
+    nav_per_unit TEXT, series INTEGER NOT NULL, flows TEXT NOT NULL, own TEXT NOT NULL, alpha TEXT NOT NULL,
+    slippage TEXT NOT NULL, timing TEXT NOT NULL, spread TEXT NOT NULL, fees TEXT NOT NULL, rounding TEXT NOT NULL,
+    dust TEXT NOT NULL, unexplained TEXT NOT NULL, levels TEXT NOT NULL) STRICT;
+CREATE INDEX performance_by_time ON performance (wall_ns);
 CREATE TABLE balances (
     seq INTEGER NOT NULL, wall_ns INTEGER NOT NULL, asset TEXT NOT NULL, qty TEXT NOT NULL,
     PRIMARY KEY (seq, asset)) STRICT, WITHOUT ROWID;
@@ -76,7 +82,8 @@ CREATE TABLE markouts (
     PRIMARY KEY (exec_id, horizon_s)) STRICT, WITHOUT ROWID;
 CREATE INDEX markouts_by_fill ON markouts (fill_seq);
 """
-TABLES = ("boots", "states", "decisions", "orders", "fills", "fees", "marks", "adoptions", "balances", "arrivals", "markouts")
+TABLES = ("boots", "states", "decisions", "orders", "fills", "fees", "marks", "adoptions", "performance", "balances",
+          "arrivals", "markouts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +144,12 @@ class LedgerDatabase:
         """Return wall time in ns and cash flow of the newest mark, None where there is none."""
         row = self._connection.execute("SELECT wall_ns, cash_flow FROM marks ORDER BY seq DESC LIMIT 1").fetchone()
         return (int(row[0]), str(row[1])) if row is not None else None
+
+    def performance_at(self, seq_max: int) -> tuple[object, ...] | None:
+        """Return the newest row of units and parts up to a record, None where there is none."""
+        found: tuple[object, ...] | None = self._connection.execute(
+            "SELECT * FROM performance WHERE seq <= ? ORDER BY seq DESC LIMIT 1", (seq_max,)).fetchone()
+        return found
 
     def balances(self) -> dict[str, Decimal]:
         """Return the newest balance of each asset."""

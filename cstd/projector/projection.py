@@ -25,6 +25,7 @@ from cstd.orders.lifecycle import FINAL
 from cstd.projector import rows
 from cstd.projector.database import LedgerDatabase, Row
 from cstd.projector.execution import STEP_BACK_NS, Markouts, arrival_row
+from cstd.projector.performance import UnitRows
 from cstd.signals.agents.loader import LoadedAgents
 from cstd.storage.journal_files import Head
 
@@ -79,9 +80,11 @@ class Projection:
         self._balances: dict[str, Decimal] = {}
         self._marked: tuple[int, str] | None = None     # minute and cash flow of the last mark
         self._markouts = Markouts(self.engine)
+        self._units = UnitRows(self.engine)
         self._wall_ns = found.times[1]      # of the last record
         if known is not None and found.start is not None:
             self._markouts.restore(database.markouts_to_come(found.start.last_seq))
+            self._units.restore(database.performance_at(found.start.last_seq))
         if known is not None and found.checkpoint is not None:
             # As a way from the first record would have them: by the rows there are, not by the engine, which may hold what a
             # market frame changed and no row has yet.
@@ -148,6 +151,7 @@ class Projection:
         self._watched.add(booked["cl_ord_id"])
         for row in self._markouts.on_fill(record, self.engine.ledger.fills[booked["exec_id"]]):
             self._add(record.seq, row)
+        self._look_at_units(record.seq, record.wall_ns)
 
     def commit(self) -> None:
         """Write what was projected since the last commit, with the place it brings the file to."""
@@ -212,6 +216,7 @@ class Projection:
         engine = self.engine
         if engine.cfg is None:
             return
+        self._look_at_units(seq, wall_ns)
         marked = wall_ns // MARK_NS, str(engine.ledger.cash_flow)
         if marked != self._marked:
             self._marked = marked
@@ -221,6 +226,11 @@ class Projection:
                 if self._balances.get(asset) != qty:
                     self._add(seq, rows.balance_row(seq, wall_ns, asset, qty))
             self._balances = dict(engine.risk.balances)
+
+    def _look_at_units(self, seq: int, wall_ns: int) -> None:
+        row = self._units.after(seq, wall_ns)
+        if row is not None:
+            self._add(seq, row)
 
     def _look_at_orders(self, seq: int) -> None:
         """Take the present state of every order that may have changed; one that has ended is looked at no more."""

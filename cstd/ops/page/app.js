@@ -95,7 +95,7 @@ function showBanner() {
 const PAINTERS = {
   status: paintStatus, equity: paintEquity, latency: paintLatency, books: paintBooks, decisions: paintDecisions,
   positions: paintPositions, orders: paintOrders, fills: paintFills, gates: paintGates, instruments: paintQuality,
-  execution: paintExecution, limits: paintLimits, alerts: paintAlerts, approvals: paintApprovals,
+  execution: paintExecution, performance: () => paintEquity(regions.equity ?? {}), limits: paintLimits, alerts: paintAlerts, approvals: paintApprovals,
 };
 
 function render() {
@@ -140,11 +140,18 @@ function paintEquity(equity) {
     ["Realized", money(equity.realized_pnl)], ["Unrealized", money(equity.unrealized_pnl)], ["Fees", money(equity.fees)],
     ["Exposure", money(equity.exposure)], ["Day loss", `${number(equity.day_loss_bps)} bps`],
     ["Drawdown", `${number(equity.drawdown_bps)} bps`], ["Cash", money(equity.cash)], ["Peak", money(equity.peak)],
-    ["Turnover today", money(equity.turnover_day)],
+    ["Turnover today", money(equity.turnover_day)], ["Adopted", money(equity.adopted)],
+    ["Value of a unit", unitValue(regions.performance?.performance)],
   ];
   byId("money-facts").replaceChildren(...facts.map(fact));
   drawLine(byId("equity-line"), equityLine, css("--accent"));
   byId("equity-line").setAttribute("aria-label", `Equity since this page was opened, now ${equity.equity} ${equity.currency}`);
+}
+
+// The account's, deposits and withdrawals left out, with what a unit gained in the last 24 hours.
+function unitValue(change) {
+  if (!change?.nav_per_unit) return "–";
+  return trimmed(change.nav_per_unit) + (change.return_bps === null ? "" : ` · ${number(change.return_bps)} bps in 24 h`);
 }
 
 function fact([name, value]) {

@@ -17,7 +17,7 @@ takes the next unit up, so that a flow never lowers the value of a unit, and rai
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from decimal import Context, Decimal, Inexact, localcontext
+from decimal import Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow, localcontext
 from fractions import Fraction
 
 import msgspec
@@ -26,7 +26,7 @@ ZERO = Decimal(0)
 UNIT = Decimal("0.00000001")
 UNIT_DIGITS, SHOWN_DIGITS = 8, 12
 # Far more digits than products of prices and quantities have; one that is lost all the same is an error.
-EXACT = Context(prec=400, traps=[Inexact])
+EXACT = Context(prec=400, traps=[DivisionByZero, Inexact, InvalidOperation, Overflow])
 
 
 class Held(msgspec.Struct, frozen=True):

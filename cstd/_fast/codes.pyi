@@ -82,6 +82,7 @@ class EventKind(IntEnum):
     OUT_PASS = 71
     OUT_APPROVAL = 72
     OUT_ADOPTION = 73
+    OUT_SIGNAL = 74
 
 class OrderState(IntEnum):
     ORDER_FREE = 0

@@ -9,6 +9,7 @@ from libc.string cimport memcpy, memset
 from cstd._fast.book cimport Book
 from cstd._fast.features cimport features_init
 from cstd._fast.rate cimport ADD_POINTS, Rate, amend_points, cancel_points, rate_admits, rate_charge, rate_raise, rate_settle
+from cstd._fast.strategy cimport STRATEGY_STATE_WORDS
 
 cdef extern from "gates_math.h" nogil:
     bint cstd_cost_reaches(int64_t price_raw, int64_t qty_raw, int64_t least_e8, int64_t price_scale, int64_t qty_scale)
@@ -103,6 +104,18 @@ cdef class InstrumentSlot:
         self.strategy_faults = self.strategy_fault_run = 0
         if fresh:
             memset(self.strategy_state, 0, sizeof(self.strategy_state))
+
+    def aim(self, words):
+        """Leave a strategy what it is to want, in the first words of its state. engine.ensemble is the one caller."""
+        cdef int i
+        if len(words) > STRATEGY_STATE_WORDS:
+            raise ValueError(f"{len(words)} words, at most {STRATEGY_STATE_WORDS}")
+        for i in range(len(words)):
+            self.strategy_state[i] = words[i]
+
+    def aimed(self, int count):
+        """The first words of the strategy's state; for display."""
+        return [self.strategy_state[i] for i in range(min(count, <int>STRATEGY_STATE_WORDS))]
 
     def forget_agents(self):
         """Forget votes, faults and state of agents that are no more."""

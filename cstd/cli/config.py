@@ -59,6 +59,8 @@ def money(config: Config) -> dict[str, Decimal]:
     rehearsal = config.strategy.rehearsal
     if rehearsal is not None:
         amounts["one rehearsal order"] = capital * rehearsal.size_frac
+    if config.strategy.name == "ensemble" and config.strategy.ensemble is not None:
+        amounts["the ensemble's largest opening"] = capital * config.strategy.ensemble.size_frac_max
     return amounts
 
 

@@ -180,6 +180,8 @@ def strategy(config: Config) -> Iterator[Problem]:
     if config.strategy.name != "own" and own is not None:
         yield Problem(key="strategy.own.dir", value=own.dir, limit='strategy.name = "own"', suggestion="remove the table",
                       reason=f"names a strategy, and strategy.name = {config.strategy.name!r} would be asked")
+    if config.strategy.name == "ensemble":
+        yield from _ensemble(config)
     if config.mode != "practice" and (config.strategy.name == "rehearsal" or rehearsal is not None):
         key = "strategy.name" if config.strategy.name == "rehearsal" else "strategy.rehearsal"
         yield Problem(key=key, value="rehearsal", limit="practice", suggestion='name = "ensemble"',
@@ -195,6 +197,30 @@ def strategy(config: Config) -> Iterator[Problem]:
                       reason="must not exceed risk.position_bps_max: every intent would be reduced")
     if rehearsal.lifetime_s > config.policy.lifetime_s_max:
         yield Problem(key="strategy.rehearsal.lifetime_s", value=str(rehearsal.lifetime_s),
+                      reason="must not exceed policy.lifetime_s_max: every intent would be refused",
+                      limit=f"at most {config.policy.lifetime_s_max}")
+
+
+def _ensemble(config: Config) -> Iterator[Problem]:
+    """What is opened passes the gates at its largest, and is not left by the score that opened it."""
+    found = config.strategy.ensemble
+    if found is None:
+        yield Problem(key="strategy.ensemble", reason="required key is missing: it has no default",
+                      suggestion="add [strategy.ensemble]: docs/ensemble.md has it")
+        return
+    if found.probability_exit > found.probability_min:
+        yield Problem(key="strategy.ensemble.probability_exit", value=str(found.probability_exit),
+                      limit=f"at most {found.probability_min}",
+                      reason="must not exceed probability_min: what opens would be left at once")
+    if found.members_min == 1:
+        yield Problem(key="strategy.ensemble.members_min", value="1", limit="0 for all of them, or at least 2",
+                      reason="one member is no ensemble")
+    if found.size_frac_max * BPS_PER_UNIT > config.risk.position_bps_max:
+        limit = Decimal(config.risk.position_bps_max) / BPS_PER_UNIT
+        yield Problem(key="strategy.ensemble.size_frac_max", value=str(found.size_frac_max), limit=f"at most {limit:f}",
+                      reason="must not exceed risk.position_bps_max: every intent would be reduced")
+    if found.lifetime_s > config.policy.lifetime_s_max:
+        yield Problem(key="strategy.ensemble.lifetime_s", value=str(found.lifetime_s),
                       reason="must not exceed policy.lifetime_s_max: every intent would be refused",
                       limit=f"at most {config.policy.lifetime_s_max}")
 

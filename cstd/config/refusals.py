@@ -19,7 +19,7 @@ def refusals(config: Config, environ: Mapping[str, str]) -> list[Problem]:
         config: a loaded configuration.
         environ: the process environment, where live finds its keys.
     """
-    found = _not_built(config) + _no_such_cpus(config) + _no_such_groups(config)
+    found = _no_such_cpus(config) + _no_such_groups(config)
     if config.mode == "live":
         found += _not_exclusive(config)
         try:
@@ -57,15 +57,3 @@ def _not_exclusive(config: Config) -> list[Problem]:
         return []
     return [Problem(key="account.exclusive", value="false", limit="true in live", suggestion="set exclusive = true",
                     reason="confirm that no other program trades this account: cancel-all-after is account-wide")]
-
-
-def _not_built(config: Config) -> list[Problem]:
-    """Return what the mode needs and this version does not have; nothing is put in its place."""
-    if config.strategy.name != "ensemble":
-        return []
-    suggestion = "use config/practice.toml"
-    if config.mode != "practice":
-        suggestion = (f"write a strategy of your own (docs/strategies.md) and name it in a second file: "
-                      f"cstd run -c config/{config.mode}.toml -c mine/own.toml")
-    return [Problem(key="strategy.name", value="ensemble", suggestion=suggestion,
-                    reason="the ensemble strategy is not built yet: there is nothing to decide by")]

@@ -106,6 +106,22 @@ class RehearsalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     retry_s: Seconds  # between two wishes for the same opening
 
 
+class EnsembleConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The strategy that trades on the models' scores; docs/ensemble.md."""
+
+    score_horizon_s: Annotated[int, _int(60, 366 * 86_400, "the horizon in seconds, one of the model's")]
+    probability_min: Annotated[Decimal, Bounds(Decimal("0.5"), 1, "a calibrated probability", above=True, places=6)]
+    probability_exit: Annotated[Decimal, Bounds(Decimal("0.5"), 1, "a probability, faded by age, that is left below", places=6)]
+    members_min: Annotated[int, _int(0, 32, "members that have to be ready, 0 for all; never fewer than two")]
+    score_lifetime_s: Annotated[int, _int(1, 7 * 86_400, "seconds from the features to the end of their score")]
+    decay_half_life_s: Annotated[int, _int(1, 7 * 86_400, "seconds in which a score loses half of its weight")]
+    decay_floor: Annotated[Decimal, Bounds(0, 1, "the weight that age leaves at least", places=6)]
+    size_frac_max: Annotated[Decimal, Bounds(0, 1, "a share of equity", above=True, places=6)]
+    volatility_target_bps: Annotated[int, _int(1, 100_000, "volatility over the horizon up to which a size is whole")]
+    lifetime_s: Seconds  # of one opening
+    retry_s: Seconds  # between two wishes for the same opening
+
+
 class LadderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What `cstd live-check` trades with; it writes this table itself."""
 
@@ -129,6 +145,7 @@ class StrategyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """Which strategy makes intents."""
 
     name: Literal["ensemble", "rehearsal", "own", "ladder"]
+    ensemble: EnsembleConfig | None = None
     rehearsal: RehearsalConfig | None = None
     ladder: LadderConfig | None = None
     own: OwnStrategyConfig | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cstd.daemon.bar_rows import REASONS
+from cstd.decision.ensemble import REASON_TEXTS
 from cstd.engine import Engine
 from cstd.engine.scores import MILLION
 from cstd.ops import view_models as shapes
@@ -31,3 +32,28 @@ def counters(scorer: shapes.Scorer, engine: Engine, bars: shapes.BarRows | None 
         "scorer_ready": int(scorer["state"] == "ready"), "scorer_restarts": scorer["restarts"],
             "scorer_events": scorer["events"], "scores_taken": scores.taken_count, "scores_refused": scores.refused_count,
             "score_age_ns": max(0, engine.core.mono_ns - scores.newest_mono_ns) if scores.newest_mono_ns else 0}
+
+
+def ensemble(scorer: shapes.Scorer, engine: Engine) -> shapes.EnsembleStatus | None:
+    """Return whether the ensemble has a model to trade on, and if not, why; None for another strategy."""
+    found = engine.ensemble
+    if found.rule is None:
+        return None
+    now: dict[str, int] = {}
+    for reason in found.latest.values():
+        now[reason or "opens"] = now.get(reason or "opens", 0) + 1
+    verdicts = {reason or "opens": count for reason, count in sorted(found.counts.items())}
+    scored = found.scored()
+    return {"trades": scored, "reason": "" if scored else _nothing(scorer, now), "horizon_s": found.rule.horizon_s,
+            "verdicts": verdicts, "now": now}
+
+
+def _nothing(scorer: shapes.Scorer, now: dict[str, int]) -> str:
+    """Why no model that may trade says anything."""
+    if scorer["state"] == "off":
+        return "scorer.enabled is false: no score can come"
+    if scorer["state"] != "ready":
+        return f"the scorer is {scorer['state']}" + (f": {scorer['reason']}" if scorer["reason"] else "")
+    # What stands against the model says more than that there is nothing, or nothing young enough.
+    word = next((reason for reason in ("model_state", "member_missing", "stale", "no_score") if reason in now), "no_score")
+    return REASON_TEXTS[word]

@@ -174,7 +174,7 @@ class Scoring:
         usable = rows[rows["status"] == ScoreStatus.SCORED]
         self._note_model(bytes(usable["model"][0]).hex() if len(usable) else None)
         for start in range(0, len(usable), ROWS_PER_EVENT):
-            self._waiting.append(_payload(usable[start:start + ROWS_PER_EVENT]))
+            self._waiting.append(_payload(usable[start:start + ROWS_PER_EVENT], self._note))
 
     def _note_model(self, scores: str | None) -> None:
         """Have the scores of a model taken back that gives none any more: it was withdrawn, refused, or another is in its place.
@@ -220,11 +220,25 @@ class Scoring:
             self._features = None
 
 
-def _payload(rows: Rows) -> dict[str, Any]:
-    """Return the event of some rows: figures in millionths, rounded to the nearest; the bounds of an interval outwards."""
+def _payload(rows: Rows, note: dict[str, Any]) -> dict[str, Any]:
+    """Return the event of some rows: figures in millionths, rounded to the nearest; the bounds of an interval outwards.
+
+    note: the sheet's own, which says what the model is; an event of a scorer that says nothing of it opens nothing.
+    """
     probability = np.rint(rows["probability"] * MILLION).astype(np.int64)
     lower = np.floor(np.clip(rows["lower"], -RETURN_MAX, RETURN_MAX) * MILLION).astype(np.int64)
     upper = np.ceil(np.clip(rows["upper"], -RETURN_MAX, RETURN_MAX) * MILLION).astype(np.int64)
     columns = (rows["instrument"], rows["horizon_s"], probability, lower, upper, rows["members"], rows["event_mono_ns"],
                rows["event_wall_ns"], rows["scored_mono_ns"])
-    return {"model": bytes(rows["model"][0]).hex(), "rows": list(zip(*(column.tolist() for column in columns), strict=True))}
+    model = bytes(rows["model"][0]).hex()
+    payload = {"model": model, "rows": list(zip(*(column.tolist() for column in columns), strict=True))}
+    if note.get("model") != model:
+        return payload
+    horizons = note.get("horizons", [])
+    counts = {horizon_s: len(names) for horizon_s, _, names in horizons}
+    stacked = np.rint(np.nan_to_num(rows["stacked"]) * MILLION).astype(np.int64).tolist()
+    votes = np.rint(np.nan_to_num(rows["votes"]) * MILLION).astype(np.int64).tolist()
+    details = [(joined, said[:counts.get(int(row["horizon_s"]), 0)])
+               for row, joined, said in zip(rows, stacked, votes, strict=True)]
+    return {**payload, "state": note.get("stage", ""), "verdict": note.get("verdict", ""), "horizons": horizons,
+            "details": details}

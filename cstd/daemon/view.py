@@ -110,6 +110,7 @@ class LiveView:
             "children": process["children"],
             "scorer": {"state": process["scorer"]["state"], "reason": process["scorer"]["reason"],
                        "version": process["scorer"]["version"], "rows": process["scorer"].get("rows", "")},
+            "ensemble": models.ensemble(process["scorer"], engine),
         }
 
     def _link(self, code: int, name: str, now_ns: int, process: dict[str, Any]) -> shapes.LinkStatus:
@@ -334,7 +335,8 @@ class LiveView:
         cluster = None
         if number is not None:
             cluster = [self._engine.names[member] for member in self._engine.core.correlations.members_of(number)]
-        return explain(row, self._engine.feed.specs[name], currency=cfg.account.currency if cfg else "", cluster=cluster)
+        return explain(row, self._engine.feed.specs[name], currency=cfg.account.currency if cfg else "", cluster=cluster,
+                       signal=self._engine.ensemble.signal(int(row["instrument"]), int(row["event_seq"])))
 
     def find_decision(self, id_: str) -> dict[str, object] | None:
         """Explained decision of an intent sequence or client order id."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+import cstd.decision.strategies.ensemble as compiled_ensemble
 import cstd.decision.strategies.ladder as ladder
 import cstd.decision.strategies.rehearsal as rehearsal
 from cstd.config import Config
+from cstd.decision.ensemble import params_of
 from cstd.errors import ConfigError
 from cstd.signals.agents.loader import LoadedStrategy
 from cstd.units import seconds_to_ns
@@ -41,10 +43,12 @@ def strategy_setup(cfg: Config, override: str | None = None, own: LoadedStrategy
         address = own.address
     elif name == "ladder" and cfg.strategy.ladder is not None:
         address = ladder.address()
+    elif name == "ensemble" and cfg.strategy.ensemble is not None:
+        address = compiled_ensemble.address()
     elif name in rehearsal.names() and cfg.strategy.rehearsal is not None:
         address = rehearsal.address(name)
     else:
-        raise ConfigError(f"strategy.name = {name!r} is not built yet", suggestion="use rehearsal in practice mode")
+        raise ConfigError(f"strategy.name = {name!r} has no table of its own", suggestion=f"add [strategy.{name}]")
     return STRATEGY_CODES[name], address, list(strategy_params(cfg, name, own).values())
 
 
@@ -55,6 +59,9 @@ def strategy_params(cfg: Config, name: str, own: LoadedStrategy | None) -> dict[
         return {param: changed.get(param, default) for param, default in own.params.items()}
     if name == "ladder":
         return _ladder_params(cfg)
+    if name == "ensemble" and cfg.strategy.ensemble is not None:
+        given = params_of(cfg.strategy.ensemble)
+        return {word: given[word] for word in compiled_ensemble.PARAMS}
     settings = cfg.strategy.rehearsal
     if name not in rehearsal.names() or settings is None:
         return {}

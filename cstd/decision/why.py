@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from cstd.decision import scored
 from cstd.units import INT64_MAX, INT64_MIN, format_raw
 
 if TYPE_CHECKING:
@@ -277,7 +278,8 @@ def _ways(row: np.void) -> dict[str, object]:
             "route": "rest" if rest & BY_REST else "socket", "price_from": "rest_snapshot" if rest & REST_PRICED else "book"}
 
 
-def explain(row: np.void, spec: InstrumentSpec, *, currency: str = "", cluster: list[str] | None = None) -> dict[str, object]:
+def explain(row: np.void, spec: InstrumentSpec, *, currency: str = "", cluster: list[str] | None = None,
+            signal: Mapping[str, Any] | None = None) -> dict[str, object]:
     """Return a decision row as a dict of plain values; decimals are strings.
 
     Args:
@@ -285,12 +287,14 @@ def explain(row: np.void, spec: InstrumentSpec, *, currency: str = "", cluster: 
         spec: the instrument's name and precisions.
         currency: the account currency; the instrument's quote when empty.
         cluster: the instruments that gate 18 counted together, where they are known.
+        signal: the verdict that a decision of the ensemble was made under, where it is kept.
 
     Returns:
         the row's facts and `gates`, fifteen dicts in order, policy first. A failed gate that could not refuse this
         intent (an exit's, or a re-judged order's) has `recorded` set. Exits have an `exit_reason` (EXIT_TEXTS), a
         `route` (socket or rest) and a `price_from` (book or rest_snapshot); openings an `approval` (ASKED), where an
-        operator has to do with it.
+        operator has to do with it. Decisions of the ensemble have a `signal` (cstd.decision.scored), None where it is
+        not kept any more.
     """
     words = _words()
     exit_ = words.kind.get(int(row["kind"])) == "exit"
@@ -325,6 +329,8 @@ def explain(row: np.void, spec: InstrumentSpec, *, currency: str = "", cluster: 
         "checksum": int(row["checksum"]), "cl_ord_id": bytes(row["cl_ord_id"]).decode("ascii", "replace"),
         "child": int(row["child"]), "attempt": int(row["attempt"]),
         "approval": None if exit_ else ASKED.get(int(row["rest"])), **(_ways(row) if exit_ else {}),
+        **({"signal": scored.shown(signal, int(row["decided_wall_ns"])) if signal else None}
+           if words.strategy.get(int(row["strategy"])) == "ensemble" else {}),
         "config_hash8": bytes(row["config_hash8"]).hex(), "agents_hash8": bytes(row["agents_hash8"]).hex(),
         "gates": [_explain_gate(row, index, gate, money_unit, exit_=exit_) for index, gate in enumerate(GATES)],
     }
@@ -370,6 +376,8 @@ def waterfall(decision: Mapping[str, Any]) -> str:
         lines.append("  by REST: the private socket stays down")
     if decision.get("price_from") == "rest_snapshot":
         lines.append("  bid and ask are of a REST snapshot: the book cannot be used")
+    if decision.get("signal"):
+        lines.extend(scored.lines(decision["signal"], decision["size_multiplier"]))
     group = None
     for gate in decision["gates"]:
         if gate["group"] != group:

@@ -25,7 +25,9 @@ from cstd._fast.recorder import Recorder
 from cstd.config import Config, from_canonical_json
 from cstd.decision.setup import give_tactics
 from cstd.engine import arrivals, condition_feed, handover, venue_clock
+from cstd.engine.booked import record_fills
 from cstd.engine.congestion import Congestion
+from cstd.engine.ensemble import Ensemble
 from cstd.engine.maintenance import Maintenance
 from cstd.engine.own_code import give_code, take_code
 from cstd.engine.own_silence import OwnSilence
@@ -124,6 +126,7 @@ class Engine:
         self._wall_ns = 0
         self.congestion = Congestion()
         self.scores = Scores()
+        self.ensemble = Ensemble()
         self.handed_over: handover.Taken | None = None
         self._first_boot_wall_ns = 0
         self._ready_wall_ns = 0
@@ -146,7 +149,7 @@ class Engine:
                 command = msgspec.json.decode(payload)
                 self.replies[command["id"]] = self._on_command(command, mono_ns, wall_ns)
             case EventKind.EVENT_SCORES:
-                self.scores.take(payload, len(self.names), mono_ns)
+                self.ensemble.on_scores(self, payload, mono_ns)
             case EventKind.EVENT_STOP:
                 self.stopping = True
                 self.risk.pull_resting()
@@ -220,6 +223,7 @@ class Engine:
         self.maintenance = Maintenance()
         self.own_silence = OwnSilence()
         self.scores.boot(seconds_to_ns(cfg.scorer.age_s_max) if cfg.scorer is not None else 0, self._mono_ns)
+        self.ensemble.boot(self, self._strategy or cfg.strategy.name)
         if self._lane_before is not None:
             self.lane.take_over(self._lane_before)
         self._lane_before = self.lane
@@ -453,6 +457,7 @@ class Engine:
         arrivals.watch_feeds(self, mono_ns, wall_ns)
         arrivals.audit_books(self, mono_ns)
         condition_feed.look(self, mono_ns)
+        self.ensemble.on_timer(self, mono_ns)
 
     def on_attention(self, mono_ns: int, wall_ns: int) -> None:
         """Work that the core left for the end of the batch: resyncs, and orders that were sent."""
@@ -538,7 +543,7 @@ class Engine:
         if call is not None:
             self.rest_out.append(call)
         if self.ledger.unrecorded:
-            self._record_fills()
+            record_fills(self)
         for notes in (self.tracker.notes, self.feed.notes):
             self.notes.extend(notes)
             notes.clear()
@@ -552,17 +557,6 @@ class Engine:
         self.close_links.clear()
         self.notes.clear()
         self.core.needs_python = False
-
-    def _record_fills(self) -> None:
-        """One ledger row for each new fill, then positions and risk figures back into the core."""
-        fills, self.ledger.unrecorded = self.ledger.unrecorded, []
-        for fill in fills:
-            name = self.names[fill.instrument]
-            self.recorder.output_py(EventKind.OUT_LEDGER, fill.instrument, self._mono_ns, self._wall_ns,
-                                    msgspec.json.encode(self.ledger.row(fill, name)))
-            self._note("info", "fill", instrument=name, cl_ord_id=fill.cl_ord_id, exec_id=fill.exec_id, qty_raw=fill.qty_raw,
-                       price=str(fill.price))
-        self.risk.mark(self._wall_ns)
 
     def _note(self, level: str, event: str, **fields: Any) -> None:
         self.notes.append((level, event, fields))

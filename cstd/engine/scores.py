@@ -27,6 +27,14 @@ class Score(NamedTuple):
     event_wall_ns: int
     scored_mono_ns: int
     model: str  # SHA-256 of the card
+    # What the scorer told of the model, "", 0 and () where it did not: its state in the registry and verdict, how many members
+    # the registered ensemble has, the probability before calibration and by which method, and what each member said.
+    state: str = ""
+    verdict: str = ""
+    registered: int = 0
+    stacked_e6: int = 0
+    calibration: str = ""
+    votes: tuple[tuple[str, int], ...] = ()
 
 
 class _Payload(msgspec.Struct, forbid_unknown_fields=True):
@@ -34,6 +42,10 @@ class _Payload(msgspec.Struct, forbid_unknown_fields=True):
     # instrument, horizon_s, probability_e6, lower_e6, upper_e6, members, event_mono_ns, event_wall_ns, scored_mono_ns
     rows: list[tuple[int, int, int, int, int, int, int, int, int]]
     withdrawn: bool = False  # what is known of this model counts no more
+    state: str = ""
+    verdict: str = ""
+    horizons: list[tuple[int, str, list[str]]] = []  # seconds, calibration, names of the members
+    details: list[tuple[int, list[int]]] = []  # of each row: probability before calibration, members' in their order
 
 
 class Scores:
@@ -60,18 +72,27 @@ class Scores:
         self.newest_mono_ns = 0
         self._age_ns_max, self.boot_mono_ns = age_ns_max, mono_ns
 
-    def take(self, payload: bytes, instruments: int, mono_ns: int) -> None:
-        """Take the rows of one event; an older row than the one that is known changes nothing. One may withdraw a model."""
+    def take(self, payload: bytes, instruments: int, mono_ns: int) -> list[tuple[int, int]]:
+        """Take the rows of one event; an older row than the one that is known changes nothing. One may withdraw a model.
+
+        Returns:
+            Instrument and horizon of those that were taken.
+        """
         try:
             told = msgspec.json.decode(payload, type=_Payload)
         except msgspec.DecodeError:
             self.refused_count += 1
-            return
+            return []
         if told.withdrawn:
             self._withdraw(told.model)
-        for row in told.rows:
+        taken = []
+        horizons = {horizon_s: (calibration, names) for horizon_s, calibration, names in told.horizons}
+        for at, row in enumerate(told.rows):
             number, horizon_s = row[:2]
-            score = Score(*row[2:], told.model)
+            calibration, names = horizons.get(horizon_s, ("", []))
+            stacked_e6, votes = told.details[at] if len(told.details) == len(told.rows) else (0, [])
+            score = Score(*row[2:], told.model, told.state, told.verdict, len(names), stacked_e6, calibration,
+                          tuple(zip(names, votes, strict=False)))
             sound = (0 <= number < instruments and horizon_s > 0 and 0 <= score.probability_e6 <= MILLION
                      and score.lower_e6 <= score.upper_e6 and score.members > 0
                      and self.boot_mono_ns <= score.event_mono_ns <= mono_ns)
@@ -83,11 +104,17 @@ class Scores:
                 self._rows.setdefault(number, rows)[horizon_s] = score
                 self.newest_mono_ns = max(self.newest_mono_ns, score.event_mono_ns)
                 self.taken_count += 1
+                taken.append((number, horizon_s))
+        return taken
 
     def fresh(self, number: int, horizon_s: int, mono_ns: int) -> Score | None:
         """Return a score that is young enough to be used, else None."""
         score = self._rows.get(number, {}).get(horizon_s) if self._age_ns_max else None
         return score if score is not None and mono_ns - score.event_mono_ns <= self._age_ns_max else None
+
+    def newest(self, number: int, horizon_s: int) -> Score | None:
+        """Return what is known, young or old: whoever asks looks at its age."""
+        return self._rows.get(number, {}).get(horizon_s)
 
     def rows(self) -> list[tuple[int, int, Score]]:
         """Return instrument, horizon in seconds and score of everything that is known, young or old."""

@@ -153,6 +153,10 @@ def _status_families(status: Mapping[str, Any]) -> Iterator[Metric]:
     yield _labelled(GaugeMetricFamily, "condition_well_ratio", "The share of a condition's samples that is well.", ["condition"],
                     (((name,), None if row["well_bps"] is None else row["well_bps"] / 1e4)
                      for name, row in status["conditions"].items()))
+    ensemble = status.get("ensemble") or {"trades": False, "verdicts": {}}
+    yield _gauge("ensemble_trades", "1 while the ensemble has scores of a model that may trade.", float(ensemble["trades"]))
+    yield _labelled(CounterMetricFamily, "ensemble_verdicts", "Scores that the ensemble judged: opens, or why nothing opened.",
+                    ["verdict"], (((word,), count) for word, count in ensemble["verdicts"].items()))
     yield _gauge("shadow", "1 while it decides without sending.", float(status["shadow"]))
     yield _gauge("uptime_seconds", "Time since the process started.", status["uptime_s"])
     yield _gauge("boot_epoch", "The second of this start, or one more than the start before.", status["boot_epoch"])

@@ -21,7 +21,7 @@ from typing import NotRequired, Protocol, TypedDict
 import numpy as np
 
 from cstd.ops.cluster_shapes import Clusters
-from cstd.ops.view_models import Models, ScorerStatus
+from cstd.ops.view_models import EnsembleStatus, Models, ScorerStatus, Signal
 
 
 class LinkStatus(TypedDict):
@@ -105,6 +105,7 @@ class Status(TypedDict):
     digest: str  # hex, of decisions and order frames so far
     children: dict[str, bool]  # name of a child process ("reader") -> it lives
     scorer: ScorerStatus
+    ensemble: EnsembleStatus | None  # None for another strategy
 
 
 class InstrumentStatus(TypedDict):
@@ -357,6 +358,7 @@ class Decision(TypedDict):
     exit_reason: NotRequired[str | None]  # of an exit: stop, target, time, flip, flatten, escalation
     route: NotRequired[str]  # of an exit: socket, rest
     price_from: NotRequired[str]  # of an exit: book, rest_snapshot
+    signal: NotRequired[Signal | None]  # of the ensemble: what it was made under; None where that is not kept any more
 
 
 class RefusingGate(TypedDict):

@@ -14,6 +14,65 @@ class ScorerStatus(TypedDict):
     rows: str  # what its rows of features are of, and why instruments have none
 
 
+class EnsembleStatus(TypedDict):
+    """What the ensemble strategy makes of the scores; docs/ensemble.md."""
+
+    trades: bool  # a model that may trade in this mode scores some instrument
+    reason: str  # why not, "" where it does
+    horizon_s: int
+    verdicts: dict[str, int]  # since the boot: opens, or why nothing may be opened -> how often
+    now: dict[str, int]  # the newest of each instrument -> instruments
+
+
+class SignalVote(TypedDict):
+    """What one member of the ensemble said."""
+
+    member: str
+    probability: str
+
+
+class SignalStep(TypedDict):
+    """One step of the size: what it left, as a share of equity."""
+
+    step: str  # quarter_kelly, size_frac_max, decay, volatility_target
+    share: str
+
+
+class Signal(TypedDict):
+    """The score that a decision of the ensemble was made under; shares, probabilities and returns as decimal text."""
+
+    wish: int
+    scored_wall_ns: int
+    horizon_s: int
+    card_sha256: str
+    model_state: str  # in the registry
+    model_verdict: str
+    votes: list[SignalVote]
+    members: int  # that were ready
+    members_registered: int
+    members_needed: int
+    score: str  # joined, before calibration
+    calibration: str
+    probability: str  # calibrated
+    probability_min: str
+    probability_exit: str
+    probability_faded: str
+    age_ns: int  # of the features, when it was judged
+    age_at_decision_ns: int
+    weight: str
+    lower: str  # of the net return, 90 %
+    upper: str
+    edge: str
+    error: str
+    volatility: str  # over the horizon
+    steps: list[SignalStep]
+    size: str  # of equity, before level and caps
+    reason: str | None  # why it opens nothing
+    open_until_wall_ns: int
+    hold_until_wall_ns: int
+    ended: bool  # what is held is left
+
+
 class ScorerSession(TypedDict):
     """One member of a model: what its session asked for and what it got."""
 

@@ -17,9 +17,9 @@ from tests.signals.made import KEY, card, horizon, linear, promoted, trees
 FEATURES = ["SPREAD_BPS", "IMBALANCE_1", "WEIGHTED_MID_BPS", "DEPTH_BID_10BPS"]
 
 
-def with_model(folder: Path, key: bytes = KEY) -> dict[str, str]:
+def with_model(folder: Path, key: bytes = KEY, **of_horizon: Any) -> dict[str, str]:
     """A registry with a fixture in production; the environment of a daemon that scores with it."""
-    told = card({"1h": horizon(("tree", "tree"), ("linear", "linear"))}, features=FEATURES)
+    told = card({"1h": {**horizon(("tree", "tree"), ("linear", "linear")), **of_horizon}}, features=FEATURES)
     registry.write_version(folder / "models", "hourly", told, {"1h.tree.onnx": trees(3), "1h.linear.onnx": linear([0.1] * 4, 0)},
                            KEY)
     promoted(folder / "models", "0001")
@@ -77,3 +77,28 @@ def test_a_wrong_key_is_said_and_stops_nothing(tmp_path: Path) -> None:
         session.start_ready()
         session.wait(lambda: shown(session)["scorer"]["state"] == "refused", 60, "it is not refused")
         assert "not signed by this key" in shown(session)["scorer"]["reason"] and shown(session)["state"] == "ready"
+
+
+def test_the_ensemble_trades_on_its_scores(tmp_path: Path) -> None:
+    """A fixture that is sure of itself: bought through the gates, `cstd why` shows the score, and the journal replays."""
+    env = with_model(tmp_path, calibration={"method": "platt", "a": 1.0, "b": 6.0},
+                     conformal={"level": 0.9, "lower": 0.004, "upper": 0.02})
+    env |= {"CSTD__STRATEGY__NAME": "ensemble", "CSTD__STRATEGY__ENSEMBLE__SCORE_HORIZON_S": "3600"}
+    with practice_session(tmp_path, env) as session:
+        session.start_ready()
+        session.wait(lambda: session.request("positions"), 120, "nothing is bought")
+        status = shown(session)["ensemble"]
+        assert (status["trades"], status["reason"], status["horizon_s"]) == (True, "", 3_600) and status["verdicts"]["opens"]
+        decision = next(row for row in session.request("why", {"limit": 20})
+                        if row["kind"] == "opening" and row["verdict"] != "refuse")
+        signal_ = decision["signal"]
+        assert (decision["strategy"], signal_["model_state"], signal_["members"], signal_["members_needed"]) == (
+            "ensemble", "production", 2, 2)
+        assert {vote["member"] for vote in signal_["votes"]} == {"tree", "linear"} and float(signal_["probability"]) >= 0.8
+        told = cstd(session, "why", str(decision["intent_seq"]), "--run-dir", str(session.run_dir)).stdout
+        assert "opens from 0.8" in told and "a quarter of Kelly's share" in told and "idempotency" in told
+        counted = 'cstd_ensemble_verdicts_total{verdict="opens"}'
+        session.wait(lambda: session.metrics().get(counted), 30, "the metrics do not count them")
+        assert session.terminate() == 0
+        engine = session.assert_journal_is_true()
+        assert engine.ensemble.counts[""] > 0

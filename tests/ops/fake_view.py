@@ -198,7 +198,9 @@ class FakeView:
                         "checkpoint_seq": self.steps * 40, "checkpoints": 3, "checkpoint_failures": 0,
                         "bytes": self.steps * 9_000, "error": None},
             "digest": hashlib.sha256(str(self.steps).encode()).hexdigest(), "children": {"reader": True},
-            "scorer": {"state": "ready", "reason": "", "version": "0003", "rows": ""}}
+            "scorer": {"state": "ready", "reason": "", "version": "0003", "rows": ""},
+            "ensemble": {"trades": True, "reason": "", "horizon_s": 14_400, "verdicts": {"opens": 2, "probability_below": 40},
+                         "now": {"probability_below": 2}}}
 
     def instrument_names(self) -> list[str]:
         """See EngineView."""

@@ -250,6 +250,21 @@ def test_another_production_version_takes_over(one: tuple[Scorer, SheetWriter], 
     clock.advance(int(LOOK_AGAIN_S * 1e9))
     note = score_again(scorer, sheet, tmp_path)
     assert (note["state"], note["refusal"]) == ("refused", "absent") and not len(shown(tmp_path)[0])
+    assert note["reason"] == "no version of hourly is in production: 0001 is rejected, 0002 is retired (absent)"
+
+
+def test_it_says_what_the_model_is_and_what_each_member_said(one: tuple[Scorer, SheetWriter], tmp_path: Path) -> None:
+    """State and verdict, the members of each horizon, their own probabilities and what they were joined to."""
+    scorer, sheet = one
+    note = score_again(scorer, sheet, tmp_path)
+    assert (note["stage"], note["verdict"]) == ("production", "holds")
+    members = {horizon_s: names for horizon_s, _, names in note["horizons"]}
+    rows = shown(tmp_path)[0]
+    rows = rows[(rows["status"] == ScoreStatus.SCORED) & (rows["horizon_s"] == 3_600)]
+    count = len(members[3_600])
+    assert len(rows) and set(rows["members"]) == {count}
+    assert ((rows["votes"][:, :count] > 0) & (rows["votes"][:, :count] < 1)).all() and not rows["votes"][:, count:].any()
+    assert ((rows["stacked"] > 0) & (rows["stacked"] < 1)).all()
 
 
 @pytest.mark.parametrize(("change", "refusal"), [

@@ -119,6 +119,24 @@ def test_many_instruments_are_written_a_part_a_tick(desk: Desk, monkeypatch: pyt
     assert versions == [0, 0, 1, 1] and INSTRUMENTS_PER_TICK == 64
 
 
+def test_an_event_tells_what_the_model_is(desk: Desk) -> None:
+    """State, verdict, members and votes as the sheet's note has them; of another model's note nothing is taken over."""
+    sheet = SheetWriter(desk.folder / SCORES_FILE, SCORE_ROW, 8)
+    rows = desk.scores(2, model=np.full(32, 0xAB, np.uint8), stacked=0.5, votes=np.array([0.1, 0.25, 0, 0, 0, 0, 0, 0]))
+    note = {"model": "ab" * 32, "stage": "production", "verdict": "holds", "horizons": [[3_600, "beta", ["tree", "linear"]]]}
+    write(sheet, rows, **note)
+    desk.tick(1.0)
+    score = desk.world.engine.scores.newest(0, 3_600)
+    assert score is not None
+    assert (score.state, score.verdict, score.registered, score.calibration, score.stacked_e6) == (
+        "production", "holds", 2, "beta", 500_000)
+    assert score.votes == (("tree", 100_000), ("linear", 250_000))
+    write(sheet, desk.scores(2, model=np.full(32, 0xAB, np.uint8)), **{**note, "model": "cd" * 32})
+    desk.tick(1.0)
+    score = desk.world.engine.scores.newest(0, 3_600)
+    assert score is not None and (score.state, score.registered, score.votes) == ("", 0, ())
+
+
 def test_scores_become_events(desk: Desk) -> None:
     """In millionths, the interval rounded outwards, with the model's hash; what has no probability is left out."""
     sheet = SheetWriter(desk.folder / SCORES_FILE, SCORE_ROW, 8)

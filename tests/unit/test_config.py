@@ -353,7 +353,8 @@ def test_short_waits_for_unknown_orders_are_for_practice(mode: str) -> None:
 
 def test_rehearsal_needs_its_settings(tmp_path: Path) -> None:
     """The strategy named without its table is refused."""
-    text = template("live").read_text().replace('mode = "live"', 'mode = "practice"').replace("ensemble", "rehearsal")
+    text = template("live").read_text().replace('mode = "live"', 'mode = "practice"')
+    text = text.replace('name = "ensemble"', 'name = "rehearsal"')
     path = tmp_path / "bare.toml"
     path.write_text(text)
     with pytest.raises(ConfigError) as caught:

@@ -152,16 +152,14 @@ def test_practice_starts() -> None:
     assert refusals(load([str(template("practice"))], {}), {}) == []
 
 
-def test_paper_wants_a_strategy_and_nothing_else() -> None:
-    """paper as shipped names a strategy that does not exist yet, and says what to run instead."""
-    (problem,) = refusals(load([str(template("paper"))], {}), {})
-    assert problem.key == "strategy.name"
-    assert "docs/strategies.md" in problem.suggestion and "-c config/paper.toml -c mine/own.toml" in problem.suggestion
+def test_paper_starts() -> None:
+    """paper as shipped needs nothing: without a model the ensemble trades nothing, and says so."""
+    assert refusals(load([str(template("paper"))], {}), {}) == []
 
 
 def test_live_is_refused_without_keys_and_without_the_operators_word() -> None:
-    """live needs keys, account.exclusive, and a strategy that exists."""
+    """live needs keys and account.exclusive, and no more."""
     config = load([str(template("live"))], {})
-    assert {p.key for p in refusals(config, {})} == {"account.exclusive", "strategy.name", *KEYS}
+    assert {p.key for p in refusals(config, {})} == {"account.exclusive", *KEYS}
     confirmed = load([str(template("live"))], {"CSTD__ACCOUNT__EXCLUSIVE": "true"})
-    assert {p.key for p in refusals(confirmed, KEYS)} == {"strategy.name"}
+    assert refusals(confirmed, KEYS) == []

@@ -414,7 +414,7 @@ function paintWaterfall(decision) {
     ["Notional", `${money(decision.notional)} ${decision.currency ?? ""}`],
     ["Level", `${words(decision.level)}${decision.shadow ? " · shadow" : ""}${decision.rejudged ? " · re-judged" : ""}`],
   ];
-  summary.append(...facts.map(fact));
+  summary.append(...[...facts, ...signalFacts(decision.signal)].map(fact));
   const table = el("table", "gate-table");
   const head = el("tr");
   for (const [text, cls] of [["Gate", "c-gate"], ["Value", "r"], ["Limit", "r c-limit"], ["Limit used", "c-use"], ["Margin", "r c-margin"], ["Result", "c-result"]]) {
@@ -438,6 +438,21 @@ function paintWaterfall(decision) {
   thead.append(head);
   table.append(thead, body);
   root.replaceChildren(summary, table);
+}
+
+function signalFacts(signal) {
+  // The score that a decision of the ensemble was made under: members, probability, interval, and each step of the size.
+  if (!signal) return [];
+  const votes = (signal.votes ?? []).map((vote) => `${vote.member} ${vote.probability}`).join(", ") || "not told";
+  const steps = (signal.steps ?? []).map((step) => `${words(step.step)} ${step.share}`).join(" → ");
+  return [
+    ["Model", `${String(signal.card_sha256).slice(0, 8)} · ${signal.model_state || "state not told"} · ${signal.model_verdict || "verdict not told"}`],
+    ["Members", `${votes} · ${count(signal.members)} of ${count(signal.members_registered)} ready, ${count(signal.members_needed)} needed`],
+    ["Probability", `${signal.probability} · ${signal.score} before calibration (${signal.calibration || "not told"}) · opens from ${signal.probability_min}`],
+    ["Weight by age", `${signal.weight} · faded to ${signal.probability_faded} · left below ${signal.probability_exit}`],
+    ["90 % interval", `${signal.lower} to ${signal.upper} of net return`],
+    ["Size", steps ? `${steps}; then level and caps by the gates` : `none: ${words(signal.reason)}`],
+  ];
 }
 
 function outcome(decision) {

@@ -92,10 +92,13 @@ class Log:
             return True
         return count <= len(self.lines) and hashlib.sha256(self.lines[count - 1]).hexdigest() == head
 
+    def states(self, name: str) -> dict[str, State]:
+        """Return the state of each version of a model, in the order in which they were registered."""
+        return {step.version: step.to for step in self.of(name)}
+
     def in_production(self, name: str) -> str | None:
         """Return the production version of a model, None where there is none."""
-        states = {step.version: step.to for step in self.of(name)}
-        return next((version for version, state in states.items() if state == "production"), None)
+        return next((version for version, state in self.states(name).items() if state == "production"), None)
 
 
 NO_HASH = "0" * 64

@@ -331,7 +331,9 @@ def production(root: Path, name: str, key: bytes, log: Log | None = None) -> Ver
     log = log if log is not None else registry_log.read(root, key)
     version = log.in_production(name)
     if version is None:
-        raise refuse("absent", f"no version of {name} is in production", suggestion=f"cstd models promote {name} VERSION")
+        states = ", ".join(f"{number} is {state}" for number, state in log.states(name).items())
+        raise refuse("absent", f"no version of {name} is in production" + (f": {states}" if states else ""),
+                     suggestion=f"cstd models promote {name} VERSION")
     return verify(root, name, version, key, log)
 
 

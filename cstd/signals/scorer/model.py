@@ -12,7 +12,7 @@ from cstd.errors import OperatorError
 from cstd.signals.joining import calibrated, interval, stacked
 from cstd.signals.registry import Verified
 from cstd.signals.registry.card import Horizon, horizon_s
-from cstd.signals.scorer.rows import HORIZONS_MAX, SCORE_ROW, VALID_WORD_BITS, ScoreStatus
+from cstd.signals.scorer.rows import HORIZONS_MAX, SCORE_ROW, VALID_WORD_BITS, VOTES_MAX, ScoreStatus
 from cstd.signals.scorer.sessions import Device, Matrix, MemberSession, open_member
 from cstd.signals.scorer.sheet import Rows
 
@@ -78,14 +78,22 @@ class ScoredModel:
 
     def _score_horizon(self, scored: _Scored, matrix: Matrix, part: Rows, usable: NDArray[np.intp]) -> None:
         found = {member.name: member.probabilities(matrix) for member in scored.members}
-        probability = calibrated(scored.horizon.calibration, stacked(scored.horizon.stack, found))
+        joined = stacked(scored.horizon.stack, found)
+        probability = calibrated(scored.horizon.calibration, joined)
         lower, upper = interval(scored.horizon.conformal, probability)
         # What is below 0 or above 1 is no probability: the logarithms of the stack would make it a certain one.
         good = np.isfinite(probability) & np.all([(one >= 0) & (one <= 1) for one in found.values()], axis=0)
-        for name, values in (("probability", probability), ("lower", lower), ("upper", upper)):
+        for name, values in (("probability", probability), ("lower", lower), ("upper", upper), ("stacked", joined)):
             part[name][usable] = np.where(good, values, 0.0)
+        for at, values in zip(range(VOTES_MAX), found.values(), strict=False):
+            part["votes"][usable, at] = np.where(good, values, 0.0)
         part["members"][usable] = np.where(good, len(found), 0)
         part["status"][usable] = np.where(good, ScoreStatus.SCORED, ScoreStatus.NOT_FINITE)
+
+    def ensembles(self) -> list[tuple[int, str, list[str]]]:
+        """Return each horizon in seconds, how it is calibrated, and the names of its members."""
+        return [(horizon_s(scored.name), type(scored.horizon.calibration).__name__.lower(),
+                 [member.name for member in scored.members]) for scored in self.horizons]
 
     def told(self) -> list[dict[str, object]]:
         """Return what each session runs on, for the status."""

@@ -175,7 +175,7 @@ class Scorer:
         self._forget_bars()
         self._model, self._wanted, self._seen = model, wanted, 0
         self._tell("ready", "", version=found.card.version, model=found.card_sha256, sessions=model.told(), warm_ns=warm_ns,
-                   bars=msgspec.to_builtins(wanted))
+                   bars=msgspec.to_builtins(wanted), stage="production", verdict=found.card.verdict, horizons=model.ensembles())
 
     def _warm_rows(self, columns: int) -> Any:
         assert self._features is not None

@@ -18,6 +18,7 @@ BARS_FILE = "scorer-bars"
 SCORES_FILE = "scorer-scores"
 VALID_WORD_BITS = 64
 HORIZONS_MAX = 8  # of a model, and of an instrument in the engine
+VOTES_MAX = 8  # members whose own probabilities are told; all of them are joined
 
 
 # Lengths of bars that the trading process builds, by their place in the core.
@@ -80,11 +81,12 @@ def feature_row(count: int) -> np.dtype[np.void]:
 
 
 # One instrument at one horizon. event_*: the feature row's. lower, upper: of the net return, a fraction. members: that were
-# ready. model: the SHA-256 of the card. A row whose status is not SCORED has no probability.
+# ready. model: the SHA-256 of the card. stacked: the probability before it was calibrated. votes: what the members said, in the
+# card's order. A row whose status is not SCORED has no probability.
 SCORE_ROW = np.dtype([
     ("instrument", "<i4"), ("horizon_s", "<i4"), ("status", "<i4"), ("members", "<i4"), ("probability", "<f8"),
     ("lower", "<f8"), ("upper", "<f8"), ("event_mono_ns", "<i8"), ("event_wall_ns", "<i8"), ("scored_mono_ns", "<i8"),
-    ("scored_wall_ns", "<i8"), ("model", "u1", (32,))])
+    ("scored_wall_ns", "<i8"), ("model", "u1", (32,)), ("stacked", "<f8"), ("votes", "<f8", (VOTES_MAX,))])
 
 
 class ScoreStatus(IntEnum):

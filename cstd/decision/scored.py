@@ -1,0 +1,76 @@
+"""The score behind a decision of the ensemble, as `cstd why`, the page and the API show it: from the journal's record of it.
+
+Shares, probabilities and returns are decimal text, exact to a millionth. Importing this is cheap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from cstd.units import NS_PER_S, format_raw
+
+MILLIONTHS = 6
+STEP_TEXTS = {
+    "quarter_kelly": "a quarter of Kelly's share of the shrunk edge", "size_frac_max": "at most strategy.ensemble.size_frac_max",
+    "decay": "times the score's weight", "volatility_target": "times the volatility target",
+}
+
+
+def shown(signal: Mapping[str, Any], decided_wall_ns: int) -> dict[str, object]:
+    """Return the record of a verdict as plain values.
+
+    Args:
+        signal: what `cstd.engine.ensemble` put on record. decided_wall_ns: of the decision that was made under it.
+    """
+    age_ns = decided_wall_ns - signal["event_wall_ns"]
+    return {
+        "wish": signal["wish"], "scored_wall_ns": signal["decided_wall_ns"], "horizon_s": signal["horizon_s"],
+        "card_sha256": signal["model"], "model_state": signal["model_state"], "model_verdict": signal["model_verdict"],
+        "votes": [{"member": name, "probability": _text(vote)} for name, vote in signal["votes"]],
+        "members": signal["members"], "members_registered": signal["registered"], "members_needed": signal["members_needed"],
+        "score": _text(signal["stacked_e6"]), "calibration": signal["calibration"],
+        "probability": _text(signal["probability_e6"]), "probability_min": _text(signal["probability_min_e6"]),
+        "probability_exit": _text(signal["probability_exit_e6"]), "probability_faded": _text(signal["decayed_e6"]),
+        "age_ns": signal["age_ns"], "age_at_decision_ns": age_ns, "weight": _text(signal["weight_e6"]),
+        "lower": _text(signal["lower_e6"]), "upper": _text(signal["upper_e6"]),
+        "edge": _text(signal["edge_ppm"]), "error": _text(signal["error_ppm"]), "volatility": _text(signal["volatility_ppm"]),
+        "steps": [{"step": name, "share": _text(share)} for name, share in signal["steps"]], "size": _text(signal["size_ppm"]),
+        "reason": signal["reason"] or None, "open_until_wall_ns": signal["open_until_wall_ns"],
+        "hold_until_wall_ns": signal["hold_until_wall_ns"], "ended": decided_wall_ns >= signal["hold_until_wall_ns"],
+    }
+
+
+def _text(millionths: int) -> str:
+    whole, _, fraction = format_raw(millionths, MILLIONTHS).partition(".")
+    return f"{whole}.{fraction.rstrip('0')}" if fraction.rstrip("0") else whole
+
+
+def lines(signal: Mapping[str, Any], multiplier: object) -> Iterator[str]:
+    """Yield it as text for a terminal: members, score, interval, size. multiplier: the level's, which gate 11 applies."""
+    votes = ", ".join(f"{vote['member']} {vote['probability']}" for vote in signal["votes"]) or "not told"
+    yield (f"  score of {_span(signal['horizon_s'])}, wish {signal['wish']}, model {str(signal['card_sha256'])[:8]} "
+           f"({signal['model_state'] or 'state not told'}, verdict {signal['model_verdict'] or 'not told'})")
+    yield (f"     members       {votes}; {signal['members']} of {signal['members_registered']} ready, "
+           f"{signal['members_needed']} needed")
+    yield (f"     probability   {signal['score']} joined, {signal['probability']} calibrated "
+           f"({signal['calibration'] or 'not told'}), opens from {signal['probability_min']}")
+    yield (f"     age           {signal['age_ns'] // NS_PER_S} s when judged: weight {signal['weight']}, faded to "
+           f"{signal['probability_faded']}, left below {signal['probability_exit']}")
+    yield f"     interval 90 % {signal['lower']} to {signal['upper']} of net return"
+    if signal["steps"]:
+        yield f"     edge          {signal['edge']}, error {signal['error']}, volatility {signal['volatility']} over the horizon"
+        for step in signal["steps"]:
+            yield f"     size          {step['share']:<12} {STEP_TEXTS[step['step']]}"
+        yield f"     size          x {multiplier}: the level's part, by gate 11; then the caps of gates 16 to 18"
+    if signal["reason"]:
+        yield f"     opens nothing: {str(signal['reason']).replace('_', ' ')}"
+    if signal["ended"]:
+        yield "     what is held is left: the score faded through its exit threshold, or its life is over"
+
+
+def _span(seconds: int) -> str:
+    for unit, name in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds % unit == 0:
+            return f"{seconds // unit} {name}"
+    return f"{seconds} s"

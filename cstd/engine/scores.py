@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from cstd.signals.scorer.rows import HORIZONS_MAX
+from cstd.signals.registry.card import HORIZONS_MAX
 
 MILLION = 1_000_000
 

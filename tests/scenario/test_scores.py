@@ -13,7 +13,7 @@ from cstd._fast.codes import EventKind
 from cstd._fast.recorder import Recorder
 from cstd.engine import Engine, checkpoint
 from cstd.engine.scores import MILLION
-from cstd.signals.scorer.rows import HORIZONS_MAX
+from cstd.signals.registry.card import HORIZONS_MAX
 from cstd.storage.journal import open_journal
 from tests.scenario.engine_world import BTC, ETH, S, World, practice_config, replayed
 

@@ -16,7 +16,6 @@ from typing import Any, Literal
 import msgspec
 
 from cstd.signals.registry.refusals import refuse
-from cstd.signals.scorer.rows import HORIZONS_MAX
 
 CARD_SCHEMA = 1
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,47}")
@@ -24,6 +23,7 @@ VERSION = re.compile(r"[0-9]{4}")
 FILE = re.compile(r"[a-z0-9][a-z0-9_-]*(\.[a-z0-9_-]+)*\.onnx")
 HORIZON = re.compile(r"[1-9][0-9]{0,2}[mhd]")
 FEATURES_MAX = 1_024
+HORIZONS_MAX = 8  # of a model, and of an instrument in the engine
 MEMBERS_MAX = 32
 UNITS_S = {"m": 60, "h": 3_600, "d": 86_400}
 

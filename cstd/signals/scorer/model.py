@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from cstd.errors import OperatorError
 from cstd.signals.joining import calibrated, interval, stacked
 from cstd.signals.registry import Verified
-from cstd.signals.registry.card import Horizon, horizon_s
-from cstd.signals.scorer.rows import HORIZONS_MAX, SCORE_ROW, VALID_WORD_BITS, VOTES_MAX, ScoreStatus
+from cstd.signals.registry.card import HORIZONS_MAX, Horizon, horizon_s
+from cstd.signals.scorer.rows import SCORE_ROW, VALID_WORD_BITS, VOTES_MAX, ScoreStatus
 from cstd.signals.scorer.sessions import Device, Matrix, MemberSession, open_member
 from cstd.signals.scorer.sheet import Rows
 

@@ -27,12 +27,12 @@ from cstd.clock import Clock, SystemClock
 from cstd.errors import OperatorError
 from cstd.signals import registry
 from cstd.signals.registry import log as registry_log
+from cstd.signals.registry.card import HORIZONS_MAX
 from cstd.signals.registry.refusals import RefusedVersionError, refuse
 from cstd.signals.scorer.model import ScoredModel
 from cstd.signals.scorer.rows import (
     BARS_FILE,
     FEATURES_FILE,
-    HORIZONS_MAX,
     SCORE_ROW,
     SCORES_FILE,
     BarRowsWanted,

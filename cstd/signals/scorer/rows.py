@@ -17,7 +17,6 @@ FEATURES_FILE = "scorer-features"
 BARS_FILE = "scorer-bars"
 SCORES_FILE = "scorer-scores"
 VALID_WORD_BITS = 64
-HORIZONS_MAX = 8  # of a model, and of an instrument in the engine
 VOTES_MAX = 8  # members whose own probabilities are told; all of them are joined
 
 

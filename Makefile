@@ -124,20 +124,21 @@ chaos: build
 	@$(BIN)/cstd chaos --tally $(or $(TALLY),build/chaos-kills.json) $(if $(KILLS),--kills $(KILLS)) $(ARGS)
 
 # The compiled core with the address and undefined-behaviour sanitizers, in a copy of the tree, under the tests that reach
-# into it most. Children that compile agents are started without the preloaded library, so test_agents.py and those of strategies stay out; so does
-# test_memory.py, which counts the calls of malloc that a sanitizer answers itself. Only
+# into it most. Children that compile are started without the preloaded library: tests that need a strategy have it built by the
+# ordinary tree's build (tests/strategies.py), and those of the compilers themselves, test_agents.py and test_strategies.py, stay
+# out; so does test_memory.py, which counts the calls of malloc that a sanitizer answers itself. Only
 # sys-level capture: what a sanitizer says on its way out must be seen.
 SANITIZED := build/sanitized
 sanitize: build $(VENV)/.test-installed
 	@rm -rf $(SANITIZED) && mkdir -p $(SANITIZED)
-	@cp -r cstd tests fuzz config pyproject.toml setup.py $(SANITIZED)/
+	@cp -r cstd tests fuzz config docs pyproject.toml setup.py $(SANITIZED)/
 	@find $(SANITIZED)/cstd -name '*.so' -not -path '*/prebuilt/*' -delete
 	@echo "building the compiled core with sanitizers" >&2
 	@cd $(SANITIZED) && CSTD_DEBUG=1 $(CURDIR)/$(BIN)/python setup.py --quiet build_ext --inplace >&2
 	@cd $(SANITIZED) && PYTHONPATH=$(CURDIR)/$(SANITIZED) ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
 		LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 		$(CURDIR)/$(BIN)/python -m pytest --capture=sys --ignore=tests/kernels/test_agents.py --ignore=tests/kernels/test_strategies.py \
-		--ignore=tests/scenario/test_own_strategy.py --ignore=tests/scenario/test_quotes.py --ignore=tests/scenario/test_memory.py \
+		--ignore=tests/scenario/test_memory.py \
 		tests/kernels tests/scenario tests/storage $(ARGS)
 
 # docs/controls.md, from the gates, the configuration and the tests that prove them.

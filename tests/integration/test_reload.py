@@ -8,19 +8,11 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from tests.integration.session import CONFIG, Session, cstd, practice_session
+from tests.integration.session import Session, cstd, practice_session
+from tests.practice_file import written
 from tests.schemas import assert_fits
 
 SPREAD = "policy.spread_bps_max"
-
-
-def write(path: Path, **keys: str) -> None:
-    """The shipped practice.toml with some values changed."""
-    lines = CONFIG.read_text().splitlines()
-    for name, value in keys.items():
-        (at,) = [i for i, line in enumerate(lines) if line.startswith(f"{name} =")]
-        lines[at] = f"{name} = {value}"
-    path.write_text("\n".join(lines) + "\n")
 
 
 def limit(session: Session, key: str) -> Any:
@@ -31,13 +23,13 @@ def limit(session: Session, key: str) -> Any:
 def test_a_reload_tightens_survives_and_replays(tmp_path: Path) -> None:
     """By command and by signal; a wrong file is refused with exit 78 and leaves all; after kill -9 it holds; replay agrees."""
     config = tmp_path / "c.toml"
-    write(config)
+    written(config)
     (tmp_path / "run").mkdir()
     with practice_session(tmp_path / "run") as session:
         session.config = config
         session.start_ready()
         at = ["--run-dir", str(session.run_dir), "-o", "json"]
-        write(config, spread_bps_max="20", capital="11000")
+        written(config, spread_bps_max="20", capital="11000")
         done = cstd(session, "reload", *at)
         assert done.returncode == 0, done.stderr
         told = json.loads(done.stdout)
@@ -48,17 +40,17 @@ def test_a_reload_tightens_survives_and_replays(tmp_path: Path) -> None:
         text = cstd(session, "reload", "--run-dir", str(session.run_dir)).stdout
         assert text == "needs a restart: account.capital = 11000, runs with 10000\n"
 
-        write(config, spread_bps_max="10", positions_max="0")
+        written(config, spread_bps_max="10", positions_max="0")
         refused = cstd(session, "reload", *at)
         assert (refused.returncode, refused.stdout) == (78, "")
         assert "risk.positions_max" in json.loads(refused.stderr)["message"]
         assert limit(session, SPREAD)["value"] == "20"
 
-        write(config, spread_bps_max="15")
+        written(config, spread_bps_max="15")
         session.running_daemon().send_signal(signal.SIGHUP)
         session.wait(lambda: limit(session, SPREAD)["value"] == "15", 10, "not reloaded")
         session.kill_nine()
-        write(config)
+        written(config)
         session.start_ready()
         assert limit(session, SPREAD)["value"] == "15"  # a command, until a reload or an operator takes it back
         assert [row["value"] for row in json.loads(cstd(session, "reload", *at).stdout)["applied"]] == ["45"]

@@ -17,6 +17,7 @@ from cstd.signals.agents import build, loader
 from cstd.signals.agents.kinds import STRATEGY
 from cstd.signals.strategies import kernels
 from cstd.signals.strategies.api import Strategy, View, Wish, positions
+from tests import strategies
 
 ROOT = Path(__file__).parents[2]
 HEAD = """
@@ -300,7 +301,7 @@ return OPEN
 def test_the_example_of_the_guide_builds(tmp_path: Path) -> None:
     """docs/strategies.md shows a strategy that is accepted, with the self-test line it prints, and says what it is not."""
     guide = (ROOT / "docs" / "strategies.md").read_text()
-    (tmp_path / "agreed.py").write_text(guide.split("```python\n")[1].split("```")[0])
+    (tmp_path / "agreed.py").write_text(strategies.guide("strategies.md"))
     built = build.build_strategy(tmp_path / "agreed.py", tmp_path / "out").strategy
     tried = ", ".join(f"{count} {word}" for word, count in built["selftest"].items())
     assert f"self-test: {tried}\n" in guide

@@ -9,7 +9,7 @@ from engine_world import practice_config
 
 from cstd.config import Config
 from cstd.config.schema import OwnStrategyConfig
-from cstd.signals.agents.build import build_strategy
+from tests.strategies import built
 from tests.turns import SOURCE
 
 __all__ = ["FAILURES", "PUPPET", "SOURCE", "built", "own_config"]
@@ -23,13 +23,6 @@ def own_config(folder: Path | str, **params: int) -> Config:
     cfg = practice_config()
     return msgspec.structs.replace(cfg, strategy=msgspec.structs.replace(
         cfg.strategy, name="own", own=OwnStrategyConfig(dir=str(folder), params=params)))
-
-
-def built(place: Path, name: str, source: str) -> Path:
-    """Write a strategy's source into a folder and build it; returns where the build is."""
-    (place / f"{name}.py").write_text(source)
-    build_strategy(place / f"{name}.py", place / "built")
-    return place / "built"
 
 
 # Does what its parameters say, once for each `serial`: a test gives it others while it runs.

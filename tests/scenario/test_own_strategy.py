@@ -17,11 +17,12 @@ from cstd.decision.setup import STRATEGY_CODES
 from cstd.engine.recovery import begin, recover
 from cstd.errors import ConfigError, VerificationError
 from cstd.research import replay
-from cstd.signals.agents.build import build, build_strategy
+from cstd.signals.agents.build import build
 from cstd.signals.agents.loader import LoadedStrategy, load, load_strategy
 from cstd.signals.code import MissingCodeError, code_dir, code_of, keep
 from cstd.storage.journal import open_journal
 from cstd.storage.journal_reader import records
+from tests.strategies import guide, ordinary_build
 
 
 @pytest.fixture(scope="module")
@@ -229,9 +230,8 @@ def test_missing_or_changed_code_is_refused(journaled: tuple[World, Path], own: 
 
 def test_another_strategy_goes_on_in_the_same_journal(folder: Path, own: LoadedStrategy, tmp_path: Path) -> None:
     """The next start runs another object: it begins with an empty state, episodes go on, and both parts replay."""
-    (tmp_path / "other.py").write_text(SOURCE.replace('"turns"', '"other"'))
-    build_strategy(tmp_path / "other.py", tmp_path / "other")
-    other = load_strategy(tmp_path / "other")
+    other_folder = built(tmp_path, "other", SOURCE.replace('"turns"', '"other"'))
+    other = load_strategy(other_folder)
     assert other.sha256 != own.sha256
     path = tmp_path / "run" / "journal"
     with open_journal(path, tmp_path / "run" / "journal.ring", ring_bytes=1 << 24, segment_bytes=1 << 24,
@@ -243,7 +243,7 @@ def test_another_strategy_goes_on_in_the_same_journal(folder: Path, own: LoadedS
         world.reply(second, "OBUY02-BBBBB-CCCCCC")
         world.report("canceled", second, "OBUY02-BBBBB-CCCCCC", cum_qty="0")
         world.engine.code = code_of(path)
-        world.cfg, world.own = own_config(tmp_path / "other"), other
+        world.cfg, world.own = own_config(other_folder), other
         world.boot(epoch=2)
         assert world.engine.own is not None and world.engine.own.sha256 == other.sha256
         assert world.first_order()["episode"] == 3
@@ -256,9 +256,9 @@ def test_another_strategy_goes_on_in_the_same_journal(folder: Path, own: LoadedS
 def test_other_agents_go_on_in_the_same_journal(folder: Path, own: LoadedStrategy, tmp_path: Path) -> None:
     """A start with other agents, and one without: votes of those before are forgotten, and each part replays with its own."""
     (tmp_path / "src").mkdir()
-    guide = (Path(__file__).parents[2] / "docs" / "agents.md").read_text()
-    (tmp_path / "src" / "thin_ask.py").write_text(guide.split("```python\n")[1].split("```")[0])
-    build(tmp_path / "src", tmp_path / "built")
+    (tmp_path / "src" / "thin_ask.py").write_text(guide("agents.md"))
+    with ordinary_build():
+        build(tmp_path / "src", tmp_path / "built")
     first, second = load(), load(tmp_path / "built")
     path = tmp_path / "run" / "journal"
     with open_journal(path, tmp_path / "run" / "journal.ring", ring_bytes=1 << 24, segment_bytes=1 << 24,

@@ -17,11 +17,12 @@ from own_strategies import PUPPET, built, own_config
 from cstd._fast.codes import EventKind, ExitReason, IntentKind, Link, OrderAction, OrderEvent, OrderState, TimeInForce
 from cstd._fast.gates import DECISION_DTYPE
 from cstd.decision.why import explain
-from cstd.signals.agents.build import build_strategy
+from cstd.signals.agents.kinds import STRATEGY
 from cstd.signals.agents.loader import LoadedStrategy, load_strategy
 from cstd.signals.code import keep
 from cstd.signals.strategies.api import CANCEL_ASK, CANCEL_BID, CANCEL_BOTH, EXIT, OPEN, QUOTE
 from cstd.storage.journal import open_journal
+from tests.strategies import guide
 
 GUIDE = Path(__file__).parents[2] / "docs" / "strategies.md"
 QTY = 25_000  # 0.25 % of 10,000 USD at 100,000.0
@@ -345,12 +346,10 @@ def test_unknown_it_keeps_what_it_would_sell(world: World) -> None:
 @pytest.fixture(scope="module")
 def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The example of docs/strategies.md that quotes both sides, built."""
-    place = tmp_path_factory.mktemp("both_sides")
-    guide = GUIDE.read_text()
-    (place / "both_sides.py").write_text(guide.partition("## Quotes on both sides")[2].split("```python\n")[1].split("```")[0])
-    tried = build_strategy(place / "both_sides.py", place / "built").strategy["selftest"]
-    assert f"self-test: {', '.join(f'{number} {word}' for word, number in tried.items())}\n" in guide
-    return place / "built"
+    place = built(tmp_path_factory.mktemp("both_sides"), "both_sides", guide("strategies.md", "## Quotes on both sides"))
+    tried = json.loads((place / STRATEGY.manifest).read_text())["strategy"]["selftest"]
+    assert f"self-test: {', '.join(f'{number} {word}' for word, number in tried.items())}\n" in GUIDE.read_text()
+    return place
 
 
 def until(world: World, kind: IntentKind) -> dict[str, Any]:

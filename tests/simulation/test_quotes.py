@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -11,12 +10,11 @@ import pytest
 from cstd._fast.codes import ExitReason, Side
 from cstd.config import Config
 from cstd.config.schema import OwnStrategyConfig
-from cstd.signals.agents.build import build_strategy
 from cstd.signals.agents.loader import LoadedStrategy, load_strategy
 from tests.simulation.faults import ABSENT_LONG_S, ABSENT_S, is_patient, is_watched, tier_of
 from tests.simulation.simulated import Simulation, configuration
+from tests.strategies import built, guide
 
-GUIDE = Path(__file__).parents[2] / "docs" / "strategies.md"
 # Short lives, so that much of a quote's happens within a seed; the fitted market is wilder than the example's own limit.
 PARAMS = {"lifetime_s": 6, "atr_mbps_max": 1_000_000}
 
@@ -24,11 +22,8 @@ PARAMS = {"lifetime_s": 6, "atr_mbps_max": 1_000_000}
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> LoadedStrategy:
     """The example of docs/strategies.md that quotes both sides, built."""
-    place = tmp_path_factory.mktemp("both_sides")
-    section = GUIDE.read_text().partition("## Quotes on both sides")[2]
-    (place / "both_sides.py").write_text(section.split("```python\n")[1].split("```")[0])
-    build_strategy(place / "both_sides.py", place / "built")
-    return load_strategy(place / "built")
+    source = guide("strategies.md", "## Quotes on both sides")
+    return load_strategy(built(tmp_path_factory.mktemp("both_sides"), "both_sides", source))
 
 
 def quoting(seed: int) -> Config:

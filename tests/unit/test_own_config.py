@@ -16,6 +16,7 @@ from cstd.errors import ConfigError
 from cstd.signals.agents import build, loader
 from cstd.signals.code import configured
 from tests.schemas import assert_fits
+from tests.strategies import built, guide
 
 SOURCE = """
 from cstd.signals.strategies.api import NOTHING, Strategy
@@ -32,10 +33,7 @@ STRATEGY = Strategy("quiet", kernel, params={"size_ppm": 1_000, "retry_s": 30})
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A strategy that never wishes for anything, built."""
-    place = tmp_path_factory.mktemp("own")
-    (place / "quiet.py").write_text(SOURCE)
-    build.build_strategy(place / "quiet.py", place / "built")
-    return place / "built"
+    return built(tmp_path_factory.mktemp("own"), "quiet", SOURCE)
 
 
 def write(tmp_path: Path, text: str) -> list[str]:
@@ -153,8 +151,7 @@ def test_live_and_paper_may_run_it(folder: Path, tmp_path: Path) -> None:
 def test_agents_of_a_folder_are_loaded(tmp_path: Path) -> None:
     """The folder's, and not the built-in ones."""
     (tmp_path / "src").mkdir()
-    guide = (Path(__file__).parents[2] / "docs" / "agents.md").read_text()
-    (tmp_path / "src" / "thin_ask.py").write_text(guide.split("```python\n")[1].split("```")[0])
+    (tmp_path / "src" / "thin_ask.py").write_text(guide("agents.md"))
     build.build(tmp_path / "src", tmp_path / "out")
     agents = configured(load(write(tmp_path, f'[agents]\ndir = "{tmp_path / "out"}"\n')[1::2], {})).agents
     assert agents is not None and agents.names == ["thin_ask"]

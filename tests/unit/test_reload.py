@@ -17,6 +17,7 @@ from cstd.daemon.reload import REASON, Plan, Reloader, _own_of, flat, plan
 from cstd.decision.operator_limits import ALL, Change, OperatorLimits
 from cstd.errors import ConfigError, OperatorError, UsageError
 from cstd.ops.admin import _check
+from tests.practice_file import written
 
 PRACTICE = template("practice")
 SPREAD, TURNOVER = "policy.spread_bps_max", "policy.turnover_equity_multiple_max"
@@ -194,16 +195,6 @@ class Daemon:
         """Ask as uid 1000 does."""
         answer = self.reloader.submit({"verb": "reload", "args": {}, "uid": 1000, "gid": 1000, "pid": 77})
         return asyncio.run(answer)  # type: ignore[arg-type]
-
-
-def written(path: Path, **keys: str) -> Path:
-    """A copy of practice.toml with keys replaced where they stand."""
-    lines = PRACTICE.read_text().splitlines()
-    for name, value in keys.items():
-        (at,) = [i for i, line in enumerate(lines) if line.startswith(f"{name} =")]
-        lines[at] = f"{name} = {value}"
-    path.write_text("\n".join(lines) + "\n")
-    return path
 
 
 def test_a_reload_is_journaled_with_who_asked(tmp_path: Path) -> None:

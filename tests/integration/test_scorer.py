@@ -12,7 +12,7 @@ from cstd._fast.codes import EventKind
 from cstd.signals import registry
 from cstd.storage.journal_reader import records
 from tests.integration.session import Session, cstd, practice_session
-from tests.signals.made import KEY, card, horizon, linear, promoted, trees
+from tests.signals.made import KEY, card, horizon, key_file, linear, promoted, trees
 
 FEATURES = ["SPREAD_BPS", "IMBALANCE_1", "WEIGHTED_MID_BPS", "DEPTH_BID_10BPS"]
 
@@ -23,10 +23,8 @@ def with_model(folder: Path, key: bytes = KEY, **of_horizon: Any) -> dict[str, s
     registry.write_version(folder / "models", "hourly", told, {"1h.tree.onnx": trees(3), "1h.linear.onnx": linear([0.1] * 4, 0)},
                            KEY)
     promoted(folder / "models", "0001")
-    (folder / "models.key").touch(0o600)
-    (folder / "models.key").write_bytes(key)
     return {"CSTD__SCORER__ENABLED": "true", "CSTD__SCORER__NAME": "hourly", "CSTD__SCORER__MODELS": str(folder / "models"),
-            "CSTD__SCORER__KEY": str(folder / "models.key"), "CSTD__SCORER__INTERVAL_S": "1", "CSTD__SCORER__AGE_S_MAX": "30"}
+            "CSTD__SCORER__KEY": str(key_file(folder, key)), "CSTD__SCORER__INTERVAL_S": "1", "CSTD__SCORER__AGE_S_MAX": "30"}
 
 
 def seen(session: Session) -> Any:

@@ -30,6 +30,14 @@ def card(horizons: dict[str, Any] | None = None, *, verdict: str = "holds", feat
             "verdict": verdict}
 
 
+def key_file(folder: Path, key: bytes = KEY) -> Path:
+    """Write a key that nobody else may read."""
+    path = folder / "models.key"
+    path.touch(0o600)
+    path.write_bytes(key)
+    return path
+
+
 FILES = {"1h.linear.onnx": b"no model at all"}
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from cstd.cli.app import main
 from tests.schemas import assert_fits
-from tests.signals.made import KEY, WHEN, card, promoted, write
+from tests.signals.made import KEY, WHEN, card, key_file, promoted, write
 
 
 @pytest.fixture
@@ -20,10 +20,7 @@ def models(tmp_path: Path) -> list[str]:
     write(tmp_path / "models")
     write(tmp_path / "models")
     promoted(tmp_path / "models", "0001")
-    key = tmp_path / "models.key"
-    key.touch(0o600)
-    key.write_bytes(KEY)
-    return ["--models", str(tmp_path / "models"), "--key", str(key)]
+    return ["--models", str(tmp_path / "models"), "--key", str(key_file(tmp_path))]
 
 
 def printed(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> Any:

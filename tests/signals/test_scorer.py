@@ -26,7 +26,7 @@ from cstd.signals.scorer.model import ScoredModel
 from cstd.signals.scorer.process import LOOK_AGAIN_S, Scorer
 from cstd.signals.scorer.rows import FEATURES_FILE, SCORE_ROW, SCORES_FILE, ScoreStatus, feature_row
 from cstd.signals.scorer.sheet import SheetReader, SheetWriter
-from tests.signals.made import FEATURES, KEY, OTHER_KEY, WHEN, card, horizon, linear, promoted, trees
+from tests.signals.made import FEATURES, KEY, OTHER_KEY, WHEN, card, horizon, key_file, linear, promoted, trees
 
 WAIT_S = 40.0
 # The rows have more than the model reads, in another order.
@@ -50,8 +50,7 @@ def models(tmp_path: Path) -> Path:
     """A registry with one version in production, and its key beside it."""
     made(tmp_path / "models")
     promoted(tmp_path / "models", "0001")
-    (tmp_path / "models.key").touch(0o600)
-    (tmp_path / "models.key").write_bytes(KEY)
+    key_file(tmp_path)
     return tmp_path / "models"
 
 

@@ -72,6 +72,7 @@ class Session:
 
     Attributes:
         daemon: the daemon's process, None before the first start. starts: how often it was started.
+        daemon_module: the program that the daemon runs as.
         daemon_env: what the daemon alone gets beside `env`. start_balances: the account before any trading.
     """
 
@@ -81,6 +82,7 @@ class Session:
         self.config = config if config is not None else template("practice")
         self.env = {**clean_environment(os.environ), **QUICK, **(env or {})}
         self.daemon_env: dict[str, str] = {}
+        self.daemon_module = "cstd"
         self.exchange: subprocess.Popen[bytes] | None = None
         self.daemon: subprocess.Popen[bytes] | None = None
         self.starts = 0
@@ -93,8 +95,9 @@ class Session:
 
     def _spawn(self, name: str, words: list[str], stdout: int = subprocess.DEVNULL,
                env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+        module = self.daemon_module if name == "daemon" else "cstd"
         with (self.run_dir / f"{name}.log").open("ab") as log:
-            return subprocess.Popen([*self._prefix, sys.executable, "-m", "cstd", *words], env={**self.env, **(env or {})},
+            return subprocess.Popen([*self._prefix, sys.executable, "-m", module, *words], env={**self.env, **(env or {})},
                                     stdout=stdout, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
                                     preexec_fn=end_with_parent)  # noqa: PLW1509 -- no threads run here
 

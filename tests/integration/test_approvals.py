@@ -37,11 +37,13 @@ def test_an_operator_answers_on_the_command_line(tmp_path: Path) -> None:
     """Nothing leaves unasked; declined nothing does; approved it is sent and the venue shows it; forged ids: exit 1."""
     with practice_session(tmp_path, {"CSTD__APPROVE__ABOVE": "0", "CSTD__APPROVE__EXPIRES_S": str(LASTS_S)}) as session:
         session.start_ready()
-        session.wait(lambda: session.request("approvals"), 20, "nothing waits")
+        session.wait(lambda: session.request("approvals"), 60, "nothing waits")
         assert session.rows("orders") == []
         row = verb(session, "approve", "--list")[0]
-        session.wait(lambda: row["id"] in [other["id"] for other in shown(session)], 5, "the status port does not show it")
-        asks = next(other for other in shown(session) if other["id"] == row["id"])
+        found: list[Any] = []
+        session.wait(lambda: found.extend(other for other in shown(session) if other["id"] == row["id"]) or found, 30,
+                     "the status port does not show it")
+        asks = found[0]
         assert asks["approve"].startswith(f"cstd approve {row['id']} --run-dir ") and 0 < row["expires_in_s"] <= LASTS_S
         assert "999999" in verb(session, "approve", "999999", "--yes", code=1)["message"]
         assert "confirmation" in verb(session, "approve", str(row["id"]), code=2)["message"]
@@ -49,14 +51,14 @@ def test_an_operator_answers_on_the_command_line(tmp_path: Path) -> None:
         assert verb(session, "decline", str(row["id"]), "--reason", "too early")["answer"] == "declined"
         assert "declined" in verb(session, "approve", str(row["id"]), "--yes", code=1)["message"]
         assert session.rows("orders") == []
-        session.wait(lambda: session.request("approvals"), 20, "nothing waits after the first was declined")
+        session.wait(lambda: session.request("approvals"), 60, "nothing waits after the first was declined")
         row = session.request("approvals")[0]
         said = cstd(session, *row["approve"].split()[1:], "--yes")  # the command that is shown, as it is
         assert said.returncode == 0, said.stderr
         # The market may have come down to its price meanwhile, and the gates refuse: then the next one.
-        session.wait(lambda: approved_in_time(session), 30, "nothing was sent")
+        session.wait(lambda: approved_in_time(session), 60, "nothing was sent")
         order = session.rows("orders")[-1]
-        session.wait(lambda: order["cl_ord_id"] in {seen["cl_ord_id"] for seen in session.fresh_truth()["orders"]}, 5,
+        session.wait(lambda: order["cl_ord_id"] in {seen["cl_ord_id"] for seen in session.fresh_truth()["orders"]}, 30,
                      "the venue knows nothing of it")
         counted = session.request("counters")
         assert counted["approvals_sent"] >= 1 == counted["approvals_declined"] and counted["approvals_asked"] >= 2

@@ -60,7 +60,7 @@ def test_orders_and_fills_after_the_backup_are_found_at_the_venue(tmp_path: Path
         fills = {row["exec_id"] for row in session.fresh_truth()["fills"]}
         assert len(fills) >= in_backup + 2
         session.wait(lambda: {row["exec_id"] for row in session.truth()["fills"]} == {
-            row["exec_id"] for row in session.request("fills", {"all": True})}, 20, "a fill of the venue is missing or invented")
+            row["exec_id"] for row in session.request("fills", {"all": True})}, 60, "a fill of the venue is missing or invented")
         session.request("pause")
         session.wait_rest()
         session.wait_agreement()

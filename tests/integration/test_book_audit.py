@@ -54,7 +54,7 @@ def test_a_wrong_deep_level_is_found_in_a_running_daemon(tmp_path: Path) -> None
         session.start_ready()
         session.wait(lambda: counter(session, "book_audits") >= 2, 40, "no book was audited")
         assert counter(session, "book_audit_differences") == 0
-        assert instrument(session, "BTC/USD")["audit_age_ns"] is not None
+        session.wait(lambda: instrument(session, "BTC/USD")["audit_age_ns"] is not None, 30, "the board does not say so")
         resyncs = instrument(session, "BTC/USD")["resyncs"]
         told: list[str] = []
         for _ in range(8):  # a level that the market touches is right again: tell it wrong once more
@@ -66,8 +66,8 @@ def test_a_wrong_deep_level_is_found_in_a_running_daemon(tmp_path: Path) -> None
                 break
         assert counter(session, "book_audit_differences") >= 1
         assert counter(session, "book_fault_audit") >= 1
-        session.wait(lambda: instrument(session, "BTC/USD")["resyncs"] > resyncs, 10, "no resync")
-        session.wait(lambda: instrument(session, "BTC/USD")["state"] == "verified", 10, "the book is not verified again")
+        session.wait(lambda: instrument(session, "BTC/USD")["resyncs"] > resyncs, 30, "no resync")
+        session.wait(lambda: instrument(session, "BTC/USD")["state"] == "verified", 30, "the book is not verified again")
         lines = (tmp_path / "daemon.log").read_text().splitlines()
         (found, *_) = [json.loads(line) for line in lines if '"book audit found a difference"' in line]
         assert (found["level"], found["instrument"], found["side"]) == ("error", "BTC/USD", "bid")

@@ -94,8 +94,8 @@ def test_kill_latches_through_a_crash(session: Session) -> None:
     # Until what a lost tail of the journal had sent must have arrived, nothing proves that the venue has none of ours.
     time.sleep(max(0.0, session.started_at_s + 8 - time.monotonic()))
     session.wait(lambda: any(row["state"] == "new" for row in openings(session)), 20, "no opening rests")
-    killed_ns = time.time_ns()
     assert ask(session, "kill", "--yes", "--reason", "drill")["kill"] is True
+    killed_ns = time.time_ns()  # the command takes as long to start as the host likes: openings leave meanwhile
     session.wait(lambda: not openings(session), 1, "openings stay after the kill")
     proven = re.compile(r"the venue shows no opening of ours.*?\"after_ms\":(\d+)")
     session.wait(lambda: proven.search(session.log_tail()), 2, "the end of the kill is not logged")
@@ -103,15 +103,15 @@ def test_kill_latches_through_a_crash(session: Session) -> None:
     truth = session.fresh_truth()
     shown = {row["cl_ord_id"]: row["status"] for row in truth["orders"]}
     ours = [row for row in session.rows("orders") if row["kind"] == "opening"]
-    assert ours and all(shown[row["cl_ord_id"]] not in OPEN_STATUS for row in ours)
+    assert ours and all(shown.get(row["cl_ord_id"]) not in OPEN_STATUS for row in ours)
     assert session.state() == "killed"
     session.kill_nine()
     session.start()
-    session.wait_state("killed", 15)
+    session.wait_state("killed", 60)
     status = ask(session, "status")
     assert (status["kill"], status["kill_reason"], status["ready"]) == (True, "drill", False)
     session.wait(lambda: session.request("why", {"limit": 20, "refused_by": str(KILL_GATE)}), 20, "gate 11 refused nothing")
-    assert opened_after(session, killed_ns + NS_PER_S) == []
+    assert opened_after(session, killed_ns) == []
     refused = cstd(session, "kill", "--clear", "--socket", str(session.run_dir / "cstd.sock"), "-o", "json")
     assert refused.returncode == 2 and ask(session, "status")["kill"] is True
     assert ask(session, "kill", "--clear", "--yes")["kill"] is False
@@ -134,7 +134,7 @@ def test_a_tightened_limit_outlives_kill_nine(session: Session) -> None:
     tightened_ns = time.time_ns()
     session.kill_nine()
     session.start()
-    session.wait_state("ready", 20)
+    session.wait_state("ready", 60)
     (row,) = [row for row in ask(session, "limits") if row["source"] == "operator"]
     assert (row["key"], row["value"], row["configured"], row["reason"]) == (key, "1", "200", "drill")
     session.wait(lambda: session.request("why", {"limit": 20, "refused_by": "position_size"}), 25, "gate 17 refused nothing")

@@ -23,8 +23,10 @@ def test_silent_exchange(tmp_path: Path, env: dict[str, str]) -> None:
     with practice_session(tmp_path, env) as session:
         session.start_ready()
         epoch = session.request("status")["boot_epoch"]
-        session.wait(lambda: any(row["state"] == "new" for row in session.request("orders")), 20, "no order rests")
-        resting = next(row["cl_ord_id"] for row in session.request("orders") if row["state"] == "new")
+        rows: list[str] = []
+        session.wait(lambda: rows.extend(row["cl_ord_id"] for row in session.request("orders") if row["state"] == "new") or rows,
+                     20, "no order rests")
+        resting = rows[0]
         assert session.exchange is not None
         session.exchange.send_signal(signal.SIGSTOP)
         stopped_ns = time.time_ns()

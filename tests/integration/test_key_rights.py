@@ -17,7 +17,7 @@ def refused(session: Session, rights: list[str]) -> str:
     session.tell_exchange("rights", rights=rights)
     session.start()
     assert session.daemon is not None
-    assert session.daemon.wait(25) == 78, session.log_tail()
+    assert session.daemon.wait(60) == 78, session.log_tail()
     return session.log_tail(lines=60)
 
 
@@ -43,7 +43,7 @@ def test_a_venue_that_is_away_is_waited_for(tmp_path: Path) -> None:
         assert session.exchange is not None
         session.exchange.send_signal(19)  # SIGSTOP
         session.start()
-        session.wait(lambda: session.state() == "reconciling", 15, "no admin socket")
+        session.wait(lambda: session.state() == "reconciling", 60, "no admin socket")
         time.sleep(1.0)
         assert session.request("status")["links"]["private"]["up"] is False
         session.exchange.send_signal(18)  # SIGCONT

@@ -52,7 +52,7 @@ def test_outputs_of_a_session_fit_their_schemas(tmp_path: Path) -> None:
             decided[:] = printed(session, "why", "--count", "20", *socket)
             return {row["kind"] for row in decided} == {"opening", "exit"}
 
-        session.wait(both_kinds, 30, "not both kinds were decided, and exits have keys of their own")
+        session.wait(both_kinds, 90, "not both kinds were decided, and exits have keys of their own")
         assert_fits("why", decided)
         assert_fits("error", printed(session, "why", "no-such-order", *socket, code=1))
         checked = printed(session, "config", "check", "-c", str(CONFIG), "--session", run_dir)

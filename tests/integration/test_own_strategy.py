@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.session import REPOSITORY, Session, cstd, practice_session
+from tests.strategies import guide
 
 GUIDE = REPOSITORY / "docs" / "strategies.md"
 # So that it trades within seconds whatever the agents say: any vote will do, and it holds for two seconds.
@@ -30,13 +31,12 @@ def test_the_guides_strategy_trades_and_is_replayed_with_its_own_code(tmp_path: 
     run, mine = tmp_path / "run", tmp_path / "mine"
     run.mkdir()
     mine.mkdir()
-    guide = GUIDE.read_text()
-    (mine / "agreed.py").write_text(guide.split("```python\n")[1].split("```")[0])
+    (mine / "agreed.py").write_text(guide("strategies.md"))
     with practice_session(run) as session:
         words = ("--source", str(mine / "agreed.py"), "--out", str(mine / "built"))
         built = cstd(session, "strategy", "build", *words, timeout_s=120)
         assert built.returncode == 0, built.stderr
-        assert built.stdout.splitlines()[0] in guide
+        assert built.stdout.splitlines()[0] in GUIDE.read_text()
         sha256 = json.loads((mine / "built" / "strategy.json").read_text())["so_sha256"]
         assert built.stdout.splitlines()[1] == f"sha256 {sha256}"
         session.start("-c", str(own_file(mine)))

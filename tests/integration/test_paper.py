@@ -5,22 +5,20 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from cstd.chaos.judge import Finding, compare_rows
-from cstd.child import end_with_parent
 from cstd.cli.app import main
 from cstd.config import template
 from cstd.daemon.paper_account import read_account
 from cstd.orders.simulated_terms import SIDE_NAMES
-from cstd.signals.agents.build import build_strategy
 from cstd.storage.run_dir import PAPER_FILE
 from cstd.units import from_raw
 from tests.integration.session import REPOSITORY, Session, cstd
+from tests.strategies import built
 from tests.turns import SOURCE
 
 # A test trades more in a minute than the shipped limits allow in an hour, and starts again sooner than the slowest tier likes.
@@ -41,10 +39,7 @@ PROVEN = "kill: the venue shows no opening of ours"
 @pytest.fixture(scope="module")
 def strategy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A strategy that buys, holds for a second or two and sells, built."""
-    place = tmp_path_factory.mktemp("own")
-    (place / "turns.py").write_text(SOURCE)
-    build_strategy(place / "turns.py", place / "built")
-    return place / "built"
+    return built(tmp_path_factory.mktemp("own"), "turns", SOURCE)
 
 
 class PaperSession(Session):
@@ -55,19 +50,14 @@ class PaperSession(Session):
         for name in [name for name in self.env if "REHEARSAL" in name]:
             del self.env[name]  # paper refuses the table
         self.config = template("paper")
+        self.daemon_module = "tests.integration.paper_daemon"
         told = ", ".join(f"{name} = {value}" for name, value in params.items())
         self.own = run_dir / "own.toml"
         self.own.write_text(f'[strategy]\nname = "own"\n[strategy.own]\ndir = "{strategy}"\nparams = {{ {told} }}\n{MARKET}')
 
-    def _spawn(self, name: str, words: list[str], stdout: int = subprocess.DEVNULL,
-               env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
-        if name != "daemon":
-            return super()._spawn(name, words, stdout, env)
-        with (self.run_dir / f"{name}.log").open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "tests.integration.paper_daemon", *words, "-c", str(self.own)], cwd=REPOSITORY,
-                env={**self.env, **(env or {})}, stdout=stdout, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
-                preexec_fn=end_with_parent)
+    def start(self, *words: str, stdout: int = subprocess.DEVNULL) -> None:
+        """With the strategy's own file beside the template."""
+        super().start("-c", str(self.own), *words, stdout=stdout)
 
     def account_differs(self) -> list[Finding]:
         """What the daemon and the simulated account disagree on, orders and fills."""

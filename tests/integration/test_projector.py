@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from cstd.storage import journal_reader
-from cstd.units import from_raw
+from cstd.units import NS_PER_S, from_raw
 from tests.integration.session import Row, Session, cstd, practice_session
 from tests.projector.sessions import TABLES, columns, rows
 
@@ -62,6 +62,8 @@ def test_it_dies_catches_up_and_is_made_anew(tmp_path: Path) -> None:
         session.request("pause")
         session.wait_rest()
         session.wait(lambda: agrees(session), 40, "SQLite does not get to the daemon's orders and fills")
+        # A stop gives the projector three seconds for what is left.
+        session.wait(lambda: session.api("counters").get("projector_lag_ns", NS_PER_S) < NS_PER_S, 60, "the ledger stays behind")
         assert session.terminate() == 0
         assert len(ledger_rows(session, "SELECT * FROM boots")) == 2
         _check_files(session)
@@ -93,7 +95,7 @@ def test_a_database_that_it_cannot_use_is_said_and_lived_without(tmp_path: Path)
         connection.executescript("CREATE TABLE x (y); PRAGMA application_id = 1129534532; PRAGMA user_version = 99;")
         connection.close()
         session.start_ready()
-        session.wait(lambda: "schema 99 of a newer cstd" in session.log_tail(lines=400), 30, "no word about the schema")
+        session.wait(lambda: "schema 99 of a newer cstd" in session.log_tail(lines=400), 60, "no word about the schema")
         session.wait(lambda: session.metrics()['cstd_child_up{child="projector"}'] == 0, 30, "it does not count as down")
         assert session.state() == "ready"
         done = cstd(session, "db", "rebuild", str(session.run_dir))

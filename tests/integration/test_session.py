@@ -117,7 +117,7 @@ def test_a_disk_at_its_floor_halts_before_it_is_full(session: Session) -> None:
     """Below the floor the daemon halts with the figures, opens nothing, and a resume does not help while it lasts."""
     session.env["CSTD__JOURNAL__DISK_FREE_BYTES_MIN"] = str(2**50)
     session.start()
-    session.wait_state("halted", 15)
+    session.wait_state("halted", 60)
     status = session.request("status")
     assert "journal.disk_free_bytes_min is 1,125,899,906,842,624" in status["state_reason"]
     assert 0 < status["journal"]["disk_free_bytes"] < 2**50
@@ -137,7 +137,7 @@ def test_status_port_in_use(session: Session) -> None:
         port = taken.getsockname()[1]
         session.env["CSTD__STATUS__LISTEN"] = f"127.0.0.1:{port}"
         session.start_ready()
-        session.wait(lambda: f"port {port} on 127.0.0.1 is in use" in session.log_tail(lines=200), 10, "port not named")
+        session.wait(lambda: f"port {port} on 127.0.0.1 is in use" in session.log_tail(lines=200), 60, "port not named")
     assert "Traceback" not in session.log_tail(lines=400)
     assert session.terminate() == 0
 
@@ -189,7 +189,7 @@ def whole_session(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], Pat
         process = subprocess.Popen([sys.executable, "-m", "cstd", "session", "--root", str(root)], cwd=REPOSITORY,
                                    env=Session(tmp_path).env, stdout=subprocess.DEVNULL, stderr=stderr)
     try:
-        until_s = time.monotonic() + 40
+        until_s = time.monotonic() + 120
         while "ready after" not in told.read_text():
             assert process.poll() is None and time.monotonic() < until_s, told.read_text()
             time.sleep(0.1)

@@ -88,7 +88,7 @@ def test_the_daemon_refuses(case: str, reason: str, session: Session, tmp_path: 
         session.env["SSL_CERT_FILE"] = str(trusted)
     session.start()
     log = session.run_dir / "daemon.log"
-    session.wait(lambda: log.exists() and all(len(refusals(session, link)) >= 3 for link in ("public", "private")), 30,
+    session.wait(lambda: log.exists() and all(len(refusals(session, link)) >= 3 for link in ("public", "private")), 90,
                  "fewer than three attempts")
     for link in ("public", "private"):
         rows = refusals(session, link)
@@ -161,7 +161,7 @@ def test_an_old_server_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
                               policy=ReconnectPolicy(1, AttemptLimiter()), on_up=lambda _link: None,
                               on_down=lambda _link, _reason: None)
         connector.start()
-        for _ in range(200):
+        for _ in range(1_500):
             if connector.last_error:
                 break
             await asyncio.sleep(0.02)

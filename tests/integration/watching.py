@@ -53,7 +53,7 @@ def running(command: list[str], log: Path, ready_url: str) -> Iterator[None]:
                 return bool(answer.status == 200)
             return False
 
-        wait(ready, 20, f"{command[0]} is not ready:\n{log.read_text()}")
+        wait(ready, 60, f"{command[0]} is not ready:\n{log.read_text()}")
         yield
     finally:
         process.terminate()

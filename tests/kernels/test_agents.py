@@ -17,6 +17,7 @@ from cstd.engine import Engine
 from cstd.errors import OperatorError
 from cstd.signals.agents import build, loader, sources
 from cstd.signals.agents.api import FEATURE_COUNT, STATE_WORDS, VALID_WORDS, Agent, Feature
+from tests import strategies
 
 HEAD = """
 from cstd.signals.agents.api import ABSTAIN, VOTE, Agent, Feature
@@ -307,7 +308,7 @@ def test_an_agent_has_a_sound_name_and_kind() -> None:
 def test_the_example_of_the_guide_builds_and_votes(tmp_path: Path) -> None:
     """docs/agents.md shows an agent that is accepted, with the self-test line it prints."""
     guide = (Path(__file__).parents[2] / "docs" / "agents.md").read_text()
-    (tmp_path / "thin_ask.py").write_text(guide.split("```python\n")[1].split("```")[0])
+    (tmp_path / "thin_ask.py").write_text(strategies.guide("agents.md"))
     manifest = build.build(tmp_path, tmp_path / "out")
     tried = manifest.agents[0]["selftest"]
     assert f"self-test: {tried['votes']} votes, {tried['abstains']} abstentions, 0 faults" in guide

@@ -36,6 +36,14 @@ examples:
   cstd why --since 10m                            why nothing traded in the last ten minutes
   cstd why --since 2026-08-02T10:00:00Z --run-dir .run/20260802T095500 -o json
 """
+REPLAY_EXAMPLES = """\
+examples:
+  cstd replay .run/current --check                every decision, order and ledger row made again and compared
+  cstd replay .run/current --rescore -o table     the models on the same rows again, their scores beside those in the journal
+  cstd replay recording.jsonl.zst --set policy.spread_bps_max=20      what a recording would have led to
+
+Exit 3 where something differs. docs/replay.md
+"""
 DOCTOR_EXAMPLES = """\
 examples:
   cstd doctor

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, NotRequired, TypedDict
 
+from cstd.cli.rescore_outputs import Rescored
 from cstd.ops.alertmanager import Alert
 
 __all__ = ["Alert"]  # a row of `cstd alerts`; the oldest first
@@ -77,6 +78,7 @@ class Replay(TypedDict):
     held: NotRequired[dict[str, str]]  # by instrument, in base
     open_orders: NotRequired[int]
     volume_hour: NotRequired[str | None]  # assumed for the time before it
+    rescore: NotRequired[Rescored]  # with --rescore
 
 
 class ReplayFailed(TypedDict):

@@ -25,10 +25,11 @@ from cstd.cli.examples import (
     LIVE_CHECK_EXAMPLES,
     PERFORMANCE_EXAMPLES,
     RELOAD_EXAMPLES,
+    REPLAY_EXAMPLES,
     SCHEMA_EXAMPLES,
     WHY_EXAMPLES,
 )
-from cstd.cli.values import count, gate, length_s, output, seconds, seed, since, uid
+from cstd.cli.values import count, gate, length_s, millionths, output, seconds, seed, since, uid
 from cstd.errors import UsageError
 
 SHELLS = ("bash", "zsh", "fish")
@@ -94,6 +95,12 @@ def _replay(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--check", action="store_true", help="compare with what the journal says; exit 3 if it differs")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
                         help="recordings: a key of the configuration, simulated_venue.KEY, or tape.volume_hour to assume")
+    parser.add_argument("--rescore", action="store_true",
+                        help="journals: run the models again on the rows of the journal's scores; exit 3 if they differ")
+    parser.add_argument("--models", type=Path, metavar="DIR", help="of --rescore: the registry (default: scorer.models)")
+    parser.add_argument("--models-key", type=Path, metavar="FILE", help="of --rescore: its key (default: scorer.key)")
+    parser.add_argument("--tolerance", type=millionths, metavar="N",
+                        help="of --rescore: the greatest difference that is none, in millionths (default 2)")
     output(parser, "json")
 
 
@@ -418,7 +425,8 @@ def _limit_of(parser: argparse.ArgumentParser) -> None:
 VERBS = (
     Verb(("run",), "the daemon", "cstd.daemon", _run, lambda module, args: int(module.run(args))),
     Verb(("practice",), "the practice exchange alone, on loopback", "cstd.practice.app"),
-    Verb(("replay",), "the decisions of a journal or recording, computed again", "cstd.research.replay", _replay),
+    Verb(("replay",), "the decisions of a journal or recording, computed again", "cstd.research.replay", _replay,
+         examples=REPLAY_EXAMPLES),
     Verb(("bench",), "the hot path on this host, frame bytes to order bytes", "cstd.research.bench", _bench),
     Verb(("features",), "the indicators of a file of bars", "cstd.research.features", _features),
     Verb(("weights",), "how to spread capital over instruments, from files of bars: risk parity or least variance",

@@ -63,6 +63,13 @@ def count(text: str) -> int:
     return int(text)
 
 
+def millionths(text: str) -> int:
+    """Return a number of millionths, from none to one whole."""
+    if not (text.isascii() and text.isdigit() and int(text) <= 1_000_000):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 1000000")
+    return int(text)
+
+
 def seed(text: str) -> int:
     """Return a whole number that a generator can begin with."""
     if not (text.isascii() and text.isdigit() and int(text) < 2**31):

@@ -13,24 +13,22 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from cstd._fast import features
 from cstd.config.schema import ScorerConfig
 from cstd.daemon.bar_rows import BarRows
 from cstd.daemon.children import Child, scorer_child
 from cstd.engine import Engine
-from cstd.engine.scores import MILLION
+from cstd.engine.score_events import fill_row, payload_of
 from cstd.errors import OperatorError
 from cstd.ops import view_models as shapes
 from cstd.signals.scorer.rows import BARS_FILE, FEATURES_FILE, SCORE_ROW, SCORES_FILE, BarRowsWanted, ScoreStatus, feature_row
-from cstd.signals.scorer.sheet import Rows, SheetReader, SheetWriter
+from cstd.signals.scorer.sheet import SheetReader, SheetWriter
 from cstd.units import NS_PER_S
 
 INSTRUMENTS_PER_TICK = 64  # a row costs some microseconds; a thousand at once would hold up the loop
 ROWS_PER_EVENT = 256
 LOOK_NS = NS_PER_S  # for the file of a scorer that was started anew
-RETURN_MAX = 1_000.0  # a return beyond a thousand times the notional is no figure
 
 
 class Scoring:
@@ -112,19 +110,9 @@ class Scoring:
         slots = self._engine.core.slots
         with sheet.writing(len(slots)) as rows:
             for number in range(len(slots)):
-                self._put(rows[number:number + 1], number)
+                fill_row(rows[number:number + 1], self._engine, number)
                 if number % INSTRUMENTS_PER_TICK == INSTRUMENTS_PER_TICK - 1:
                     yield
-
-    def _put(self, row: Rows, number: int) -> None:
-        core = self._engine.core
-        slot = core.slots[number]
-        values, valid = slot.feature_row()
-        row["instrument"], row["values"] = number, values
-        row["event_mono_ns"] = slot.data_mono_ns
-        row["event_wall_ns"] = core.wall_ns - (core.mono_ns - slot.data_mono_ns)
-        # Without any data yet nothing of the row is of the market.
-        row["valid"] = valid if slot.data_mono_ns else 0
 
     def _write_bars(self) -> None:
         """Let closed bars become rows. A sheet is scored whole: it is written once a tick changes no row more."""
@@ -174,7 +162,7 @@ class Scoring:
         usable = rows[rows["status"] == ScoreStatus.SCORED]
         self._note_model(bytes(usable["model"][0]).hex() if len(usable) else None)
         for start in range(0, len(usable), ROWS_PER_EVENT):
-            self._waiting.append(_payload(usable[start:start + ROWS_PER_EVENT], self._note))
+            self._waiting.append(payload_of(usable[start:start + ROWS_PER_EVENT], self._note))
 
     def _note_model(self, scores: str | None) -> None:
         """Have the scores of a model taken back that gives none any more: it was withdrawn, refused, or another is in its place.
@@ -218,27 +206,3 @@ class Scoring:
         if self._features is not None:
             self._features.close()
             self._features = None
-
-
-def _payload(rows: Rows, note: dict[str, Any]) -> dict[str, Any]:
-    """Return the event of some rows: figures in millionths, rounded to the nearest; the bounds of an interval outwards.
-
-    note: the sheet's own, which says what the model is; an event of a scorer that says nothing of it opens nothing.
-    """
-    probability = np.rint(rows["probability"] * MILLION).astype(np.int64)
-    lower = np.floor(np.clip(rows["lower"], -RETURN_MAX, RETURN_MAX) * MILLION).astype(np.int64)
-    upper = np.ceil(np.clip(rows["upper"], -RETURN_MAX, RETURN_MAX) * MILLION).astype(np.int64)
-    columns = (rows["instrument"], rows["horizon_s"], probability, lower, upper, rows["members"], rows["event_mono_ns"],
-               rows["event_wall_ns"], rows["scored_mono_ns"])
-    model = bytes(rows["model"][0]).hex()
-    payload = {"model": model, "rows": list(zip(*(column.tolist() for column in columns), strict=True))}
-    if note.get("model") != model:
-        return payload
-    horizons = note.get("horizons", [])
-    counts = {horizon_s: len(names) for horizon_s, _, names in horizons}
-    stacked = np.rint(np.nan_to_num(rows["stacked"]) * MILLION).astype(np.int64).tolist()
-    votes = np.rint(np.nan_to_num(rows["votes"]) * MILLION).astype(np.int64).tolist()
-    details = [(joined, said[:counts.get(int(row["horizon_s"]), 0)])
-               for row, joined, said in zip(rows, stacked, votes, strict=True)]
-    return {**payload, "state": note.get("stage", ""), "verdict": note.get("verdict", ""), "horizons": horizons,
-            "details": details}

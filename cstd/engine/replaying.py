@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from cstd._fast.codes import EventKind
 from cstd._fast.core import Core
 from cstd._fast.journal_scan import Record
@@ -35,6 +37,7 @@ class JournalReplay:
         engine.recorder.captured = []
         self.differences: list[str] = []
         self.difference_count = 0
+        self.versions: list[str] = []  # of cstd that the journal's boots name, each once
         self.events = 0
         self.outputs = 0
 
@@ -71,6 +74,9 @@ class JournalReplay:
             self._differ(seq, f"the engine put out {len(self.missing)} records more than the journal holds here")
             self.missing.clear()
         self.events += 1
+        if kind == EventKind.EVENT_BOOT:
+            version = str(msgspec.json.decode(payload)["version"])
+            self.versions += [version] if version not in self.versions else []
         apply_event(self.engine.core, kind, tag, mono_ns, wall_ns, payload)
         self.engine.discard_outgoing()
         if kind == EventKind.EVENT_BOOT and isinstance(self.engine.core.fault, MissingCodeError):

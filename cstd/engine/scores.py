@@ -37,15 +37,23 @@ class Score(NamedTuple):
     votes: tuple[tuple[str, int], ...] = ()
 
 
-class _Payload(msgspec.Struct, forbid_unknown_fields=True):
+class Told(msgspec.Struct, forbid_unknown_fields=True):
+    """The payload of one event. Each row is FIELDS and ROW_FIELDS; in older journals FIELDS alone."""
+
     model: str
-    # instrument, horizon_s, probability_e6, lower_e6, upper_e6, members, event_mono_ns, event_wall_ns, scored_mono_ns
-    rows: list[tuple[int, int, int, int, int, int, int, int, int]]
+    rows: list[tuple[int, ...]]
     withdrawn: bool = False  # what is known of this model counts no more
     state: str = ""
     verdict: str = ""
     horizons: list[tuple[int, str, list[str]]] = []  # seconds, calibration, names of the members
     details: list[tuple[int, list[int]]] = []  # of each row: probability before calibration, members' in their order
+
+
+FIELDS = ("instrument", "horizon_s", "probability_e6", "lower_e6", "upper_e6", "members", "event_mono_ns", "event_wall_ns",
+          "scored_mono_ns")
+# The record behind which the scored row was read, and the hash of what the model was given: nothing here needs them.
+ROW_FIELDS = ("after_seq", "row_hash")
+WITH_ROW = len(FIELDS) + len(ROW_FIELDS)
 
 
 class Scores:
@@ -79,7 +87,7 @@ class Scores:
             Instrument and horizon of those that were taken.
         """
         try:
-            told = msgspec.json.decode(payload, type=_Payload)
+            told = msgspec.json.decode(payload, type=Told)
         except msgspec.DecodeError:
             self.refused_count += 1
             return []
@@ -88,11 +96,14 @@ class Scores:
         taken = []
         horizons = {horizon_s: (calibration, names) for horizon_s, calibration, names in told.horizons}
         for at, row in enumerate(told.rows):
+            if len(row) not in (len(FIELDS), WITH_ROW):
+                self.refused_count += 1
+                continue
             number, horizon_s = row[:2]
             calibration, names = horizons.get(horizon_s, ("", []))
             stacked_e6, votes = told.details[at] if len(told.details) == len(told.rows) else (0, [])
-            score = Score(*row[2:], told.model, told.state, told.verdict, len(names), stacked_e6, calibration,
-                          tuple(zip(names, votes, strict=False)))
+            score = Score._make((*row[2:len(FIELDS)], told.model, told.state, told.verdict, len(names), stacked_e6, calibration,
+                                 tuple(zip(names, votes, strict=False))))
             sound = (0 <= number < instruments and horizon_s > 0 and 0 <= score.probability_e6 <= MILLION
                      and score.lower_e6 <= score.upper_e6 and score.members > 0
                      and self.boot_mono_ns <= score.event_mono_ns <= mono_ns)

@@ -2,7 +2,8 @@
 
 A recording (`*.jsonl.zst`) is fed frame by frame, each frame a read batch of its own, with the `rehearsal` strategy; what the
 gates let out goes to the simulated venue (docs/simulated-venue.md). A journal directory is fed event by event as it was
-recorded; with `--check` every output the engine makes again must be the one in the journal. One JSON line per input.
+recorded; with `--check` every output the engine makes again must be the one in the journal, with `--rescore` the models run again
+on the rows that its scores are of (cstd/research/rescore.py). One JSON line per input, or a table.
 """
 
 from __future__ import annotations
@@ -13,17 +14,19 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from cstd import __version__
 from cstd._fast.codes import EventKind
 from cstd._fast.port import KeptPort, OrderPort
 from cstd._fast.recorder import Recorder
 from cstd.config import Config, load, template
 from cstd.engine import Engine
 from cstd.engine.boot import boot_payload
-from cstd.engine.recovery import begin
+from cstd.engine.recovery import Recovered, begin
+from cstd.engine.replaying import JournalReplay
 from cstd.engine.totals import session_totals
 from cstd.errors import CstdError, UsageError, VerificationError
 from cstd.research.simulated_session import SimulatedSession, settings_of, simulated_totals, with_assumed_tape
@@ -36,9 +39,15 @@ from cstd.storage.recordings import Recording, open_recording
 from cstd.storage.run_dir import JOURNAL_DIR
 from cstd.storage.v1_dialect import V1Dialect
 
+if TYPE_CHECKING:
+    from cstd.research.rescore import Rescoring
+
+# Of `--rescore`: registry and key, None as the journal's configuration names them; tolerance in millionths, None for the usual.
+Rescored = tuple[Path | None, Path | None, int | None]
+
 
 def main(args: argparse.Namespace) -> int:
-    """Run the verb; returns 0, or 3 when a recording's checksum or sequence, or a compared record, does not agree.
+    """Run the verb; returns 0, or 3 when a recording's checksum or sequence, a compared record or a score does not agree.
 
     What a journal holds has happened, a venue's wrong checksum too: the daemon has refused that book, and so does the replay.
     """
@@ -46,7 +55,7 @@ def main(args: argparse.Namespace) -> int:
     agents = load_agents()
     for name in args.files:
         try:
-            row = replay_path(Path(name), agents, check=args.check, assignments=args.set)
+            row = replay_path(Path(name), agents, check=args.check, assignments=args.set, rescored=_registered(args))
         except VerificationError as error:
             row = {"file": name, "error": str(error)}
             print(f"cstd replay: {name}: {error}", file=sys.stderr)
@@ -54,12 +63,42 @@ def main(args: argparse.Namespace) -> int:
         recorded = not Path(name).is_dir()
         if row.get("differences") or (recorded and (row.get("checksums_bad") or row.get("sequences_bad"))):
             worst = 3
-        print(json.dumps(row), flush=True)
+        if "rescore" in row and not row["rescore"]["held"]:
+            worst = 3
+        sys.stdout.write(_table(row) if getattr(args, "output", "json") == "table" else json.dumps(row) + "\n")
+        sys.stdout.flush()
     return worst
 
 
-def replay_path(path: Path, agents: LoadedAgents | None, *, check: bool, assignments: Iterable[str] = ()) -> dict[str, Any]:
-    """Replay one input and return its row. assignments: `KEY=VALUE` texts, for recordings."""
+def _registered(args: argparse.Namespace) -> Rescored | None:
+    """Return registry, key and tolerance of `--rescore`, None without it."""
+    if getattr(args, "rescore", False):
+        return args.models, args.models_key, args.tolerance
+    given = [name for name in ("models", "models_key", "tolerance") if getattr(args, name, None) is not None]
+    if given:
+        raise UsageError(f"--{given[0].replace('_', '-')} is of --rescore", suggestion="add --rescore, or leave it out")
+    return None
+
+
+def _table(row: dict[str, Any]) -> str:
+    """Return one input's row for a terminal."""
+    from cstd.research.rescore import aligned, text
+
+    found = row.get("rescore")
+    shown = [(name, json.dumps(value) if isinstance(value, dict | list) else str(value)) for name, value in row.items()
+             if name != "rescore"]
+    return "\n".join(aligned(shown)) + "\n" + (text(found) if found is not None else "")
+
+
+def replay_path(path: Path, agents: LoadedAgents | None, *, check: bool, assignments: Iterable[str] = (),
+                rescored: Rescored | None = None) -> dict[str, Any]:
+    """Replay one input and return its row.
+
+    Args:
+        assignments: `KEY=VALUE` texts, for recordings.
+        rescored: for journals: registry and key (None: as the journal's configuration names them), and the greatest
+            difference of a score that is none, in millionths; None: scores are not made again.
+    """
     changes = list(assignments)
     if path.is_dir():
         if changes:
@@ -67,10 +106,11 @@ def replay_path(path: Path, agents: LoadedAgents | None, *, check: bool, assignm
                              suggestion="replay without --set, or change the configuration and run again")
         # A run directory, or a bundle of the flight recorder: the journal in it is meant.
         inner = path / JOURNAL_DIR
-        return replay_journal(inner if inner.is_dir() else path, agents, check=check)
-    if check:
-        raise UsageError(f"{path}: --check compares a journal directory with what the engine makes of it",
-                         suggestion="leave --check out for a recording")
+        return replay_journal(inner if inner.is_dir() else path, agents, check=check, rescored=rescored)
+    if check or rescored is not None:
+        word, what = ("--check", "compares a journal directory with what the engine makes of it") if check else (
+            "--rescore", "compares the scores of a journal with what the models make of its rows")
+        raise UsageError(f"{path}: {word} {what}", suggestion=f"leave {word} out for a recording")
     recording = open_recording(path)
     if recording.api == "futures":
         if changes:
@@ -173,19 +213,25 @@ def _replay_futures(recording: Recording) -> dict[str, Any]:
 # Journals.
 
 
-def replay_journal(path: Path, agents: LoadedAgents | None, *, check: bool) -> dict[str, Any]:
-    """Replay a journal directory; with `check`, differences make the row carry them."""
+def replay_journal(path: Path, agents: LoadedAgents | None, *, check: bool,
+                   rescored: Rescored | None = None) -> dict[str, Any]:
+    """Replay a journal directory; with `check`, differences make the row carry them; with `rescored`, see `replay_path`."""
     found = begin(path, agents, whole=True)
     engine, replay = found.engine, found.replay
+    rescoring = _rescoring(path, found, rescored)
     first_frame = engine.core.counter_values()["frames"]
     began_ns = time.perf_counter_ns()
     for batch in Walk(path, start=found.start).batches():
-        replay.take(batch)
+        if rescoring is None:
+            replay.take(batch)
+        else:
+            rescoring.take(replay, batch)
         if engine.core.fault is not None:
             # Agents or configuration of a boot are not the ones here: nothing after it could be made again.
             boot = max((record.seq for record in batch if record.kind == EventKind.EVENT_BOOT), default=0)
             if boot:
-                raise VerificationError(f"record {boot}: this boot cannot be replayed here: {engine.core.fault}")
+                raise VerificationError(
+                    f"record {boot}: this boot cannot be replayed here: {engine.core.fault}{_of_other(replay)}")
     took_ns = time.perf_counter_ns() - began_ns
     row = _row(path, engine, engine.core.counter_values()["frames"], took_ns, precision="instrument")
     if found.start is not None:
@@ -195,8 +241,25 @@ def replay_journal(path: Path, agents: LoadedAgents | None, *, check: bool) -> d
     if check:
         row["differences"] = replay.difference_count
         for text in replay.differences:
-            print(f"cstd replay: {path}: {text}", file=sys.stderr)
-    return row
+            print(f"cstd replay: {path}: {text}{_of_other(replay)}", file=sys.stderr)
+    return row if rescoring is None else row | {"rescore": rescoring.result()}
+
+
+def _of_other(replay: JournalReplay) -> str:
+    """Return what to say beside a difference of a journal that another version wrote a part of, "" of one of this version."""
+    others = [version for version in replay.versions if version != __version__]
+    return f" (written by cstd {', '.join(others)}, this is {__version__})" if others else ""
+
+
+def _rescoring(path: Path, found: Recovered, rescored: Rescored | None) -> Rescoring | None:
+    if rescored is None:
+        return None
+    from cstd.research.rescore import TOLERANCE_E6, Registered, Rescoring  # a replay without it loads nothing of models
+
+    models, key, tolerance_e6 = rescored
+    rescoring = Rescoring(path, found.start, Registered(models, key), TOLERANCE_E6 if tolerance_e6 is None else tolerance_e6)
+    rescoring.begin(found.engine)
+    return rescoring
 
 
 def _row(path: Path, engine: Engine, frames: int, took_ns: int, *, precision: str) -> dict[str, Any]:

@@ -67,6 +67,10 @@ def test_it_scores_dies_and_scores_again(tmp_path: Path) -> None:
         kinds = [record.kind for record in records(session.run_dir / "journal")]
         assert kinds.count(EventKind.EVENT_SCORES) >= before + 2
         assert engine.scores.taken_count >= len(told["scores"])
+        again = cstd(session, "replay", str(session.run_dir), "--check", "--rescore", "--tolerance", "0", timeout_s=120)
+        assert again.returncode == 0, again.stdout + again.stderr
+        found = json.loads(again.stdout)["rescore"]
+        assert found["scores"] == found["equal"] >= engine.scores.taken_count and found["held"]
 
 
 def test_a_wrong_key_is_said_and_stops_nothing(tmp_path: Path) -> None:

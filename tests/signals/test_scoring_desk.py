@@ -101,6 +101,7 @@ def test_the_features_are_the_engines(desk: Desk) -> None:
         values, valid = slot.feature_row()
         assert list(rows["values"][number]) == values and tuple(rows["valid"][number]) == valid and valid[0]
         assert rows["event_mono_ns"][number] == slot.data_mono_ns > 0
+        assert rows["after_seq"][number] == desk.world.recorder.seq
         assert rows["event_wall_ns"][number] - rows["event_mono_ns"][number] == desk.world.core.wall_ns - desk.world.core.mono_ns
     desk.tick(9.8)
     assert reader.version == 1
@@ -141,7 +142,7 @@ def test_scores_become_events(desk: Desk) -> None:
     """In millionths, the interval rounded outwards, with the model's hash; what has no probability is left out."""
     sheet = SheetWriter(desk.folder / SCORES_FILE, SCORE_ROW, 8)
     assert desk.tick() is None
-    rows = desk.scores(4, model=np.full(32, 0xAB, np.uint8))
+    rows = desk.scores(4, model=np.full(32, 0xAB, np.uint8), after_seq=7, row_hash=-5)
     rows["status"][3] = ScoreStatus.NOT_READY
     write(sheet, rows)
     payload = desk.tick(1.0)
@@ -149,9 +150,9 @@ def test_scores_become_events(desk: Desk) -> None:
     told = json.loads(payload)
     at_ns = int(rows["event_mono_ns"][0])
     assert told["model"] == "ab" * 32
-    assert told["rows"] == [[0, 3_600, 123_457, -10_001, 20_001, 2, at_ns, 0, at_ns],
-                            [1, 3_600, 123_457, -10_001, 20_001, 2, at_ns, 0, at_ns],
-                            [0, 3_601, 123_457, -10_001, 20_001, 2, at_ns, 0, at_ns]]
+    assert told["rows"] == [[0, 3_600, 123_457, -10_001, 20_001, 2, at_ns, 0, at_ns, 7, -5],
+                            [1, 3_600, 123_457, -10_001, 20_001, 2, at_ns, 0, at_ns, 7, -5],
+                            [0, 3_601, 123_457, -10_001, 20_001, 2, at_ns, 0, at_ns, 7, -5]]
     assert desk.tick(1.0) is None
     score = desk.world.engine.scores.fresh(0, 3_600, desk.world.mono_ns)
     assert score is not None and score.probability_e6 == 123_457

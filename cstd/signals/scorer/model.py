@@ -12,7 +12,7 @@ from cstd.errors import OperatorError
 from cstd.signals.joining import calibrated, interval, stacked
 from cstd.signals.registry import Verified
 from cstd.signals.registry.card import HORIZONS_MAX, Horizon, horizon_s
-from cstd.signals.scorer.rows import SCORE_ROW, VALID_WORD_BITS, VOTES_MAX, ScoreStatus
+from cstd.signals.scorer.rows import SCORE_ROW, VALID_WORD_BITS, VOTES_MAX, ScoreStatus, row_hashes
 from cstd.signals.scorer.sessions import Device, Matrix, MemberSession, open_member
 from cstd.signals.scorer.sheet import Rows
 
@@ -65,10 +65,12 @@ class ScoredModel:
         scores = np.zeros(len(rows) * len(self.horizons), SCORE_ROW)
         matrix, ready, finite = self.matrix(rows)
         usable = np.flatnonzero(ready & finite)
+        hashes = row_hashes(matrix[usable])
         for number, scored in enumerate(self.horizons):
             part = scores[number::len(self.horizons)]
-            for name in ("instrument", "event_mono_ns", "event_wall_ns"):
+            for name in ("instrument", "event_mono_ns", "event_wall_ns", "after_seq"):
                 part[name] = rows[name]
+            part["row_hash"][usable] = hashes
             part["horizon_s"], part["model"] = horizon_s(scored.name), self._model
             part["scored_mono_ns"], part["scored_wall_ns"] = mono_ns, wall_ns
             part["status"] = np.where(ready, np.where(finite, ScoreStatus.SCORED, ScoreStatus.NOT_FINITE), ScoreStatus.NOT_READY)

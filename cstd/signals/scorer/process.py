@@ -46,6 +46,7 @@ POLL_S = 0.02
 LOOK_AGAIN_S = 30.0
 WARM_RUNS = 3
 REASON_CHARS_MAX = 500
+NEEDED = {"instrument", "event_mono_ns", "event_wall_ns", "after_seq", "valid", "values"}  # of a row of features
 
 
 class Scorer:
@@ -119,7 +120,7 @@ class Scorer:
         except OperatorError as error:
             self._tell("waiting", error.message)
             return False
-        if not {"instrument", "event_mono_ns", "event_wall_ns", "valid", "values"} <= set(self._features.row_type.names or ()):
+        if not set(self._features.row_type.names or ()) >= NEEDED:
             raise OperatorError(f"{self._features.path} holds no features")
         self._seen = 0
         if self._scores is None or self._scores.rows_max < self._features.rows_max * HORIZONS_MAX:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from enum import IntEnum
+from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from cstd._fast import features
 from cstd.errors import OperatorError
@@ -72,20 +75,22 @@ def all_valid(count: int) -> tuple[int, ...]:
 def feature_row(count: int) -> np.dtype[np.void]:
     """Return one instrument's features. The names of the columns are the sheet's.
 
-    instrument: its number in the configuration. event_*: of the engine's event that the row is of. valid: bit n % 64 of word
-    n // 64 for column n; a value whose bit is not set means nothing.
+    instrument: its number in the configuration. event_*: of the engine's event that the row is of. after_seq: the journal's
+    record behind which it was read, where a replay makes it again. valid: bit n % 64 of word n // 64 for column n; a value whose
+    bit is not set means nothing.
     """
     return np.dtype([("instrument", "<i4"), ("unused", "<i4"), ("event_mono_ns", "<i8"), ("event_wall_ns", "<i8"),
-                     ("valid", "<u8", (-(-count // VALID_WORD_BITS),)), ("values", "<f8", (count,))])
+                     ("after_seq", "<i8"), ("valid", "<u8", (-(-count // VALID_WORD_BITS),)), ("values", "<f8", (count,))])
 
 
 # One instrument at one horizon. event_*: the feature row's. lower, upper: of the net return, a fraction. members: that were
 # ready. model: the SHA-256 of the card. stacked: the probability before it was calibrated. votes: what the members said, in the
-# card's order. A row whose status is not SCORED has no probability.
+# card's order. after_seq: the feature row's; row_hash: of what the model was given of it, see `row_hashes`. A row whose status is not SCORED has no probability.
 SCORE_ROW = np.dtype([
     ("instrument", "<i4"), ("horizon_s", "<i4"), ("status", "<i4"), ("members", "<i4"), ("probability", "<f8"),
     ("lower", "<f8"), ("upper", "<f8"), ("event_mono_ns", "<i8"), ("event_wall_ns", "<i8"), ("scored_mono_ns", "<i8"),
-    ("scored_wall_ns", "<i8"), ("model", "u1", (32,)), ("stacked", "<f8"), ("votes", "<f8", (VOTES_MAX,))])
+    ("scored_wall_ns", "<i8"), ("after_seq", "<i8"), ("row_hash", "<i8"), ("model", "u1", (32,)), ("stacked", "<f8"),
+    ("votes", "<f8", (VOTES_MAX,))])
 
 
 class ScoreStatus(IntEnum):
@@ -94,3 +99,12 @@ class ScoreStatus(IntEnum):
     SCORED = 0
     NOT_READY = 1  # a feature that the model reads is not valid
     NOT_FINITE = 2  # a feature or a result is no number: never a score
+
+
+def row_hashes(matrix: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the first eight bytes of the SHA-256 of each row of a model's input, float32 in the order of its card.
+
+    They tell an input that was made again from another one; against a forger there is the journal's chain.
+    """
+    return np.array([int.from_bytes(hashlib.sha256(row.tobytes()).digest()[:8], "little", signed=True)
+                     for row in np.ascontiguousarray(matrix, "<f4")], np.int64)

@@ -1,0 +1,60 @@
+"""What the scorer is given of an instrument, and the event that is made of what it gives back.
+
+The daemon calls both as it trades. `cstd replay --rescore` calls both again: the row where the journal was when it was read,
+the figures from what the model makes of that row.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cstd.engine.flow import Engine
+from cstd.engine.scores import MILLION
+from cstd.signals.scorer.sheet import Rows
+
+RETURN_MAX = 1_000.0  # a return beyond a thousand times the notional is no figure
+
+
+def fill_row(row: Rows, engine: Engine, number: int) -> None:
+    """Write the features of an instrument as they are now into a slice of one row."""
+    core = engine.core
+    slot = core.slots[number]
+    values, valid = slot.feature_row()
+    row["instrument"], row["values"] = number, values
+    row["event_mono_ns"] = slot.data_mono_ns
+    row["event_wall_ns"] = core.wall_ns - (core.mono_ns - slot.data_mono_ns)
+    row["after_seq"] = engine.recorder.seq
+    # Without any data yet nothing of the row is of the market.
+    row["valid"] = valid if slot.data_mono_ns else 0
+
+
+def in_millionths(rows: Rows) -> tuple[list[int], list[int], list[int]]:
+    """Return probability, lower and upper end of scores: rounded to the nearest; the bounds of an interval outwards."""
+    probability = np.rint(rows["probability"] * MILLION).astype(np.int64)
+    lower = np.floor(np.clip(rows["lower"], -RETURN_MAX, RETURN_MAX) * MILLION).astype(np.int64)
+    upper = np.ceil(np.clip(rows["upper"], -RETURN_MAX, RETURN_MAX) * MILLION).astype(np.int64)
+    return probability.tolist(), lower.tolist(), upper.tolist()
+
+
+def payload_of(rows: Rows, note: dict[str, Any]) -> dict[str, Any]:
+    """Return the event of some scores of one model, as `scores.Told` reads it.
+
+    note: the sheet's own, which says what the model is; an event of a scorer that says nothing of it opens nothing.
+    """
+    columns = (*(rows[name].tolist() for name in ("instrument", "horizon_s")), *in_millionths(rows),
+               *(rows[name].tolist() for name in ("members", "event_mono_ns", "event_wall_ns", "scored_mono_ns", "after_seq",
+                                                  "row_hash")))
+    model = bytes(rows["model"][0]).hex()
+    payload = {"model": model, "rows": list(zip(*columns, strict=True))}
+    if note.get("model") != model:
+        return payload
+    horizons = note.get("horizons", [])
+    counts = {horizon_s: len(names) for horizon_s, _, names in horizons}
+    stacked = np.rint(np.nan_to_num(rows["stacked"]) * MILLION).astype(np.int64).tolist()
+    votes = np.rint(np.nan_to_num(rows["votes"]) * MILLION).astype(np.int64).tolist()
+    details = [(joined, said[:counts.get(int(row["horizon_s"]), 0)])
+               for row, joined, said in zip(rows, stacked, votes, strict=True)]
+    return {**payload, "state": note.get("stage", ""), "verdict": note.get("verdict", ""), "horizons": horizons,
+            "details": details}

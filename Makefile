@@ -10,7 +10,7 @@ SOURCES := $(shell find cstd -name '*.pyx' -o -name '*.pxd' -o -path 'cstd/_fast
 AGENTS := $(shell find cstd/signals/agents cstd/signals/strategies -name '*.py')
 RECORDING := $(wildcard $(CSTD_DATA)/recordings/kraken-v2-btcusd-d25-20260802.jsonl.zst)
 
-.PHONY: run test bench benchmarks score-bench budget floor growth peers agreement picture round-trip burst burst-peer scale tail soak memory measuring start journal recovery hostile fuzz
+.PHONY: run test bench benchmarks score-bench budget floor growth peers agreement picture round-trip burst burst-peer scale tail soak memory measuring digests why start journal recovery hostile fuzz
 .PHONY: simulate prove mutants chaos sanitize controls metrics check build wheel lock clean
 .DELETE_ON_ERROR:
 
@@ -101,6 +101,14 @@ journal: build
 	@$(BIN)/python bench/journal.py $(ARGS)
 measuring: build
 	@$(BIN)/python bench/measuring.py $(ARGS)
+
+# A session under faults, FOR seconds of it, replayed REPLAYS times: as built, in the checked build, without FMA. One digest.
+digests: build
+	@$(BIN)/python bench/digests.py $(if $(FOR),--for $(FOR)) $(if $(REPLAYS),--replays $(REPLAYS)) $(ARGS)
+
+# `cstd why` on a day's decisions: a process of its own each time, from the daemon and from its ledger.
+why: build
+	@$(BIN)/python bench/why.py $(ARGS)
 
 # Honest frames beside hostile ones; and the fuzzers, with coverage of the compiled modules.
 hostile: build $(VENV)/.test-installed

@@ -1,5 +1,7 @@
 """`cstd why`: one decision or several from the running daemon; with `--since` what was decided in a span of time.
 
+A decision that is asked for by its id and that the daemon no longer keeps, or that no daemon can be asked for, is read from the
+session's ledger.db, which has every decision with all that explains it.
 The span's decisions are counted by the running daemon as far as it keeps them (1,024), else read from the session's ledger.db,
 which holds all of them. The ledger also knows the daemon's changes of state and the fills, where there is one. One that cannot
 be read is said on stderr and takes nothing from the daemon's answer.
@@ -24,14 +26,17 @@ if TYPE_CHECKING:
     import sqlite3
 
 STATES_SHOWN = 20
+INT64_DIGITS = 19
 
 JsonDict = dict[str, Any]
 
 
 def main(verb: str, args: argparse.Namespace) -> int:
     """Print decisions, or with `args.since`, a wall time in ns, the summary; return the exit code."""
-    if args.since is None:
+    if args.since is None and args.id is None:
         return client.main(verb, args)
+    if args.since is None:
+        return _print_one(one(Path(args.socket), client.why_args(args)["id"]), args)
     if args.id is not None or args.last or args.count is not None:
         raise UsageError("--since is a summary: leave out ID, --last and --count")
     found, unread = since(Path(args.socket), args.since, args.instrument)
@@ -40,6 +45,58 @@ def main(verb: str, args: argparse.Namespace) -> int:
     if args.refused_by is not None:
         found["gates"] = [row for row in found["gates"] if row["gate"] == args.refused_by]
     sys.stdout.write(client.to_json(found) if args.output == "json" else text(found))
+    return EXIT_OK
+
+
+def one(socket: Path, id_: str) -> JsonDict:
+    """Return the newest decision of an intent's number or a client order id, explained, from the daemon or from its ledger.
+
+    Raises:
+        OperatorError: neither knows it, or neither can be asked.
+    """
+    try:
+        with client.AdminClient(os.fspath(socket)) as connection:
+            told: JsonDict = connection.request("why", {"id": id_})
+            return told
+    except OperatorError as error:
+        if error.category != OperatorError.category:  # it has answered, and it is not that it does not know
+            raise
+        path = ledger_path(socket)
+        if not _is_there(path):
+            raise
+        kept, last_seq = explained(path, id_)
+        if kept is None:
+            raise OperatorError(f"there is no decision {id_!r}: {error.message}, and {path} has none up to record {last_seq}",
+                                suggestion="`cstd why --count 20` and `cstd orders --all` name those that there are") from None
+        return kept
+
+
+def explained(path: Path, id_: str) -> tuple[JsonDict | None, int]:
+    """Return a decision as the ledger keeps it, None where it has none of this id; and the last record that it knows of.
+
+    Raises:
+        OperatorError: it cannot be read, or is of another schema.
+    """
+    import json
+    import zlib
+
+    # The number of an intent is digits alone, and too many of them are no number of one.
+    column, value = ("intent_seq", int(id_)) if id_.isdecimal() and len(id_) < INT64_DIGITS else ("cl_ord_id", id_)
+    with opened(path) as connection:
+        found = connection.execute(
+            "SELECT decision FROM explained WHERE seq = (SELECT max(seq) FROM decisions WHERE "  # noqa: S608 -- ours
+            f"{column} = ?)", (value,)).fetchone()
+        place = connection.execute("SELECT seq FROM place").fetchone()
+    return json.loads(zlib.decompress(found[0])) if found is not None else None, place[0] if place is not None else 0
+
+
+def _print_one(decision: JsonDict, args: argparse.Namespace) -> int:
+    if args.output == "json":
+        sys.stdout.write(client.to_json(decision))
+    else:
+        from cstd.decision.why import waterfall
+
+        sys.stdout.write(waterfall(decision))
     return EXIT_OK
 
 

@@ -387,6 +387,8 @@ def waterfall(decision: Mapping[str, Any]) -> str:
         if gate["name"] == "correlation" and decision.get("cluster"):
             lines.append(f"       together with it: {', '.join(decision['cluster'])}")
     lines.append(f"  {_outcome(decision)}")
+    # The record of the decision follows the last one that it was made from.
+    lines.append(f"  journal record {int(decision['event_seq']) + 1}, config {decision['config_hash8']}")
     return "\n".join(lines) + "\n"
 
 

@@ -190,7 +190,7 @@ def _run(client: AdminClient, verb: str, args: argparse.Namespace) -> Any:
     if verb in ROW_KEYS:
         return client.rows(verb, {"all": bool(_get(args, "all"))})
     if verb == "why":
-        return client.request("why", _why_args(args))
+        return client.request("why", why_args(args))
     if verb == "kill" and _get(args, "clear"):
         return _clear_kill(client, args)
     if verb in ("limits", "clusters"):
@@ -208,7 +208,8 @@ def _run(client: AdminClient, verb: str, args: argparse.Namespace) -> Any:
     return client.request(verb)
 
 
-def _why_args(args: argparse.Namespace) -> JsonDict:
+def why_args(args: argparse.Namespace) -> JsonDict:
+    """Return the arguments of the request that a command line of `why` asks for; raises UsageError where it asks for none."""
     wanted = _given(args, "id", "last", "instrument", "refused_by", "count")
     if not wanted:
         raise UsageError("why what?", suggestion="an intent or client order id, --last, --instrument, --refused-by, --count or "

@@ -37,7 +37,9 @@ CREATE TABLE decisions (
     qty_final TEXT NOT NULL, notional TEXT, equity TEXT, currency TEXT NOT NULL, cl_ord_id TEXT NOT NULL,
     gates TEXT NOT NULL) STRICT;
 CREATE INDEX decisions_by_order ON decisions (cl_ord_id);
+CREATE INDEX decisions_by_intent ON decisions (intent_seq);
 CREATE INDEX decisions_by_gate ON decisions (gate, wall_ns);
+CREATE TABLE explained (seq INTEGER PRIMARY KEY, decision BLOB NOT NULL) STRICT;
 CREATE TABLE orders (
     cl_ord_id TEXT PRIMARY KEY, order_id TEXT, intent_seq INTEGER NOT NULL, instrument TEXT NOT NULL, side TEXT NOT NULL,
     kind TEXT NOT NULL, state TEXT NOT NULL, reason TEXT, time_in_force TEXT NOT NULL, post_only INTEGER NOT NULL,
@@ -82,8 +84,8 @@ CREATE TABLE markouts (
     PRIMARY KEY (exec_id, horizon_s)) STRICT, WITHOUT ROWID;
 CREATE INDEX markouts_by_fill ON markouts (fill_seq);
 """
-TABLES = ("boots", "states", "decisions", "orders", "fills", "fees", "marks", "adoptions", "performance", "balances",
-          "arrivals", "markouts")
+TABLES = ("boots", "states", "decisions", "explained", "orders", "fills", "fees", "marks", "adoptions", "performance",
+          "balances", "arrivals", "markouts")
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,8 +163,9 @@ class Projection:
     def _project(self, record: Record) -> None:
         match record.kind:
             case EventKind.OUT_DECISION:
-                row, cl_ord_id = rows.decision_row(record, self.engine)
-                self._add(record.seq, row)
+                made, cl_ord_id = rows.decision_rows(record, self.engine)
+                for row in made:
+                    self._add(record.seq, row)
                 if cl_ord_id:
                     self._watched.add(cl_ord_id)
             case EventKind.OUT_LEDGER:

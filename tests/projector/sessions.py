@@ -13,8 +13,8 @@ from cstd.storage.journal import open_journal
 from cstd.storage.journal_follow import JournalFollower
 from tests.simulation.simulated import Entry
 
-TABLES = ("place", "boots", "states", "decisions", "orders", "fills", "fees", "marks", "adoptions", "performance", "balances",
-          "arrivals", "markouts")
+TABLES = ("place", "boots", "states", "decisions", "explained", "orders", "fills", "fees", "marks", "adoptions", "performance",
+          "balances", "arrivals", "markouts")
 
 
 def opened(run_dir: Path, **settings: int) -> Journal:

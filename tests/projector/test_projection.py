@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import sqlite3
+import zlib
 from decimal import Decimal
 from pathlib import Path
 
@@ -112,9 +113,14 @@ def test_every_start_and_balance_is_there(session: Simulation, ledger: Path) -> 
 
 
 def test_no_number_is_a_float(ledger: Path) -> None:
-    """Every value is an integer, a text, or nothing."""
-    kinds = {type(value) for table in rows(ledger).values() for row in table for value in row}
+    """Every value is an integer, a text, or nothing; what explains a decision is packed, and has no float in it either."""
+    found = rows(ledger)
+    packed = found.pop("explained")
+    kinds = {type(value) for table in found.values() for row in table for value in row}
     assert kinds == {int, str, type(None)}
+    assert {tuple(map(type, row)) for row in packed} == {(int, bytes)}
+    for _, whole in packed:
+        json.loads(zlib.decompress(whole), parse_float=lambda text: pytest.fail(f"a float: {text}"))
 
 
 @pytest.mark.parametrize("seed", range(2))

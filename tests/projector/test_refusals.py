@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,14 +12,17 @@ import pytest
 
 from cstd._fast.codes import Verdict
 from cstd._fast.gates import DECISION_DTYPE
-from cstd.cli.why import from_ledger
+from cstd.cli.app import main
+from cstd.cli.why import explained, from_ledger, one
 from cstd.daemon.view import LiveView
 from cstd.decision.refused import tally
+from cstd.decision.why import waterfall
 from cstd.engine.recovery import recover
 from cstd.errors import OperatorError
 from cstd.projector.rebuild import rebuild
 from cstd.storage.run_dir import DATABASE_FILE
 from tests.projector.sessions import columns, written
+from tests.schemas import assert_fits
 from tests.simulation.simulated import Simulation
 
 SAME = ("since_wall_ns", "instrument", "decided", "approved", "reduced", "refused", "gates")
@@ -146,3 +150,28 @@ def test_counts_of_hand_made_rows() -> None:
         ("spread", 1, 1, 0, 2), ("data_gap", 0, 1, 0, 4), ("position_size", 0, 0, 1, 3)]
     spread, gap = found["gates"][:2]
     assert (spread["last_value"], spread["last_limit"], gap["last_value"]) == ("61", "50", None)
+
+
+def test_the_ledger_explains_a_decision_as_the_daemon_does(run_dir: Path, view: LiveView) -> None:
+    """By intent and by client order id: gate by gate the same, but for the cluster, which only the daemon names."""
+    path = run_dir / DATABASE_FILE
+    ids = columns(path, "SELECT intent_seq, cl_ord_id, max(seq) FROM decisions GROUP BY intent_seq")
+    assert len(ids) > 20
+    for intent_seq, cl_ord_id, _ in ids:
+        told = view.find_decision(str(intent_seq))
+        assert told is not None
+        kept, last_seq = explained(path, str(intent_seq))
+        assert kept is not None and kept == json.loads(json.dumps({**told, "cluster": None}))
+        assert explained(path, cl_ord_id)[0] == one(run_dir / "cstd.sock", cl_ord_id)
+        assert_fits("why", kept)
+        assert waterfall(kept).startswith(kept["verdict"].upper()) and kept["event_seq"] < last_seq
+        (recorded,) = columns(path, f"SELECT seq FROM decisions WHERE seq = {kept['event_seq'] + 1}")
+        assert f"journal record {recorded[0]}" in waterfall(kept)
+
+
+@pytest.mark.parametrize("unknown", ["999999999", "9" * 40, "none", "' OR 1=1 --", "-1"])
+def test_an_id_that_is_nowhere_is_said(run_dir: Path, unknown: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit 1, with what was looked into, in one line; whatever the text is."""
+    assert main(["why", "--run-dir", str(run_dir), "--", unknown]) == 1
+    told = capsys.readouterr().err
+    assert f"no decision {unknown!r}" in told and DATABASE_FILE in told and "up to record" in told

@@ -234,7 +234,8 @@ def compared(journal: Path, replays: int, names: list[str], session: dict[str, A
         parted += [{"variant": each.name, "digest": row["digest"], "differences": row["differences"], "first": row["first"]}
                    for row in good if row["differences"] or row["first"]]
         rows[each.name] = {"n": len(found), "records": max((row["records"] for row in good), default=0),
-                           "took_s": max((row["took_s"] for row in good), default=0.0), "digests": sorted({r["digest"] for r in good})}
+                           "took_s": max((row["took_s"] for row in good), default=0.0),
+                           "digests": sorted({row["digest"] for row in good})}
     own = {session["digest"]} if session is not None else set()
     return {"session": session, "replays": sum(row["n"] for row in rows.values()), "variants": rows, "left_out": left_out,
             "digests": dict(digests), "one": not parted and len(digests.keys() | own) == 1, "parted": parted, "failed": failed}
@@ -245,8 +246,8 @@ def show(figures: dict[str, Any]) -> None:
     session = figures["session"]
     if session is not None:
         print(f"session of {session['for_s']:g} s, seed {session['seed']}: {session['kills']} kills, "
-              f"{sum(session['faults'].values())} faults of the venue; {session['frames']:,} frames, {session['intents']:,} intents, "
-              f"{session['orders']} orders, {session['fills']} fills")
+              f"{sum(session['faults'].values())} faults of the venue; {session['frames']:,} frames, "
+              f"{session['intents']:,} intents, {session['orders']} orders, {session['fills']} fills")
         print(f"{'traded':9} digest {session['digest']}")
     for name, row in figures["variants"].items():
         for digest in row["digests"]:

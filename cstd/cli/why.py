@@ -12,7 +12,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -167,10 +168,16 @@ def _read(connection: sqlite3.Connection, path: Path, since_ns: int, instrument:
         name = instrument_named(instrument, [row[0] for row in connection.execute(
             "SELECT DISTINCT value FROM boots, json_each(boots.config, '$.instruments.names')")])
     where, values = ("wall_ns >= ? AND instrument = ?", (since_ns, name)) if name else ("wall_ns >= ?", (since_ns,))
-    counts = {row[0]: row[1] for row in connection.execute(
-        f"SELECT verdict, count(*) FROM decisions WHERE {where} AND NOT rejudged GROUP BY verdict", values)}  # noqa: S608 -- ours
+    # By the index alone: it has these columns, in this order.
+    groups = connection.execute(
+        "SELECT gate, verdict, rejudged, count(*) AS count, max(seq) AS last FROM decisions"  # noqa: S608 -- `where` is ours
+        f" WHERE {where} GROUP BY gate, verdict, rejudged", values).fetchall()
+    counts: Counter[str] = Counter()
+    for row in groups:
+        counts[row["verdict"]] += 0 if row["rejudged"] else row["count"]
     known_ns, until_ns = connection.execute(
-        "SELECT (SELECT min(wall_ns) FROM boots), (SELECT max(wall_ns) FROM (SELECT max(wall_ns) AS wall_ns FROM decisions"
+        "SELECT (SELECT min(wall_ns) FROM boots), (SELECT max(wall_ns) FROM"
+        " (SELECT * FROM (SELECT wall_ns FROM decisions ORDER BY seq DESC LIMIT 1)"
         " UNION ALL SELECT max(wall_ns) FROM states UNION ALL SELECT max(wall_ns) FROM marks))").fetchone()
     states = [dict(row) for row in connection.execute(
         "SELECT wall_ns, state, before, reason FROM states WHERE wall_ns >= ? ORDER BY seq", (since_ns,))]
@@ -180,25 +187,31 @@ def _read(connection: sqlite3.Connection, path: Path, since_ns: int, instrument:
         "since_wall_ns": since_ns, "until_wall_ns": until_ns or since_ns, "source": str(path),
         "complete": known_ns is not None and known_ns <= since_ns, "known_since_wall_ns": known_ns, "instrument": name,
         "state": last["state"] if last else None, "state_reason": (last["reason"] or None) if last else None,
-        "decided": sum(counts.values()), "approved": counts.get("approve", 0), "reduced": counts.get("reduce", 0),
-        "refused": counts.get("refuse", 0), "gates": _gates(connection, where, values), "states": states, "fills": fills,
+        "decided": sum(counts.values()), "approved": counts["approve"], "reduced": counts["reduce"],
+        "refused": counts["refuse"], "gates": _gates(connection, groups), "states": states, "fills": fills,
     }
 
 
-def _gates(connection: sqlite3.Connection, where: str, values: tuple[object, ...]) -> list[JsonDict]:
+def _gates(connection: sqlite3.Connection, groups: Iterable[Mapping[str, Any]]) -> list[JsonDict]:
+    """Return what each gate refused, reduced and made to be canceled, with its last case."""
     import json
 
     from cstd.decision.refused import last_case, most_first
 
+    of_gate: dict[str, JsonDict] = {}
+    for row in groups:
+        if row["gate"] is None or not (row["verdict"] == "refuse" or not row["rejudged"]):
+            continue
+        counted = of_gate.setdefault(row["gate"], {"last": 0, "refused": 0, "reduced": 0, "canceled": 0})
+        counted["last"] = max(counted["last"], row["last"])
+        what = {"reduce": "reduced", "refuse": "canceled" if row["rejudged"] else "refused"}.get(row["verdict"])
+        if what is not None:
+            counted[what] += row["count"]
     found = []
-    for row in connection.execute(
-            "SELECT gate, max(seq) AS last, sum(verdict = 'refuse' AND NOT rejudged) AS refused,"  # noqa: S608 -- `where` is ours
-            " sum(verdict = 'reduce') AS reduced, sum(verdict = 'refuse' AND rejudged) AS canceled FROM decisions"
-            f" WHERE {where} AND gate IS NOT NULL AND (verdict = 'refuse' OR NOT rejudged) GROUP BY gate", values).fetchall():
+    for gate, counted in of_gate.items():
         case = connection.execute("SELECT wall_ns AS decided_wall_ns, instrument, verdict, reason AS verdict_reason, gates"
-                                  " FROM decisions WHERE seq = ?", (row["last"],)).fetchone()
-        found.append(last_case({**case, "gates": json.loads(case["gates"])}, row["gate"])
-                     | {key: row[key] for key in ("refused", "reduced", "canceled")})
+                                  " FROM decisions WHERE seq = ?", (counted.pop("last"),)).fetchone()
+        found.append(last_case({**case, "gates": json.loads(case["gates"])}, gate) | counted)
     return most_first(found)
 
 

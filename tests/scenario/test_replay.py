@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from engine_world import BTC, S, World
 
+from cstd import __version__
 from cstd._fast.codes import EventKind, Link, OrderAction
 from cstd._fast.recorder import Recorder
 from cstd.engine import Engine
@@ -234,6 +235,44 @@ def test_a_journal_of_other_agents_is_refused(journaled: tuple[World, Path], cap
         replay.replay_path(path, None, check=False)
     assert run_main(path, check=True) == 3
     assert "agents" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("differs", [False, True])
+def test_a_journal_of_another_version_is_replayed_and_its_differences_say_so(
+        journaled: tuple[World, Path], capsys: pytest.CaptureFixture[str], tmp_path: Path, differs: bool) -> None:
+    """What this version decides alike is no difference; what it decides otherwise names both versions."""
+    _, path = journaled
+    target = next(seq for seq, kind, *_ in records(path) if kind == EventKind.OUT_DECISION) if differs else 0
+
+    def of_another_version(seq: int, kind: int, payload: bytes) -> bytes:
+        if kind == EventKind.EVENT_BOOT:
+            return json.dumps(json.loads(payload) | {"version": "9.8.7"}, separators=(",", ":")).encode()
+        return bytes([payload[0] ^ 1]) + payload[1:] if seq == target else payload
+
+    code = run_main(rewritten(path, tmp_path / "changed", of_another_version), check=True)
+    told = capsys.readouterr()
+    assert (code, json.loads(told.out)["differences"]) == ((3, 1) if differs else (0, 0))
+    assert (f"record {target}: " in told.err and f"written by cstd 9.8.7, this is {__version__}" in told.err) == differs
+
+
+@pytest.mark.parametrize(("section", "key", "says"), [("policy", "of_a_later_version", "of_a_later_version"),
+                                                      ("", "schema", "schema")])
+def test_a_journal_of_a_configuration_that_is_not_known_is_refused(
+        journaled: tuple[World, Path], tmp_path: Path, section: str, key: str, says: str,
+        capsys: pytest.CaptureFixture[str]) -> None:
+    """A start with a key, or a schema, of a later version: exit 3 with the record and the name; nothing is decided by guess."""
+    _, path = journaled
+
+    def of_another_configuration(_seq: int, kind: int, payload: bytes) -> bytes:
+        if kind != EventKind.EVENT_BOOT:
+            return payload
+        boot = json.loads(payload)
+        (boot["config"][section] if section else boot["config"])[key] = 99
+        return json.dumps(boot, separators=(",", ":")).encode()
+
+    assert run_main(rewritten(path, tmp_path / "changed", of_another_configuration), check=True) == 3
+    told = capsys.readouterr()
+    assert "record 1: this boot cannot be replayed here" in told.err and says in told.err and "digest" not in told.out
 
 
 def test_check_is_for_journals(data_dir: Path) -> None:

@@ -38,7 +38,7 @@ import result
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CHECKED = REPOSITORY / "build" / "checked"
-COPIED = ("cstd", "pyproject.toml", "setup.py")
+COPIED = ("cstd", "pyproject.toml", "setup.py", "README.md", "LICENSE")
 SHARES = {"masked": 4, "checked": 5, "emulated": 20}  # one of so many replays; the release has the rest
 MASKED = ("AVX", "AVX2", "AVX512F", "FMA", "FMA4", "BMI1", "BMI2")
 # AVX, and nothing after it. Older models end in OpenBLAS' own start, before any of ours.

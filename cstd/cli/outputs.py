@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, NotRequired, TypedDict
 
-from cstd.cli.rescore_outputs import Rescored
+from cstd.cli.replay_outputs import Rescored, WhatIf
 from cstd.ops.alertmanager import Alert
 
 __all__ = ["Alert"]  # a row of `cstd alerts`; the oldest first
@@ -78,6 +78,7 @@ class Replay(TypedDict):
     held: NotRequired[dict[str, str]]  # by instrument, in base
     open_orders: NotRequired[int]
     volume_hour: NotRequired[str | None]  # assumed for the time before it
+    what_if: NotRequired[WhatIf]  # with --set of a limit
     rescore: NotRequired[Rescored]  # with --rescore
 
 

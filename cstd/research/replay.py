@@ -12,23 +12,26 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from cstd import __version__
-from cstd._fast.codes import EventKind
+from cstd._fast.codes import EventKind, Link
 from cstd._fast.port import KeptPort, OrderPort
 from cstd._fast.recorder import Recorder
-from cstd.config import Config, load, template
+from cstd.config import Config, from_canonical_json, load, template
 from cstd.engine import Engine
 from cstd.engine.boot import boot_payload
 from cstd.engine.recovery import Recovered, begin
 from cstd.engine.replaying import JournalReplay
 from cstd.engine.totals import session_totals
 from cstd.errors import CstdError, UsageError, VerificationError
+from cstd.orders.simulated_terms import SimulatedVenueSettings
+from cstd.research import what_if
 from cstd.research.simulated_session import SimulatedSession, settings_of, simulated_totals, with_assumed_tape
 from cstd.signals.agents.loader import LoadedAgents
 from cstd.signals.agents.loader import load as load_agents
@@ -86,8 +89,9 @@ def _table(row: dict[str, Any]) -> str:
 
     found = row.get("rescore")
     shown = [(name, json.dumps(value) if isinstance(value, dict | list) else str(value)) for name, value in row.items()
-             if name != "rescore"]
-    return "\n".join(aligned(shown)) + "\n" + (text(found) if found is not None else "")
+             if name not in ("rescore", "what_if")]
+    told = (text(found) if found is not None else "") + (what_if.text(row["what_if"]) if "what_if" in row else "")
+    return "\n".join(aligned(shown)) + "\n" + told
 
 
 def replay_path(path: Path, agents: LoadedAgents | None, *, check: bool, assignments: Iterable[str] = (),
@@ -101,12 +105,14 @@ def replay_path(path: Path, agents: LoadedAgents | None, *, check: bool, assignm
     """
     changes = list(assignments)
     if path.is_dir():
-        if changes:
-            raise UsageError(f"{path}: --set is for recordings: what a journal's venue would have answered is not simulated",
-                             suggestion="replay without --set, or change the configuration and run again")
+        if changes and (check or rescored is not None):
+            raise UsageError(f"{path}: --set trades the journal's market anew: there is nothing to compare with what is recorded",
+                             suggestion="one after the other")
         # A run directory, or a bundle of the flight recorder: the journal in it is meant.
-        inner = path / JOURNAL_DIR
-        return replay_journal(inner if inner.is_dir() else path, agents, check=check, rescored=rescored)
+        journal = path / JOURNAL_DIR if (path / JOURNAL_DIR).is_dir() else path
+        if changes:
+            return replay_market(path, journaled_market(journal), agents, changes)
+        return replay_journal(journal, agents, check=check, rescored=rescored)
     if check or rescored is not None:
         word, what = ("--check", "compares a journal directory with what the engine makes of it") if check else (
             "--rescore", "compares the scores of a journal with what the models make of its rows")
@@ -153,14 +159,61 @@ def recording_config(names: list[str], depth: int, assignments: Iterable[str] = 
     return msgspec.structs.replace(cfg, instruments=instruments)
 
 
-def start_recording(path: Path, agents: LoadedAgents | None, strategy: str | None = None, *, port: OrderPort | None = None,
-                    assignments: Iterable[str] = ()) -> tuple[Engine, list[tuple[int, bytes]]]:
-    """An engine booted for a recording, and the recording's frames. port: where order frames go, None for nowhere."""
+@dataclass(frozen=True)
+class Market:
+    """What others did, and what a run of it begins with.
+
+    Attributes:
+        frames: (receive time in ns, v2 text) of every public message.
+        configured: gives the configuration with `KEY=VALUE` texts applied.
+    """
+
+    frames: list[tuple[int, bytes]]
+    configured: Callable[[Iterable[str]], Config]
+
+
+def recorded_market(path: Path) -> Market:
+    """Return the market of a recording, under the shipped practice limits."""
     frames = list(wire_frames(open_recording(path)))
     depths = book_subscriptions(frames)
     if not depths:
         raise UsageError(f"{path} holds no acknowledged book subscription")
-    cfg = recording_config(list(depths), max(depths.values()), assignments)
+    return Market(frames, lambda assignments: recording_config(list(depths), max(depths.values()), assignments))
+
+
+def journaled_market(path: Path) -> Market:
+    """Return the market that a journal's daemon saw, under the configuration of its last start."""
+    frames: list[tuple[int, bytes]] = []
+    boot = b""
+    last_ns = 0
+    for batch in Walk(path).batches():
+        for record in batch:
+            if record.kind == EventKind.EVENT_FRAME and record.tag == Link.LINK_PUBLIC:
+                last_ns = max(last_ns, record.wall_ns)  # a clock that was set back is no order of events
+                frames.append((last_ns, bytes(record.payload)))
+            elif record.kind == EventKind.EVENT_BOOT:
+                boot = bytes(record.payload)
+    if not boot or not book_subscriptions(frames):
+        raise UsageError(f"{path} holds no start with an acknowledged book subscription")
+    raw = bytes(msgspec.json.decode(boot, type=_Boot).config)
+    return Market(frames, lambda assignments: from_canonical_json(raw, assignments))
+
+
+class _Boot(msgspec.Struct):
+    config: msgspec.Raw
+
+
+def start_recording(path: Path, agents: LoadedAgents | None, strategy: str | None = None, *, port: OrderPort | None = None,
+                    assignments: Iterable[str] = ()) -> tuple[Engine, list[tuple[int, bytes]]]:
+    """An engine booted for a recording, and the recording's frames. port: where order frames go, None for nowhere."""
+    market = recorded_market(path)
+    return start_market(market, agents, strategy, port=port, assignments=assignments), market.frames
+
+
+def start_market(market: Market, agents: LoadedAgents | None, strategy: str | None = None, *, port: OrderPort | None = None,
+                 assignments: Iterable[str] = ()) -> Engine:
+    """An engine booted for a market, before its first frame."""
+    cfg = market.configured(assignments)
     ours = configured(cfg)
     if cfg.agents.dir:
         agents = ours.agents
@@ -168,28 +221,53 @@ def start_recording(path: Path, agents: LoadedAgents | None, strategy: str | Non
     recorder.digest_passes = True
     engine = Engine(recorder, agents, port, inferring=True, strategy=strategy)
     engine.code = ours.code()
-    first_ns = frames[0][0]
+    first_ns = market.frames[0][0]
     engine.core.event(EventKind.EVENT_BOOT, 0, first_ns, first_ns, boot_payload(cfg, 1, agents, ours.strategy))
     _raise_fault(engine)
     engine.stand_in()
-    return engine, frames
+    return engine
 
 
 def replay_recording(path: Path, agents: LoadedAgents | None, assignments: Iterable[str] = ()) -> dict[str, Any]:
     """Replay a v2 or v1 recording, with the simulated venue behind its orders."""
+    return replay_market(path, recorded_market(path), agents, assignments)
+
+
+def replay_market(path: Path, market: Market, agents: LoadedAgents | None, assignments: Iterable[str]) -> dict[str, Any]:
+    """Trade a market on the simulated venue; with changed limits also without them, and what they came to."""
     settings, volume_hour, changes = settings_of(assignments)
+    frames = market.frames if volume_hour is None else with_assumed_tape(market.frames, volume_hour)
+    changed = what_if.limit_changes(changes)
+    now = what_if.Decided() if changed else None
+    session, took_ns = _traded(market, frames, agents, settings, changes, now)
+    engine = session.engine
+    row = _row(path, engine, len(frames), took_ns, precision="inferred" if engine.feed.inferred else "instrument")
+    row |= simulated_totals(session) | {"volume_hour": None if volume_hour is None else str(volume_hour)}
+    if now is None:
+        return row
+    before = what_if.Decided()
+    without, _ = _traded(market, frames, agents, settings, [text for text in changes if text not in changed], before)
+    return row | {"what_if": what_if.compared(changed, (before, session_totals(without.engine)["equity"]), (now, row["equity"]))}
+
+
+def _traded(market: Market, frames: list[tuple[int, bytes]], agents: LoadedAgents | None, settings: SimulatedVenueSettings,
+            changes: list[str], decided: what_if.Decided | None) -> tuple[SimulatedSession, int]:
+    """Run a market to its end; returns the session and the ns it took. decided: where its decisions go, None for nowhere."""
     port = KeptPort()
-    engine, frames = start_recording(path, agents, port=port, assignments=changes)
-    if volume_hour is not None:
-        frames = with_assumed_tape(frames, volume_hour)
+    engine = start_market(market, agents, port=port, assignments=changes)
     assert engine.cfg is not None
     session = SimulatedSession(engine, port, settings, {engine.cfg.account.currency: engine.cfg.account.capital})
     began_ns = time.perf_counter_ns()
-    session.run(frames)
+    if decided is None:
+        session.run(list(frames))
+    else:
+        engine.recorder.captured = []
+        for at in range(0, len(frames), what_if.PIECE_FRAMES):
+            session.run(frames[at:at + what_if.PIECE_FRAMES], last=at + what_if.PIECE_FRAMES >= len(frames))
+            decided.take(engine)
     took_ns = time.perf_counter_ns() - began_ns
     _raise_fault(engine)
-    row = _row(path, engine, len(frames), took_ns, precision="inferred" if engine.feed.inferred else "instrument")
-    return row | simulated_totals(session) | {"volume_hour": None if volume_hour is None else str(volume_hour)}
+    return session, took_ns
 
 
 def _replay_futures(recording: Recording) -> dict[str, Any]:

@@ -10,13 +10,16 @@ from typing import Any
 
 import pytest
 
-from cstd._fast.codes import EventKind
+from cstd._fast.codes import EventKind, Link
 from cstd._fast.port import KeptPort
+from cstd.engine.boot import boot_payload
 from cstd.errors import UsageError
 from cstd.orders.simulated_terms import SimulatedVenueSettings
 from cstd.research import replay
 from cstd.research.simulated_session import SimulatedSession, settings_of, with_assumed_tape
+from cstd.storage.journal import open_journal
 from cstd.units import NS_PER_MS
+from tests.schemas import assert_fits
 
 TAPE = "tape.volume_hour=5000000"
 QUICK = [TAPE, "strategy.rehearsal.hold_s=1", "strategy.rehearsal.flat_s=1", "strategy.rehearsal.lifetime_s=5"]
@@ -148,11 +151,71 @@ def test_settings_of_the_command_line_reach_the_venue() -> None:
     assert volume == 5_000_000 and rest == ["policy.spread_bps_max=50"]
 
 
-def test_set_is_for_recordings(tmp_path: Path, recording: Path, capsys: pytest.CaptureFixture[str],
+def test_set_trades_and_compares_nothing_recorded(tmp_path: Path, recording: Path, capsys: pytest.CaptureFixture[str],
                                monkeypatch: pytest.MonkeyPatch) -> None:
-    """A journal with --set is a usage error; a recording with it is a row."""
+    """A journal with --set and --check is a usage error, and so is a folder without one; a recording with it is a row."""
     with pytest.raises(UsageError, match="--set"):
+        replay.replay_path(tmp_path, None, check=True, assignments=[TAPE])
+    with pytest.raises(UsageError, match="no journal"):
         replay.replay_path(tmp_path, None, check=False, assignments=[TAPE])
     monkeypatch.setattr(replay, "load_agents", lambda: None)
     assert replay.main(argparse.Namespace(files=[str(recording)], check=False, set=QUICK)) == 0
     assert json.loads(capsys.readouterr().out)["volume_hour"] == "5000000"
+
+
+# Another limit.
+
+
+def test_a_limit_that_changes_nothing_leaves_every_order(recording: Path) -> None:
+    """The shipped value told again: both runs are one, and so is the equity."""
+    plain, told = row_of(recording, *QUICK), row_of(recording, *QUICK, "policy.spread_bps_max=45")
+    found = told.pop("what_if")
+    assert told == plain
+    assert (found["not_sent"], found["sent_instead"], found["other_quantity"]) == (0, 0, 0)
+    assert Decimal(found["equity_change"]) == 0
+    assert found["orders_before"] == found["orders_now"] == plain["orders"] > 4 and found["orders"] == []
+
+
+def test_a_tighter_limit_names_what_it_would_not_have_sent(recording: Path) -> None:
+    """Each order with its gate, and the equity of both runs: nothing sent is nothing lost."""
+    row = row_of(recording, *QUICK, "policy.spread_bps_max=0.001")
+    found, plain = row["what_if"], row_of(recording, *QUICK)
+    assert_fits("replay", row | {"frames_per_s": 1})
+    assert (found["orders_before"], found["orders_now"], found["not_sent"]) == (plain["orders"], 0, plain["orders"])
+    assert (found["equity_before"], found["equity_now"]) == (plain["equity"], row["equity"])
+    assert Decimal(found["equity_now"]) == 10_000 and Decimal(found["equity_change"]) == 10_000 - Decimal(plain["equity"]) > 0
+    assert found["orders"][0]["refused_by"] == "spread" and len(found["orders"]) == found["not_sent"]
+    assert "orders not sent" in replay._table(row) and "refused by spread" in replay._table(row)
+
+
+def test_keys_that_are_no_limits_set_up_both_runs(recording: Path) -> None:
+    """A strategy's or the venue's: there is nothing to compare, and with a limit beside them both runs have them."""
+    assert "what_if" not in row_of(recording, *QUICK, "simulated_venue.feed_ns=100000000")
+    late = row_of(recording, *QUICK, "simulated_venue.feed_ns=100000000", "policy.parents_per_minute_max=1")
+    before = row_of(recording, *QUICK, "simulated_venue.feed_ns=100000000")
+    assert late["what_if"]["equity_before"] == before["equity"] and late["what_if"]["not_sent"] > 0
+
+
+def test_a_journals_market_is_traded_anew(recording: Path, tmp_path: Path) -> None:
+    """The public frames of a journal under its own configuration: the same as the recording that it was fed with."""
+    with open_journal(tmp_path / "journal", tmp_path / "ring", ring_bytes=1 << 24, segment_bytes=1 << 24,
+                      sync_interval_ms=20) as journal:
+        engine, frames = replay.start_recording(recording, None, assignments=QUICK[1:])
+        boot = boot_payload(engine.cfg, 1, None)
+        journal.append_py(EventKind.EVENT_BOOT, 0, frames[0][0], frames[0][0], boot)
+        for at, (recv_ns, frame) in enumerate(frames):
+            journal.append_py(EventKind.EVENT_FRAME, Link.LINK_PUBLIC, recv_ns, recv_ns, frame)
+            if at % 500 == 0:
+                journal.sync()
+        journal.sync()
+    changes = [TAPE, "policy.spread_bps_max=0.001"]
+    ours = replay.replay_path(tmp_path, None, check=False, assignments=changes)
+    theirs = row_of(recording, *QUICK, "policy.spread_bps_max=0.001")
+    assert ours["what_if"] == theirs["what_if"] and ours["what_if"]["not_sent"] > 4
+    assert ours["digest"] != "" and ours["file"] == str(tmp_path)
+    with open_journal(tmp_path / "none", tmp_path / "none.ring", ring_bytes=1 << 20, segment_bytes=1 << 20,
+                      sync_interval_ms=20) as journal:
+        journal.append_py(EventKind.EVENT_TIMER, 0, 1, 1, b"")
+        journal.sync()
+    with pytest.raises(UsageError, match="no start"):
+        replay.replay_path(tmp_path / "none", None, check=False, assignments=changes)

@@ -1,7 +1,4 @@
-"""What `cstd replay --rescore` puts into its row: scores of the journal beside what the models make of the same rows.
-
-Figures of scores are millionths, as the journal has them.
-"""
+"""What `cstd replay` puts into its row with `--rescore` and with `--set` of a limit. Figures of scores are millionths."""
 
 from __future__ import annotations
 
@@ -74,3 +71,30 @@ class Rescored(TypedDict):
     held: bool  # every score came out again; those before the first record that is kept apart
     models: list[RescoredModel]
     rows: list[RescoredRow]
+
+
+class WhatIfOrder(TypedDict):
+    """An order that the limits as they are sent, and the changed ones did not."""
+
+    utc: str  # of its decision
+    instrument: str
+    kind: str
+    side: str
+    price: str
+    qty: str
+    refused_by: str | None  # the gate; null where the strategy did not wish for it then
+
+
+class WhatIf(TypedDict):
+    """What a changed limit came to, on the simulated venue."""
+
+    changed: list[str]
+    orders_before: int
+    orders_now: int
+    not_sent: int
+    other_quantity: int
+    sent_instead: int  # at a time at which there was none before
+    equity_before: str
+    equity_now: str
+    equity_change: str
+    orders: list[WhatIfOrder]  # not sent, the first hundred

@@ -16,7 +16,7 @@ import pytest
 
 SVG = "{http://www.w3.org/2000/svg}"
 COMMANDS = ("floor/ratio", "instructions", "growth", "peers/run", "live/round_trip", "live/burst", "scale", "tail", "soak",
-            "memory", "measuring", "start", "journal")
+            "memory", "measuring", "start", "journal", "why", "digests")
 
 
 @pytest.fixture

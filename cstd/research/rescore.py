@@ -40,7 +40,7 @@ TOLERANCE_E6 = 2
 BEFORE, NO_ROW, OTHER_ROW, MODEL, NOT_MADE = "before_first_record", "row_not_journaled", "another_row", "model", "not_made"
 REASONS = {
     BEFORE: "its row was read before the first record that is kept",
-    NO_ROW: "the journal does not name its row: it is older than this",
+    NO_ROW: "the journal does not name its row: it is older than this, or its model reads rows of bars",
     OTHER_ROW: "the row that the journal makes is not the one that was scored",
     MODEL: "its model is not here as it was",
     NOT_MADE: "the model gives no score of this row or horizon",

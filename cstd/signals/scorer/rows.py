@@ -85,7 +85,8 @@ def feature_row(count: int) -> np.dtype[np.void]:
 
 # One instrument at one horizon. event_*: the feature row's. lower, upper: of the net return, a fraction. members: that were
 # ready. model: the SHA-256 of the card. stacked: the probability before it was calibrated. votes: what the members said, in the
-# card's order. after_seq: the feature row's; row_hash: of what the model was given of it, see `row_hashes`. A row whose status is not SCORED has no probability.
+# card's order. after_seq: the feature row's; row_hash: of what the model was given of it, see `row_hashes`. A row whose status
+# is not SCORED has no probability.
 SCORE_ROW = np.dtype([
     ("instrument", "<i4"), ("horizon_s", "<i4"), ("status", "<i4"), ("members", "<i4"), ("probability", "<f8"),
     ("lower", "<f8"), ("upper", "<f8"), ("event_mono_ns", "<i8"), ("event_wall_ns", "<i8"), ("scored_mono_ns", "<i8"),

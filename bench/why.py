@@ -99,7 +99,8 @@ def day_rows(decisions: int) -> Any:
     bids, asks = ([(touch - side * n, 50_000_000) for n in range(25)] for touch, side in ((1_000_000, 1), (1_000_001, -1)))
     inputs = np.array([gates.gate_input(**opening(**spoilt)) for spoilt in SPOILT])
     judged = gates.evaluate_rows(inputs, limits_record(limits()), bids, asks)
-    engine = SimpleNamespace(cfg=None, names=[NAME], feed=SimpleNamespace(specs={NAME: SPEC}))
+    engine = SimpleNamespace(cfg=None, names=[NAME], feed=SimpleNamespace(specs={NAME: SPEC}),
+                             ensemble=SimpleNamespace(signal=lambda *_: None))
 
     def rows(now_ns: int) -> Iterator[tuple[Row, Row]]:
         for number in range(decisions):

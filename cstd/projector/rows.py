@@ -42,7 +42,9 @@ def decision_rows(record: Record, engine: Engine) -> tuple[tuple[Row, Row], str]
     """Return a decision, all that explains it, and the client order id of the order that came of it, "" where none did."""
     raw = np.frombuffer(record.payload, dtype=DECISION_DTYPE)[0]
     currency = engine.cfg.account.currency if engine.cfg is not None else ""
-    said: dict[str, Any] = explain(raw, engine.feed.specs[engine.names[int(raw["instrument"])]], currency=currency)
+    number = int(raw["instrument"])
+    said: dict[str, Any] = explain(raw, engine.feed.specs[engine.names[number]], currency=currency,
+                                   signal=engine.ensemble.signal(number, int(raw["event_seq"])))
     gate = said["first_failing"] if said["verdict"] == "refuse" else said["reduced_by"]
     by: dict[str, Any] = next((entry for entry in said["gates"] if entry["name"] == gate), {})
     gates = [{key: entry[key] for key in ("gate", "name", "value", "limit", "unit", "passed", "reason")}

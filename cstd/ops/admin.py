@@ -45,7 +45,7 @@ MUTATION_BURST = 10.0
 PAGE_ROWS_MAX = 500
 DECISIONS_SEARCHED = 128  # explaining one costs tens of microseconds of the loop
 DRAIN_TIMEOUT_S = 2.0
-ERROR_PAUSE_S = 0.1
+REFUSED_PAUSE_S = 0.1
 IDLE_TIMEOUT_S = 300.0
 SUBMIT_TIMEOUT_S = 10.0
 SOCKET_MODE = 0o660
@@ -217,6 +217,7 @@ class AdminServer:
         now_s = time.monotonic()
         requests = TokenBucket(REQUESTS_PER_S, REQUEST_BURST, now_s) if role == OPERATE else self._shared_bucket(peer.uid, now_s)
         mutations = TokenBucket(MUTATIONS_PER_S, MUTATION_BURST, now_s)
+        refused = False
         while True:
             try:
                 line = await asyncio.wait_for(reader.readline(), IDLE_TIMEOUT_S)
@@ -226,12 +227,13 @@ class AdminServer:
                 return
             if not line.endswith(b"\n"):
                 return
+            if refused and role != OPERATE:
+                await asyncio.sleep(REFUSED_PAUSE_S)  # a refusal costs the loop as well: who only reads gets few of them
             self.counts["admin_requests"] += 1
             reply = await self._answer(line, (peer, role), requests, mutations)
             self.counts["admin_errors"] += not reply["ok"]
             await self._send(writer, reply)
-            if role != OPERATE and not reply["ok"]:
-                await asyncio.sleep(ERROR_PAUSE_S)  # a refusal costs the loop as well: who only reads gets few of them
+            refused = not reply["ok"]
 
     def _shared_bucket(self, uid: int, now_s: float) -> TokenBucket:
         """Return the bucket of all connections of a reader: to connect again, or twice, gives no more requests."""

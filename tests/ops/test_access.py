@@ -182,7 +182,7 @@ def test_what_is_refused_to_a_reader_is_refused_slowly(tmp_path: Path, view: Fak
     """A flood of wrong requests waits on its own connection; who operates is served meanwhile."""
     role = [READ]
     monkeypatch.setattr(admin, "role_of", lambda *_, **__: role[0])
-    monkeypatch.setattr(admin, "ERROR_PAUSE_S", 60.0)
+    monkeypatch.setattr(admin, "REFUSED_PAUSE_S", 60.0)
     path = tmp_path / "s"
     with admin_socket(path, view) as (_, server), socket.socket(socket.AF_UNIX) as flood:
         flood.settimeout(30)

@@ -217,7 +217,7 @@ def test_a_fault_of_the_venue_during_a_call_breaks_it(tmp_path: Path, monkeypatc
 
 
 @pytest.mark.parametrize(("lines", "number"), [
-    ([b"[]"], 1), ([b'[{"type":"\xff"}]'], 1), ([b"START", msgspec.json.encode([ArrivedRecord()])], 2), ([b"START", b"{"], 2)],
+    ([b"[]"], 1), ([b'[{"is":"\xff"}]'], 1), ([b"START", msgspec.json.encode([ArrivedRecord()])], 2), ([b"START", b"{"], 2)],
     ids=["nothing", "no UTF-8", "arrived and never sent", "no records"])
 def test_an_account_that_is_none_is_refused_by_its_line(lines: list[bytes], number: int, tmp_path: Path) -> None:
     """Exit 3 with file and line, whatever is wrong in it."""

@@ -15,7 +15,6 @@ from cstd.storage.journal_files import Head
 from tests.ops.fake_view import FakeView
 from tests.ops.running import reader_of
 from tests.ops.test_execution import eventually
-from tests.ops.test_page import browser  # noqa: F401 -- a fixture
 from tests.schemas import assert_fits
 
 DAY_NS = 86_400 * 10**9
@@ -84,7 +83,7 @@ def test_a_ledger_that_holds_something_else_is_an_error(tmp_path: Path, capsys: 
     assert "holds what no ledger of cstd does" in capsys.readouterr().err
 
 
-def test_port_and_page_show_it(browser: Any, tmp_path: Path) -> None:  # noqa: F811 -- the fixture
+def test_port_and_page_show_it(browser: Any, tmp_path: Path) -> None:
     """Why there is none, then the figure beside the equity."""
     with reader_of(tmp_path, FakeView()) as reader:
         reader.keep_publishing()

@@ -36,9 +36,14 @@ AGE_S_MAX = 4_000
 LENGTHS = {"hourly": 3_600, "five-minute": 300}
 
 
+def newest(name: str) -> Path:
+    """The folder of the version that is shipped: the newest, whatever its number."""
+    return max((SHIPPED / name).glob("[0-9]*/"))
+
+
 def shipped(name: str) -> tuple[dict[str, Any], dict[str, bytes]]:
     """A shipped version's card and files, without what the registry adds."""
-    folder = SHIPPED / name / "0001"
+    folder = newest(name)
     card = json.loads((folder / "card.json").read_bytes())
     return card, {path.name: path.read_bytes() for path in folder.glob("*.onnx")}
 
@@ -154,7 +159,7 @@ def test_a_shipped_model_scores_live(data_dir: Path, tmp_path: Path, monkeypatch
                             if time_s < end_s))
     batch = dataset.rows(dataset.read([path], now_s=2**32))
     assert batch.decided_s[-1] == end_s
-    of = stored.read(SHIPPED / name / "0001")
+    of = stored.read(newest(name))
     scores = {row["horizon_s"]: row for row in both.seen()["scores"]}
     assert len(scores) == len(of.card["horizons"]) == 2
     for horizon, told in of.card["horizons"].items():

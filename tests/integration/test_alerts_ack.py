@@ -128,7 +128,8 @@ def test_nobody_there(tmp_path: Path) -> None:
         hook.server.shutdown()
         hook.server.server_close()
     assert cstd("no address", code=2)["error"] == "usage"
-    assert "127.0.0.1:x" in cstd("127.0.0.1:x", code=1)["message"]
+    no_port = cstd("127.0.0.1:x", code=2)  # as the configuration takes it: a port is a number
+    assert no_port["error"] == "usage" and "127.0.0.1:x" in no_port["message"]
     with socket.create_server(("127.0.0.1", 0)) as server:
         def answer() -> None:
             peer, _ = server.accept()

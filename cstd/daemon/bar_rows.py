@@ -184,8 +184,10 @@ class BarRows:
         self.change_count += 1
 
     def _heard(self, end_ns: int) -> bool:
-        """Whether a frame of the public socket came after a bar's end and what trades may take."""
-        return self._engine.core.last_frame_ns(Link.LINK_PUBLIC) >= self._mono_of(end_ns) + GRACE_NS
+        """Whether a frame of the public socket came after a bar's end and what trades may take, and no more wait to be read."""
+        engine = self._engine
+        return (engine.core.last_frame_ns(Link.LINK_PUBLIC) >= self._mono_of(end_ns) + GRACE_NS
+                and not engine.congestion.busy(Link.LINK_PUBLIC))
 
     def _mono_of(self, wall_ns: int) -> int:
         core = self._engine.core

@@ -55,7 +55,9 @@ class Market:
         self.frame_ns = now_ns
         self.core = SimpleNamespace(slots=[SimpleNamespace(bars=self.bars)], wall_ns=now_ns, mono_ns=now_ns - MONO_BEHIND_NS,
                                     last_frame_ns=lambda _link: self.frame_ns - MONO_BEHIND_NS)
-        self.engine: Any = SimpleNamespace(core=self.core, names=("BTC/USD",), scores=Scores())
+        self.behind = False  # frames wait to be read
+        self.engine: Any = SimpleNamespace(core=self.core, names=("BTC/USD",), scores=Scores(),
+                                           congestion=SimpleNamespace(busy=lambda _link: self.behind))
         self.engine.scores.boot(0, self.core.mono_ns)
         self.rows = BarRows(self.engine, wanted(bar_s))
 

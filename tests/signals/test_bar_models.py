@@ -37,8 +37,8 @@ LENGTHS = {"hourly": 3_600, "five-minute": 300}
 
 
 def newest(name: str) -> Path:
-    """The folder of the version that is shipped: the newest, whatever its number."""
-    return max((SHIPPED / name).glob("[0-9]*/"))
+    """The folder of a shipped model's newest version."""
+    return max(path for path in (SHIPPED / name).iterdir() if path.is_dir())
 
 
 def shipped(name: str) -> tuple[dict[str, Any], dict[str, bytes]]:

@@ -173,6 +173,19 @@ def test_the_row_waits_for_a_frame_after_the_end_of_its_bar() -> None:
     assert market.row() is not None and market.row() != before
 
 
+def test_the_row_waits_until_what_has_come_is_read() -> None:
+    """A socket that is behind may bring a trade of the bar with its next frames."""
+    trades = trades_of(130)
+    market = begun(trades, 100)
+    live(market, trades, 110)
+    before = market.row()
+    market.behind = True
+    assert set(live(market, trades, 111).values()) == {before[1]}  # type: ignore[index]
+    market.behind = False
+    market.settle()
+    assert market.row() not in (None, before)
+
+
 # Abstentions, each with its reason, each counted once.
 
 

@@ -93,7 +93,7 @@ def plan(running: Config, file: Config, changes: Changes, reloaded: Changes) -> 
     for key in sorted(before.keys() | after.keys()):
         if before.get(key) != after.get(key) and _limit(key, running) is None and not _is_own(key):
             made.waiting.append({"key": key, "running": _text(before.get(key)), "file": _text(after.get(key))})
-    names = sorted(running.overrides.keys() | file.overrides.keys())
+    names = sorted(running.overrides.keys() | file.overrides.keys() | (reloaded.keys() - {ALL}))
     for limit in (limit for limit in LIMIT_KEYS if not limit.fixed):
         for instrument in [ALL, *(name for name in names if limit.own and name in running.instruments.names)]:
             _plan_limit(made, limit, instrument, (running, file), (changes, reloaded))
@@ -121,9 +121,9 @@ def _plan_limit(made: Plan, limit: LimitKey, instrument: str, pair: tuple[Config
     """Add what a limit takes: a command where it became tighter, or where a reload before had tightened it."""
     running, file = pair
     was, now = (value_of(for_instrument(config, instrument), limit.key) for config in pair)
-    if instrument and (was, now) == (value_of(running, limit.key), value_of(file, limit.key)):
-        return  # it has none of its own: the one for all does it
     operators, ours = (slot.get(instrument, {}).get(limit.key) for slot in standing)
+    if instrument and ours is None and (was, now) == (value_of(running, limit.key), value_of(file, limit.key)):
+        return  # it has none of its own: the one for all does it
     if limit.is_looser(now, was):
         name = f"overrides.{instrument}.{limit.key}" if instrument else limit.key
         made.waiting.append({"key": name, "running": show(was), "file": show(now)})

@@ -17,7 +17,8 @@ from cstd.units import seconds_to_ns
 
 MEMBERS_LEAST = 2
 HALF_PPM = PPM // 2
-# Every reason to want nothing, in the order in which they are looked at; the first that holds is counted.
+# Every reason to want nothing, in the order in which they are looked at; the first that holds is counted. `stale` is looked at
+# twice: beyond the lifetime in its place here, and beyond what may open after `member_missing`.
 REASONS = ("no_score", "stale", "model_state", "member_missing", "probability_below", "lower_bound", "no_volatility", "no_size")
 REASON_TEXTS = {
     "no_score": "there is no score of this horizon", "stale": "the score's features are too old",

@@ -72,7 +72,12 @@ class Ensemble:
         self._next_look_ns, self._look_at = 0, None
         if self.rule is None:
             self._wishes.clear()
-        elif engine.cfg.scorer is None or not engine.cfg.scorer.enabled:
+            return
+        # By a score, a rule and a model of the boot before, which may all be others now; what is held runs on.
+        for number, wish in self._wishes.items():
+            if wish.opens:
+                self._end_opening(engine, number)
+        if engine.cfg.scorer is None or not engine.cfg.scorer.enabled:
             reason = "scorer.enabled is false: no score can come"
             engine.notes.append(("warning", "the ensemble trades nothing", {"reason": reason}))
 
@@ -123,11 +128,15 @@ class Ensemble:
         """Let nothing open any more by a model whose scores were taken back; what is held runs out with the last of them."""
         for number, wish in self._wishes.items():
             if wish.opens and engine.scores.newest(number, rule.horizon_s) is None:
-                slot = engine.core.slots[number]
-                words = slot.aimed(AIMED)
-                slot.aim([words[0], 0, *words[2:]])
-                self._wishes[number] = wish._replace(opens=False)
+                self._end_opening(engine, number)
                 self._count(number, "no_score")
+
+    def _end_opening(self, engine: Engine, number: int) -> None:
+        """Let a wish open nothing more."""
+        slot = engine.core.slots[number]
+        words = slot.aimed(AIMED)
+        slot.aim([words[0], 0, *words[2:]])
+        self._wishes[number] = self._wishes[number]._replace(opens=False)
 
     def _want(self, engine: Engine, rule: Rule, number: int, score: Score, verdict: Verdict) -> None:
         """Leave the verdict where the strategy finds it."""

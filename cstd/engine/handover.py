@@ -145,6 +145,7 @@ class AdoptionPart(Part):
     _asked: str | list[str]
     waiting: dict[int, str]
     taken: list[Adopted]
+    first: dict[int, Decimal] = {}
 
 
 class ReconcilerPart(Part):
@@ -507,6 +508,7 @@ def _take_adoption(adoption: Adoption, given: AdoptionPart | None, numbers: dict
     given = given or AdoptionPart("none", {}, [])
     _write(adoption, msgspec.structs.replace(
         given, waiting={numbers[place]: why for place, why in given.waiting.items() if place in numbers},
+        first={numbers[place]: own for place, own in given.first.items() if place in numbers},
         taken=[msgspec.structs.replace(row, instrument=numbers[row.instrument]) for row in given.taken
                if row.instrument in numbers]))
 

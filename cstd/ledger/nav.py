@@ -26,8 +26,8 @@ class Nav:
     """Net asset value of the allocated capital and the losses measured on it. One writer: the engine.
 
     Attributes (all in 10^-8 account currency, or bps): nav, peak, day_start; contributed: what adopted coins were worth when
-    they were; equity = min(capital, nav - contributed, account), so that limits that are shares of it grow with no coin of the
-    user's, and shrink with every loss.
+    they were; equity = min(capital, nav - contributed, account - contributed), so that limits that are shares of it grow with
+    no coin of the user's, and shrink with every loss.
     """
 
     def __init__(self, capital: Decimal) -> None:
@@ -48,7 +48,7 @@ class Nav:
         self.nav = self.capital + to_money_raw(cash_flow) + to_money_raw(positions)
         self.equity = min(self.capital, self.nav - self.contributed)
         if account is not None:
-            self.equity = min(self.equity, to_money_raw(account))
+            self.equity = min(self.equity, to_money_raw(account) - self.contributed)
         day = wall_ns // NS_PER_DAY
         if day != self._day:
             self._day = day

@@ -57,6 +57,7 @@ class Adoption:
 
     Attributes:
         waiting: why the coins of an instrument are not taken up yet, by instrument; empty once all were looked at.
+        first: what was the user's own when balances agreed for the first time: what comes in while it waits stays his.
         taken: what was taken up, oldest first.
         wait_count: looks that found coins which have to wait.
     """
@@ -66,6 +67,7 @@ class Adoption:
         self._book = book
         self._asked: str | list[str] | None = None
         self.waiting: dict[int, str] = {}
+        self.first: dict[int, Decimal] = {}
         self.taken: list[Adopted] = []
         self.wait_count = 0
 
@@ -88,12 +90,15 @@ class Adoption:
 
     def on_agreed(self, balances: Balances, others: Mapping[str, Mapping[str, Any]]) -> None:
         """Take up what waits, where it may be: balances have just agreed. others: open orders that are not ours."""
+        positions = self._tracker.ledger.positions
         for number in list(self.waiting):
+            if number in positions:
+                self.first.setdefault(number, balances.own[positions[number].base])
             why = self._why_not(number)
             if not why:
                 why = self._take(number, balances, others)
             if not why:
-                del self.waiting[number]
+                del self.waiting[number], self.first[number]
                 continue
             self.wait_count += 1
             if self.waiting[number] != why:
@@ -120,7 +125,7 @@ class Adoption:
             tied = max(balances.on_hold(base), _sells(others, slot.name.decode()))
         except UNREADABLE as problem:
             return f"an open order of the account cannot be read: {type(problem).__name__}"
-        free = max(balances.own[base] - tied, Decimal(0))
+        free = max(min(balances.own[base], self.first[number]) - tied, Decimal(0))
         qty_raw = int(free.scaleb(position.qty_precision).to_integral_value(ROUND_FLOOR))
         bid_raw, before = slot.last_verified_bid_raw, balances.own[base]
         cost = from_raw(qty_raw * bid_raw, position.qty_precision + position.price_precision)

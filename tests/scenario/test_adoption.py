@@ -111,6 +111,17 @@ def test_coins_are_taken_up_at_the_verified_bid_and_profit_begins_at_zero() -> N
     assert world.engine.risk.adoption.shown() == {BTC: "0.05000000 at 100000.0"}
 
 
+def test_limits_do_not_grow_where_there_is_less_cash_than_capital() -> None:
+    """Coins are no cash: what the account could pay for before, it can after."""
+    world = begun("none")
+    world.balances["USD"] = "500"
+    before = world.ready().core.equity_acct_raw
+    world = begun()
+    world.balances["USD"] = "500"
+    world.ready()
+    assert managed(world) == Decimal("0.05") and world.core.equity_acct_raw == before == 500 * MONEY
+
+
 def test_a_loss_of_adopted_coins_is_a_loss() -> None:
     """Ten per cent off the price: five hundred of loss, of what is managed; equity for limits shrinks by the same."""
     world = begun().ready()
@@ -223,6 +234,19 @@ def test_an_open_order_that_cannot_be_read_keeps_it_waiting() -> None:
     world.rest["OpenOrders"] = {"open": {}}
     round_of(world)
     assert managed(world) == Decimal("0.05")
+
+
+def test_a_deposit_while_it_waits_stays_the_users() -> None:
+    """What is taken up is what was there in the first round that agreed, less what has left meanwhile."""
+    world = begun()
+    world.rest["OpenOrders"] = {"open": {"OTHEIRS-1": theirs() | {"vol": None}}}
+    world.ready()
+    assert managed(world) == 0
+    moved(world, "BTC", "deposit", "0.01", ledger_id="L1")
+    world.rest["OpenOrders"] = {"open": {}}
+    round_of(world)
+    assert managed(world) == Decimal("0.05") and world.engine.reconciler.own["BTC"] == Decimal("0.01")
+    conserved(world)
 
 
 # Waiting.

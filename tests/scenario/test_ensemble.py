@@ -267,6 +267,21 @@ def test_a_model_that_is_withdrawn_opens_nothing_more() -> None:
     of.sound()
 
 
+def test_nothing_opens_after_a_start_by_a_score_of_before() -> None:
+    """Rule, model and scorer may be others: a new score has to come."""
+    of = world()
+    of.slot.aim([0] * 16)
+    say(of)
+    assert reason(of) == "" and of.slot.aimed(2)[1] > of.now_ns
+    of.boot(epoch=2)
+    passes(of, 20)
+    assert of.live() == [] and of.slot.aimed(2)[1] == 0
+    say(of)
+    passes(of)
+    assert len(of.live(IntentKind.OPENING)) == 1
+    of.sound()
+
+
 def test_one_wish_opens_once() -> None:
     """What was left by the exit policy is not bought again by the same wish; a new wish begins once the old one is over."""
     of = world()

@@ -85,6 +85,8 @@ def test_what_a_reload_tightened_goes_back_with_the_file() -> None:
     assert sets(plan(config(), config(), {}, stands)) == [(SPREAD, "", "45")]
     made = plan(config(), config(policy__spread_bps_max="50"), {}, stands)
     assert (sets(made), waits(made)) == ([(SPREAD, "", "45")], [SPREAD])
+    # An instrument's own that the files have no more.
+    assert sets(plan(config(), config(), {}, {"BTC/USD": {SPREAD: change("20")}})) == [(SPREAD, "BTC/USD", "45")]
 
 
 def test_an_operators_own_command_is_never_loosened() -> None:
@@ -278,16 +280,18 @@ def test_one_command_that_the_engine_would_refuse_holds_all_back(tmp_path: Path,
     assert daemon.commands == [] and daemon.limits.reloaded == {}
 
 
-def test_a_child_reads_what_this_process_would(tmp_path: Path) -> None:
+def test_a_child_reads_what_this_process_would(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Value by value and by its hash, of two files; the child is told of, to be placed."""
+    monkeypatch.setattr("cstd.daemon.files_check.LIMIT_S", 100.0)  # a busy host starts an interpreter slowly
     (tmp_path / "more.toml").write_text('[overrides."BTC/USD"]\npolicy.spread_bps_max = 12.50\n')
     files, spawned = [str(PRACTICE), str(tmp_path / "more.toml")], list[int]()
     found = asyncio.run(read_apart(files, spawned.append))
     assert (found, found.config_hash, len(spawned)) == (checked(files), checked(files).config_hash, 1)
 
 
-def test_a_child_tells_every_problem_of_the_files(tmp_path: Path) -> None:
+def test_a_child_tells_every_problem_of_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With file, key and what to do, as a start has them."""
+    monkeypatch.setattr("cstd.daemon.files_check.LIMIT_S", 100.0)
     path = written(tmp_path / "c.toml", spread_bps_max="0", positions_max="0")
     with pytest.raises(ConfigError) as here:
         checked([str(path)])

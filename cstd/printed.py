@@ -1,10 +1,10 @@
-"""What a command prints of one row: a line of JSON, or name and value by line."""
+"""What a command prints: a row as a line of JSON or name and value by line, and rows in columns."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 
 def print_row(row: Mapping[str, object], output: str) -> None:
@@ -19,6 +19,13 @@ def print_row(row: Mapping[str, object], output: str) -> None:
 def one_line(text: str) -> str:
     """Return a text without what would begin another line or speak to the terminal: blanks stand for it."""
     return text if text.isprintable() else "".join(sign if sign.isprintable() else " " for sign in text)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows as lines whose columns are aligned; a row is a line, whatever somebody wrote into a cell."""
+    rows = [[one_line(cell) for cell in row] for row in rows]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def _shown(value: object) -> str:

@@ -19,7 +19,7 @@ from cstd.cli.users import own_name
 from cstd.clock import SystemClock, utc_parse, utc_text
 from cstd.errors import EXIT_OK, OperatorError, UsageError
 from cstd.ops.alertmanager import ALWAYS_FIRES, Alertmanager, FiringAlert, Matcher, Silence, told, utc
-from cstd.ops.client import aligned
+from cstd.printed import aligned
 from cstd.units import NS_PER_S
 
 Row = dict[str, Any]

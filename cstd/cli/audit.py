@@ -18,7 +18,8 @@ import msgspec
 
 from cstd._fast.codes import EventKind
 from cstd.errors import EXIT_OK
-from cstd.ops.client import aligned, utc
+from cstd.ops.client import utc
+from cstd.printed import aligned
 from cstd.storage.journal_reader import records
 from cstd.storage.run_dir import JOURNAL_DIR
 

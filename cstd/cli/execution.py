@@ -11,7 +11,8 @@ from typing import Any
 from cstd.cli.why import ledger_path
 from cstd.errors import EXIT_OK, OperatorError
 from cstd.ops import execution
-from cstd.ops.client import aligned, to_json, utc
+from cstd.ops.client import to_json, utc
+from cstd.printed import aligned
 
 FIGURES = (("price", "price against arrival"), ("fees", "fees"), ("shortfall", "shortfall"), ("score", "score"))
 ORDER_COLUMNS = ("decided", "order", "instrument", "side", "kind", "state", "arrival", "average", "price", "fees", "shortfall",

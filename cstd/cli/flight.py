@@ -15,8 +15,7 @@ from typing import Any
 from cstd.daemon import flight, flight_folder
 from cstd.errors import EXIT_OK, EXIT_VERIFICATION, OperatorError
 from cstd.ops.board import BoardReader
-from cstd.ops.client import aligned
-from cstd.printed import one_line
+from cstd.printed import aligned, one_line
 from cstd.storage.journal_files import is_being_written
 from cstd.storage.run_dir import JOURNAL_DIR
 

@@ -16,7 +16,8 @@ from cstd.config import load
 from cstd.errors import EXIT_FAILURE, EXIT_OK, OperatorError, UsageError
 from cstd.jobs import records, runner
 from cstd.jobs.table import command, job_named
-from cstd.ops.client import AdminClient, aligned
+from cstd.ops.client import AdminClient
+from cstd.printed import aligned
 from cstd.storage.run_dir import JOURNAL_DIR
 
 HEALTH_TIMEOUT_S = 5.0

@@ -18,8 +18,8 @@ import msgspec
 from cstd.cli.models_outputs import ModelDifference, Models, ModelShown, ModelStep, ModelVerified, ModelVersion
 from cstd.cli.users import own_name
 from cstd.errors import EXIT_OK, EXIT_VERIFICATION, OperatorError
-from cstd.ops.client import aligned
 from cstd.ops.confirm import confirm
+from cstd.printed import aligned
 from cstd.signals import registry
 from cstd.signals.registry import log as registry_log
 from cstd.signals.registry.log import Log, Step

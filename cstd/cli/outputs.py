@@ -380,6 +380,7 @@ class DbRebuild(TypedDict):
     boots: int
     states: int
     decisions: int
+    explained: int
     orders: int
     fills: int
     fees: int

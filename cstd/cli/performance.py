@@ -12,7 +12,8 @@ from typing import Any
 from cstd.cli.why import ledger_path
 from cstd.errors import EXIT_OK, OperatorError
 from cstd.ops import performance
-from cstd.ops.client import aligned, to_json, utc
+from cstd.ops.client import to_json, utc
+from cstd.printed import aligned
 
 WORDS = {
     "flows": "deposits, withdrawals, rewards", "own": "prices of your own coins", "alpha": "prices of what is managed",
@@ -39,7 +40,9 @@ def main(args: argparse.Namespace) -> int:
 def text(found: Mapping[str, Any]) -> str:
     """Return the change for a terminal, its parts by name."""
     per_unit = found["nav_per_unit"] or "-"
-    gained = f"{found['return_bps']} bps" if found["return_bps"] is not None else "not known: units began anew in between"
+    gained = "not known: there were no units, or they began anew in between"
+    if found["return_bps"] is not None:
+        gained = f"{found['return_bps']} bps"
     span = f"from {utc(found['from_wall_ns'])} to {utc(found['to_wall_ns'])} UTC"
     head = [f"{span}, in {found['currency']}; from {found['source']}",
             f"a unit is worth {per_unit}, before {found['nav_per_unit_before'] or '-'}: {gained}; {found['units']} units"]

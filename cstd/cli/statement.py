@@ -36,9 +36,10 @@ from cstd.ledger.statement import (
     orders_in,
     state,
 )
-from cstd.ops.client import AdminClient, aligned
+from cstd.ops.client import AdminClient
 from cstd.orders.account_reads import RIGHTS
 from cstd.orders.simulated_rest import SimulatedRest
+from cstd.printed import aligned
 from cstd.projector.process import state_dir
 from cstd.storage.journal_files import is_being_written, lock_directory, put_in_place
 from cstd.storage.journal_signature import KEY_NAME, open_key, publish

@@ -21,6 +21,7 @@ from cstd.cli.app import print_error
 from cstd.errors import EXIT_OK, OperatorError, UsageError
 from cstd.ops import client
 from cstd.ops.ledger_file import ledger_of, opened
+from cstd.printed import aligned
 from cstd.storage.run_dir import JOURNAL_DIR
 
 if TYPE_CHECKING:
@@ -34,11 +35,11 @@ JsonDict = dict[str, Any]
 
 def main(verb: str, args: argparse.Namespace) -> int:
     """Print decisions, or with `args.since`, a wall time in ns, the summary; return the exit code."""
-    if args.since is None and args.id is None:
+    if args.since is None and not args.id:
         return client.main(verb, args)
     if args.since is None:
         return _print_one(one(Path(args.socket), client.why_args(args)["id"]), args)
-    if args.id is not None or args.last or args.count is not None:
+    if args.id or args.last or args.count is not None:
         raise UsageError("--since is a summary: leave out ID, --last and --count")
     found, unread = since(Path(args.socket), args.since, args.instrument)
     if unread is not None:
@@ -239,7 +240,7 @@ def text(found: Mapping[str, Any]) -> str:
         rows += [(row["gate"], str(row["refused"]), str(row["reduced"]), str(row["canceled"]), utc(row["last_wall_ns"]),
                   row["last_instrument"], row["last_value"] or "-", row["last_limit"] or "-", row["unit"] or "-",
                   row["reason"].replace("_", " ")) for row in found["gates"]]
-        lines += ["", *client.aligned(rows)]
+        lines += ["", *aligned(rows)]
     if found["states"]:
         lines += ["", *(f"{utc(row['wall_ns'])}  {row['before']} -> {row['state']}: {row['reason'] or ''}".rstrip(": ")
                         for row in found["states"][-STATES_SHOWN:])]

@@ -20,7 +20,7 @@ import orjson
 from cstd.errors import EXIT_CONFIG, EXIT_FAILURE, EXIT_OK, EXIT_USAGE, CstdError, OperatorError, UsageError
 from cstd.ops.confirm import confirm
 from cstd.ops.socket_path import socket_address
-from cstd.printed import one_line
+from cstd.printed import aligned, one_line
 
 DEFAULT_SOCKET = ".run/current/cstd.sock"
 TIMEOUT_S = 15.0
@@ -378,13 +378,6 @@ def _table(columns: Sequence[str], cells: Sequence[Sequence[str]], stream: TextI
     if stream.isatty():
         return _rich_table(columns, cells)
     return "".join(f"{line}\n" for line in aligned([list(columns), *cells] if columns else list(cells)))
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return rows as lines whose columns are aligned; a row is a line, whatever somebody wrote into a cell."""
-    rows = [[one_line(cell) for cell in row] for row in rows]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def _rich_table(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> str:

@@ -31,7 +31,7 @@ class Change(TypedDict):
     units: str
     nav_per_unit_before: str | None  # rounded down to 12 decimals; null without units
     nav_per_unit: str | None
-    return_bps: str | None  # of a unit, rounded down to a thousandth; null where units began anew in between
+    return_bps: str | None  # of a unit, rounded down to a thousandth; null where there were none, or they began anew in between
     parts: dict[str, str]
     unexplained: str
 

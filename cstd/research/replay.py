@@ -31,6 +31,7 @@ from cstd.engine.replaying import JournalReplay
 from cstd.engine.totals import session_totals
 from cstd.errors import CstdError, UsageError, VerificationError
 from cstd.orders.simulated_terms import SimulatedVenueSettings
+from cstd.printed import aligned
 from cstd.research import what_if
 from cstd.research.simulated_session import SimulatedSession, settings_of, simulated_totals, with_assumed_tape
 from cstd.signals.agents.loader import LoadedAgents
@@ -85,7 +86,7 @@ def _registered(args: argparse.Namespace) -> Rescored | None:
 
 def _table(row: dict[str, Any]) -> str:
     """Return one input's row for a terminal."""
-    from cstd.research.rescore import aligned, text
+    from cstd.research.rescore import text
 
     found = row.get("rescore")
     shown = [(name, json.dumps(value) if isinstance(value, dict | list) else str(value)) for name, value in row.items()

@@ -8,7 +8,7 @@ reads the rows as the daemon did, and believes a row only if it has that hash.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +24,7 @@ from cstd.engine.replaying import JournalReplay
 from cstd.engine.score_events import fill_row, in_millionths
 from cstd.engine.scores import WITH_ROW, Told
 from cstd.errors import OperatorError, UsageError
+from cstd.printed import aligned
 from cstd.signals import registry
 from cstd.signals.registry import log as registry_log
 from cstd.signals.registry.refusals import RefusedVersionError
@@ -319,10 +320,3 @@ def text(found: dict[str, Any]) -> str:
                                             "greatest_interval_e6")),
               str(row["worst"]["seq"]) if row["worst"] and row["equal"] < row["rescored"] else "-") for row in found["rows"]]
     return "\n".join([*lines, *aligned(rows)] if found["rows"] else lines) + "\n"
-
-
-def aligned(rows: Iterable[Sequence[str]]) -> list[str]:
-    """Return rows as lines whose columns are aligned."""
-    rows = list(rows)
-    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -54,7 +54,7 @@ def test_a_healthy_session_as_prometheus_sees_it(tmp_path: Path) -> None:
             assert set(told) - set(own) <= {"cstd_kill_proven_seconds"}
             assert {name: (row["type"], row["help"]) for name, row in own.items()} == {
                 name: (told[name].type, told[name].documentation) for name in own}
-            wait(lambda: rules_unwell(watcher) == [], 30, f"rules are not well: {rules_unwell(watcher)}")
+            wait(lambda: rules_unwell(watcher) == [], 30, "not all rules are well")
             # A scrape that this machine was too slow for leaves an expression empty for a moment.
             for rule in alerts():
                 for expr in selected(rule["expr"]):
@@ -64,7 +64,7 @@ def test_a_healthy_session_as_prometheus_sees_it(tmp_path: Path) -> None:
                     expr = target["expr"].replace("$__rate_interval", "4s").replace("$instance", ".*")
                     wait(lambda expr=expr: watcher.query(expr), 30, f"{panel['title']}: {expr} is empty")
             # A scrape that this machine was too slow for makes SystemDown pending for a moment.
-            wait(lambda: watcher.alerts() == {"DeadMan": "firing"}, 30, f"DeadMan is not alone: {watcher.alerts()}")
+            wait(lambda: watcher.alerts() == {"DeadMan": "firing"}, 30, "DeadMan is not alone")
 
 
 def test_a_daemon_that_falls_ill_is_told_of_within_seconds(tmp_path: Path) -> None:

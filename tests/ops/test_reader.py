@@ -285,7 +285,8 @@ def test_a_stale_board_is_an_error_unless_asked_for(tmp_path: Path) -> None:
         assert (answer.status, answer.json()["error"]) == (503, "stale")
         assert reader.get_stale("/api/v1/equity?stale=1").json() == view.equity()
         assert reader.get_stale("/ready").json()["state"] == "unknown"
-        for path in ("/api/v1/alerts", "/api/v1/jobs"):  # needed most when the daemon is gone, and not from its board
+        # Needed most when the daemon is gone, and not from its board.
+        for path in ("/api/v1/alerts", "/api/v1/jobs", "/api/v1/execution", "/api/v1/performance"):
             assert (reader.get_stale(path).status, reader.get_stale(f"{path}?stale=1").status) == (200, 200)
         assert reader.get_stale("/health").json()["status"] == "down"
         text = reader.get_stale("/metrics").body.decode()
@@ -302,7 +303,8 @@ def test_the_websocket_pushes_what_changed(reader: RunningReader) -> None:
             reader.board.publish(reader.view)
             while True:
                 later = await socket_.receive_json(timeout=30)
-                later["regions"].pop("execution", None)  # the ledger is looked at every five seconds, moved or not
+                for name in ("execution", "performance"):  # the ledger is looked at every five seconds, moved or not
+                    later["regions"].pop(name, None)
                 if later["regions"]:
                     return first, later
 

@@ -12,10 +12,12 @@ from jsonschema import Draft202012Validator
 
 from cstd.cli.app import main
 from cstd.cli.completion import forms
+from cstd.cli.outputs import DbRebuild
 from cstd.cli.schemas import SCHEMAS, schema
 from cstd.config import load, template
 from cstd.config.canonical import plain
 from cstd.config.schema import SimulatedVenueConfig
+from cstd.projector.database import TABLES
 from tests.schemas import assert_fits
 from tests.unit.test_config import BAD
 
@@ -172,3 +174,8 @@ def test_agents_and_chaos_outputs(repository: Path) -> None:
     faults = [Outcome("kill9", 7).table(), failed.table()]
     assert_fits("chaos", json.loads(json.dumps(
         {"seed": 7, "passed": 0, "failed": 1, "not-run": 1, "faults": faults, "tally": new_tally()})))
+
+
+def test_a_rebuild_tells_of_every_table() -> None:
+    """Its schema names the tables of the ledger, each with its rows."""
+    assert set(DbRebuild.__annotations__) == {"file", "seq", *TABLES}

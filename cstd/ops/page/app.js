@@ -148,10 +148,12 @@ function paintEquity(equity) {
   byId("equity-line").setAttribute("aria-label", `Equity since this page was opened, now ${equity.equity} ${equity.currency}`);
 }
 
-// The account's, deposits and withdrawals left out, with what a unit gained in the last 24 hours.
+// The account's, deposits and withdrawals left out, with what a unit gained between two looks about a day apart, or since the first.
 function unitValue(change) {
   if (!change?.nav_per_unit) return "–";
-  return trimmed(change.nav_per_unit) + (change.return_bps === null ? "" : ` · ${number(change.return_bps)} bps in 24 h`);
+  const hours = (change.to_wall_ns - change.from_wall_ns) / 3.6e12;
+  if (change.return_bps === null || hours === 0) return trimmed(change.nav_per_unit);
+  return `${trimmed(change.nav_per_unit)} · ${number(change.return_bps)} bps in ${number(hours)} h`;
 }
 
 function fact([name, value]) {

@@ -151,9 +151,9 @@ function paintEquity(equity) {
 // The account's, deposits and withdrawals left out, with what a unit gained between two looks about a day apart, or since the first.
 function unitValue(change) {
   if (!change?.nav_per_unit) return "–";
-  const hours = (change.to_wall_ns - change.from_wall_ns) / 3.6e12;
-  if (change.return_bps === null || hours === 0) return trimmed(change.nav_per_unit);
-  return `${trimmed(change.nav_per_unit)} · ${number(change.return_bps)} bps in ${number(hours)} h`;
+  const span = change.to_wall_ns - change.from_wall_ns;
+  if (change.return_bps === null || span === 0) return trimmed(change.nav_per_unit);
+  return `${trimmed(change.nav_per_unit)} · ${number(change.return_bps)} bps in ${duration(span)}`;
 }
 
 function fact([name, value]) {

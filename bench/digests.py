@@ -40,6 +40,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 CHECKED = REPOSITORY / "build" / "checked"
 COPIED = ("cstd", "pyproject.toml", "setup.py", "README.md", "LICENSE")
 SHARES = {"masked": 4, "checked": 5, "emulated": 20}  # one of so many replays; the release has the rest
+LOADER = Path("/lib64/ld-linux-x86-64.so.2")  # of glibc: it tells what it takes the processor to have
 MASKED = ("AVX", "AVX2", "AVX512F", "FMA", "FMA4", "BMI1", "BMI2")
 # AVX, and nothing after it. Older models end in OpenBLAS' own start, before any of ours.
 PROCESSOR = "SandyBridge"
@@ -171,9 +172,8 @@ def masks() -> dict[str, str]:
 
     env = {"GLIBC_TUNABLES": "glibc.cpu.hwcaps=" + ",".join(f"-{name}" for name in MASKED),
            "NPY_DISABLE_CPU_FEATURES": " ".join(name for name in __cpu_dispatch__ if __cpu_features__.get(name))}
-    loader = Path("/lib64/ld-linux-x86-64.so.2")
-    if loader.exists():
-        told = subprocess.run([loader, "--help"], env=os.environ | env, capture_output=True, text=True, check=False).stdout
+    if LOADER.exists():
+        told = subprocess.run([LOADER, "--help"], env=os.environ | env, capture_output=True, text=True, check=False).stdout
         if "x86-64-v3 (supported" in told:
             sys.exit("bench/digests.py: this C library does not let FMA be hidden from it")
     return env

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -17,6 +18,13 @@ def program(*names: str) -> str:
     path = next(filter(None, map(shutil.which, names)), None)
     if path is None:
         _lacking(f"{' or '.join(names)} is not installed", required_by="CI=true" if CI else None)
+    return path
+
+
+def file(path: Path, what: str) -> Path:
+    """A file of the machine; without it the test fails under CI=true."""
+    if not path.exists():
+        _lacking(f"{path} is not there: {what}", required_by="CI=true" if CI else None)
     return path
 
 

@@ -191,14 +191,7 @@ def strategy(config: Config) -> Iterator[Problem]:
                       suggestion="add [strategy.rehearsal]")
     if rehearsal is None:
         return
-    if rehearsal.size_frac * BPS_PER_UNIT > config.risk.position_bps_max:
-        limit = Decimal(config.risk.position_bps_max) / BPS_PER_UNIT
-        yield Problem(key="strategy.rehearsal.size_frac", value=str(rehearsal.size_frac), limit=f"at most {limit:f}",
-                      reason="must not exceed risk.position_bps_max: every intent would be reduced")
-    if rehearsal.lifetime_s > config.policy.lifetime_s_max:
-        yield Problem(key="strategy.rehearsal.lifetime_s", value=str(rehearsal.lifetime_s),
-                      reason="must not exceed policy.lifetime_s_max: every intent would be refused",
-                      limit=f"at most {config.policy.lifetime_s_max}")
+    yield from _fits_gates(config, "rehearsal", ("size_frac", rehearsal.size_frac), rehearsal.lifetime_s)
 
 
 def _ensemble(config: Config) -> Iterator[Problem]:
@@ -215,12 +208,18 @@ def _ensemble(config: Config) -> Iterator[Problem]:
     if found.members_min == 1:
         yield Problem(key="strategy.ensemble.members_min", value="1", limit="0 for all of them, or at least 2",
                       reason="one member is no ensemble")
-    if found.size_frac_max * BPS_PER_UNIT > config.risk.position_bps_max:
+    yield from _fits_gates(config, "ensemble", ("size_frac_max", found.size_frac_max), found.lifetime_s)
+
+
+def _fits_gates(config: Config, name: str, size: tuple[str, Decimal], lifetime_s: Decimal) -> Iterator[Problem]:
+    """What a strategy wishes for at its largest (key and share of equity) passes unreduced, for as long as it asks."""
+    key, frac = size
+    if frac * BPS_PER_UNIT > config.risk.position_bps_max:
         limit = Decimal(config.risk.position_bps_max) / BPS_PER_UNIT
-        yield Problem(key="strategy.ensemble.size_frac_max", value=str(found.size_frac_max), limit=f"at most {limit:f}",
+        yield Problem(key=f"strategy.{name}.{key}", value=str(frac), limit=f"at most {limit:f}",
                       reason="must not exceed risk.position_bps_max: every intent would be reduced")
-    if found.lifetime_s > config.policy.lifetime_s_max:
-        yield Problem(key="strategy.ensemble.lifetime_s", value=str(found.lifetime_s),
+    if lifetime_s > config.policy.lifetime_s_max:
+        yield Problem(key=f"strategy.{name}.lifetime_s", value=str(lifetime_s),
                       reason="must not exceed policy.lifetime_s_max: every intent would be refused",
                       limit=f"at most {config.policy.lifetime_s_max}")
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from cstd.config import Config
 from cstd.config.schema import ScorerConfig, StatusConfig
+from cstd.daemon.child_output import output_of
 from cstd.daemon.flight_folder import APART_NS, CRASH, FAULT, HALT, KILL
 from cstd.units import NS_PER_S
 
@@ -268,18 +269,7 @@ class FlightChild:
             OSError: it cannot be started, or it failed.
             ValueError: it says neither.
         """
-        process = await asyncio.create_subprocess_exec(
-            *self._command, *self._arguments(), stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE)
-        self._on_spawn(process.pid)
-        try:
-            out, err = await process.communicate()
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        if process.returncode != 0:
-            raise ChildProcessError(f"exit code {process.returncode}: {err.decode(errors='replace').strip()[-500:]}")
+        out = await output_of([*self._command, *self._arguments()], self._on_spawn)
         row = json.loads(out)
         if isinstance(row, dict) and (isinstance(row.get("path"), str) or 0 < row.get("wait_s", 0) <= APART_NS / NS_PER_S):
             return row

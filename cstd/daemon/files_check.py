@@ -7,7 +7,6 @@ the child prints. The child does not stand back behind everything else, because 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ import msgspec
 from cstd.child import exit_code_of, follow_parent
 from cstd.config import Config, Problem, load, refusals
 from cstd.config.problems import config_error
+from cstd.daemon.child_output import output_of
 from cstd.errors import ConfigError, OperatorError
 
 LIMIT_S = 12.0  # less than the admin socket waits, which waits less than `cstd reload`
@@ -65,7 +65,7 @@ async def read_apart(files: Sequence[str], on_spawn: Callable[[int], None]) -> C
     """
     command = [sys.executable, "-m", "cstd.daemon.files_check", "--parent", str(os.getpid()), "--", *files]
     try:
-        found = msgspec.json.decode(await _output(command, on_spawn), type=Checked)
+        found = msgspec.json.decode(await output_of(command, on_spawn, LIMIT_S), type=Checked)
     except TimeoutError:
         raise OperatorError(f"the configuration was not read within {LIMIT_S:g} s",
                             suggestion="is the host short of CPU? Try again") from None
@@ -75,27 +75,6 @@ async def read_apart(files: Sequence[str], on_spawn: Callable[[int], None]) -> C
     if found.config is None:
         raise ConfigError(found.message, suggestion=found.suggestion, problems=found.problems)
     return found.config
-
-
-async def _output(command: Sequence[str], on_spawn: Callable[[int], None]) -> bytes:
-    """Return what a child prints.
-
-    Raises:
-        OSError: it cannot be started, or it failed. TimeoutError: it took too long and is gone.
-    """
-    process = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
-                                                   stderr=asyncio.subprocess.PIPE)
-    on_spawn(process.pid)
-    try:
-        async with asyncio.timeout(LIMIT_S):
-            out, err = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode != 0:
-        raise ChildProcessError(f"exit code {process.returncode}: {err.decode(errors='replace').strip()[-500:]}")
-    return out
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -27,15 +27,14 @@ from cstd.ledger.execution import (
     together,
     wilson,
 )
-from cstd.ops.ledger_file import opened
+from cstd.ops.ledger_file import LedgerSight, opened
 from cstd.units import from_raw
 
 if TYPE_CHECKING:
     import sqlite3
 
 NEWEST_SHOWN = 50
-WINDOW_NS = 86_400_000_000_000     # what the status port looks at, and at most so many of its orders
-WINDOW_ORDERS = 2_000
+WINDOW_ORDERS = 2_000    # what the status port looks at, at most
 ALL = 1 << 60
 SHARE = Decimal("0.0001")
 ENDED = ("filled", "canceled", "expired")      # of an order that the venue had taken
@@ -121,30 +120,10 @@ class ExecutionSeen(TypedDict):
     quality: ExecutionQuality | None
 
 
-class ExecutionSight:
-    """The newest reading of a ledger for the status port. `look` may run in a thread; one assignment makes it seen."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._seen: tuple[int, ExecutionSeen] = (1, {"reason": "the ledger was not read yet", "quality": None})
-
-    def look(self, wall_ns: int) -> None:
-        """Read the last 24 hours; what cannot be read leaves its reason."""
-        seen: ExecutionSeen
-        try:
-            if self._path.exists():
-                seen = {"reason": None, "quality": read(self._path, since_ns=wall_ns - WINDOW_NS, orders_max=WINDOW_ORDERS)}
-            else:
-                seen = {"reason": f"there is no {self._path}: the projector makes it", "quality": None}
-        except OperatorError as error:
-            seen = {"reason": error.message, "quality": None}
-        except OSError as error:
-            seen = {"reason": f"{self._path} cannot be read: {error.strerror}", "quality": None}
-        self._seen = (self._seen[0] + 1, seen)
-
-    def seen(self) -> tuple[int, ExecutionSeen]:
-        """Return (number of the reading, what it found)."""
-        return self._seen
+def sight_of(path: Path) -> LedgerSight[ExecutionSeen]:
+    """Return what the status port reads of a ledger: its newest orders of the last 24 hours."""
+    return LedgerSight(path, lambda since_ns: read(path, since_ns=since_ns, orders_max=WINDOW_ORDERS),
+                       lambda reason, found: {"reason": reason, "quality": found})
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,17 +1,56 @@
-"""Where a session's ledger.db is, and opening it to be read: SQLite is imported when one is opened."""
+"""Where a session's ledger.db is, opening it to be read (SQLite is imported then), and what the status port last read of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from cstd.errors import OperatorError
 from cstd.storage.run_dir import DATABASE_FILE, JOURNAL_DIR, LEDGER_BUSY_S, LEDGER_SCHEMA
 
 if TYPE_CHECKING:
     import sqlite3
+
+WINDOW_NS = 86_400_000_000_000  # what the status port looks at
+
+_SeenT = TypeVar("_SeenT")
+
+
+class LedgerSight(Generic[_SeenT]):
+    """The newest reading of a ledger for the status port. `look` may run in a thread; one assignment makes it seen."""
+
+    def __init__(self, path: Path, read: Callable[[int], Any], told: Callable[[str | None, Any], _SeenT]) -> None:
+        """Look at a ledger that may not be there yet.
+
+        Args:
+            read: returns what it holds from a wall time in ns on. told: makes what is seen of the reason why there is nothing,
+                and of what there is.
+        """
+        self._path = path
+        self._read = read
+        self._told = told
+        self._seen = (1, told("the ledger was not read yet", None))
+
+    def look(self, wall_ns: int) -> None:
+        """Read the last 24 hours; what cannot be read leaves its reason."""
+        reason: str | None = None
+        found = None
+        try:
+            if self._path.exists():
+                found = self._read(wall_ns - WINDOW_NS)
+            else:
+                reason = f"there is no {self._path}: the projector makes it"
+        except OperatorError as error:
+            reason = error.message
+        except OSError as error:
+            reason = f"{self._path} cannot be read: {error.strerror}"
+        self._seen = (self._seen[0] + 1, self._told(reason, found))
+
+    def seen(self) -> tuple[int, _SeenT]:
+        """Return (number of the reading, what it found)."""
+        return self._seen
 
 
 def ledger_of(run_dir: Path) -> Path:

@@ -92,7 +92,7 @@ _QUALITY: ExecutionQuality = {
 
 
 class SpecimenLedger:
-    """Execution quality with every figure; stands in for an `ExecutionSight`."""
+    """Execution quality with every figure; stands in for its `LedgerSight`."""
 
     def seen(self) -> tuple[int, ExecutionSeen]:
         """Return one reading."""

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, TypedDict
 
 from cstd.errors import OperatorError
 from cstd.ledger.performance import EXACT, PARTS
-from cstd.ops.ledger_file import opened
+from cstd.ops.ledger_file import LedgerSight, opened
 
 if TYPE_CHECKING:
     import sqlite3
 
-WINDOW_NS = 86_400_000_000_000     # what the status port looks at
 BPS = Decimal(10_000)
 
 
@@ -43,30 +42,10 @@ class PerformanceSeen(TypedDict):
     performance: Change | None
 
 
-class PerformanceSight:
-    """The newest reading of a ledger for the status port. `look` may run in a thread; one assignment makes it seen."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._seen: tuple[int, PerformanceSeen] = (1, {"reason": "the ledger was not read yet", "performance": None})
-
-    def look(self, wall_ns: int) -> None:
-        """Read the last 24 hours; what cannot be read leaves its reason."""
-        seen: PerformanceSeen
-        try:
-            if self._path.exists():
-                seen = {"reason": None, "performance": read(self._path, since_ns=wall_ns - WINDOW_NS)}
-            else:
-                seen = {"reason": f"there is no {self._path}: the projector makes it", "performance": None}
-        except OperatorError as error:
-            seen = {"reason": error.message, "performance": None}
-        except OSError as error:
-            seen = {"reason": f"{self._path} cannot be read: {error.strerror}", "performance": None}
-        self._seen = (self._seen[0] + 1, seen)
-
-    def seen(self) -> tuple[int, PerformanceSeen]:
-        """Return (number of the reading, what it found)."""
-        return self._seen
+def sight_of(path: Path) -> LedgerSight[PerformanceSeen]:
+    """Return what the status port reads of a ledger: the change over the last 24 hours."""
+    return LedgerSight(path, lambda since_ns: read(path, since_ns=since_ns),
+                       lambda reason, found: {"reason": reason, "performance": found})
 
 
 def read(path: Path, *, since_ns: int = 0) -> Change:

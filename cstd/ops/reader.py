@@ -34,10 +34,7 @@ from cstd.errors import OperatorError, UsageError
 from cstd.ops.alerts_sight import AlertsSight
 from cstd.ops.api import ROUTES, Route, openapi_document
 from cstd.ops.board import PUBLISH_INTERVAL_S, BoardReader
-from cstd.ops.execution import ExecutionSight
-from cstd.ops.job_sight import JobSight
 from cstd.ops.metrics import BoardCollector
-from cstd.ops.performance import PerformanceSight
 from cstd.ops.pushes import Pushes
 from cstd.ops.sight import Sight
 
@@ -308,19 +305,18 @@ def write_addresses(path: Path, listeners: Sequence[socket.socket]) -> list[str]
     return urls
 
 
-def look(execution: ExecutionSight, performance: PerformanceSight, jobs: JobSight) -> float:
+def look(sight: Sight) -> float:
     """Read the ledger and the records of jobs once; return the processor time in s that it took."""
     began_s = time.thread_time()
-    execution.look(time.time_ns())
-    performance.look(time.time_ns())
-    jobs.look(time.time_ns())
+    for part in (sight.execution, sight.performance, sight.jobs):
+        part.look(time.time_ns())
     return time.thread_time() - began_s
 
 
 async def look_at_ledger(sight: Sight, stop: asyncio.Event) -> None:
     """Read the ledger now and then, in a thread: no request waits for it. It takes a hundredth of a processor at most."""
     while not stop.is_set():
-        took_s = await asyncio.to_thread(look, sight.execution, sight.performance, sight.jobs)
+        took_s = await asyncio.to_thread(look, sight)
         try:
             await asyncio.wait_for(stop.wait(), max(EXECUTION_LOOK_S, 100 * took_s))
         except TimeoutError:

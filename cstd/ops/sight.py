@@ -13,12 +13,11 @@ from typing import Any
 import orjson
 
 from cstd.errors import OperatorError
+from cstd.ops import execution, performance
 from cstd.ops.alerts_sight import AlertsSight
 from cstd.ops.board import REGIONS, BoardHealth, BoardReader
-from cstd.ops.execution import ExecutionSight
 from cstd.ops.job_sight import JobSight
-from cstd.ops.ledger_file import ledger_of
-from cstd.ops.performance import PerformanceSight
+from cstd.ops.ledger_file import LedgerSight, ledger_of
 from cstd.units import format_raw
 
 QUANTILES = {"p50_ns": 0.50, "p90_ns": 0.90, "p99_ns": 0.99, "p999_ns": 0.999}
@@ -30,12 +29,13 @@ EMPTY: dict[str, bytes] = {name: b"{}" if name in OBJECTS else b"[]" for name in
 class Sight:
     """One board, read lazily; used from one event loop."""
 
-    def __init__(self, board: BoardReader, execution: ExecutionSight | None = None, alertmanager: str = "") -> None:
+    def __init__(self, board: BoardReader, executions: LedgerSight[execution.ExecutionSeen] | None = None,
+                 alertmanager: str = "") -> None:
         """Look at a board, at the ledger of its run directory or at another one's, and at an Alertmanager where one is named."""
         self._board = board
         self.alerts = AlertsSight(alertmanager)
-        self.execution = execution if execution is not None else ExecutionSight(ledger_of(board.path.parent))
-        self.performance = PerformanceSight(ledger_of(board.path.parent))
+        self.execution = executions if executions is not None else execution.sight_of(ledger_of(board.path.parent))
+        self.performance = performance.sight_of(ledger_of(board.path.parent))
         self.jobs = JobSight(board.path.parent)
         self._parsed: dict[str, tuple[int, bytes, Any]] = {}
         self._derived: dict[str, tuple[tuple[int, ...], bytes]] = {}
@@ -86,20 +86,12 @@ class Sight:
             return loaded
         raise OperatorError(f"region {name} of the board does not parse", suggestion="restart the daemon")
 
-    def quality(self) -> tuple[tuple[int, ...], bytes]:
-        """Return (reading, JSON bytes) of how well orders were executed; it changes when the ledger is looked at."""
-        number, seen = self.execution.seen()
-        cached = self._derived.get("execution")
+    def ledger(self, name: str) -> tuple[tuple[int, ...], bytes]:
+        """Return (reading, JSON bytes) of "execution" or "performance"; it changes when the ledger is looked at."""
+        number, seen = (self.execution if name == "execution" else self.performance).seen()
+        cached = self._derived.get(name)
         if cached is None or cached[0] != (number,):
-            cached = self._derived["execution"] = ((number,), orjson.dumps(seen))
-        return cached
-
-    def change(self) -> tuple[tuple[int, ...], bytes]:
-        """Return (reading, JSON bytes) of the account's value in units; it changes when the ledger is looked at."""
-        number, seen = self.performance.seen()
-        cached = self._derived.get("performance")
-        if cached is None or cached[0] != (number,):
-            cached = self._derived["performance"] = ((number,), orjson.dumps(seen))
+            cached = self._derived[name] = ((number,), orjson.dumps(seen))
         return cached
 
     def derived(self, name: str) -> tuple[tuple[int, ...], bytes]:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from cstd.cli.app import main
-from cstd.ops.execution import ExecutionSight
+from cstd.ops.execution import sight_of
 from cstd.storage.run_dir import LEDGER_SCHEMA
 from tests.ops import ledgers
 from tests.ops.fake_view import FakeView
@@ -97,7 +97,7 @@ def test_no_ledger_and_another_schema_are_said(tmp_path: Path, capsys: pytest.Ca
 def test_a_ledger_with_wrong_rows_is_said_and_read_again(tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: str) -> None:
     """One line of the command; in the reader a reason, and the figures again once the ledger was made anew."""
     path = ledgers.made(tmp_path)
-    sight = ExecutionSight(path)
+    sight = sight_of(path)
     connection = sqlite3.connect(path, isolation_level=None)
     sound = list(connection.iterdump())
     connection.execute(damage)

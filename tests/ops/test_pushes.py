@@ -60,8 +60,8 @@ def shown(truth: Sight, region: str) -> Any:
     """What a page has to have of a region in the end."""
     if region in RAW:
         return truth.value(region)
-    return json.loads({"latency": truth.derived("latency")[1], "execution": truth.quality()[1],
-                       "performance": truth.change()[1], "alerts": orjson.dumps(truth.alerts.seen(0))}[region])
+    return json.loads({"latency": truth.derived("latency")[1], "execution": truth.ledger("execution")[1],
+                       "performance": truth.ledger("performance")[1], "alerts": orjson.dumps(truth.alerts.seen(0))}[region])
 
 
 def test_a_tick_is_made_once_for_all_that_keep_up(board: BoardWriter, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from cstd._fast.codes import EventKind
 from cstd.signals.agents.loader import load
 from cstd.storage.journal import open_journal
 from cstd.storage.journal_reader import records
+from tests import needs
 from tests.scenario.engine_world import World
 
 SEGMENT = 1 << 24
@@ -70,10 +71,9 @@ def test_one_digest_with_and_without_fma(digests: ModuleType, traded: tuple[Path
     assert not other["one"], "another digest than the daemon's own is no agreement"
 
 
-@pytest.mark.skipif(not Path("/lib64/ld-linux-x86-64.so.2").exists(), reason="x86-64 with glibc")
 def test_the_mask_hides_fma_from_the_c_library(digests: ModuleType) -> None:
     """Its loader no longer offers what needs FMA and AVX2."""
-    loader = "/lib64/ld-linux-x86-64.so.2"
+    loader = needs.file(digests.LOADER, "the loader of glibc on x86-64")
     told = subprocess.run([loader, "--help"], env=os.environ | digests.masks(), capture_output=True, text=True, check=True).stdout
     assert "x86-64-v3\n" in told and "x86-64-v3 (supported" not in told
 

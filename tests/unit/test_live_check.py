@@ -84,26 +84,25 @@ def test_the_overlay_is_a_configuration(tmp_path: Path) -> None:
     assert (cfg.policy, cfg.exits, cfg.venue) == (LIVE.policy, LIVE.exits, LIVE.venue)
 
 
-def test_the_check_adopts_no_coin_of_the_users(tmp_path: Path) -> None:
-    """Whatever his own files say: what it sells in the end is what it bought."""
-    own = tmp_path / "own.toml"
-    own.write_text('[portfolio]\nadopt = ["BTC"]\n')
+def overlaid(folder: Path, own: str) -> tuple[Path, Path, Plan]:
+    """A file of the user's, the check's own that comes after it, and the plan that this is of."""
     _, plan = planned(LIVE, PAIR, "60000")
     assert plan is not None
-    overlay = tmp_path / "ladder.toml"
-    overlay.write_text(plan.overlay(LIVE, tmp_path / "socket"))
+    (folder / "own.toml").write_text(own)
+    (folder / "ladder.toml").write_text(plan.overlay(LIVE, folder / "socket"))
+    return folder / "own.toml", folder / "ladder.toml", plan
+
+
+def test_the_check_adopts_no_coin_of_the_users(tmp_path: Path) -> None:
+    """Whatever his own files say: what it sells in the end is what it bought."""
+    own, overlay, _ = overlaid(tmp_path, '[portfolio]\nadopt = ["BTC"]\n')
     assert load([str(template("live")), str(own)], {}).portfolio.adopt == ["BTC"]
     assert load([str(template("live")), str(own), str(overlay)], {}).portfolio.adopt == "none"
 
 
 def test_the_overlay_stands_in_for_a_strategy_of_the_users(tmp_path: Path) -> None:
     """A file that names one of their own is no contradiction; one that asks for the ladder alone is told what it lacks."""
-    own = tmp_path / "own.toml"
-    own.write_text('[strategy]\nname = "own"\n[strategy.own]\ndir = "mine"\n')
-    _, plan = planned(LIVE, PAIR, "60000")
-    assert plan is not None
-    overlay = tmp_path / "ladder.toml"
-    overlay.write_text(plan.overlay(LIVE, tmp_path / "socket"))
+    own, overlay, plan = overlaid(tmp_path, '[strategy]\nname = "own"\n[strategy.own]\ndir = "mine"\n')
     assert load([str(template("live")), str(own), str(overlay)], {}).strategy.name == "ladder"
     with pytest.raises(ConfigError, match=r"strategy\.ladder"):
         load([str(template("live"))], {"CSTD__STRATEGY__NAME": "ladder"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ from tests import needs
 
 LACKING: dict[str, Callable[[], object]] = {
     "program": lambda: needs.program("no-such-program"),
+    "file": lambda: needs.file(Path("/no/such/file"), "nothing"),
     "CPUs": lambda: needs.cpus(1 << 20),
     "installable": lambda: needs.not_installable("it cannot be installed here"),
     "data": lambda: needs.no_data("no recordings"),
@@ -26,7 +28,7 @@ def test_what_is_lacking(monkeypatch: pytest.MonkeyPatch, lacking: Callable[[], 
     monkeypatch.setattr(needs.os, "getuid", lambda: 1000)
     monkeypatch.setattr(needs.shutil, "which", lambda _name: None)
     kind = pytest.fail.Exception if required else pytest.skip.Exception
-    with pytest.raises(kind, match=r"not installed|fewer than|cannot be installed|no recordings|neither root") as raised:
+    with pytest.raises(kind, match=r"not installed|not there|fewer than|cannot be|no recordings|neither root") as raised:
         lacking()
     assert ("CI=true requires it" in str(raised.value)) == required
 

@@ -17,6 +17,7 @@ from typing import Any
 from cstd.chaos import judge, session
 from cstd.chaos.judge import FILL_FIELDS, Row, told
 from cstd.engine import Engine
+from tests.processes import assert_ends
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIG = REPOSITORY / "config" / "practice.toml"
@@ -59,6 +60,13 @@ class Session(session.Session):
     def wait_rest(self, timeout_s: float = 60.0) -> None:
         """Wait until nothing can fill any more; it is paused or killed, and what it holds leaves after the openings have gone."""
         self.wait(self.at_rest, timeout_s, "it does not come to rest", poll_s=0.2)
+
+    def kill_nine_alone(self) -> None:
+        """kill -9, and its children have gone after it: they write on until they notice."""
+        children = self.children()
+        self.kill_nine()
+        for pid in children:
+            assert_ends(pid)
 
     def child_pid(self, module: str) -> int | None:
         """The process id of the daemon's child that runs a module, None while there is none."""

@@ -44,7 +44,7 @@ def test_orders_and_fills_after_the_backup_are_found_at_the_venue(tmp_path: Path
         assert second["seq"] > first["seq"] and second["ledger"] is True
         in_backup = len(session.rows("fills"))
         session.wait(lambda: len(session.rows("fills")) >= in_backup + 2, 60, "no fills that the backup has not")
-        session.kill_nine()
+        session.kill_nine_alone()
         assert ring_path(session.run_dir).exists()
         lose_the_disk(session)
 

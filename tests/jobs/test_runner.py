@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -23,6 +22,7 @@ from cstd.jobs.table import JOBS, LIMIT_S_MAX, Job, command, job_named
 from cstd.units import NS_PER_S
 from tests.ops.fake_view import FakeView
 from tests.ops.running import admin_socket
+from tests.processes import assert_ends
 from tests.schemas import assert_fits
 
 JOB = job_named("journal-verify")
@@ -103,15 +103,6 @@ def pid_in(path: Path, process: subprocess.Popen[bytes] | None = None) -> int:
         assert time.monotonic() < until_s and (process is None or process.poll() is None)
         time.sleep(0.02)
     return int(path.read_text())
-
-
-def assert_ends(pid: int) -> None:
-    """The process is gone, or a zombie that nobody has waited for, soon."""
-    until_s = time.monotonic() + STARTS_S
-    with contextlib.suppress(OSError):  # the file goes with the process
-        while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
-            assert time.monotonic() < until_s, f"{pid} lives"
-            time.sleep(0.02)
 
 
 def test_a_child_over_its_limit_is_ended_with_its_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -27,6 +26,7 @@ from cstd.ops.sight import latency_summary, market_overview, quantile_ns
 from tests import needs
 from tests.ops.fake_view import FakeView
 from tests.ops.running import RunningReader, reader_of, start_reader, wait_for_url
+from tests.processes import assert_ends
 
 
 @pytest.fixture(scope="module")
@@ -433,15 +433,7 @@ def test_it_dies_with_its_parent(reader: RunningReader, tmp_path: Path) -> None:
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    for _ in range(600):
-        try:
-            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
-                return
-        except OSError:
-            return
-        time.sleep(0.05)
-    os.kill(pid, signal.SIGKILL)
-    raise AssertionError("the reader outlived its parent")
+    assert_ends(pid)
 
 
 def test_a_restarted_daemon_is_followed(tmp_path: Path) -> None:

@@ -186,8 +186,7 @@ cdef class BarSeries:
         cdef Bar *bar = &ring.forming
         ring.has_forming = False
         ring.closed_to_ns = bar.start_ns + ring.interval_ns
-        if (self.covered_from_ns > bar.start_ns and self.covered_from_ns > ring.as_of_ns
-                and not self.covered_from_ns <= ring.empty_to_ns):
+        if self.covered_from_ns > max(bar.start_ns, ring.as_of_ns, ring.empty_to_ns):
             self.incomplete_bars = self.incomplete_bars + 1
             self._cut(ring, ring.closed_to_ns)
             return 0
@@ -270,9 +269,10 @@ cdef class BarSeries:
     cdef bint _known(self, BarRing *ring, const Bar *bar) noexcept nogil:
         """Whether a closed bar is there with the prices and the quantity of a row of the history."""
         cdef int newer = self._after(ring, bar.start_ns)
-        cdef const Bar *ours = &ring.bar[(ring.closed - 1 - newer) % BAR_CAPACITY]
+        cdef const Bar *ours
         if newer >= min(ring.closed, <int64_t>BAR_CAPACITY):
             return False
+        ours = &ring.bar[(ring.closed - 1 - newer) % BAR_CAPACITY]
         return (ours.start_ns == bar.start_ns and ours.open_raw == bar.open_raw and ours.high_raw == bar.high_raw
                 and ours.low_raw == bar.low_raw and ours.close_raw == bar.close_raw and ours.qty_raw == bar.qty_raw)
 
@@ -362,15 +362,7 @@ cdef class BarSeries:
 
     def closed(self, int interval) -> list:
         """Return the closed bars, oldest first, as tuples in the order of `load`."""
-        cdef const Bar *bar
-        cdef int back
-        _check_interval(interval)
-        rows = []
-        for back in range(self.closed_count(interval) - 1, -1, -1):
-            bar = self.closed_bar(interval, back)
-            rows.append((bar.start_ns, bar.open_raw, bar.high_raw, bar.low_raw, bar.close_raw, bar.qty_raw,
-                         bar.value_acct_raw, bar.trades))
-        return rows
+        return self.closed_after(interval, INT64_MIN, BAR_CAPACITY)
 
     def closed_after(self, int interval, int64_t start_ns, int count) -> list:
         """Return the first `count` closed bars that begin after start_ns, oldest first, in the order of `load`."""

@@ -114,7 +114,7 @@ cdef class InstrumentSlot:
             self.strategy_state[i] = words[i]
 
     def aimed(self, int count):
-        """The first words of the strategy's state; for display."""
+        """The first words of the strategy's state."""
         return [self.strategy_state[i] for i in range(min(count, <int>STRATEGY_STATE_WORDS))]
 
     def forget_agents(self):

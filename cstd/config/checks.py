@@ -140,7 +140,7 @@ def instruments(config: Config) -> Iterator[Problem]:
 def adoption(config: Config) -> Iterator[Problem]:
     """What is adopted has an instrument that can sell it, and is named once."""
     asked, names = config.portfolio.adopt, config.instruments.names
-    assets = {name.partition("/")[0]: name for name in names}
+    assets = list(dict.fromkeys(name.partition("/")[0] for name in names))
     seen: dict[str, str] = {}
     for index, entry in enumerate(asked if isinstance(asked, list) else ()):
         key, asset = f"portfolio.adopt[{index}]", entry.partition("/")[0]

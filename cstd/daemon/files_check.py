@@ -1,7 +1,7 @@
 """The configuration files of a daemon that trades, read and checked as a start would, in a process of their own.
 
-To read TOML and to check every key is Python for tens of milliseconds, which the trading process does not have: it takes what
-the child prints. The child does not stand back behind everything else, because somebody waits for it; it has the children's CPUs.
+To read TOML and to check every key takes longer than the trading process may spend on it: it takes what the child
+prints. The child does not stand back behind everything else, because somebody waits for it; it has the children's CPUs.
 """
 
 from __future__ import annotations

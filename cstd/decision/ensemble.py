@@ -168,8 +168,8 @@ def _sized(rule: Rule, score: ScoreSeen, verdict: Verdict, year_ppm: int | None)
     verdict = verdict._replace(edge_ppm=edge, error_ppm=error, volatility_ppm=max(measured, error))
     if not measured:
         return verdict._replace(reason="no_volatility")
-    share = kelly_share(edge, error, verdict.volatility_ppm, rule.size_ppm_max)
     uncut = kelly_share(edge, error, verdict.volatility_ppm, PPM * PPM)
+    share = min(uncut, rule.size_ppm_max)
     steps = [("quarter_kelly", uncut), ("size_frac_max", share)]
     for name, ppm in (("decay", verdict.weight_e6), ("volatility_target", volatility_scale(measured, rule.target_ppm))):
         share = part(share, ppm)

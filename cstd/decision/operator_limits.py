@@ -85,8 +85,6 @@ class OperatorLimits:
         cfg = with_values(cfg, values)
         return with_values(cfg, _level_order(cfg)) if values else cfg
 
-    # Commands.
-
     def copy(self) -> OperatorLimits:
         """Return a copy that takes commands without touching this one."""
         other = OperatorLimits()
@@ -94,6 +92,8 @@ class OperatorLimits:
         other.reloaded = {name: dict(own) for name, own in self.reloaded.items()}
         other.configure(self._cfg)
         return other
+
+    # Commands.
 
     def change(self, args: dict[str, Any], sender: dict[str, Any], wall_ns: int, *, by_reload: bool = False) -> dict[str, Any]:
         """Take a command that sets a limit; returns the row of it as it is now.

@@ -17,6 +17,7 @@ from cstd._fast import features
 from cstd._fast.codes import EventKind
 from cstd.decision.ensemble import Rule, Verdict, judge, rule_of, told
 from cstd.decision.sizing import millionths
+from cstd.decision.strategies.ensemble import AIM
 from cstd.engine.scores import Score
 from cstd.units import NS_PER_S
 
@@ -27,7 +28,7 @@ LOOK_NS = 10 * NS_PER_S
 LOOKED_AT_ONCE = 64  # a tick; a thousand instruments at once would hold up the frames behind them
 SIGNALS_KEPT = 2_048  # of all instruments, in equal parts, and some of each: a kilobyte each
 SIGNALS_EACH_MIN = 8
-AIMED = 6
+OPEN_UNTIL, HOLD_UNTIL, WISH, TAKEN = map(AIM.index, ("open_until_ns", "hold_until_ns", "wish", "taken"))
 PAST_NS = 1  # a deadline that is over, where 0 is none
 VOLATILITY = features.NAMES.index("M5_RVOL")
 WAITING = frozenset(("no_score", "stale", "model_state", "member_missing"))  # none of these is the market's word
@@ -100,8 +101,9 @@ class Ensemble:
         """Take note of a fill: its wish has what it wanted, and opens nothing again, whatever sells this."""
         if self.rule is not None:
             slot = engine.core.slots[number]
-            words = slot.aimed(AIMED)
-            slot.aim([*words[:5], words[4]])
+            words = slot.aimed(len(AIM))
+            words[TAKEN] = words[WISH]
+            slot.aim(words)
 
     def on_timer(self, engine: Engine, mono_ns: int) -> None:
         """Now and then, a part a tick: count the instruments that have no score, or an old one. Its end needs no look."""
@@ -134,15 +136,16 @@ class Ensemble:
     def _end_opening(self, engine: Engine, number: int) -> None:
         """Let a wish open nothing more."""
         slot = engine.core.slots[number]
-        words = slot.aimed(AIMED)
-        slot.aim([words[0], 0, *words[2:]])
+        words = slot.aimed(len(AIM))
+        words[OPEN_UNTIL] = 0
+        slot.aim(words)
         self._wishes[number] = self._wishes[number]._replace(opens=False)
 
     def _want(self, engine: Engine, rule: Rule, number: int, score: Score, verdict: Verdict) -> None:
         """Leave the verdict where the strategy finds it."""
         slot, wall_ns = engine.core.slots[number], engine.wall_ns
         before = self._wishes.get(number, Wish())
-        opens, hold_until_ns = not verdict.reason, slot.aimed(AIMED)[2]
+        opens, hold_until_ns = not verdict.reason, slot.aimed(len(AIM))[HOLD_UNTIL]
         stands = before.stands and wall_ns < before.hold_until_ns
         wish = before.number
         if verdict.usable:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from cstd.engine.flow import Engine
-from cstd.engine.scores import MILLION
+from cstd.engine.scores import FIELDS, MILLION, ROW_FIELDS
 from cstd.signals.scorer.sheet import Rows
 
 RETURN_MAX = 1_000.0  # a return beyond a thousand times the notional is no figure
@@ -43,9 +43,8 @@ def payload_of(rows: Rows, note: dict[str, Any]) -> dict[str, Any]:
 
     note: the sheet's own, which says what the model is; an event of a scorer that says nothing of it opens nothing.
     """
-    columns = (*(rows[name].tolist() for name in ("instrument", "horizon_s")), *in_millionths(rows),
-               *(rows[name].tolist() for name in ("members", "event_mono_ns", "event_wall_ns", "scored_mono_ns", "after_seq",
-                                                  "row_hash")))
+    whole = dict(zip(("probability_e6", "lower_e6", "upper_e6"), in_millionths(rows), strict=True))
+    columns = [whole[name] if name in whole else rows[name].tolist() for name in (*FIELDS, *ROW_FIELDS)]
     model = bytes(rows["model"][0]).hex()
     payload = {"model": model, "rows": list(zip(*columns, strict=True))}
     if note.get("model") != model:

@@ -154,8 +154,7 @@ class RiskDesk:
         total = Decimal(0)
         for number in self.ledger.to_mark():
             position = self.ledger.positions[number]
-            bid_raw = self.core.slots[number].last_verified_bid_raw
-            value = position.value_at(bid_raw) if position.qty_raw > 0 and bid_raw > 0 else Decimal(0)
+            value = self._value(number)
             total += value
             self.core.set_position(number, position.qty_raw, to_money_raw(value), position.losing_round_trips)
             self.exits.watch(number, position, wall_ns)
@@ -181,8 +180,12 @@ class RiskDesk:
 
     def _held_value(self) -> Decimal:
         """Value of all positions at the last verified bids."""
-        values = ((self.ledger.positions[number], self.core.slots[number].last_verified_bid_raw) for number in self.ledger.held())
-        return sum((position.value_at(bid_raw) for position, bid_raw in values if bid_raw > 0), Decimal(0))
+        return sum(map(self._value, self.ledger.held()), Decimal(0))
+
+    def _value(self, number: int) -> Decimal:
+        """Of one position; 0 while no bid of it was ever verified."""
+        position, bid_raw = self.ledger.positions[number], self.core.slots[number].last_verified_bid_raw
+        return position.value_at(bid_raw) if position.qty_raw > 0 and bid_raw > 0 else Decimal(0)
 
     def _books_agree(self) -> bool:
         """Whether every held instrument has a verified book, so that a mark may be believed."""

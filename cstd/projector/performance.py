@@ -32,6 +32,9 @@ class UnitRows:
         self._engine = engine
         self._performance = Performance()
         self._seen: tuple[object, ...] | None = None
+        self._own: dict[str, Decimal] = {}
+        self._known: dict[str, Decimal] = {}
+        self._positions = 0
 
     def restore(self, found: tuple[object, ...] | None) -> None:
         """Go on from a row of the table, None where there is none before."""
@@ -51,15 +54,21 @@ class UnitRows:
         cash = engine.reconciler.balances.cash
         if cash.own is None:
             return None
-        own = engine.reconciler.balances.own
-        known = {position.base: own[position.base] for position in engine.ledger.positions.values() if own.get(position.base)}
         seen = (wall_ns // MINUTE_NS, len(engine.ledger.fills), len(engine.risk.adoption.taken), cash.own + cash.others(),
-                cash.rounding, known)
+                cash.rounding, self._users())
         if seen == self._seen:
             return None
         self._seen = seen
         self._look()
         return self._row(seq, wall_ns)
+
+    def _users(self) -> dict[str, Decimal]:
+        """The user's own coins that an instrument trades; of a thousand instruments none moves at most events."""
+        own, positions = self._engine.reconciler.balances.own, self._engine.ledger.positions
+        if own != self._own or len(positions) != self._positions:
+            self._own, self._positions = dict(own), len(positions)
+            self._known = {position.base: own[position.base] for position in positions.values() if own.get(position.base)}
+        return self._known
 
     def _look(self) -> None:
         engine, before = self._engine, self._performance.levels

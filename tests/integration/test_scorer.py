@@ -9,22 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from cstd._fast.codes import EventKind
-from cstd.signals import registry
 from cstd.storage.journal_reader import records
 from tests.integration.session import Session, cstd, practice_session
-from tests.signals.made import KEY, card, horizon, key_file, linear, promoted, trees
-
-FEATURES = ["SPREAD_BPS", "IMBALANCE_1", "WEIGHTED_MID_BPS", "DEPTH_BID_10BPS"]
+from tests.signals.made import KEY, horizon, in_production
 
 
 def with_model(folder: Path, key: bytes = KEY, **of_horizon: Any) -> dict[str, str]:
     """A registry with a fixture in production; the environment of a daemon that scores with it."""
-    told = card({"1h": {**horizon(("tree", "tree"), ("linear", "linear")), **of_horizon}}, features=FEATURES)
-    registry.write_version(folder / "models", "hourly", told, {"1h.tree.onnx": trees(3), "1h.linear.onnx": linear([0.1] * 4, 0)},
-                           KEY)
-    promoted(folder / "models", "0001")
-    return {"CSTD__SCORER__ENABLED": "true", "CSTD__SCORER__NAME": "hourly", "CSTD__SCORER__MODELS": str(folder / "models"),
-            "CSTD__SCORER__KEY": str(key_file(folder, key)), "CSTD__SCORER__INTERVAL_S": "1", "CSTD__SCORER__AGE_S_MAX": "30"}
+    models = in_production(folder, {"1h": {**horizon(("tree", "tree"), ("linear", "linear")), **of_horizon}}, key)
+    return {"CSTD__SCORER__ENABLED": "true", "CSTD__SCORER__NAME": "hourly", "CSTD__SCORER__MODELS": str(models),
+            "CSTD__SCORER__KEY": str(folder / "models.key"), "CSTD__SCORER__INTERVAL_S": "1", "CSTD__SCORER__AGE_S_MAX": "30"}
 
 
 def seen(session: Session) -> Any:

@@ -58,6 +58,24 @@ def promoted(root: Path, version: str, *, to: str = "production", name: str = "h
             return
 
 
+BOOK_FEATURES = ["SPREAD_BPS", "IMBALANCE_1", "WEIGHTED_MID_BPS", "DEPTH_BID_10BPS"]
+
+
+def in_production(folder: Path, horizons: dict[str, Any], key: bytes = KEY, weight: float = 0.1) -> Path:
+    """A registry with an hourly model of the book in production, and a key beside it; returns the registry's folder.
+
+    Members are a tree and a linear one of the horizon 1h, and a linear one of what other horizons there are.
+    """
+    from cstd.signals import registry
+
+    line = linear([weight] * len(BOOK_FEATURES), 0.0)
+    files = {f"{name}.linear.onnx": line for name in horizons} | {"1h.tree.onnx": trees(3)}
+    registry.write_version(folder / "models", "hourly", card(horizons, features=BOOK_FEATURES), files, KEY)
+    promoted(folder / "models", "0001")
+    key_file(folder, key)
+    return folder / "models"
+
+
 # ONNX by hand.
 
 

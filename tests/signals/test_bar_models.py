@@ -26,7 +26,7 @@ from cstd.signals.scorer.process import Scorer
 from cstd.signals.scorer.rows import BarRowsWanted, bar_rows_of, rows_said
 from cstd.storage.journal import open_journal
 from tests.scenario.engine_world import BTC, ETH, S, World, practice_config, replayed, time_text
-from tests.signals.made import FILES, KEY, WHEN, linear, promoted
+from tests.signals.made import FILES, KEY, WHEN, key_file, linear, promoted
 from tests.signals.made import card as made_card
 from tests.signals.test_scoring_desk import Child, Log
 
@@ -56,8 +56,7 @@ def fixture(root: Path, name: str) -> None:
     told = {key: value for key, value in card.items() if key not in ("name", "version", "features_hash", "schema")}
     registry.write_version(root / "models", name, told | {"verdict": "holds"}, files, KEY)
     promoted(root / "models", "0001", name=name)
-    (root / "models.key").touch(0o600)
-    (root / "models.key").write_bytes(KEY)
+    key_file(root)
 
 
 class Bars(World):

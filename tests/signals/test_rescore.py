@@ -22,7 +22,6 @@ from cstd.engine.recovery import Recovered, begin
 from cstd.errors import OperatorError, UsageError
 from cstd.research import replay
 from cstd.research.rescore import TOLERANCE_E6
-from cstd.signals import registry
 from cstd.signals.scorer import model
 from cstd.signals.scorer.process import Scorer
 from cstd.storage.checkpoints import Checkpoint
@@ -30,25 +29,17 @@ from cstd.storage.journal import open_journal
 from cstd.storage.journal_reader import Walk, records
 from tests.scenario.engine_world import BTC, ETH, World, practice_config
 from tests.schemas import assert_fits
-from tests.signals.made import KEY, card, horizon, linear, promoted, trees
+from tests.signals.made import horizon, in_production, linear
 from tests.signals.test_scoring_desk import Child, Log
 
-FEATURES = ["SPREAD_BPS", "IMBALANCE_1", "WEIGHTED_MID_BPS", "DEPTH_BID_10BPS"]
 INTERVAL_S = 2
 TURNS = 40
 
 
 def with_model(folder: Path, weight: float = 0.1) -> Path:
     """A registry with a model of two horizons in production; returns its folder, the key beside it."""
-    told = card({"1h": horizon(("tree", "tree"), ("linear", "linear")), "4h": horizon(("linear", "linear"), name="4h")},
-                features=FEATURES)
-    line = linear([weight] * 4, 0.0)
-    registry.write_version(folder / "models", "hourly", told,
-                           {"1h.tree.onnx": trees(3), "1h.linear.onnx": line, "4h.linear.onnx": line}, KEY)
-    promoted(folder / "models", "0001")
-    (folder / "models.key").touch(0o600)
-    (folder / "models.key").write_bytes(KEY)
-    return folder / "models"
+    return in_production(folder, {"1h": horizon(("tree", "tree"), ("linear", "linear")),
+                                  "4h": horizon(("linear", "linear"), name="4h")}, weight=weight)
 
 
 def scored_session(folder: Path, monkeypatch: pytest.MonkeyPatch) -> World:

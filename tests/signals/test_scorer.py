@@ -180,7 +180,7 @@ def test_asked_for_cuda_it_scores_there_or_not_at_all(start: Callable[..., Runni
     scores, note = running.wait(lambda _, note: note.get("state") in ("refused", "ready"))
     assert note["device"] == "cuda"
     if note["state"] == "ready":
-        assert all("CUDAExecutionProvider" in session["providers"] for session in note["sessions"])
+        assert note["sessions"] and all("CUDAExecutionProvider" in session["providers"] for session in note["sessions"])
     else:
         assert not len(scores) and "device is cuda" in note["reason"]
 

@@ -12,7 +12,7 @@ from cstd._fast.strategy cimport WISH_CANCEL_BID, StrategyView, Wish, cstd_qty_f
 cdef extern from "strategy.h" nogil:
     int64_t cstd_muldiv(int64_t a, int64_t b, int64_t c)
 
-# Words of the state row. The first AIM_WORDS are written from outside (InstrumentSlot.aim), in the order of AIM.
+# Words of the state row. Those of AIM, the first ones, are written from outside (InstrumentSlot.aim).
 cdef enum:
     OPEN_SINCE_NS = 0   # wall time of the verdict; before it the clock has stepped back, and nothing opens
     OPEN_UNTIL_NS = 1   # wall time; 0: nothing opens

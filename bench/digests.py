@@ -85,7 +85,7 @@ def main() -> int:
         figures = compared(journal, args.replays, names, session)
     print(json.dumps(figures)) if args.o == "json" else show(figures)
     result.keep(args, "digests", figures)
-    if figures["parted"] or len(figures["digests"]) > 1 or not (figures["one"] or figures["failed"]):
+    if figures["parted"] or not figures["agree"]:
         return 3
     return 1 if figures["failed"] else 0
 
@@ -207,11 +207,14 @@ def _copied(source: str, target: str) -> str:
 
 def replay(journal: Path, variant: Variant) -> dict[str, Any]:
     """One replay in a process of its own; what cannot be read of it is told in `failed`."""
-    done = subprocess.run([*variant.words, sys.executable, __file__, "--replay", str(journal)], check=False, capture_output=True,
-                          text=True, env=os.environ | variant.env, cwd=REPOSITORY, timeout=REPLAY_S)
-    if done.returncode:
-        return {"failed": f"exit code {done.returncode}: {done.stderr.strip()[-800:]}"}
-    row: dict[str, Any] = json.loads(done.stdout)
+    try:
+        done = subprocess.run([*variant.words, sys.executable, __file__, "--replay", str(journal)], check=False,
+                              capture_output=True, text=True, env=os.environ | variant.env, cwd=REPOSITORY, timeout=REPLAY_S)
+        if done.returncode:
+            return {"failed": f"exit code {done.returncode}: {done.stderr.strip()[-800:]}"}
+        row: dict[str, Any] = json.loads(done.stdout)
+    except (subprocess.TimeoutExpired, ValueError) as error:
+        return {"failed": str(error)}
     if row["checked"] != (variant.name == "checked"):
         return {"failed": "another build than was asked for was replayed"}
     return row
@@ -222,8 +225,9 @@ def compared(journal: Path, replays: int, names: list[str], session: dict[str, A
     usable = list(variants(names))
     left_out = [each for each in usable if isinstance(each, str)]
     chosen = [each for each in usable if isinstance(each, Variant)]
-    counts = {each.name: max(1, replays // SHARES[each.name]) if each.name in SHARES else 0 for each in chosen}
-    counts |= {each.name: max(1, replays - sum(counts.values())) for each in chosen if each.name not in SHARES}
+    counts = {each.name: max(1, replays // SHARES.get(each.name, replays)) for each in chosen}
+    if chosen:
+        counts[chosen[0].name] += max(0, replays - sum(counts.values()))  # release, where that was asked for
     digests: Counter[str] = Counter()
     rows, parted, failed = {}, [], []
     for each in chosen:
@@ -237,8 +241,10 @@ def compared(journal: Path, replays: int, names: list[str], session: dict[str, A
                            "took_s": max((row["took_s"] for row in good), default=0.0),
                            "digests": sorted({row["digest"] for row in good})}
     own = {session["digest"]} if session is not None else set()
+    agree = len(digests.keys() | own) <= 1
     return {"session": session, "replays": sum(row["n"] for row in rows.values()), "variants": rows, "left_out": left_out,
-            "digests": dict(digests), "one": not parted and len(digests.keys() | own) == 1, "parted": parted, "failed": failed}
+            "digests": dict(digests), "agree": agree, "one": agree and not parted and bool(digests), "parted": parted,
+            "failed": failed}
 
 
 def show(figures: dict[str, Any]) -> None:

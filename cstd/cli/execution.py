@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cstd.cli.why import ledger_path
-from cstd.errors import EXIT_OK, OperatorError
+from cstd.cli.why import ledger_there
+from cstd.errors import EXIT_OK
 from cstd.ops import execution
 from cstd.ops.client import to_json, utc
 from cstd.printed import aligned
@@ -25,10 +25,7 @@ def main(args: argparse.Namespace) -> int:
     Raises:
         OperatorError: there is no ledger, it cannot be read, or it knows nothing of the instrument.
     """
-    path = ledger_path(Path(args.socket))
-    if not path.exists():
-        raise OperatorError(f"there is no {path}",
-                            suggestion="name the session with --run-dir; `cstd db rebuild` makes its ledger")
+    path = ledger_there(Path(args.socket))
     found = execution.read(path, since_ns=args.since or 0, instrument=args.instrument,
                            newest=args.orders if args.orders is not None else execution.NEWEST_SHOWN)
     if args.output == "json":

@@ -317,8 +317,12 @@ def gpu(on: Surroundings) -> Check:
                      refuses if wanted else means, "install it again, or remove it")
     cuda = "CUDAExecutionProvider" in providers
     found = f"{card}; {runtimes[0]} {'with the CUDA provider' if cuda else 'without a CUDA provider'}"
-    if wanted == "cuda" and not cuda:
-        return Check("GPU", PROBLEM, found, refuses, "install onnxruntime-gpu in its place, or set scorer.device = \"cpu\"")
+    # The runtime names the provider that it was built with, driver or not; members on cuda are opened by their operators.
+    needs = (("the CUDA provider", cuda), ("a driver", bool(driver)), ("onnx", _installed("onnx")))
+    missing = [name for name, there in needs if not there]
+    if wanted == "cuda" and missing:
+        return Check("GPU", PROBLEM, f"{found}; missing: {', '.join(missing)}", refuses,
+                     "install the driver and 'cstd[gpu]' in place of onnxruntime, or set scorer.device = \"cpu\"")
     return Check("GPU", OK, found, means)
 
 

@@ -17,7 +17,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from decimal import ROUND_CEILING, Decimal
 from pathlib import Path
@@ -92,30 +92,36 @@ def main(args: argparse.Namespace) -> int:
         raise UsageError(f"--instrument {instrument}: not among instruments.names",
                          suggestion=f"one of {', '.join(cfg.instruments.names)}")
     home = Path(args.run_dir or cfg.run.dir).resolve()
-    with _nobody_trades(cfg, home):
+    with _nobody_trades(cfg, home) as held:
         credentials = load_credentials(cfg.mode, home, os.environ)
         run_dir = _new_folder(home, credentials, cfg.mode)
         rungs = Rungs()
         with _one_scale(home, run_dir):
-            found = _check(args, cfg, (home, run_dir), credentials, instrument, rungs)
+            plan, found = _looked_at(args, cfg, (home, run_dir), credentials, instrument)
+            if plan is not None:
+                _confirm(args, cfg, plan)
+                # Somebody may have started the first daemon while that was read.
+                with nullcontext() if held else _nobody_trades(cfg, home):
+                    found += _climb(cfg, args.config, run_dir, plan, rungs)
     return _tell(args, found, rungs, run_dir)
 
 
-def _check(args: argparse.Namespace, cfg: Config, places: tuple[Path, Path], credentials: Credentials, instrument: str,
-           rungs: Rungs) -> list[Check]:
+def _looked_at(args: argparse.Namespace, cfg: Config, places: tuple[Path, Path], credentials: Credentials,
+               instrument: str) -> tuple[Plan | None, list[Check]]:
+    """Return what was looked at before anything is sent, and the plan where nothing of it is a problem."""
     home, run_dir = places
     checks = list(_before(cfg, args.config, home, run_dir, credentials, instrument))
     plan = checks.pop() if isinstance(checks[-1], Plan) else None
     found = [check for check in checks if isinstance(check, Check)]
-    if isinstance(plan, Plan) and not any(check.state == PROBLEM for check in found):
-        _confirm(args, cfg, plan)
-        found += _climb(cfg, args.config, run_dir, plan, rungs)
-    return found
+    sound = isinstance(plan, Plan) and not any(check.state == PROBLEM for check in found)
+    return plan if isinstance(plan, Plan) and sound else None, found
 
 
 @contextmanager
-def _nobody_trades(cfg: Config, home: Path) -> Iterator[None]:
-    """Hold the lock of the daemon's journal, so that none trades and none starts meanwhile.
+def _nobody_trades(cfg: Config, home: Path) -> Iterator[bool]:
+    """Hold the lock of the daemon's journal, so that none trades and none starts meanwhile; yields whether there is one.
+
+    Where no daemon was ever started there is nothing to hold; it is looked again before the first order.
 
     One account has one trading daemon: cancel-all-after and the kill of another would be ours too. The lock decides, not whether
     the daemon answers: one that is stuck, or that this user may not ask, trades as well.
@@ -125,7 +131,7 @@ def _nobody_trades(cfg: Config, home: Path) -> Iterator[None]:
     """
     journal = home / JOURNAL_DIR
     if not journal.is_dir():
-        yield  # no daemon has ever been started here
+        yield False  # no daemon has ever been started here
         return
     try:
         lock = lock_directory(journal)
@@ -136,7 +142,7 @@ def _nobody_trades(cfg: Config, home: Path) -> Iterator[None]:
         raise OperatorError(f"a daemon{_pid_of(cfg, home)} runs in {home}, and one account has one trading daemon",
                             suggestion="stop it first, or look at it with `cstd status`") from None
     with lock:
-        yield
+        yield True
 
 
 def _pid_of(cfg: Config, home: Path) -> str:

@@ -351,10 +351,14 @@ def _why(parser: argparse.ArgumentParser) -> None:
                         "failed first; 10m, 2h, or 2026-08-02T10:00:00Z. Without a daemon, from the session's ledger.db")
 
 
-def _execution(parser: argparse.ArgumentParser) -> None:
+def _ledger_session(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(socket=default_socket())
     parser.add_argument("--run-dir", dest="socket", type=_socket_in, metavar="DIR", default=argparse.SUPPRESS,
                         help="the session's run directory; a daemon need not run there")
+
+
+def _execution(parser: argparse.ArgumentParser) -> None:
+    _ledger_session(parser)
     parser.add_argument("--instrument", metavar="X", help="orders of this instrument alone")
     parser.add_argument("--since", type=since, metavar="TIME", help="orders decided since then: 10m, 2h, or 2026-08-02T10:00:00Z "
                         "(default: all)")
@@ -363,9 +367,7 @@ def _execution(parser: argparse.ArgumentParser) -> None:
 
 
 def _performance(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(socket=default_socket())
-    parser.add_argument("--run-dir", dest="socket", type=_socket_in, metavar="DIR", default=argparse.SUPPRESS,
-                        help="the session's run directory; a daemon need not run there")
+    _ledger_session(parser)
     parser.add_argument("--since", type=since, metavar="TIME", help="the change since then: 10m, 2h, or 2026-08-02T10:00:00Z "
                         "(default: since the journal's first agreed balances)")
     output(parser)

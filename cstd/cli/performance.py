@@ -9,8 +9,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from cstd.cli.why import ledger_path
-from cstd.errors import EXIT_OK, OperatorError
+from cstd.cli.why import ledger_there
+from cstd.errors import EXIT_OK
 from cstd.ops import performance
 from cstd.ops.client import to_json, utc
 from cstd.printed import aligned
@@ -28,10 +28,7 @@ def main(args: argparse.Namespace) -> int:
     Raises:
         OperatorError: there is no ledger, it cannot be read, or it has no look at the account yet.
     """
-    path = ledger_path(Path(args.socket))
-    if not path.exists():
-        raise OperatorError(f"there is no {path}",
-                            suggestion="name the session with --run-dir; `cstd db rebuild` makes its ledger")
+    path = ledger_there(Path(args.socket))
     found = performance.read(path, since_ns=args.since or 0)
     sys.stdout.write(to_json(found) if args.output == "json" else text(found))
     return EXIT_OK

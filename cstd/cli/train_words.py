@@ -45,9 +45,9 @@ def horizons(text: str) -> list[str]:
 
 def trials(text: str) -> int:
     """Return a number of trials, 1 to 10,000."""
-    if not 1 <= (number := values.seed(text)) <= 10_000:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 10_000):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of trials from 1 to 10000")
-    return number
+    return int(text)
 
 
 def _bars(parser: argparse.ArgumentParser) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
 import os
+import pwd
 
 
 def own_name() -> str:
-    """Return the name of the user of this process, its number where the host has no name for it."""
+    """Return the name of the user of this process, its number where the host has no name for it; never what a variable says."""
     try:
-        return getpass.getuser()
-    except (KeyError, OSError):
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
         return f"uid {os.getuid()}"

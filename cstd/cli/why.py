@@ -142,6 +142,19 @@ def ledger_path(socket: Path) -> Path:
     return ledger_of(run_dir)
 
 
+def ledger_there(socket: Path) -> Path:
+    """Return the ledger of a daemon, which must be there.
+
+    Raises:
+        OperatorError: it is not, or the run directory may not be looked into.
+    """
+    path = ledger_path(socket)
+    if not path.exists():
+        raise OperatorError(f"there is no {path}",
+                            suggestion="name the session with --run-dir; `cstd db rebuild` makes its ledger")
+    return path
+
+
 def _is_there(path: Path) -> bool:
     try:
         return path.exists()

@@ -30,8 +30,8 @@ def counters(scorer: shapes.Scorer, engine: Engine, bars: shapes.BarRows | None 
         "bar_rows_ready": bars["ready"] if bars is not None else 0, "bar_rows": bars["rows"] if bars is not None else 0,
         **{f"bar_rows_{reason.replace(' ', '_')}": abstained.get(reason, 0) for reason in REASONS},
         "scorer_ready": int(scorer["state"] == "ready"), "scorer_restarts": scorer["restarts"],
-            "scorer_events": scorer["events"], "scores_taken": scores.taken_count, "scores_refused": scores.refused_count,
-            "score_age_ns": max(0, engine.core.mono_ns - scores.newest_mono_ns) if scores.newest_mono_ns else 0}
+        "scorer_events": scorer["events"], "scores_taken": scores.taken_count, "scores_refused": scores.refused_count,
+        "score_age_ns": max(0, engine.core.mono_ns - scores.newest_mono_ns) if scores.newest_mono_ns else 0}
 
 
 def ensemble(scorer: shapes.Scorer, engine: Engine) -> shapes.EnsembleStatus | None:

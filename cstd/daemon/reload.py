@@ -128,7 +128,7 @@ def _plan_limit(made: Plan, limit: LimitKey, instrument: str, pair: tuple[Config
         name = f"overrides.{instrument}.{limit.key}" if instrument else limit.key
         made.waiting.append({"key": name, "running": show(was), "file": show(now)})
         now = was  # no looser than the boot's, and what a reload had made of it is taken back
-    if operators is not None and now != was and not limit.is_looser(operators.value, now):
+    if operators is not None and (now != was or ours is not None) and not limit.is_looser(operators.value, now):
         made.stands.append({"key": limit.key, "instrument": instrument or None, "before": show(now),
                             "value": show(operators.value)})
     if now != (ours.value if ours is not None else was):

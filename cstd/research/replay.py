@@ -9,11 +9,13 @@ on the rows that its scores are of (cstd/research/rescore.py). One JSON line per
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,7 @@ import msgspec
 
 from cstd import __version__
 from cstd._fast.codes import EventKind, Link
+from cstd._fast.journal_scan import Record
 from cstd._fast.port import KeptPort, OrderPort
 from cstd._fast.recorder import Recorder
 from cstd.config import Config, from_canonical_json, load, template
@@ -33,7 +36,7 @@ from cstd.errors import CstdError, UsageError, VerificationError
 from cstd.orders.simulated_terms import SimulatedVenueSettings
 from cstd.printed import aligned
 from cstd.research import what_if
-from cstd.research.simulated_session import SimulatedSession, settings_of, simulated_totals, with_assumed_tape
+from cstd.research.simulated_session import Frame, SimulatedSession, settings_of, simulated_totals, with_assumed_tape
 from cstd.signals.agents.loader import LoadedAgents
 from cstd.signals.agents.loader import load as load_agents
 from cstd.signals.code import configured
@@ -48,6 +51,7 @@ if TYPE_CHECKING:
 
 # Of `--rescore`: registry and key, None as the journal's configuration names them; tolerance in millionths, None for the usual.
 Rescored = tuple[Path | None, Path | None, int | None]
+PIECE_FRAMES = 5_000  # of a market that is traded anew: so many, and what was decided on them, are held at once
 
 
 def main(args: argparse.Namespace) -> int:
@@ -69,16 +73,16 @@ def main(args: argparse.Namespace) -> int:
             worst = 3
         if "rescore" in row and not row["rescore"]["held"]:
             worst = 3
-        sys.stdout.write(_table(row) if getattr(args, "output", "json") == "table" else json.dumps(row) + "\n")
+        sys.stdout.write(_table(row) if args.output == "table" else json.dumps(row) + "\n")
         sys.stdout.flush()
     return worst
 
 
 def _registered(args: argparse.Namespace) -> Rescored | None:
     """Return registry, key and tolerance of `--rescore`, None without it."""
-    if getattr(args, "rescore", False):
+    if args.rescore:
         return args.models, args.models_key, args.tolerance
-    given = [name for name in ("models", "models_key", "tolerance") if getattr(args, name, None) is not None]
+    given = [name for name in ("models", "models_key", "tolerance") if getattr(args, name) is not None]
     if given:
         raise UsageError(f"--{given[0].replace('_', '-')} is of --rescore", suggestion="add --rescore, or leave it out")
     return None
@@ -100,7 +104,7 @@ def replay_path(path: Path, agents: LoadedAgents | None, *, check: bool, assignm
     """Replay one input and return its row.
 
     Args:
-        assignments: `KEY=VALUE` texts, for recordings.
+        assignments: `KEY=VALUE` texts: the market of the recording or journal is traded anew with them.
         rescored: for journals: registry and key (None: as the journal's configuration names them), and the greatest
             difference of a score that is none, in millionths; None: scores are not made again.
     """
@@ -130,7 +134,7 @@ def replay_path(path: Path, agents: LoadedAgents | None, *, check: bool, assignm
 # Recordings.
 
 
-def wire_frames(recording: Recording) -> Iterator[tuple[int, bytes]]:
+def wire_frames(recording: Recording) -> Iterator[Frame]:
     """(receive time in ns, v2 text) of every received message, v1 translated."""
     dialect = V1Dialect() if recording.api == "v1" else None
     for frame in recording.frames:
@@ -141,7 +145,7 @@ def wire_frames(recording: Recording) -> Iterator[tuple[int, bytes]]:
             yield frame.recv_ns, text
 
 
-def book_subscriptions(frames: Iterable[tuple[int, bytes]]) -> dict[str, int]:
+def book_subscriptions(frames: Iterable[Frame]) -> dict[str, int]:
     """Depth by name of every acknowledged book subscription, in order of appearance."""
     depths: dict[str, int] = {}
     for _, text in frames:
@@ -165,11 +169,11 @@ class Market:
     """What others did, and what a run of it begins with.
 
     Attributes:
-        frames: (receive time in ns, v2 text) of every public message.
+        frames: gives (receive time in ns, v2 text) of every public message, from the first one on at each call.
         configured: gives the configuration with `KEY=VALUE` texts applied.
     """
 
-    frames: list[tuple[int, bytes]]
+    frames: Callable[[], Iterator[Frame]]
     configured: Callable[[Iterable[str]], Config]
 
 
@@ -179,25 +183,39 @@ def recorded_market(path: Path) -> Market:
     depths = book_subscriptions(frames)
     if not depths:
         raise UsageError(f"{path} holds no acknowledged book subscription")
-    return Market(frames, lambda assignments: recording_config(list(depths), max(depths.values()), assignments))
+    return Market(frames.__iter__, lambda assignments: recording_config(list(depths), max(depths.values()), assignments))
 
 
 def journaled_market(path: Path) -> Market:
-    """Return the market that a journal's daemon saw, under the configuration of its last start."""
-    frames: list[tuple[int, bytes]] = []
-    boot = b""
-    last_ns = 0
-    for batch in Walk(path).batches():
-        for record in batch:
-            if record.kind == EventKind.EVENT_FRAME and record.tag == Link.LINK_PUBLIC:
-                last_ns = max(last_ns, record.wall_ns)  # a clock that was set back is no order of events
-                frames.append((last_ns, bytes(record.payload)))
-            elif record.kind == EventKind.EVENT_BOOT:
-                boot = bytes(record.payload)
-    if not boot or not book_subscriptions(frames):
+    """Return the market that a journal's daemon saw, under the configuration of its last start.
+
+    A day of it is larger than a host's memory: each run reads it anew.
+    """
+    boot, subscribed = b"", False
+    for record in _records(path):
+        if record.kind == EventKind.EVENT_BOOT:
+            boot = bytes(record.payload)
+        elif not subscribed and _is_market(record):
+            subscribed = bool(book_subscriptions([(0, bytes(record.payload))]))
+    if not boot or not subscribed:
         raise UsageError(f"{path} holds no start with an acknowledged book subscription")
     raw = bytes(msgspec.json.decode(boot, type=_Boot).config)
-    return Market(frames, lambda assignments: from_canonical_json(raw, assignments))
+    return Market(lambda: _public_frames(path), lambda assignments: from_canonical_json(raw, assignments))
+
+
+def _public_frames(path: Path) -> Iterator[Frame]:
+    last_ns = 0
+    for record in filter(_is_market, _records(path)):
+        last_ns = max(last_ns, record.wall_ns)  # a clock that was set back is no order of events
+        yield last_ns, bytes(record.payload)
+
+
+def _records(path: Path) -> Iterator[Record]:
+    return itertools.chain.from_iterable(Walk(path).batches())
+
+
+def _is_market(record: Record) -> bool:
+    return record.kind == EventKind.EVENT_FRAME and record.tag == Link.LINK_PUBLIC
 
 
 class _Boot(msgspec.Struct):
@@ -205,16 +223,23 @@ class _Boot(msgspec.Struct):
 
 
 def start_recording(path: Path, agents: LoadedAgents | None, strategy: str | None = None, *, port: OrderPort | None = None,
-                    assignments: Iterable[str] = ()) -> tuple[Engine, list[tuple[int, bytes]]]:
+                    assignments: Iterable[str] = ()) -> tuple[Engine, list[Frame]]:
     """An engine booted for a recording, and the recording's frames. port: where order frames go, None for nowhere."""
     market = recorded_market(path)
-    return start_market(market, agents, strategy, port=port, assignments=assignments), market.frames
+    return start_market(market, agents, strategy, port=port, assignments=assignments), list(market.frames())
 
 
 def start_market(market: Market, agents: LoadedAgents | None, strategy: str | None = None, *, port: OrderPort | None = None,
                  assignments: Iterable[str] = ()) -> Engine:
-    """An engine booted for a market, before its first frame."""
+    """An engine booted for a market, before its first frame.
+
+    Raises:
+        UsageError: the strategy trades on scores, which are no part of a market.
+    """
     cfg = market.configured(assignments)
+    if (strategy or cfg.strategy.name) == "ensemble":
+        raise UsageError("the ensemble trades on scores, and none come with a market that is traded anew: it would do nothing",
+                         suggestion="--set strategy.name= another one; --rescore compares the scores of a journal")
     ours = configured(cfg)
     if cfg.agents.dir:
         agents = ours.agents
@@ -222,7 +247,7 @@ def start_market(market: Market, agents: LoadedAgents | None, strategy: str | No
     recorder.digest_passes = True
     engine = Engine(recorder, agents, port, inferring=True, strategy=strategy)
     engine.code = ours.code()
-    first_ns = market.frames[0][0]
+    first_ns = next(market.frames())[0]
     engine.core.event(EventKind.EVENT_BOOT, 0, first_ns, first_ns, boot_payload(cfg, 1, agents, ours.strategy))
     _raise_fault(engine)
     engine.stand_in()
@@ -237,38 +262,41 @@ def replay_recording(path: Path, agents: LoadedAgents | None, assignments: Itera
 def replay_market(path: Path, market: Market, agents: LoadedAgents | None, assignments: Iterable[str]) -> dict[str, Any]:
     """Trade a market on the simulated venue; with changed limits also without them, and what they came to."""
     settings, volume_hour, changes = settings_of(assignments)
-    frames = market.frames if volume_hour is None else with_assumed_tape(market.frames, volume_hour)
     changed = what_if.limit_changes(changes)
     now = what_if.Decided() if changed else None
-    session, took_ns = _traded(market, frames, agents, settings, changes, now)
+    session, frames, took_ns = _traded(market, volume_hour, agents, settings, changes, now)
     engine = session.engine
-    row = _row(path, engine, len(frames), took_ns, precision="inferred" if engine.feed.inferred else "instrument")
+    row = _row(path, engine, frames, took_ns, precision="inferred" if engine.feed.inferred else "instrument")
     row |= simulated_totals(session) | {"volume_hour": None if volume_hour is None else str(volume_hour)}
     if now is None:
         return row
     before = what_if.Decided()
-    without, _ = _traded(market, frames, agents, settings, [text for text in changes if text not in changed], before)
+    without, *_ = _traded(market, volume_hour, agents, settings, [text for text in changes if text not in changed], before)
     return row | {"what_if": what_if.compared(changed, (before, session_totals(without.engine)["equity"]), (now, row["equity"]))}
 
 
-def _traded(market: Market, frames: list[tuple[int, bytes]], agents: LoadedAgents | None, settings: SimulatedVenueSettings,
-            changes: list[str], decided: what_if.Decided | None) -> tuple[SimulatedSession, int]:
-    """Run a market to its end; returns the session and the ns it took. decided: where its decisions go, None for nowhere."""
+def _traded(market: Market, volume_hour: Decimal | None, agents: LoadedAgents | None, settings: SimulatedVenueSettings,
+            changes: list[str], decided: what_if.Decided | None) -> tuple[SimulatedSession, int, int]:
+    """Run a market to its end; returns the session, its frames and the ns it took. decided: where its decisions go, or None."""
     port = KeptPort()
     engine = start_market(market, agents, port=port, assignments=changes)
     assert engine.cfg is not None
     session = SimulatedSession(engine, port, settings, {engine.cfg.account.currency: engine.cfg.account.capital})
-    began_ns = time.perf_counter_ns()
-    if decided is None:
-        session.run(list(frames))
-    else:
+    if decided is not None:
         engine.recorder.captured = []
-        for at in range(0, len(frames), what_if.PIECE_FRAMES):
-            session.run(frames[at:at + what_if.PIECE_FRAMES], last=at + what_if.PIECE_FRAMES >= len(frames))
+    frames = market.frames() if volume_hour is None else with_assumed_tape(market.frames(), volume_hour)
+    count = 0
+    began_ns = time.perf_counter_ns()
+    while piece := list(itertools.islice(frames, PIECE_FRAMES)):
+        count += len(piece)
+        session.run(piece, last=len(piece) < PIECE_FRAMES)
+        if decided is not None:
             decided.take(engine)
+    if not count % PIECE_FRAMES:
+        session.run([])
     took_ns = time.perf_counter_ns() - began_ns
     _raise_fault(engine)
-    return session, took_ns
+    return session, count, took_ns
 
 
 def _replay_futures(recording: Recording) -> dict[str, Any]:

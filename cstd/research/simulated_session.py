@@ -10,7 +10,7 @@ engine's when an order leaves.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -32,7 +32,8 @@ VOLUME_KEY = "tape.volume_hour"
 MINUTE_NS = 60 * NS_PER_S
 ASSUMED_CANDLES = 90
 
-Frames = list[tuple[int, bytes]]
+Frame = tuple[int, bytes]  # receive time in ns, text
+Frames = list[Frame]
 
 
 class SimulatedSession:
@@ -171,23 +172,21 @@ def settings_of(assignments: Iterable[str]) -> tuple[SimulatedVenueSettings, Dec
         raise UsageError(f"--set {SETTINGS_PREFIX}…: {error}", suggestion="docs/simulated-venue.md has the keys") from None
 
 
-def with_assumed_tape(frames: Frames, volume_hour: Decimal) -> Frames:
-    """Insert, behind each instrument's first book snapshot, candles of an assumed volume for the time before the recording.
+def with_assumed_tape(frames: Iterable[Frame], volume_hour: Decimal) -> Iterator[Frame]:
+    """Yield frames, and behind each instrument's first book snapshot candles of an assumed volume for the time before them.
 
     A recording without a tape says nothing of what was traded, and the volume gate refuses for that. The candles come in as
     the frame in which the venue sends history, so that every gate is judged as always. volume_hour: in quote.
     """
     told: set[str] = set()
-    out: Frames = []
     for recv_ns, frame in frames:
-        out.append((recv_ns, frame))
+        yield recv_ns, frame
         if b'"snapshot"' not in frame[:60] or b'"book"' not in frame[:40]:
             continue
         for message in decode_public(frame):
             if isinstance(message, BookMessage) and message.name not in told and message.bids and message.asks:
                 told.add(message.name)
-                out.append((recv_ns, _candles(message, recv_ns, volume_hour / 60)))
-    return out
+                yield recv_ns, _candles(message, recv_ns, volume_hour / 60)
 
 
 def _candles(book: BookMessage, recv_ns: int, value: Decimal) -> bytes:

@@ -22,7 +22,6 @@ from cstd.engine import Engine
 from cstd.units import format_decimal, format_raw
 
 LIMITS = ("policy.", "risk.", "exits.", "overrides.")
-PIECE_FRAMES = 5_000  # between two looks at what was decided: the outputs of so many are held
 ORDERS_SHOWN = 100
 
 
@@ -50,10 +49,10 @@ class Decided:
         outputs.clear()
 
     def _add(self, row: np.void, engine: Engine) -> None:
-        name = engine.names[int(row["instrument"])]
-        place = Place(int(row["decided_wall_ns"]), name, IntentKind(int(row["kind"])).name.lower())
         if row["rejudge"]:
             return
+        name = engine.names[int(row["instrument"])]
+        place = Place(int(row["decided_wall_ns"]), name, IntentKind(int(row["kind"])).name.lower())
         if int(row["verdict"]) == Verdict.REFUSE:
             self.refused[place] = gate_name(int(row["first_failing"])) or ""
         elif int(row["order_slot"]) >= 0:

@@ -11,6 +11,7 @@ import pytest
 
 from cstd.research.models import ensemble, evaluation, skill
 from cstd.research.models.labels import Costs
+from cstd.signals.registry.card import worst
 
 N = 4_000
 RUNS = 400
@@ -215,7 +216,7 @@ def test_a_verdict_at_and_beside_each_limit(changed: dict[str, Any], verdict: st
     baselines = {**HOLDS["baselines"], **{name: value for name, value in changed.items() if name in HOLDS["baselines"]}}
     found = {**HOLDS, **{name: value for name, value in changed.items() if name in HOLDS}, "baselines": baselines}
     assert evaluation.verdict(found) == verdict
-    assert evaluation.overall([verdict, "holds"]) == verdict  # type: ignore[list-item]
+    assert worst([verdict, "holds"]) == verdict  # type: ignore[list-item]
 
 
 @pytest.mark.parametrize("cost", ["maker_bps", "taker_bps", "half_spread_bps", "lifetime_s"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from engine_world import S, World, replayed
 from own_strategies import FAILURES, SOURCE, built, own_config
 
 from cstd._fast.codes import IntentKind, OrderAction
+from cstd.cli.parser import parse
 from cstd.daemon.checkpointer import bring_up_to_date
 from cstd.decision.setup import STRATEGY_CODES
 from cstd.engine.recovery import begin, recover
@@ -191,7 +191,9 @@ def _no_agents(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def replay_check(path: Path) -> int:
     """Run the verb with --check."""
-    return replay.main(argparse.Namespace(files=[str(path)], check=True, set=[]))
+    args = parse(["replay", str(path), "--check"])
+    assert args is not None
+    return replay.main(args)
 
 
 def test_its_journal_replays_without_a_difference(journaled: tuple[World, Path], own: LoadedStrategy,

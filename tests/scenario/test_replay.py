@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from engine_world import BTC, S, World
 from cstd import __version__
 from cstd._fast.codes import EventKind, Link, OrderAction
 from cstd._fast.recorder import Recorder
+from cstd.cli.parser import parse
 from cstd.engine import Engine
 from cstd.engine.replaying import JournalReplay
 from cstd.errors import UsageError, VerificationError
@@ -114,7 +114,8 @@ def _no_agents(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run_main(path: Path, *, check: bool) -> int:
     """The verb on one input, without agents as in the session."""
-    args = argparse.Namespace(files=[str(path)], check=check, set=[])
+    args = parse(["replay", str(path), *(["--check"] if check else [])])
+    assert args is not None
     return replay.main(args)
 
 

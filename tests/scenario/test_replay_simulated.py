@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from decimal import Decimal
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 
 from cstd._fast.codes import EventKind, Link
 from cstd._fast.port import KeptPort
+from cstd.cli.parser import parse
 from cstd.engine.boot import boot_payload
 from cstd.errors import UsageError
 from cstd.orders.simulated_terms import SimulatedVenueSettings
@@ -44,7 +44,7 @@ def session_of(path: Path, settings: SimulatedVenueSettings) -> tuple[SimulatedS
     port = KeptPort()
     engine, frames = replay.start_recording(path, None, port=port, assignments=QUICK[1:])
     engine.recorder.captured = []
-    return SimulatedSession(engine, port, settings, {"USD": Decimal(10_000)}), with_assumed_tape(frames, Decimal(5_000_000))
+    return SimulatedSession(engine, port, settings, {"USD": Decimal(10_000)}), list(with_assumed_tape(frames, Decimal(5_000_000)))
 
 
 def test_a_recording_trades_and_comes_to_the_same_each_time(recording: Path) -> None:
@@ -158,8 +158,11 @@ def test_set_trades_and_compares_nothing_recorded(tmp_path: Path, recording: Pat
         replay.replay_path(tmp_path, None, check=True, assignments=[TAPE])
     with pytest.raises(UsageError, match="no journal"):
         replay.replay_path(tmp_path, None, check=False, assignments=[TAPE])
+    with pytest.raises(UsageError, match="trades on scores"):
+        replay.replay_path(recording, None, check=False, assignments=["strategy.name=ensemble"])
     monkeypatch.setattr(replay, "load_agents", lambda: None)
-    assert replay.main(argparse.Namespace(files=[str(recording)], check=False, set=QUICK)) == 0
+    args = parse(["replay", str(recording), *(word for text in QUICK for word in ("--set", text))])
+    assert args is not None and replay.main(args) == 0
     assert json.loads(capsys.readouterr().out)["volume_hour"] == "5000000"
 
 

@@ -75,6 +75,19 @@ def test_what_is_written_verifies(root: Path) -> None:
     assert list(json.loads(raw)) == sorted(json.loads(raw))
 
 
+@pytest.mark.parametrize("signed", [True, False])
+def test_a_full_disk_is_said_and_leaves_no_version(root: Path, monkeypatch: pytest.MonkeyPatch, *, signed: bool) -> None:
+    """After a training of hours: an error that says what could not be written, and what was there stays as it was."""
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    before = sorted(root.rglob("*"))
+    monkeypatch.setattr(store.os, "fsync", full)
+    with pytest.raises(OperatorError, match=r"hourly cannot be written: No space left"):
+        write(root) if signed else registry.put_unsigned(root, "hourly", card(), FILES)
+    assert sorted(root.rglob("*")) == before
+
+
 def test_versions_are_counted_and_no_number_is_used_again(root: Path) -> None:
     """The next is one above the highest, also where that folder was removed."""
     assert write(root).name == "0002"

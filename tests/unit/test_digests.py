@@ -68,7 +68,8 @@ def test_one_digest_with_and_without_fma(digests: ModuleType, traded: tuple[Path
     assert figures["one"] and figures["digests"] == {digest: 3} and not figures["failed"], figures
     assert {name: row["n"] for name, row in figures["variants"].items()} == {"release": 2, "masked": 1}
     other = digests.compared(path, 1, ["release"], {"digest": "00" * 32})
-    assert not other["one"], "another digest than the daemon's own is no agreement"
+    assert not other["one"] and not other["agree"], "another digest than the daemon's own is no agreement"
+    assert digests.compared(path, 3, ["masked"], None)["replays"] == 3, "one that was asked for alone is replayed as often"
 
 
 def test_the_mask_hides_fma_from_the_c_library(digests: ModuleType) -> None:
@@ -97,3 +98,6 @@ def test_a_variant_that_cannot_run_is_said(digests: ModuleType, traded: tuple[Pa
     assert "qemu-x86_64 is not here" in told
     row: dict[str, Any] = digests.replay(tmp_path / "none", digests.Variant("release"))
     assert "exit code" in row["failed"]
+    monkeypatch.setattr(digests, "REPLAY_S", 0.01)
+    figures = digests.compared(traded[0], 1, ["release"], {"digest": traded[1]})
+    assert "timed out" in figures["failed"][0] and figures["agree"] and not figures["one"]

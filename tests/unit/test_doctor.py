@@ -355,7 +355,9 @@ def test_modes_of_systemd_credentials(tmp_path: Path) -> None:
 
 
 def test_a_gpu_is_judged_by_what_the_scorer_wants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a scorer nothing of it matters; with one on cuda a runtime with that provider must be there; two are a warning."""
+    """Without a scorer nothing of it matters; one on cuda needs a runtime with that provider, a driver and onnx; two are a
+    warning.
+    """
     def runtime(*names: str, providers: list[str]) -> None:
         monkeypatch.setattr(install_checks, "_installed", lambda name: name in names)
         monkeypatch.setattr(install_checks.importlib.metadata, "version", lambda _name: "1.23")
@@ -366,13 +368,17 @@ def test_a_gpu_is_judged_by_what_the_scorer_wants(tmp_path: Path, monkeypatch: p
     scorer = {device: ScorerConfig(enabled=True, device=device, models="models", name="hourly", age_s_max=60)
               for device in ("cpu", "cuda")}
     on = {device: replace(driver, cfg=msgspec.structs.replace(driver.cfg, scorer=config)) for device, config in scorer.items()}
-    runtime("onnxruntime-gpu", providers=["CUDAExecutionProvider"])
+    runtime("onnxruntime-gpu", "onnx", providers=["CUDAExecutionProvider"])
     check = install_checks.gpu(driver)
     assert check.state == OK and "550.1" in check.found and "with the CUDA provider" in check.found and "not used" in check.means
     assert [install_checks.gpu(on[device]).state for device in ("cpu", "cuda")] == [OK, OK]
+    driverless = replace(on["cuda"], root=tmp_path / "none")
+    assert "missing: a driver" in install_checks.gpu(driverless).found and install_checks.gpu(driverless).state == PROBLEM
+    runtime("onnxruntime-gpu", providers=["CUDAExecutionProvider"])
+    assert "missing: onnx" in install_checks.gpu(on["cuda"]).found and install_checks.gpu(on["cuda"]).state == PROBLEM
     runtime("onnxruntime", providers=["CPUExecutionProvider"])
     assert [install_checks.gpu(one).state for one in (driver, on["cpu"], on["cuda"])] == [OK, OK, PROBLEM]
-    assert "onnxruntime-gpu" in install_checks.gpu(on["cuda"]).todo
+    assert "cstd[gpu]" in install_checks.gpu(on["cuda"]).todo
     runtime(providers=[])
     assert [install_checks.gpu(one).state for one in (driver, on["cpu"], on["cuda"])] == [OK, PROBLEM, PROBLEM]
     runtime("onnxruntime", "onnxruntime-gpu", providers=[])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 from collections.abc import Callable
@@ -161,6 +162,23 @@ def test_no_daemon_starts_while_it_looks(tmp_path: Path, monkeypatch: pytest.Mon
     assert not is_being_written(tmp_path / JOURNAL_DIR)
 
 
+def test_a_first_daemon_that_starts_while_the_question_is_read_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There was no journal whose lock could be held: it is looked again, and nothing is sent."""
+    place = Place(tmp_path, monkeypatch, lambda _run_dir: None)
+    (tmp_path / JOURNAL_DIR).rmdir()
+    plan = live_check.Plan(instrument="BTC/USD", notional=Decimal(1), below_bps=Decimal(1), capital=Decimal(100), amended_bps=1)
+    monkeypatch.setattr(live_check, "_before", lambda *_: [plan])
+    monkeypatch.setattr(live_check, "_climb", lambda *_: pytest.fail("an order would have been sent"))
+    with contextlib.ExitStack() as daemon:
+        def start(*_: object) -> None:
+            (tmp_path / JOURNAL_DIR).mkdir()
+            daemon.enter_context(lock_directory(tmp_path / JOURNAL_DIR))
+
+        monkeypatch.setattr(live_check, "_confirm", start)
+        with pytest.raises(OperatorError, match="one account has one trading daemon"):
+            place.check()
+
+
 def test_a_lock_that_cannot_be_opened_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not allowed to look is no sign that nobody trades."""
     def refuse(_directory: Path) -> None:
@@ -202,10 +220,10 @@ def test_a_replay_that_is_not_done_is_a_problem(tmp_path: Path, monkeypatch: pyt
 
 def test_a_user_without_a_name_has_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
     """A container's uid need not be in its passwd."""
-    def nameless() -> str:
+    def nameless(_uid: int) -> None:
         raise KeyError("getpwuid(): uid not found")
 
-    monkeypatch.setattr("getpass.getuser", nameless)
+    monkeypatch.setattr("pwd.getpwuid", nameless)
     assert own_name() == f"uid {os.getuid()}"
 
 

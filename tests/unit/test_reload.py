@@ -98,6 +98,9 @@ def test_an_operators_own_command_is_never_loosened() -> None:
         assert sets(plan(config(), config(policy__spread_bps_max=value), stands, {})) == []
     made = plan(config(), config(policy__spread_bps_max="10"), stands, {})
     assert (sets(made), made.stands) == ([(SPREAD, "", "10")], [])
+    # What a reload had tightened goes back with the file, and the operator's holds: nothing changes, so it is told there.
+    made = plan(config(), config(), stands, {ALL: {SPREAD: change("30")}})
+    assert (sets(made), [row["value"] for row in made.stands]) == ([(SPREAD, "", "45")], ["20"])
 
 
 def test_what_an_operator_asked_for_outlives_a_reload(tmp_path: Path) -> None:

@@ -26,7 +26,6 @@ from cstd.research.models.dataset import Floats, Ints
 from cstd.research.models.labels import Costs, Sample
 from cstd.signals import registry
 from cstd.signals.registry import log as registry_log
-from cstd.signals.registry.card import Verdict, worst
 from cstd.units import NS_PER_S
 
 GATE = 0.80
@@ -75,7 +74,7 @@ def measure(sample: Sample, scored: stored.Scored, window: Window, ewma: Mapping
     by_ewma = pinball_loss(net, *ewma_quantiles(sample, window, ewma, costs))
     pinball, pinball_ci = skill.skill(pinball_loss(net, scored.lower, scored.upper), by_ewma, block)
     inside = (net >= scored.lower) & (net <= scored.upper)
-    held = _buy_and_hold(window, costs)
+    traded = would_trade(scored)
     found: Metrics = {
         "n": len(sample), "independent_windows": skill.independent_windows(decided_s, sample.horizon_s),
         "blocks": len(np.unique(block)),
@@ -83,11 +82,11 @@ def measure(sample: Sample, scored: stored.Scored, window: Window, ewma: Mapping
         "ece": skill.debiased_ece(scored.probability, event), "auc": skill.auc(scored.probability, event),
         "coverage": float(inside.mean()), "coverage_by_regime": _by_regime(sample, inside),
         "highest_probability": float(scored.probability.max()),
-        **_hits(sample, scored.probability >= GATE), **_money(sample, at_gate(scored), window, trials),
+        **_hits(sample, scored.probability >= GATE), **_money(sample, traded, window, trials),
         "costs_below_default": below_default(costs),
         "baselines": {
-            "no_trade": _no_trade(sample, at_gate(scored), window),
-            "buy_and_hold": held,
+            "no_trade": _no_trade(sample, traded, window),
+            "buy_and_hold": _buy_and_hold(window, costs),
             "last_return": _last_return(sample, window, loss, constant, block),
             "ewma_volatility": {"pinball": float(by_ewma.mean()), **ewma},
             "constant": {"rate": float(event.mean()), "rates": rates, "brier": float(constant.mean())},
@@ -98,7 +97,7 @@ def measure(sample: Sample, scored: stored.Scored, window: Window, ewma: Mapping
     return rounded
 
 
-def at_gate(scored: stored.Scored) -> Flags:
+def would_trade(scored: stored.Scored) -> Flags:
     """Return which rows would have been traded: sure enough, and with an interval of the net return that is above zero."""
     return np.asarray((scored.probability >= GATE) & (scored.lower > 0))
 
@@ -199,11 +198,6 @@ def _no_trade(sample: Sample, traded: Flags, window: Window) -> Metrics:
 
 def _daily(sample: Sample, traded: Flags, window: Window) -> Floats:
     return skill.by_day(sample.net[traded], sample.rows.decided_s[traded], window.days, slot_count(sample, window))
-
-
-def overall(verdicts: Sequence[Verdict]) -> Verdict:
-    """Return the verdict of a model: it holds where every horizon does."""
-    return worst(verdicts)
 
 
 def slot_count(sample: Sample, window: Window) -> float:

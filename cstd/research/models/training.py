@@ -28,6 +28,7 @@ from cstd.research.models.extras import need
 from cstd.research.models.labels import Costs, Sample
 from cstd.signals import bar_features
 from cstd.signals.registry import features_hash
+from cstd.signals.registry.card import worst
 
 HELD_OUT = 0.2
 TRAIN_ROWS_MIN = 200
@@ -345,5 +346,5 @@ def card_of(name: str, version: str, created: str, series: Sequence[dataset.Seri
         "horizons": {horizon: one.card for horizon, one in found.items()},
         "training": {"bars": [one.card() for one in series], "window": {"from": dataset.utc(first), "to": dataset.utc(cutoff)},
                      "seed": settings.seed, "provenance": provenances[0]},
-        "verdict": evaluation.overall([one.card["verdict"] for one in found.values()]),
+        "verdict": worst([one.card["verdict"] for one in found.values()]),
     }

@@ -60,6 +60,18 @@ def locked(root: Path) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def _new_version(root: Path, name: str) -> Iterator[None]:
+    """Hold the registry while a version of a model is put into it; what cannot be written is said."""
+    if not NAME.fullmatch(name):
+        raise refuse("name", f"{name[:64]!r} is no name of a model: a-z, 0-9, - and _, at most 48")
+    with locked(root):
+        try:
+            yield
+        except OSError as error:
+            raise OperatorError(f"{root / name} cannot be written: {error.strerror or error}") from error
+
+
 def write_version(root: Path, name: str, card: dict[str, Any], files: Mapping[str, bytes], key: bytes, *,
                   who: str = "train", reason: str = "trained") -> Path:
     """Write a new version of a model and register it; returns its folder, `root/name/NNNN`, which is there whole or not at all.
@@ -77,9 +89,7 @@ def write_version(root: Path, name: str, card: dict[str, Any], files: Mapping[st
         RefusedVersionError: the card or the files would not verify, or the log does not.
         OperatorError: the folder cannot be written, or another process writes.
     """
-    if not NAME.fullmatch(name):
-        raise refuse("name", f"{name[:64]!r} is no name of a model: a-z, 0-9, - and _, at most 48")
-    with locked(root):
+    with _new_version(root, name):
         log = registry_log.read(root, key)
         model = root / name
         model.mkdir(exist_ok=True)
@@ -101,16 +111,11 @@ def put_unsigned(root: Path, name: str, card: dict[str, Any], files: Mapping[str
         RefusedVersionError: the name is none.
         OperatorError: the folder cannot be written, or another process writes.
     """
-    if not NAME.fullmatch(name):
-        raise refuse("name", f"{name[:64]!r} is no name of a model: a-z, 0-9, - and _, at most 48")
-    with locked(root):
+    with _new_version(root, name):
         model = root / name
-        try:
-            model.mkdir(exist_ok=True)
-            version = _next_version(model, registry_log.numbers_told(root, name))
-            _put_folder(model, version, {**files, CARD_FILE: _filled(card, name, version, files)})
-        except OSError as error:
-            raise OperatorError(f"{model} cannot be written: {error.strerror or error}") from error
+        model.mkdir(exist_ok=True)
+        version = _next_version(model, registry_log.numbers_told(root, name))
+        _put_folder(model, version, {**files, CARD_FILE: _filled(card, name, version, files)})
     return model / version
 
 

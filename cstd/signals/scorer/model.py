@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cstd.errors import OperatorError
 from cstd.signals.joining import calibrated, interval, stacked
 from cstd.signals.registry import Verified
-from cstd.signals.registry.card import HORIZONS_MAX, Horizon, horizon_s
+from cstd.signals.registry.card import Horizon, horizon_s
 from cstd.signals.scorer.rows import SCORE_ROW, VALID_WORD_BITS, VOTES_MAX, ScoreStatus, row_hashes
 from cstd.signals.scorer.sessions import Device, Matrix, MemberSession, open_member
 from cstd.signals.scorer.sheet import Rows
@@ -47,9 +47,8 @@ class ScoredModel:
             _Scored(name, horizon, tuple(open_member(member, found.files[member.file], count, device, threads)
                                          for member in horizon.members))
             for name, horizon in found.card.horizons.items() if horizon.verdict == "holds")
-        if not 0 < len(self.horizons) <= HORIZONS_MAX:
-            raise OperatorError(f"{len(self.horizons)} horizons of {found.card.name} {found.card.version} hold; "
-                                f"1 to {HORIZONS_MAX} can be scored")
+        if not self.horizons:
+            raise OperatorError(f"no horizon of {found.card.name} {found.card.version} holds: nothing of it can be scored")
 
     def matrix(self, rows: Rows) -> tuple[Matrix, Flags, Flags]:
         """Return the model's features of each row as float32, whether all are valid, and whether all are numbers."""

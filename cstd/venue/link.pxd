@@ -93,6 +93,7 @@ cdef class Link(WSListener):
     cdef int _append(self, const char *data, size_t n) except -1
     cdef bint _refused(self, WSTransport transport) except -1
     cdef int _violation(self, int close_code, str reason) except -1
+    cdef bint _send_checked(self, bytes frame) except -1
     cdef int _send_out(self, size_t n) noexcept
     cdef bint _can_send(self, size_t n) noexcept
 

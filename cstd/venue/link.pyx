@@ -368,9 +368,9 @@ cdef class Link(WSListener):
         if not is_control(frame):
             self.refused_count += 1
             return False
-        return self._send_frame(frame)
+        return self._send_checked(frame)
 
-    def _send_frame(self, bytes frame):
+    cdef bint _send_checked(self, bytes frame) except -1:
         """Copy a checked frame out. A public link has no token, so a frame with a place for one is refused."""
         cdef Py_ssize_t n = PyBytes_GET_SIZE(frame)
         if TOKEN_PLACE in frame or n > OUT_BYTES_MAX:
@@ -517,12 +517,12 @@ cdef class PrivateLink(Link):
         self.token_n = 0
         Link.on_ws_disconnected(self, transport)
 
-    def _send_frame(self, bytes frame):
+    cdef bint _send_checked(self, bytes frame) except -1:
         """Copy a checked control frame out, with the token where it leaves room for it."""
         cdef Py_ssize_t n = PyBytes_GET_SIZE(frame)
         cdef Py_ssize_t place = frame.find(TOKEN_PLACE)
         if place < 0:
-            return Link._send_frame(self, frame)
+            return Link._send_checked(self, frame)
         if self._send_with_token(PyBytes_AS_STRING(frame), <size_t>n, <size_t>(place + TOKEN_OFFSET)) != 0:
             return False
         self.control_count += 1

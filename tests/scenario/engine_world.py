@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from cstd._fast.codes import BookState, EventKind, IntentKind, Link, OrderAction, OrderState
+from cstd._fast.port import OrderPort
 from cstd._fast.recorder import Recorder
 from cstd.config import Config, load, template
 from cstd.engine import Engine
@@ -129,14 +130,14 @@ class World:
     """
 
     def __init__(self, cfg: Config | None = None, *, strategy: str = "none", journal: Any = None,
-                 own: LoadedStrategy | None = None, agents: LoadedAgents | None = None) -> None:
+                 own: LoadedStrategy | None = None, agents: LoadedAgents | None = None, port: OrderPort | None = None) -> None:
         self.cfg = cfg or practice_config()
         self.own = own
         self.agents = agents
         self.now_ns = START_NS
         self.recorder = Recorder(journal)
         self.recorder.captured = []
-        self.engine = Engine(self.recorder, agents, strategy=strategy)
+        self.engine = Engine(self.recorder, agents, port, strategy=strategy)
         self.engine.code = Code(given=[own] if own is not None else [])
         self.core = self.engine.core
         self.names = tuple(self.cfg.instruments.names)

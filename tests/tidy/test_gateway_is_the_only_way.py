@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cstd._fast import core, engine, gateway
+from cstd.venue import link
 
 ENCODERS = ("encode_add", "encode_amend", "encode_cancel", "encode_exit_rest", "cstd_encode_")
 FUNCTION = re.compile(r"^(?P<indent> *)(?P<kind>def|cdef|cpdef)\b(?P<head>[^=\n]*?)(?P<name>\w+)\(", re.MULTILINE)
@@ -108,6 +109,22 @@ def test_nothing_that_sends_is_visible_to_python(name: str) -> None:
     """Neither the engine's Python face nor its bases nor their modules show what makes or sends an order frame."""
     for owner in (core.Core, engine.FastEngine, gateway.Gateway, core, engine, gateway):
         assert not hasattr(owner, name)
+
+
+@pytest.mark.parametrize("name", ["_send_checked", "_send_out", "_send_with_token", "_can_send", "token", "out"])
+def test_nothing_that_writes_to_a_socket_is_visible_to_python(name: str) -> None:
+    """What a link sends it has checked, by `send_control`, or has from the gateway, by its port, whose `send` is compiled."""
+    for owner in (link.Link, link.PublicLink, link.PrivateLink, link.TokenPort):
+        assert not hasattr(owner, name) and not hasattr(link.TokenPort, "send")
+
+
+def test_only_the_link_writes_to_a_connection_to_the_venue(repository: Path) -> None:
+    """No Python of the daemon or of the venue's machines sends on a transport; the link does so in one place."""
+    writing = re.compile(r"transport\w*\.(send|write|writelines|send_reuse_external_\w+|send_reuse_external_buffer)\(")
+    found = [f"{path.name}: {match.group()}" for folder in ("venue", "daemon", "engine", "orders", "_fast")
+             for path in sources(repository, ".py", ".pyx", ".pxd") if folder in path.parts
+             for match in writing.finditer(path.read_text("utf-8"))]
+    assert found == ["link.pyx: transport.send_reuse_external_buffer("]
 
 
 def test_no_module_exports_the_encoder_to_other_compiled_code() -> None:

@@ -189,7 +189,9 @@ def test_private_calls_never_leave_and_only_the_gateways_change_orders(tmp_path:
         assert reply.status == 200 and msgspec.json.decode(reply.body)["result"]["USD"]["balance"] == "10000"
         with pytest.raises(InvariantError, match="outside the gateway"):
             await http.call(RestRequest("CancelAll", True), 10**9)
-        unknown = await http.call(RestRequest("WithdrawStatus", True), 10**9)
+        with pytest.raises(InvariantError, match="outside the gateway"):
+            await http.call(RestRequest("WithdrawStatus", True), 10**9)
+        unknown = await http.call(RestRequest("GetWebSocketsToken", True), 10**9)
         assert (unknown.status, unknown.body) == (0, b"") and "no answer to REST" in str(bench.faults[0])
         assert bench.venue.broken
         assert http._session is None

@@ -19,8 +19,10 @@ from cstd._fast.gateway import RestCancel, RestExit
 from cstd.errors import InvariantError
 from cstd.units import NS_PER_S
 
-ORDER_METHODS = frozenset({
-    "AddOrder", "AddOrderBatch", "AmendOrder", "EditOrder", "CancelOrder", "CancelOrderBatch", "CancelAll",
+# All that is called without the gateway. What is not among them might change something, whatever its name is.
+READS = frozenset({
+    "Time", "SystemStatus", "AssetPairs", "Depth", "OHLC", "OpenOrders", "ClosedOrders", "QueryOrders", "TradesHistory",
+    "Ledgers", "BalanceEx", "OpenPositions", "TradeVolume", "GetApiKeyInfo", "GetWebSocketsToken",
 })
 # The older documents allow 20 ids in one query, the newer 50.
 QUERY_IDS_MAX = 20
@@ -72,8 +74,8 @@ class RestRequest(msgspec.Struct, frozen=True):
 
     @property
     def is_order(self) -> bool:
-        """Tell whether the call changes orders, so that it must never be repeated blindly."""
-        return self.method in ORDER_METHODS
+        """Tell whether the call could change orders, so that it must never be repeated blindly."""
+        return self.method not in READS
 
     @property
     def made_by_gateway(self) -> bool:

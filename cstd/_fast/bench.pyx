@@ -14,6 +14,7 @@ import numpy as np
 
 from cstd._fast.codes cimport LINK_PUBLIC
 from cstd._fast.core cimport Core
+from cstd._fast.gateway cimport COUNT_CANCELS
 from cstd._fast.hist cimport stamp
 
 cdef extern from "time.h" nogil:
@@ -78,6 +79,40 @@ def drive(Core core, list frames, int64_t mono_ns, int64_t wall_ns, int64_t step
             order_view[i] = core.encoded_cycles - core.batch_cycles
         _close_orders(core)
     return to_end, to_order
+
+
+def drive_pulled(Core core, list frames, int64_t mono_ns, int64_t wall_ns, int64_t step_ns):
+    """Feed `frames` in turns: one leads to an opening, and at the next the kill latch's gate fails for what rests.
+
+    Args:
+        core: a booted engine core, whose strategy wishes to open at every pass.
+
+    Returns:
+        Cycles from handing a frame over to the end of the pass in which the cancel went out, the next wish, refused, included;
+        a uint64 array of shape (len(frames),), 0 where a frame pulled nothing.
+    """
+    cdef Py_ssize_t i
+    cdef Py_ssize_t n = len(frames)
+    cdef uint64_t start
+    cdef int64_t cancels
+    cdef bytes frame
+    to_cancel = np.zeros(n, dtype=np.uint64)
+    cdef uint64_t[::1] cancel_view = to_cancel
+    for i in range(n):
+        frame = <bytes>PyList_GET_ITEM(frames, i)
+        mono_ns += step_ns
+        wall_ns += step_ns
+        core.kill_latched = core.orders.live_count > 0
+        cancels = core.counters[COUNT_CANCELS]
+        start = stamp()
+        core.on_frame(LINK_PUBLIC, PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame), mono_ns, wall_ns)
+        core.end_batch(LINK_PUBLIC, mono_ns, wall_ns)
+        if core.counters[COUNT_CANCELS] > cancels:
+            cancel_view[i] = stamp() - start
+            _close_orders(core)
+    _close_orders(core)
+    core.kill_latched = False
+    return to_cancel
 
 
 def counted(Core core, list frames, int64_t mono_ns, int64_t wall_ns, int64_t step_ns, size_t swept_bytes=0):

@@ -98,7 +98,7 @@ class Durations(TypedDict):
     p999_ns: int
 
 
-class DecisionDurations(Durations):
+class TurnDurations(Durations):
     """The same, with the median of every turn."""
 
     turns_p50_ns: list[int]
@@ -119,12 +119,15 @@ class BenchHost(TypedDict):
     python: str
 
 
-class Bench(DecisionDurations):
-    """`cstd bench`: from frame bytes to order bytes; `decision` without a wish, `paced` with cold caches."""
+class Bench(TurnDurations):
+    """`cstd bench`: from frame bytes to order bytes; `decision` without a wish, `paced` with cold caches, `cancel` from the frame
+    at which a gate fails for what rests to the end of the pass that pulled it.
+    """
 
     stages: dict[str, StageDurations]
     frames_per_s: int
-    decision: DecisionDurations
+    decision: TurnDurations
+    cancel: TurnDurations
     paced: Durations
     recordings: list[str]
     host: BenchHost

@@ -1,11 +1,12 @@
 """`cstd bench`: the hot path on this host, in nanoseconds, on authentic frames.
 
 Hot: every frame of a recording leads to an intent (the bench strategy), judged by all fifteen gates under the practice
-limits, churn counts opened wide, and encoded with a new client order id. Decision: the same without a wish. Paced: with
-a sleep before each frame, so that the caches cool. Without a recording named, the BTC depth-25 one of $CSTD_DATA is used.
+limits, churn counts opened wide, and encoded with a new client order id. Decision: the same without a wish. Cancel: an opening
+that rests, and a frame at which a gate fails for it. Paced: hot with a sleep before each frame, so that the caches cool.
+Without a recording named, the BTC depth-25 one of $CSTD_DATA is used.
 
-A shared host runs the same code at half its speed for seconds at a time. So hot and decision are measured in five turns, a
-second apart; the turn with the best median is the result, and the medians of all turns are beside it.
+A shared host runs the same code at half its speed for seconds at a time. So hot, decision and cancel are measured in five
+turns, a second apart; the turn with the best median is the result, and the medians of all turns are beside it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from cstd._fast.bench import counted, drive
+from cstd._fast.bench import counted, drive, drive_pulled
 from cstd._fast.hist import STAGES, quantile_ns, read_cycles
 from cstd.clock import SystemClock
 from cstd.decision.limits import limits_row
@@ -54,11 +55,12 @@ def main(args: argparse.Namespace) -> int:
     if args.output == "json":
         print(json.dumps(result))
         return 0
-    for name in ("order", "decision", "paced"):
+    for name in ("order", "decision", "cancel", "paced"):
         row = result if name == "order" else result[name]
         quantiles = "   ".join(f"{label} {row[key]:>8,} ns" for label, key in QUANTILES)
         print(f"{name:10} {quantiles}   n {row['n']:,}")
-    for name, turns in (("order", result["turns_p50_ns"]), ("decision", result["decision"]["turns_p50_ns"])):
+    for name in ("order", "decision", "cancel"):
+        turns = (result if name == "order" else result[name])["turns_p50_ns"]
         print(f"{name:10} p50 of each turn  {'  '.join(f'{p50:,}' for p50 in turns)}")
     for name, row in result["stages"].items():
         print(f"  {name:8} p50 {row['p50_ns']:>8,} ns   p99 {row['p99_ns']:>8,} ns")
@@ -79,15 +81,16 @@ def measure(paths: list[Path], agents: LoadedAgents | None, rounds: int = ROUNDS
     """Measure on one or more recordings; returns the object that `-o json` prints."""
     ns_per_cycle = cycle_length_ns()
     runs = [Bench(path, agents, ns_per_cycle) for path in paths]
-    orders, decisions = [], []
+    orders, decisions, cancels = [], [], []
     for turn in range(turns):
         if turn:
             time.sleep(TURN_PAUSE_S)
         orders.append(_orders(runs, rounds))
         decisions.append(_quantiles(np.concatenate([run.decisions(rounds) for run in runs])))
+        cancels.append(_quantiles(np.concatenate([run.cancels(rounds) for run in runs])))
     paced = np.concatenate([run.paced() for run in runs])
     return {
-        **_best(orders), "decision": _best(decisions), "paced": _quantiles(paced),
+        **_best(orders), "decision": _best(decisions), "cancel": _best(cancels), "paced": _quantiles(paced),
         "recordings": [path.name for path in paths],
         "host": {"machine": _machine(), "python": platform.python_version()},
     }
@@ -126,11 +129,14 @@ class Bench:
 
     def _drive(self, engine: Engine, frames: list[bytes], pause_ns: int = 0) -> tuple[Any, Any]:
         result = drive(engine.core, frames, self._at_ns, self._at_ns, STEP_NS, pause_ns)
-        self._at_ns += STEP_NS * len(frames)
+        self._drove(engine, len(frames))
+        return result
+
+    def _drove(self, engine: Engine, frames: int) -> None:
+        self._at_ns += STEP_NS * frames
         engine.core.reserve_ids()
         if engine.core.fault is not None:
             raise OperatorError(f"the engine failed under the bench: {engine.core.fault}")
-        return result
 
     def orders(self, rounds: int) -> Any:
         """ns from frame to order bytes, for every frame that led to one."""
@@ -154,6 +160,19 @@ class Bench:
             self._drive(self.idle, self._frames)
         to_end = np.concatenate([self._drive(self.idle, self._frames)[0] for _ in range(rounds)])
         return to_end[to_end > 0] * self._ns_per_cycle
+
+    def cancels(self, rounds: int) -> Any:
+        """ns from frame to the end of the pass whose cancel is out, for every frame at which a gate failed for what rests."""
+        samples = []
+        for number in range(WARM_ROUNDS + rounds):
+            to_cancel = drive_pulled(self.engine.core, self._frames, self._at_ns, self._at_ns, STEP_NS)
+            self._drove(self.engine, len(self._frames))
+            if number >= WARM_ROUNDS:
+                samples.append(to_cancel[to_cancel > 0])
+        found = np.concatenate(samples) * self._ns_per_cycle
+        if len(found) < len(self._frames) * rounds // 4:
+            raise OperatorError("fewer than a quarter of the frames led to a cancel: this is not the path to measure")
+        return found
 
     def count(self, strategy: str, swept_bytes: int = 0) -> int:
         """Drive the frames once where an instruction counter looks on; returns how many there were. swept_bytes: see `drive`."""

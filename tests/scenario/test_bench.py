@@ -18,9 +18,10 @@ def test_every_update_is_a_sample(data_dir: Path) -> None:
     """Each verified update of the recording leads to an order, or to a pass, in every round; all stages were timed."""
     result = bench.measure([data_dir / BTC], None, rounds=2, turns=2)
     assert result["n"] == result["decision"]["n"] == 2 * UPDATES
+    assert result["cancel"]["n"] >= 2 * UPDATES // 2 - 2, "an opening, and its cancel at the next update"
     assert result["paced"]["n"] > UPDATES // 2
     assert set(result["stages"]) >= {"frame", "decision", "order", "scan", "book", "features", "gates"}
-    assert len(result["turns_p50_ns"]) == len(result["decision"]["turns_p50_ns"]) == 2
+    assert len(result["turns_p50_ns"]) == len(result["decision"]["turns_p50_ns"]) == len(result["cancel"]["turns_p50_ns"]) == 2
     assert result["p50_ns"] == min(result["turns_p50_ns"])
     assert 0 < result["p50_ns"] <= result["p99_ns"] <= result["p999_ns"]
 

@@ -6,11 +6,12 @@ Two readings go with every event: monotonic for ages and latencies, wall for day
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import UTC, datetime
 from typing import Protocol
 
-from cstd.units import NS_PER_S
+from cstd.units import INT64_MAX, NS_PER_S, UNITS_S
 
 NS_PER_DAY = 86_400 * NS_PER_S
 
@@ -92,3 +93,18 @@ def utc_parse(text: str) -> int:
         raise ValueError(f"bad fraction of a second: {text!r}")
     seconds = int(datetime.strptime(whole, "%Y-%m-%dT%H:%M:%S").replace(tzinfo=UTC).timestamp())
     return seconds * NS_PER_S + int(fraction.ljust(9, "0") or "0")
+
+
+def since_parse(text: str, now_ns: int) -> int:
+    """Return the wall time in ns that a length of time before now, such as 90s, 10m, 2h or 1d, or a UTC day or time names.
+
+    Raises:
+        ValueError: not such a text.
+    """
+    length = re.fullmatch(r"([0-9]{1,9})([smhd])", text)
+    try:
+        at_ns = (now_ns - int(length[1]) * UNITS_S[length[2]] * NS_PER_S if length is not None
+                 else utc_parse(text if "T" in text else f"{text}T00:00:00Z"))
+    except ValueError:
+        raise ValueError(f"{text[:40]!r} is no time: 90s, 10m, 2h, 1d, or 2026-08-02T10:00:00Z") from None
+    return min(max(0, at_ns), INT64_MAX)  # what the socket's JSON and the ledger can hold

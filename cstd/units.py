@@ -13,6 +13,7 @@ BPS_PER_UNIT = 10_000
 NS_PER_US = 1_000
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
+UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}  # of a length of time as a user types it
 
 INT64_MIN = -(2**63)
 INT64_MAX = 2**63 - 1

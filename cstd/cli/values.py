@@ -6,9 +6,7 @@ import argparse
 import re
 import time
 
-from cstd.units import INT64_MAX, NS_PER_S
-
-UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+from cstd.units import UNITS_S
 
 
 def seconds(text: str) -> float:
@@ -24,15 +22,12 @@ def seconds(text: str) -> float:
 
 def since(text: str) -> int:
     """Return the wall time in ns that a length of time before now, such as 90s, 10m, 2h or 1d, or a UTC day or time names."""
-    from cstd.clock import utc_parse
+    from cstd.clock import since_parse
 
-    length = re.fullmatch(r"([0-9]{1,9})([smhd])", text)
     try:
-        at_ns = (time.time_ns() - int(length[1]) * UNITS_S[length[2]] * NS_PER_S if length is not None
-                 else utc_parse(text if "T" in text else f"{text}T00:00:00Z"))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time: 90s, 10m, 2h, 1d, or 2026-08-02T10:00:00Z") from None
-    return min(max(0, at_ns), INT64_MAX)  # what the socket's JSON and the ledger can hold
+        return since_parse(text, time.time_ns())
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def gate(text: str) -> str:

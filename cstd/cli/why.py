@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from cstd.cli.app import print_error
 from cstd.errors import EXIT_OK, OperatorError, UsageError
 from cstd.ops import client
-from cstd.ops.ledger_file import ledger_of, opened
+from cstd.ops.ledger_file import explained, ledger_of, opened
 from cstd.printed import aligned
 from cstd.storage.run_dir import JOURNAL_DIR
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     import sqlite3
 
 STATES_SHOWN = 20
-INT64_DIGITS = 19
 
 JsonDict = dict[str, Any]
 
@@ -71,25 +70,6 @@ def one(socket: Path, id_: str) -> JsonDict:
             raise OperatorError(f"there is no decision {id_!r}: {error.message}, and {path} has none up to record {last_seq}",
                                 suggestion="`cstd why --count 20` and `cstd orders --all` name those that there are") from None
         return kept
-
-
-def explained(path: Path, id_: str) -> tuple[JsonDict | None, int]:
-    """Return a decision as the ledger keeps it, None where it has none of this id; and the last record that it knows of.
-
-    Raises:
-        OperatorError: it cannot be read, or is of another schema.
-    """
-    import json
-    import zlib
-
-    # The number of an intent is digits alone, and too many of them are no number of one.
-    column, value = ("intent_seq", int(id_)) if id_.isdecimal() and len(id_) < INT64_DIGITS else ("cl_ord_id", id_)
-    with opened(path) as connection:
-        found = connection.execute(
-            "SELECT decision FROM explained WHERE seq = (SELECT max(seq) FROM decisions WHERE "  # noqa: S608 -- ours
-            f"{column} = ?)", (value,)).fetchone()
-        place = connection.execute("SELECT seq FROM place").fetchone()
-    return json.loads(zlib.decompress(found[0])) if found is not None else None, place[0] if place is not None else 0
 
 
 def _print_one(decision: JsonDict, args: argparse.Namespace) -> int:

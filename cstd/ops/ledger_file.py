@@ -1,4 +1,6 @@
-"""Where a session's ledger.db is, opening it to be read (SQLite is imported then), and what the status port last read of it."""
+"""A session's ledger.db: where it is, opening it to be read (SQLite is imported then), a decision by its id, and what the status
+port last read of it.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     import sqlite3
 
 WINDOW_NS = 86_400_000_000_000  # what the status port looks at
+INT64_DIGITS = 19
 
 _SeenT = TypeVar("_SeenT")
 
@@ -81,3 +84,31 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
     except sqlite3.Error as error:
         raise OperatorError(f"{path} cannot be read: {error}",
                             suggestion="see its rights; `cstd db rebuild` makes it anew") from error
+
+
+def explained(path: Path, id_: str) -> tuple[dict[str, Any] | None, int]:
+    """Return a decision as the ledger keeps it, None where it has none of this id; and the last record that it knows of.
+
+    Two look-ups by index. Of an order that was judged again it is the newest decision, as the daemon's is.
+
+    Raises:
+        OperatorError: it cannot be read, or is of another schema, or holds what no ledger of cstd does.
+    """
+    import json
+    import zlib
+
+    # The number of an intent as the daemon writes it, and too many digits are no number of one. A text that is none, as a
+    # terminal or an address may give, is nobody's id.
+    numbered = id_.isascii() and id_.isdecimal() and len(id_) < INT64_DIGITS and str(int(id_)) == id_
+    column, value = ("intent_seq", int(id_)) if numbered else ("cl_ord_id", id_.encode("utf-8", "replace").decode())
+    with opened(path) as connection:
+        found = connection.execute(
+            "SELECT decision FROM explained WHERE seq = (SELECT max(seq) FROM decisions WHERE "  # noqa: S608 -- ours
+            f"{column} = ?)", (value,)).fetchone()
+        place = connection.execute("SELECT seq FROM place").fetchone()
+    try:
+        kept = json.loads(zlib.decompress(found[0])) if found is not None else None
+    except (TypeError, ValueError, zlib.error) as error:
+        raise OperatorError(f"{path} holds what no ledger of cstd does: {type(error).__name__}: {error}",
+                            suggestion="`cstd db rebuild` makes it anew") from error
+    return kept, place[0] if place is not None else 0

@@ -34,6 +34,7 @@ from cstd.errors import OperatorError, UsageError
 from cstd.ops.alerts_sight import AlertsSight
 from cstd.ops.api import ROUTES, Route, openapi_document
 from cstd.ops.board import PUBLISH_INTERVAL_S, BoardReader
+from cstd.ops.decisions import UnknownIdError
 from cstd.ops.metrics import BoardCollector
 from cstd.ops.pushes import Pushes
 from cstd.ops.sight import Sight
@@ -83,8 +84,12 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         except web.HTTPException as error:
             response = problem(error.status, error.reason.lower().replace(" ", "_"), f"{request.method} {error.reason}",
                                "GET /openapi.json lists what there is")
+            if "Allow" in error.headers:  # a 405 has to say what is allowed
+                response.headers["Allow"] = error.headers["Allow"]
         except UsageError as error:
             response = problem(400, error.category, error.message, error.suggestion)
+        except UnknownIdError as error:
+            response = problem(404, error.category, error.message, error.suggestion)
         except OperatorError as error:
             response = problem(503, error.category, error.message, error.suggestion)
     if not response.prepared:
@@ -140,21 +145,26 @@ def page_handler(name: str, content_type: str) -> Handler:
 
 def data_handler(route: Route) -> Handler:
     """Return a handler of one data route; a stale board is an error where the data are its, unless `stale=1` is asked for."""
-    parameters = frozenset(route.parameters)
+    parameters = frozenset({*route.parameters, "stale"})
 
     async def serve(request: web.Request) -> web.StreamResponse:
         query = dict(request.query)
-        stale_allowed = query.pop("stale", "") == "1"
         unknown = sorted(set(query) - parameters)
         if unknown:
             raise UsageError(f"unknown query parameter {unknown[0][:40]!r}",
-                             suggestion=f"it takes {', '.join(sorted(parameters | {'stale'}))}")
+                             suggestion=f"it takes {', '.join(sorted(parameters))}")
+        if len(query) < len(request.query):
+            raise UsageError("a query parameter is given twice")
+        stale = query.pop("stale", None)
+        if stale not in (None, "1"):
+            raise UsageError(f"stale is 1 or left out, got {stale[:40]!r}")
         sight = request.app[SIGHT]
         health = sight.health()
-        if health.stale and route.of_board and not stale_allowed:
+        if health.stale and route.of_board and stale is None:
             return problem(503, "stale", f"the trading process has not published for {health.age_ns / 1e9:.1f} s",
                            "it is gone or stuck; add ?stale=1 for its last state")
-        response = web.Response(body=route.answer(sight, query), content_type="application/json")
+        answer = route.answer(sight, {**query, **request.match_info})
+        response = web.Response(body=answer if isinstance(answer, bytes) else await answer, content_type="application/json")
         response.headers["Cstd-Board-Age-Ms"] = f"{health.age_ns / 1e6:.0f}"
         return response
 

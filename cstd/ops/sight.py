@@ -6,7 +6,7 @@ Everything is cached by region version, so that ten pages and a scrape parse a r
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -16,6 +16,7 @@ from cstd.errors import OperatorError
 from cstd.ops import execution, performance
 from cstd.ops.alerts_sight import AlertsSight
 from cstd.ops.board import REGIONS, BoardHealth, BoardReader
+from cstd.ops.decisions import DecisionSight
 from cstd.ops.job_sight import JobSight
 from cstd.ops.ledger_file import LedgerSight, ledger_of
 from cstd.units import format_raw
@@ -37,6 +38,7 @@ class Sight:
         self.execution = executions if executions is not None else execution.sight_of(ledger_of(board.path.parent))
         self.performance = performance.sight_of(ledger_of(board.path.parent))
         self.jobs = JobSight(board.path.parent)
+        self._decisions = DecisionSight(ledger_of(board.path.parent))
         self._parsed: dict[str, tuple[int, bytes, Any]] = {}
         self._derived: dict[str, tuple[tuple[int, ...], bytes]] = {}
 
@@ -85,6 +87,20 @@ class Sight:
             self._parsed[name] = loaded
             return loaded
         raise OperatorError(f"region {name} of the board does not parse", suggestion="restart the daemon")
+
+    async def decision(self, id_: str) -> Mapping[str, Any]:
+        """Return the newest decision of an intent's number or a client order id, from the board, else from the ledger.
+
+        Raises:
+            UnknownIdError: neither has one.
+            OperatorError: the board has none, and the ledger is not there or cannot be read.
+        """
+        shown: Mapping[str, Any] | None = next(
+            (row for row in self.value("decisions") if id_ in (str(row["intent_seq"]), row["cl_ord_id"])), None)
+        # A board that is stale, or that a burst has passed by, may lack a later one of the same order.
+        if shown is not None and not self.health().stale and not self.overflowed().get("decisions"):
+            return shown
+        return await self._decisions.newest(id_, shown)
 
     def ledger(self, name: str) -> tuple[tuple[int, ...], bytes]:
         """Return (reading, JSON bytes) of "execution" or "performance"; it changes when the ledger is looked at."""

@@ -1,9 +1,13 @@
-"""A ledger.db as the projector would have left it: orders with fills and mids that a test names."""
+"""A ledger.db as the projector would have left it: orders with fills and mids, or decisions, that a test names."""
 
 from __future__ import annotations
 
+import json
 import time
+import zlib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from cstd.projector.database import LedgerDatabase, Row
 from cstd.storage.journal_files import Head
@@ -33,5 +37,25 @@ def made(run_dir: Path, orders: int = 3) -> Path:
                                       None if mid else "stale"))
                      for horizon_s, mid in ((1, "100.20"), (10, "100.20"), (60, "100.20"), (300, None))]
     database.write(rows, Head(1, 1, 1, 10 * orders, bytes(16), bytes(32)))
+    database.close()
+    return run_dir / "ledger.db"
+
+
+def decided(run_dir: Path, decisions: Iterable[Mapping[str, Any]]) -> Path:
+    """Make the ledger of a run directory of explained decisions, oldest first, as it keeps them: without their clusters."""
+    (run_dir / "journal").mkdir()
+    database = LedgerDatabase(run_dir / "ledger.db")
+    rows, seq = [], 0
+    for said in decisions:
+        seq = said["event_seq"] + 1
+        whole = {**said, "cluster": None}
+        rows += [Row("decisions", (
+            seq, *(said[name] for name in ("event_seq", "intent_seq", "decided_wall_ns", "instrument", "strategy", "kind", "side",
+                                           "episode")),
+            0, 0, said["approval"], said["verdict"], said["verdict_reason"], None, said["first_failing"], None, None, None,
+            *(said[name] for name in ("price", "bid", "ask", "qty_requested", "qty_final", "notional", "equity", "currency",
+                                      "cl_ord_id")), "[]")),
+                 Row("explained", (seq, zlib.compress(json.dumps(whole).encode())))]
+    database.write(rows, Head(1, 1, 1, seq, bytes(16), bytes(32)))
     database.close()
     return run_dir / "ledger.db"

@@ -12,6 +12,7 @@ import pytest
 
 from tests.ops.fake_view import FakeView
 from tests.ops.running import RunningReader, reader_of
+from tests.ops.test_execution import eventually
 
 SCREENSHOTS = os.environ.get("CSTD_SCREENSHOTS")
 
@@ -151,3 +152,35 @@ def test_live_and_killed_look_different(page: Any, reader: RunningReader) -> Non
     assert page.locator("#mode").inner_text() == "LIVE"
     assert page.locator("#state").get_attribute("class") == "bad"
     assert "PRACTICE" not in page.title()
+
+
+def test_a_decision_is_found_by_its_id(page: Any, reader: RunningReader) -> None:
+    """Typed, or by a click on an order's id: its gates, and they stay while the market moves on, until another is chosen."""
+    summary, field = page.locator("#waterfall .summary"), page.locator("#find")
+    typed = str(reader.view.decision_rows[2]["cl_ord_id"])
+    field.fill(typed)
+    field.press("Enter")
+    summary.filter(has_text=typed).wait_for(timeout=30_000)
+    page.locator("#orders td.order-id").first.click()
+    eventually(field.input_value, lambda id_: id_.startswith("ct") and id_ != typed)
+    clicked = field.input_value()
+    summary.filter(has_text=clicked).wait_for(timeout=30_000)
+    steps = reader.view.steps
+    eventually(lambda: reader.view.steps, lambda now: now > steps + 8)
+    assert clicked in summary.inner_text()
+    page.locator(".decision").nth(4).click()
+    assert field.input_value() == "" and page.locator(".gate-table").count() == 1
+
+
+def test_an_id_that_is_unknown_is_said_on_the_page(browser: Any, reader: RunningReader) -> None:
+    """As text, in the port's words; with an empty field the newest decision is back."""
+    page = browser.new_page()
+    page.goto(reader.url)
+    page.locator(".gate-table").wait_for(timeout=30_000)
+    page.locator("#find").fill("<b>no")
+    page.locator("#find").press("Enter")
+    page.locator("#waterfall .empty", has_text="it is not among the newest decisions, and there is no").wait_for(timeout=30_000)
+    page.locator("#find").fill("")
+    page.locator("#find").press("Enter")
+    page.locator(".gate-table").wait_for(timeout=30_000)
+    page.close()

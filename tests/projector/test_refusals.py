@@ -13,12 +13,13 @@ import pytest
 from cstd._fast.codes import Verdict
 from cstd._fast.gates import DECISION_DTYPE
 from cstd.cli.app import main
-from cstd.cli.why import explained, from_ledger, one
+from cstd.cli.why import from_ledger, one
 from cstd.daemon.view import LiveView
 from cstd.decision.refused import tally
 from cstd.decision.why import waterfall
 from cstd.engine.recovery import recover
 from cstd.errors import OperatorError
+from cstd.ops.ledger_file import explained
 from cstd.projector.rebuild import rebuild
 from cstd.storage.run_dir import DATABASE_FILE
 from tests.projector.sessions import columns, written

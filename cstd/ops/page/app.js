@@ -1,4 +1,5 @@
-// The live page. Data come over one websocket as the regions of the board that changed; nothing is ever sent back.
+// The live page. Data come over one websocket as the regions of the board that changed; nothing is ever sent back. One decision
+// that is looked for by its id is asked for over HTTP.
 // Text from the daemon only ever becomes text nodes, so no value can become markup.
 "use strict";
 
@@ -13,6 +14,7 @@ const LINE_POINTS = 480;          // two minutes at four points a second
 const RETRY_MS_MAX = 5000;
 let chosen = null;                // key of the decision on display; null follows the newest
 let held = null;                  // the list as it was when it was put on hold
+let found = null;                 // what was looked for by its id: a decision, or why there is none; null shows the chosen one
 let retryMs = 500;
 let lastMessageMs = 0;
 let board = { stale: true, age_ms: 0 };
@@ -351,7 +353,8 @@ function paintDecisions() {
   const rows = shownDecisions();
   const list = byId("decision-list");
   const atTop = list.scrollTop < 4;
-  const selected = rows.find((row) => keyOf(row) === chosen) ?? rows[0];
+  const shown = found ? keyOf(found) : chosen;
+  const selected = rows.find((row) => keyOf(row) === shown) ?? (found ? undefined : rows[0]);
   reconcile(list, rows);
   for (const node of list.children) {
     if (node.dataset.key) node.setAttribute("aria-selected", String(selected !== undefined && node.dataset.key === keyOf(selected)));
@@ -359,7 +362,29 @@ function paintDecisions() {
   if (atTop && chosen === null) list.scrollTop = 0;
   if (selected) list.setAttribute("aria-activedescendant", `decision-${keyOf(selected)}`);
   else list.removeAttribute("aria-activedescendant");
-  paintWaterfall(selected);
+  if (found?.message) byId("waterfall").replaceChildren(el("p", "empty", found.message));
+  else paintWaterfall(found ?? selected);
+}
+
+/* Show the decision of an intent or an order, of the newest or of the ledger, until another is chosen or the field is emptied. */
+async function find(id) {
+  byId("find").value = id;
+  let answer = null;
+  if (id) {
+    try {
+      answer = await (await fetch(`/api/v1/decisions/${encodeURIComponent(id)}`)).json();
+    } catch {
+      answer = { message: "The status port does not answer." };
+    }
+  }
+  if (byId("find").value.trim() !== id) return; // another was asked for meanwhile
+  found = answer;
+  paintDecisions();
+}
+
+function forgetFound() {
+  found = null;
+  byId("find").value = "";
 }
 
 function reconcile(list, rows) {
@@ -401,6 +426,7 @@ function moveChoice(step) {
   if (!rows.length) return;
   const at = Math.max(0, rows.findIndex((row) => keyOf(row) === chosen));
   chosen = keyOf(rows[Math.max(0, Math.min(rows.length - 1, at + step))]);
+  forgetFound();
   paintDecisions();
   byId("decision-list").querySelector('[aria-selected="true"]')?.scrollIntoView({ block: "nearest" });
 }
@@ -556,7 +582,7 @@ function paintOrders(orders) {
   paintTable("orders", [
     ["Sent", (o) => clock(o.sent_wall_ns), "num"], ["Instrument", (o) => o.symbol], ["Side", (o) => o.side, sideClass],
     ["State", (o) => words(o.state)], ["Limit", (o) => grouped(o.limit_price), "num"], ["Filled", (o) => `${trimmed(o.filled_qty)} / ${trimmed(o.order_qty)}`, "num"],
-    ["Id", (o) => o.cl_ord_id],
+    ["Id", (o) => o.cl_ord_id, "order-id"],
   ], open, "No open order.");
 }
 
@@ -588,7 +614,7 @@ function paintExecution(seen) {
     ["Decided", (o) => clock(o.wall_ns), "num"], ["Instrument", (o) => o.instrument], ["Side", (o) => o.side, sideClass], ["Kind", (o) => o.kind],
     ["Arrival", (o) => grouped(o.arrival), "num"], ["Average", (o) => grouped(o.average_price), "num"], ["Shortfall", (o) => bps(o.shortfall_bps), "num"],
     ["10 s", (o) => bps(o.markouts_bps["10"]), "num"], ["60 s", (o) => bps(o.markouts_bps["60"]), "num"], ["Score", (o) => bps(o.score_bps), "num"],
-    ["Order", (o) => o.cl_ord_id],
+    ["Order", (o) => o.cl_ord_id, "order-id"],
   ], quality?.newest ?? [], "No order with a fill.");
 }
 
@@ -627,9 +653,19 @@ byId("decision-list").addEventListener("click", (event) => {
   const row = event.target.closest(".decision");
   if (!row) return;
   chosen = row.dataset.key;
+  forgetFound();
   paintDecisions();
 });
 for (const id of ["filter-verdict", "filter-instrument"]) byId(id).addEventListener("change", paintDecisions);
+byId("find").addEventListener("change", () => find(byId("find").value.trim()));
+for (const id of ["orders", "execution-orders"]) {
+  byId(id).addEventListener("click", (event) => {
+    const cell = event.target.closest("td.order-id");
+    if (!cell) return;
+    find(cell.textContent);
+    byId("decisions").scrollIntoView();
+  });
+}
 byId("hold").addEventListener("click", () => {
   held = held ? null : regions.decisions ?? [];
   byId("hold").setAttribute("aria-pressed", String(held !== null));

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from cstd.daemon.bar_rows import REASONS
 from cstd.decision.ensemble import REASON_TEXTS
 from cstd.engine import Engine
+from cstd.engine.bar_rows import REASONS
 from cstd.engine.scores import MILLION
 from cstd.ops import view_models as shapes
 

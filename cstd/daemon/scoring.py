@@ -16,9 +16,10 @@ import msgspec
 
 from cstd._fast import features
 from cstd.config.schema import ScorerConfig
-from cstd.daemon.bar_rows import BarRows
+from cstd.daemon.bar_rows_shown import BarRowsShown
 from cstd.daemon.children import Child, scorer_child
 from cstd.engine import Engine
+from cstd.engine.bar_rows import BarRows
 from cstd.engine.score_events import fill_row, payload_of
 from cstd.errors import OperatorError
 from cstd.ops import view_models as shapes
@@ -49,6 +50,7 @@ class Scoring:
         self._scores: SheetReader | None = None
         self._filling: Iterator[None] | None = None
         self._bars: BarRows | None = None
+        self._bars_shown: BarRowsShown | None = None
         self._bars_sheet: SheetWriter | None = None
         self._bars_written = 0  # changes that the sheet has
         self._next_ns = self._look_ns = 0
@@ -116,13 +118,14 @@ class Scoring:
 
     def _write_bars(self) -> None:
         """Let closed bars become rows. A sheet is scored whole: it is written once a tick changes no row more."""
-        if self._bars is None or self._bars_sheet is None:
+        if self._bars is None or self._bars_shown is None or self._bars_sheet is None:
             return
         before = self._bars.change_count
         self._bars.tick()
+        self._bars_shown.tick()
         if self._bars_written != before == self._bars.change_count:
             wanted, self._bars_written = self._bars.wanted, before
-            note = {"bar_s": wanted.bar_s, "features_hash": wanted.features_hash}
+            note = {"bar_s": wanted.bar_s, "features_hash": wanted.features_hash, "begun_seq": self._bars.begun_seq}
             with self._bars_sheet.writing(len(self._bars.rows), note) as out:
                 out[:] = self._bars.rows
 
@@ -136,12 +139,12 @@ class Scoring:
             bars = BarRows(self._engine, wanted)
             self._bars_sheet = SheetWriter(self._run_dir / BARS_FILE, feature_row(len(wanted.features)), len(self._engine.names),
                                            wanted.features)
-            self._bars, self._bars_written = bars, 0
+            self._bars, self._bars_shown, self._bars_written = bars, BarRowsShown(self._engine, bars), 0
 
     def _close_bars(self) -> None:
         if self._bars_sheet is not None:
             self._bars_sheet.close()
-        self._bars = self._bars_sheet = None
+        self._bars = self._bars_shown = self._bars_sheet = None
 
     def _look(self, mono_ns: int) -> None:
         """Take the scores of a new sheet apart into events; look now and then for the file of another process."""
@@ -186,7 +189,7 @@ class Scoring:
         state = "off" if child is None else "down" if child.started and not child.alive else told.get("state", "starting")
         return {
             "state": state, "reason": told.get("reason", ""), "version": told.get("version"), "alive": self.alive,
-            "rows": self._bars.said if self._bars is not None else "",
+            "rows": self._bars_shown.said if self._bars_shown is not None else "",
             "restarts": child.restart_count if child is not None else 0, "events": self._event_count, "name": told.get("name"),
             "card_sha256": told.get("model"), "device": told.get("device"), "threads": told.get("threads"),
             "warm_ns": told.get("warm_ns"), "batches": told.get("batches", 0), "batch_rows": told.get("batch_rows", 0),
@@ -194,7 +197,7 @@ class Scoring:
 
     def bar_rows(self) -> shapes.BarRows | None:
         """Return what is computed of closed bars, None where the scorer's model reads none."""
-        return self._bars.status if self._bars is not None else None
+        return self._bars_shown.status if self._bars_shown is not None else None
 
     async def stop(self) -> None:
         """End the process and unmap the sheets; they stay."""

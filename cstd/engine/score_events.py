@@ -1,7 +1,7 @@
 """What the scorer is given of an instrument, and the event that is made of what it gives back.
 
 The daemon calls both as it trades. `cstd replay --rescore` calls both again: the row where the journal was when it was read,
-the figures from what the model makes of that row.
+the figures from what the model makes of that row. Rows of closed bars are those of `bar_rows`.
 """
 
 from __future__ import annotations
@@ -55,5 +55,6 @@ def payload_of(rows: Rows, note: dict[str, Any]) -> dict[str, Any]:
     votes = np.rint(np.nan_to_num(rows["votes"]) * MILLION).astype(np.int64).tolist()
     details = [(joined, said[:counts.get(int(row["horizon_s"]), 0)])
                for row, joined, said in zip(rows, stacked, votes, strict=True)]
-    return {**payload, "state": note.get("stage", ""), "verdict": note.get("verdict", ""), "horizons": horizons,
-            "details": details}
+    payload |= {"state": note.get("stage", ""), "verdict": note.get("verdict", ""), "horizons": horizons, "details": details}
+    begun_seq, bars = note.get("begun_seq", 0), note.get("bars")
+    return {**payload, "bars": (begun_seq, bars["bar_s"])} if begun_seq and bars else payload

@@ -47,6 +47,8 @@ class Told(msgspec.Struct, forbid_unknown_fields=True):
     verdict: str = ""
     horizons: list[tuple[int, str, list[str]]] = []  # seconds, calibration, names of the members
     details: list[tuple[int, list[int]]] = []  # of each row: probability before calibration, members' in their order
+    # Of rows of bars: the record behind which they were begun, and a bar's length in seconds. Nothing here needs it.
+    bars: tuple[int, int] | None = None
 
 
 FIELDS = ("instrument", "horizon_s", "probability_e6", "lower_e6", "upper_e6", "members", "event_mono_ns", "event_wall_ns",

@@ -2,7 +2,8 @@
 
 A score's input is not in the journal: it is a part of the engine's state, which the journal makes again. Each score names the
 record behind which its row was read, and the hash of what the model was given of it. So the replay stops behind these records,
-reads the rows as the daemon did, and believes a row only if it has that hash.
+reads the rows as the daemon did, and believes a row only if it has that hash. Rows of bars are made beside the engine, from the
+record on behind which the daemon began them (`bars_again`).
 """
 
 from __future__ import annotations
@@ -19,17 +20,19 @@ import numpy as np
 from cstd._fast import features
 from cstd._fast.codes import EventKind
 from cstd._fast.journal_scan import Record
+from cstd._fast.rerun import first_output
 from cstd.engine import Engine
 from cstd.engine.replaying import JournalReplay
 from cstd.engine.score_events import fill_row, in_millionths
 from cstd.engine.scores import WITH_ROW, Told
 from cstd.errors import OperatorError, UsageError
 from cstd.printed import aligned
-from cstd.signals import registry
+from cstd.research.bars_again import BarsAgain, Begun
+from cstd.signals import bar_features, registry
 from cstd.signals.registry import log as registry_log
 from cstd.signals.registry.refusals import RefusedVersionError
 from cstd.signals.scorer.model import ScoredModel
-from cstd.signals.scorer.rows import ScoreStatus, feature_row, row_hashes
+from cstd.signals.scorer.rows import ScoreStatus, bar_rows_of, feature_row, row_hashes
 from cstd.signals.scorer.sheet import Rows
 from cstd.storage.journal_files import Head
 from cstd.storage.journal_reader import Walk
@@ -40,12 +43,20 @@ TOLERANCE_E6 = 2
 # Why a score was not made again. The first alone is no finding: what its row was read of is not kept any more.
 BEFORE, NO_ROW, OTHER_ROW, MODEL, NOT_MADE = "before_first_record", "row_not_journaled", "another_row", "model", "not_made"
 REASONS = {
-    BEFORE: "its row was read before the first record that is kept",
-    NO_ROW: "the journal does not name its row: it is older than this, or its model reads rows of bars",
+    BEFORE: "its row was read before the first record that is kept, or is of bars of before it",
+    NO_ROW: "the journal does not name its row: it is older than this",
     OTHER_ROW: "the row that the journal makes is not the one that was scored",
     MODEL: "its model is not here as it was",
     NOT_MADE: "the model gives no score of this row or horizon",
 }
+
+
+class Place(NamedTuple):
+    """Where a row was: the record behind which it was read, its instrument, and of a row of bars which they are."""
+
+    after_seq: int
+    number: int
+    begun: Begun | None
 
 
 class Taken(NamedTuple):
@@ -57,6 +68,19 @@ class Taken(NamedTuple):
     members: int
     after_seq: int
     row_hash: int
+    begun: Begun | None  # of a row of bars
+
+    @property
+    def place(self) -> Place:
+        """Where its row was."""
+        return Place(self.after_seq, self.number, self.begun)
+
+
+class Opened(NamedTuple):
+    """A model, and of which bars its rows are: their length, 0 where they are the engine's own."""
+
+    scored: ScoredModel
+    bar_s: int
 
 
 @dataclass(slots=True)
@@ -94,10 +118,10 @@ class Registered:
 
     def __init__(self, root: Path | None, key: Path | None) -> None:
         self._root, self._key = root, key
-        self._opened: dict[str, ScoredModel | None] = {}
+        self._opened: dict[str, Opened | None] = {}
         self.told: list[dict[str, str | None]] = []
 
-    def of(self, card_sha256: str, engine: Engine) -> ScoredModel | None:
+    def of(self, card_sha256: str, engine: Engine) -> Opened | None:
         """Return the model of a card, None where it is not here as it was; `told` says why.
 
         Raises:
@@ -108,7 +132,7 @@ class Registered:
             self._opened[card_sha256] = self._open(card_sha256, engine)
         return self._opened[card_sha256]
 
-    def _open(self, card_sha256: str, engine: Engine) -> ScoredModel | None:
+    def _open(self, card_sha256: str, engine: Engine) -> Opened | None:
         root, key = self._place(engine)
         log = registry_log.read(root, key)
         step = next((step for step in log.steps if step.card_sha256 == card_sha256), None)
@@ -123,10 +147,16 @@ class Registered:
         except RefusedVersionError as error:
             told["problem"] = error.message
             return None
-        if missing := sorted(set(found.card.features) - set(features.NAMES)):
+        try:
+            wanted = bar_rows_of(found.card, features.NAMES)
+        except OperatorError as error:
+            told["problem"] = error.message
+            return None
+        names = bar_features.NAMES if wanted is not None else features.NAMES
+        if missing := sorted(set(found.card.features) - set(names)):
             told["problem"] = f"the rows of this build lack {len(missing)} of its features: {', '.join(missing[:5])}"
             return None
-        return ScoredModel(found, features.NAMES, "cpu", 1)
+        return Opened(ScoredModel(found, names, "cpu", 1), wanted.bar_s if wanted is not None else 0)
 
     def _place(self, engine: Engine) -> tuple[Path, bytes]:
         named = engine.cfg.scorer if engine.cfg is not None else None
@@ -151,8 +181,10 @@ class Rescoring:
         self._first_seq = start.last_seq if start is not None else 0
         self._registered, self._tolerance_e6 = registered, tolerance_e6
         self._last_seq = 0
-        self._uses: defaultdict[int, Counter[int]] = defaultdict(Counter)
-        self._rows: dict[tuple[int, int], Rows] = {}
+        self._uses: defaultdict[int, Counter[Place]] = defaultdict(Counter)
+        self._rows: dict[Place, Rows] = {}
+        self._bars = BarsAgain()
+        self._begins: set[int] = set()  # records behind which rows of bars were begun
         self._found: dict[tuple[str, int, int], Compared] = {}
         self._names: tuple[str, ...] = ()
         self._not_rescored: Counter[str] = Counter()
@@ -166,10 +198,14 @@ class Rescoring:
             if record.kind == EventKind.EVENT_SCORES:
                 for taken in _taken(record.payload)[1]:
                     if taken.after_seq:
-                        self._uses[taken.after_seq][taken.number] += 1
+                        self._uses[taken.after_seq][taken.place] += 1
+                        if taken.begun is not None:
+                            self._bars.want(taken.begun, taken.after_seq)
+                            self._begins.add(taken.begun.seq)
 
     def begin(self, engine: Engine) -> None:
-        """Keep what was read just where the replay begins."""
+        """Keep what was read just where the replay begins, and begin the rows of bars that were begun until then."""
+        self._bars.begin(engine, self._first_seq, earlier=True)
         if self._first_seq in self._uses:
             self._keep(engine, self._first_seq)
 
@@ -177,28 +213,55 @@ class Rescoring:
         """Feed records in order, and look at the engine behind those that a score names."""
         at = 0
         for index, record in enumerate(batch):
+            if record.kind < first_output and (self._bars.due or (self._bars.rows and record.seq - 1 in self._uses)):
+                replay.take(batch[at:index])
+                at = index
+                self._keep_bars(record.seq - 1)
             is_scores = record.kind == EventKind.EVENT_SCORES and record.seq <= self._last_seq
-            if is_scores or record.seq in self._uses:
+            if is_scores or self._stops_behind(record):
                 replay.take(batch[at:index + 1])
                 at = index + 1
                 if is_scores:
                     self._rescore(replay.engine, record)
-                if record.seq in self._uses:
-                    self._keep(replay.engine, record.seq)
+                self._look(replay.engine, record)
         replay.take(batch[at:])
 
+    def _stops_behind(self, record: Record) -> bool:
+        return (record.seq in self._uses or record.seq in self._begins
+                or (bool(self._bars.rows) and record.kind in (EventKind.EVENT_TIMER, EventKind.EVENT_BOOT)))
+
+    def _look(self, engine: Engine, record: Record) -> None:
+        """Do behind a record what the daemon did there."""
+        if record.kind == EventKind.EVENT_BOOT:
+            self._bars.boot()
+        elif record.kind == EventKind.EVENT_TIMER:
+            self._bars.timer()
+        if record.seq in self._uses:
+            self._keep(engine, record.seq)
+        if record.seq in self._begins:
+            self._bars.begin(engine, record.seq)
+
     def _keep(self, engine: Engine, seq: int) -> None:
-        for number in self._uses[seq]:
-            if 0 <= number < len(engine.core.slots):
+        for place in self._uses[seq]:
+            if place.begun is None and 0 <= place.number < len(engine.core.slots):
                 row = np.zeros(1, feature_row(features.feature_count))
-                fill_row(row, engine, number)
-                self._rows[seq, number] = row
+                fill_row(row, engine, place.number)
+                self._rows[place] = row
+
+    def _keep_bars(self, seq: int) -> None:
+        """Before the next event: what the daemon did behind a timer, and the rows that scores are of."""
+        self._bars.tick()
+        if seq in self._uses:
+            for place in self._uses[seq]:
+                if place.begun is not None and (row := self._bars.row(place.begun, place.number)) is not None:
+                    self._rows[place] = row
+            self._bars.end(seq)
 
     def _rescore(self, engine: Engine, record: Record) -> None:
         """Score the rows of one event in one batch, as they were, and compare."""
         self._names = engine.names
         model_sha256, scores = _taken(record.payload)
-        rows: dict[tuple[int, int], Rows] = {}
+        rows: dict[Place, Rows] = {}
         usable = []
         for taken in scores:
             self._of(model_sha256, taken).scores += 1
@@ -207,36 +270,41 @@ class Rescoring:
                 self._not_rescored[self._why_no_row(taken)] += 1
             else:
                 usable.append(taken)
-                rows[taken.after_seq, taken.number] = row
+                rows[taken.place] = row
         if not usable:
             return
         model = self._registered.of(model_sha256, engine)
         if model is None:
             self._not_rescored[MODEL] += len(usable)
             return
-        found = _scored(model, rows)
+        begun = usable[0].begun  # one event is of rows of one kind
+        if model.bar_s != (begun.bar_s if begun is not None else 0):
+            self._not_rescored[OTHER_ROW] += len(usable)
+            return
+        found = _scored(model.scored, rows)
         for taken in usable:
-            self._compare(record.seq, model_sha256, taken, found[taken.after_seq, taken.number])
+            self._compare(record.seq, model_sha256, taken, found[taken.place])
 
     def _used(self, taken: Taken) -> Rows | None:
         """Return the row that a score is of; after its last use it is forgotten."""
-        place = taken.after_seq, taken.number
+        place = taken.place
         row = self._rows.get(place)
         uses = self._uses.get(taken.after_seq)
         if uses is not None:
-            uses[taken.number] -= 1
-            if not uses[taken.number]:
+            uses[place] -= 1
+            if not uses[place]:
                 self._rows.pop(place, None)
         return row
 
     def _why_no_row(self, taken: Taken) -> str:
         if not taken.after_seq:
             return NO_ROW
-        return BEFORE if taken.after_seq < self._first_seq else OTHER_ROW
+        first = taken.begun.seq if taken.begun is not None else taken.after_seq
+        return BEFORE if 0 < first < self._first_seq else OTHER_ROW
 
     def _compare(self, seq: int, model_sha256: str, taken: Taken, found: _Row) -> None:
         if found.row_hash != taken.row_hash:
-            self._not_rescored[OTHER_ROW] += 1
+            self._not_rescored[self._why_no_row(taken) if taken.begun is not None else OTHER_ROW] += 1
         elif (made := found.by_horizon.get(taken.horizon_s)) is None:
             self._not_rescored[NOT_MADE] += 1
         else:
@@ -282,12 +350,16 @@ def _taken(payload: bytes) -> tuple[str, list[Taken]]:
         told = msgspec.json.decode(payload, type=Told)
     except msgspec.DecodeError:
         return "", []
-    return told.model, [Taken(row[0], row[1], (row[2], row[3], row[4]), row[5],
-                              *(row[9:] if len(row) == WITH_ROW else (0, 0)))
-                        for row in told.rows if len(row) in (WITH_ROW, WITH_ROW - 2)]
+    begun = Begun(*told.bars) if told.bars is not None else None
+    taken = []
+    for row in told.rows:
+        if len(row) in (WITH_ROW, WITH_ROW - 2):
+            after_seq, row_hash = row[9:] or (0, 0)
+            taken.append(Taken(row[0], row[1], (row[2], row[3], row[4]), row[5], after_seq, row_hash, begun))
+    return told.model, taken
 
 
-def _scored(model: ScoredModel, rows: dict[tuple[int, int], Rows]) -> dict[tuple[int, int], _Row]:
+def _scored(model: ScoredModel, rows: dict[Place, Rows]) -> dict[Place, _Row]:
     """Score rows in one batch; of one that gives no score the horizon is missing."""
     together = np.concatenate(list(rows.values()))
     hashes = row_hashes(model.matrix(together)[0])

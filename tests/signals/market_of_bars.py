@@ -8,7 +8,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from cstd._fast import bars
-from cstd.daemon.bar_rows import BarRows
+from cstd.daemon.bar_rows_shown import BarRowsShown
+from cstd.engine.bar_rows import BarRows
 from cstd.engine.scores import Scores
 from cstd.research.models import dataset
 from cstd.signals import bar_features
@@ -57,9 +58,11 @@ class Market:
                                     last_frame_ns=lambda _link: self.frame_ns - MONO_BEHIND_NS)
         self.behind = False  # frames wait to be read
         self.engine: Any = SimpleNamespace(core=self.core, names=("BTC/USD",), scores=Scores(),
-                                           congestion=SimpleNamespace(busy=lambda _link: self.behind))
+                                           congestion=SimpleNamespace(busy=lambda _link: self.behind),
+                                           recorder=SimpleNamespace(seq=0))
         self.engine.scores.boot(0, self.core.mono_ns)
         self.rows = BarRows(self.engine, wanted(bar_s))
+        self.shown = BarRowsShown(self.engine, self.rows)
 
     @property
     def now_ns(self) -> int:
@@ -93,14 +96,15 @@ class Market:
         """Ticks until nothing is left to push."""
         for _ in range(60):
             self.rows.tick()
+            self.shown.tick()
 
     @property
     def reason(self) -> str:
         """Why there is no row, "" where there is one."""
         self.core.mono_ns += 2 * S  # what is shown is a second old at most
-        self.rows.tick()
+        self.shown.tick()
         self.core.mono_ns -= 2 * S
-        return self.rows.status["instruments"][0]["reason"]
+        return self.shown.status["instruments"][0]["reason"]
 
     def row(self) -> tuple[int, bytes] | None:
         """The row that the scorer would read: the time of the decision and its float32 bytes; None where there is none."""

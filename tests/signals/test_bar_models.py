@@ -131,10 +131,10 @@ class Both:
         return models.seen(self.scoring.status(), self.world.engine, self.world.mono_ns, self.scoring.bar_rows())
 
 
-def recorded_lines(data_dir: Path, name: str) -> list[list[str]]:
+def recorded_lines(data_dir: Path, name: str, count: int = 230) -> list[list[str]]:
     """Bars in a row of a liquid instrument, as text."""
     file = {"hourly": "60m/XBTUSD_60m.csv.gz", "five-minute": "5m/XBTUSD_5m_2023Q1.csv.gz"}[name]
-    lines = gzip.decompress((data_dir / "bars" / file).read_bytes()).decode().splitlines()[-230:]
+    lines = gzip.decompress((data_dir / "bars" / file).read_bytes()).decode().splitlines()[-count:]
     return [line.split(",") for line in lines]
 
 
@@ -200,7 +200,7 @@ def test_another_version_gets_its_own_rows(data_dir: Path, tmp_path: Path, monke
 
 def test_rows_that_change_in_several_ticks_are_one_batch(data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A look at one instrument a tick: the scorer sees a sheet once both are through."""
-    monkeypatch.setattr("cstd.daemon.bar_rows.LOOKS_PER_TICK", 1)
+    monkeypatch.setattr("cstd.engine.bar_rows.LOOKS_PER_TICK", 1)
     both = Both(tmp_path, "five-minute", recorded_lines(data_dir, "five-minute"), monkeypatch)
     both.settle()
     before = both.seen()["scorer"]["batches"]

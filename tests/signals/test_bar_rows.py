@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cstd.daemon.bar_rows import PUSHES_PER_TICK, BarRows
+from cstd.engine.bar_rows import PUSHES_PER_TICK, BarRows
 from cstd.errors import OperatorError
 from cstd.signals import bar_features
 from cstd.signals.bar_features import SLOW_BARS
@@ -199,11 +199,11 @@ def test_a_row_comes_with_the_first_bar_that_closes_after_the_start() -> None:
     trades = trades_of(130)
     market = begun(trades, 100)
     assert (market.row(), market.reason, market.rows.row_count) == (None, "starting", 0)
-    assert 0 < market.rows.status["instruments"][0]["first_s"] <= 61
-    assert "0 of 1 instruments; 1 starting; next in 60 s" in market.rows.said
+    assert 0 < market.shown.status["instruments"][0]["first_s"] <= 61
+    assert "0 of 1 instruments; 1 starting; next in 60 s" in market.shown.said
     live(market, trades, 101)
     assert (market.reason, market.rows.row_count, counted(market)) == ("", 1, {})
-    assert market.rows.status["instruments"][0] == {"instrument": "BTC/USD", "reason": "", "bars": 101, "first_s": 0}
+    assert market.shown.status["instruments"][0] == {"instrument": "BTC/USD", "reason": "", "bars": 101, "first_s": 0}
 
 
 def test_too_few_bars_are_warming_up() -> None:
@@ -212,7 +212,7 @@ def test_too_few_bars_are_warming_up() -> None:
     market = begun(trades, SLOW_BARS - 5)
     live(market, trades, SLOW_BARS - 3)
     assert (market.reason, market.row(), counted(market)) == ("warming up", None, {"warming up": 2})
-    assert abs(market.rows.status["instruments"][0]["first_s"] - 3 * 60) <= 1
+    assert abs(market.shown.status["instruments"][0]["first_s"] - 3 * 60) <= 1
     assert set(live(market, trades, SLOW_BARS)) == {(T0 + SLOW_BARS * M) // S}
     assert (market.reason, counted(market), market.rows.row_count) == ("", {"warming up": 4}, 1)
 
@@ -225,7 +225,7 @@ def test_a_lost_tape_is_unverified_and_begins_anew() -> None:
     market.bars.tape_from(INT64_MAX)
     market.settle()
     assert (market.row(), market.reason) == (None, "unverified")
-    assert market.rows.status["instruments"][0]["first_s"] is None
+    assert market.shown.status["instruments"][0]["first_s"] is None
     assert live(market, trades, 107) == {}
     market.pass_to(T0 + 107 * M + 30 * S)
     market.bars.tape_from(market.now_ns)

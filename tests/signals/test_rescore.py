@@ -166,6 +166,12 @@ def test_a_row_that_is_not_the_one_is_not_believed(own: Path, capsys: pytest.Cap
     assert code == 3 and not found["held"] and found["not_rescored"][reason] > 0
 
 
+def test_a_row_of_bars_is_no_row_of_the_engine(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Scores that say that they are of bars, of a model that reads none: none of them is made of rows of bars."""
+    code, found = rescore(own, capsys, journal=rewritten(own, lambda told: told.update(bars=[2, 60])))
+    assert (code, found["rescored"], found["not_rescored"]["another_row"]) == (3, 0, found["scores"])
+
+
 def test_scores_of_before_rows_were_named_cannot_be_made_again(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """An older journal replays as ever; of its scores it is said that nothing could be shown."""
     def change(told: dict[str, Any]) -> None:

@@ -214,7 +214,9 @@ class Scorer:
         scores = model.score(rows, began_ns, self._clock.wall_ns())
         took_ns = self._clock.mono_ns() - began_ns
         self._batches += 1
-        with self._scores.writing(len(scores), self._told(took_ns, len(rows))) as out:
+        # Which rows of bars these are, where they are such: who put them there may have begun others by now.
+        note = {**self._told(took_ns, len(rows)), "begun_seq": told.get("begun_seq", 0)}
+        with self._scores.writing(len(scores), note) as out:
             out[:] = scores
 
     def close(self) -> None:

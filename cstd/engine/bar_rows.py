@@ -1,8 +1,11 @@
 """Rows of features of closed bars, for the scorer: of each instrument the row of its newest closed bar, or why there is none.
 
-Outside the engine, which it reads and never changes: the closed bars that the engine's tape and the venue's history made go, one
+Beside the engine, which they read and never change: the closed bars that the engine's tape and the venue's history made go, one
 after the other, through `cstd.signals.bar_features`, which is what training ran over its files. So the row is the one that
 training computes of the same bars, bit for bit, and a bar that has not closed is not in it.
+
+The daemon ticks them behind each timer of the engine. What they come to follows from the engine's state at these ticks alone, so
+a replay that begins them behind the same record, and ticks them behind the same timers, has the same rows at the same records.
 
 No row without whole bars. Everything begins anew where a bar may miss a trade (`BarSeries.whole_from`), and the newest bar
 counts once a frame of the socket came after its end: until then a trade of it may be on its way.
@@ -12,16 +15,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from cstd._fast.bars import BarSeries
 from cstd._fast.codes import Link
-from cstd.engine import Engine
+from cstd.engine.flow import Engine
 from cstd.errors import OperatorError
-from cstd.ops import view_models as shapes
 from cstd.signals import bar_features
 from cstd.signals.registry import features_hash
 from cstd.signals.scorer.rows import BARS_S, BarRowsWanted, all_valid, feature_row
@@ -30,16 +31,24 @@ from cstd.units import NS_PER_S
 if TYPE_CHECKING:
     from cstd._fast.bars import Row as Bar
 
-LOOKS_PER_TICK = 32  # some 3 microseconds each
-PUSHES_PER_TICK = 16  # some 60 microseconds each
+# A tick is a part of the trading loop: what it does at most. A push computes all features, a look compares two times.
+LOOKS_PER_TICK = 32
+PUSHES_PER_TICK = 16
 GRACE_NS = NS_PER_S  # the bars' own: a bar closes when the clock is so much past its end
-INSTRUMENTS_SHOWN = 200
-SHOW_NS = NS_PER_S  # what is shown is made anew so often, not at each question
 
 UNVERIFIED, STARTING, NO_TRADE, NOT_FINITE = "unverified", "starting", "no trade", "not finite"
 # Why a bar that closed has no row: trades may be missing, nothing traded, those of the features, and what is no number. Before
 # the first one closes since the start the reason is STARTING, which no bar is counted by.
 REASONS = (UNVERIFIED, NO_TRADE, *bar_features.NOT_READY, NOT_FINITE)
+
+
+class BarState(NamedTuple):
+    """How it stands with one instrument: why it has no row ("" where it has one), how many bars the row is of, and in how many
+    seconds one is there at the earliest (0 where it is, None while nobody can say)."""
+
+    reason: str
+    bars: int
+    first_s: int | None
 
 
 class _Instrument:
@@ -68,8 +77,9 @@ class BarRows:
 
     Attributes:
         rows: one for each instrument, in the shape of the sheet; without a valid bit where there is none.
+        begun_seq: the record behind which they were begun. What a row is depends on it: the averages begin with the oldest bar
+            that is kept then.
         change_count: how often one of them became another.
-        status, said: what is computed, and of each instrument why it is not; the same in a line.
         row_count: rows, abstained: bars without one, by reason; both of bars that closed since the boot.
 
     Raises:
@@ -83,6 +93,7 @@ class BarRows:
         if wanted.bar_s not in BARS_S:
             raise OperatorError(f"bars of {wanted.bar_s} s are not built; those of {', '.join(map(str, BARS_S))} s are")
         self.wanted = wanted
+        self.begun_seq = int(engine.recorder.seq)
         self._engine = engine
         self._interval = BARS_S.index(wanted.bar_s)
         self._step_ns = wanted.bar_s * NS_PER_S
@@ -98,13 +109,10 @@ class BarRows:
         self._ended_ns = self._last_end_ns()
         for one in self._instruments:
             one.judged_end_ns = self._ended_ns
-        self._show()
 
     def tick(self) -> None:
         """Push some closed bars and judge what closed; LOOKS_PER_TICK instruments, PUSHES_PER_TICK bars."""
         self._ended_ns = self._last_end_ns()
-        if self._engine.core.mono_ns - self._shown_ns >= SHOW_NS:
-            self._show()
         budget, count = PUSHES_PER_TICK, len(self._instruments)
         for _ in range(min(LOOKS_PER_TICK, count)):
             number = self._turn % count
@@ -179,6 +187,7 @@ class BarRows:
         row = self.rows[number:number + 1]
         row["valid"], row["values"] = 0, 0.0
         row["event_mono_ns"], row["event_wall_ns"] = self._mono_of(end_ns), end_ns
+        row["after_seq"] = self._engine.recorder.seq
         if not one.reason and one.row is not None:
             row["values"], row["valid"] = [one.row[column] for column in self._columns], self._valid
         self.change_count += 1
@@ -196,27 +205,18 @@ class BarRows:
     def _last_end_ns(self) -> int:
         return int((self._engine.core.wall_ns - GRACE_NS) // self._step_ns * self._step_ns)
 
-    # What is shown.
+    # For whoever shows them.
 
-    def _ready_count(self) -> int:
-        return sum(not one.reason for one in self._instruments)
+    def reasons(self) -> list[str]:
+        """Return of each instrument why it has no row, "" where it has one."""
+        return [one.reason for one in self._instruments]
 
-    def _show(self) -> None:
-        self._shown_ns = self._engine.core.mono_ns
-        self.status = self._status()
-        self.said = self._said()
-
-    def _status(self) -> shapes.BarRows:
-        return {"bar_s": self.wanted.bar_s, "features": len(self.wanted.features), "features_hash": self.wanted.features_hash,
-                "ready": self._ready_count(), "rows": self.row_count, "abstained": dict(self.abstained),
-                "instruments": [self._shown(name, one) for name, one
-                                in islice(zip(self._engine.names, self._instruments, strict=True), INSTRUMENTS_SHOWN)]}
-
-    def _shown(self, name: str, one: _Instrument) -> shapes.BarRow:
-        return {"instrument": name, "reason": one.reason, "bars": one.features.bars, "first_s": self._first_s(one)}
+    def state(self, number: int) -> BarState:
+        """Return how it stands with an instrument."""
+        one = self._instruments[number]
+        return BarState(one.reason, one.features.bars, self._first_s(one))
 
     def _first_s(self, one: _Instrument) -> int | None:
-        """In how many seconds a row is there at the earliest, 0 where it is, None while nobody can say."""
         if not one.reason:
             return 0
         if one.whole_ns is None:
@@ -226,14 +226,6 @@ class BarRows:
         begins_ns = max(self._ended_ns, one.whole_ns)
         at_ns = begins_ns + max(1, missing) * self._step_ns + GRACE_NS
         return max(1, -(-(at_ns - int(self._engine.core.wall_ns)) // NS_PER_S))
-
-    def _said(self) -> str:
-        reasons = Counter(one.reason for one in self._instruments if one.reason)
-        waits = [row["first_s"] for row in self.status["instruments"] if row["first_s"]]
-        line = f"bars of {self.wanted.bar_s // 60} min: {self._ready_count()} of {len(self._instruments)} instruments"
-        for reason, count in sorted(reasons.items()):
-            line += f"; {count} {reason}"
-        return line + (f"; next in {min(waits)} s at the earliest" if waits else "")
 
 
 def _figures(bar: Bar, bars: BarSeries) -> tuple[float, float, float, float, float]:

@@ -44,6 +44,7 @@ class Summary(TypedDict):
     resyncs: int
     intents: int
     orders: int  # add_order frames sent, exits included
+    shadowed: int  # intents that passed and were not sent: in shadow, the minute after the kill switch was cleared
     fills: int
     refused_by_gate: dict[str, int]  # the first failing gate's number -> count
     equity: str
@@ -64,6 +65,7 @@ class Replay(TypedDict):
     resyncs: int
     intents: int
     orders: int
+    shadowed: int
     fills: NotRequired[int]
     refused_by_gate: NotRequired[dict[str, int]]
     equity: NotRequired[str]

@@ -379,7 +379,8 @@ def _reason(parser: argparse.ArgumentParser) -> None:
 
 def _kill(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--hold", action="store_true", help="hold exits back too")
-    parser.add_argument("--clear", action="store_true", help="clear the latch, in two steps")
+    parser.add_argument("--clear", action="store_true", help="clear the latch, in two steps, both with --yes; for a "
+                        "minute after it the daemon decides and sends nothing (shadow)")
     _flatten(parser)
 
 

@@ -176,13 +176,16 @@ def _read(connection: sqlite3.Connection, path: Path, since_ns: int, instrument:
     states = [dict(row) for row in connection.execute(
         "SELECT wall_ns, state, before, reason FROM states WHERE wall_ns >= ? ORDER BY seq", (since_ns,))]
     last = connection.execute("SELECT state, reason FROM states ORDER BY seq DESC LIMIT 1").fetchone()
+    shadowed = connection.execute(
+        f"SELECT count(*) FROM decisions WHERE shadow = 1 AND rejudged = 0 AND verdict <> 'refuse' AND {where}",  # noqa: S608 -- ours
+        values).fetchone()[0]
     fills = connection.execute(f"SELECT count(*) FROM fills WHERE {where}", values).fetchone()[0]  # noqa: S608 -- ours
     return {
         "since_wall_ns": since_ns, "until_wall_ns": until_ns or since_ns, "source": str(path),
         "complete": known_ns is not None and known_ns <= since_ns, "known_since_wall_ns": known_ns, "instrument": name,
         "state": last["state"] if last else None, "state_reason": (last["reason"] or None) if last else None,
         "decided": sum(counts.values()), "approved": counts["approve"], "reduced": counts["reduce"],
-        "refused": counts["refuse"], "gates": _gates(connection, groups), "states": states, "fills": fills,
+        "refused": counts["refuse"], "shadowed": shadowed, "gates": _gates(connection, groups), "states": states, "fills": fills,
     }
 
 
@@ -226,6 +229,8 @@ def text(found: Mapping[str, Any]) -> str:
     fills = "" if found["fills"] is None else f", {found['fills']} fills"
     lines.append(f"{found['decided']} intents: {found['approved']} approved, {found['reduced']} reduced, {found['refused']} "
                  f"refused{fills}")
+    if found["shadowed"]:
+        lines.append(f"{found['shadowed']} of those that passed were not sent: in shadow, the minute after a cleared kill switch")
     if not found["decided"] and not found["gates"]:
         lines.append("no gate has refused anything: the strategy wished for nothing, or the state above let it wish for nothing")
     if found["gates"]:

@@ -95,6 +95,13 @@ class KillSwitch:
         elif mono_ns - self._shadow_since_mono_ns >= SHADOW_GRACE_NS:
             self.shadow = False
 
+    def shadow_left_s(self, mono_ns: int) -> int:
+        """Return how long the grace period still lasts, in whole seconds, rounded up; 0 outside it."""
+        if not self.shadow:
+            return 0
+        begun_ns = mono_ns if self._shadow_since_mono_ns < 0 else self._shadow_since_mono_ns
+        return max(0, -(-(begun_ns + SHADOW_GRACE_NS - mono_ns) // NS_PER_S))
+
     def clear(self, confirm: str, mono_ns: int) -> dict[str, object]:
         """Take one of the two steps of clearing.
 

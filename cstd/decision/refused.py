@@ -17,7 +17,7 @@ def tally(rows: np.ndarray, explained: Callable[[np.void], dict[str, Any]]) -> d
         explained: makes of a row what `cstd.decision.why.explain` does; called once a gate.
 
     Returns:
-        decided, approved, reduced, refused; and gates, as `cstd.ops.view.RefusingGate`, the most refusals first.
+        decided, approved, reduced, refused, shadowed; and gates, as `cstd.ops.view.RefusingGate`, the most refusals first.
     """
     # Here, so that a command line that reads the ledger has the rest of this module without them.
     import numpy as np
@@ -36,7 +36,8 @@ def tally(rows: np.ndarray, explained: Callable[[np.void], dict[str, Any]]) -> d
             "refused": int((refused & ~again)[at].sum()), "reduced": int((reduced & ~again)[at].sum()),
             "canceled": int((refused & again)[at].sum())})
     return {"decided": int((~again).sum()), "approved": int((~again & ~refused & ~reduced).sum()),
-            "reduced": int((~again & reduced).sum()), "refused": int((~again & refused).sum()), "gates": most_first(gates)}
+            "reduced": int((~again & reduced).sum()), "refused": int((~again & refused).sum()),
+            "shadowed": int((~again & ~refused & (rows["shadow"] != 0)).sum()), "gates": most_first(gates)}
 
 
 def last_case(said: dict[str, Any], gate: str) -> dict[str, Any]:

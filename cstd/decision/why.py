@@ -393,11 +393,12 @@ def waterfall(decision: Mapping[str, Any]) -> str:
 
 
 def _outcome(decision: Mapping[str, Any]) -> str:
+    unsent = "; not sent: in shadow" if decision.get("shadow") else ""
     if decision["verdict"] == "approve":
-        return f"approved: {decision['qty_final']}"
+        return f"approved: {decision['qty_final']}{unsent}"
     if decision["verdict"] == "reduce":
         by = str(decision["reduced_by"]).replace("_", " ")
-        return f"reduced from {decision['qty_requested']} to {decision['qty_final']} by {by}"
+        return f"reduced from {decision['qty_requested']} to {decision['qty_final']} by {by}{unsent}"
     reason = str(decision["verdict_reason"]).replace("_", " ")
     by = str(decision["first_failing"]).replace("_", " ")
     passing = decision["counterfactual_qty"]

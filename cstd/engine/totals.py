@@ -18,6 +18,7 @@ def session_totals(engine: Engine) -> dict[str, Any]:
         "frames": counters["frames"], "book_updates": counters["book_updates"],
         "checksums_ok": counters["checksums_ok"], "checksums_bad": counters["checksums_bad"],
         "resyncs": counters["resyncs"], "intents": counters["intents"], "orders": counters["orders"],
+        "shadowed": counters["shadowed"],
         "fills": len(engine.ledger.fills),
         "refused_by_gate": {str(gate): count for gate, count in enumerate(refused) if count},
         "equity": format_raw(engine.nav.nav, MONEY_PRECISION), "digest": engine.recorder.hexdigest(),

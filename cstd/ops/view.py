@@ -89,7 +89,8 @@ class Status(TypedDict):
     kill_hold: bool  # exits are held too
     kill_shown_empty_ns: int | None  # from the kill, or the start since then, until the venue showed no opening of ours
     state_reason: str | None  # why it is not ready, in words
-    shadow: bool  # decides, does not send
+    shadow: bool  # decides and sends nothing: for a minute after the kill switch was cleared
+    shadow_left_s: int  # of that minute
     strategy: str
     version: str
     config_hash: str  # hex
@@ -400,6 +401,7 @@ class Refusals(TypedDict):
     approved: int
     reduced: int
     refused: int
+    shadowed: int  # of those approved or reduced: not sent, as the daemon was in shadow
     gates: list[RefusingGate]  # most refusals first
     states: list[StateChange] | None  # None: its source does not keep them
     fills: int | None

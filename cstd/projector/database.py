@@ -39,6 +39,7 @@ CREATE TABLE decisions (
 CREATE INDEX decisions_by_order ON decisions (cl_ord_id);
 CREATE INDEX decisions_by_intent ON decisions (intent_seq);
 CREATE INDEX decisions_by_gate ON decisions (gate, verdict, rejudged, wall_ns, instrument);
+CREATE INDEX decisions_in_shadow ON decisions (wall_ns) WHERE shadow = 1;
 CREATE TABLE explained (seq INTEGER PRIMARY KEY, decision BLOB NOT NULL) STRICT;
 CREATE TABLE orders (
     cl_ord_id TEXT PRIMARY KEY, order_id TEXT, intent_seq INTEGER NOT NULL, instrument TEXT NOT NULL, side TEXT NOT NULL,

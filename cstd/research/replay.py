@@ -313,7 +313,7 @@ def _replay_futures(recording: Recording) -> dict[str, Any]:
     return {
         "file": str(recording.path), "frames": frames, "book_updates": 0, "checksums_ok": 0, "checksums_bad": 0,
         "sequences_ok": report.sequences_ok, "sequences_bad": report.sequences_bad, "resyncs": 0, "intents": 0,
-        "orders": 0, "digest": "", "frames_per_s": frames * 1_000_000_000 // max(took_ns, 1), "precision": "none",
+        "orders": 0, "shadowed": 0, "digest": "", "frames_per_s": frames * 1_000_000_000 // max(took_ns, 1), "precision": "none",
     }
 
 
@@ -375,6 +375,7 @@ def _row(path: Path, engine: Engine, frames: int, took_ns: int, *, precision: st
         "file": str(path), "frames": frames, "book_updates": totals["book_updates"],
         "checksums_ok": totals["checksums_ok"], "checksums_bad": totals["checksums_bad"], "sequences_ok": 0,
         "sequences_bad": 0, "resyncs": totals["resyncs"], "intents": totals["intents"], "orders": totals["orders"],
+        "shadowed": totals["shadowed"],
         "fills": totals["fills"], "refused_by_gate": totals["refused_by_gate"], "equity": totals["equity"],
         "digest": totals["digest"], "frames_per_s": frames * 1_000_000_000 // max(took_ns, 1), "precision": precision,
     }

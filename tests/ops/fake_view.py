@@ -183,6 +183,7 @@ class FakeView:
         return {
             "pid": os.getpid(), "mode": self.mode, "state": self.state, "ready": self.state == "ready",
             "boot_epoch": 3, "kill": self.kill, "level": self.level, "instruments": [spec[0] for spec in SPECS],
+            "shadow_left_s": 0,
             "level_reason": None if self.level == "normal" else "loss, until `cstd resume`",
             "conditions": {"api_success": {"asks": False, "well_bps": 10_000, "samples": 44}},
             "kill_reason": "operator" if self.kill else None, "kill_hold": False,

@@ -6,10 +6,15 @@ import json
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pytest
 from engine_world import BTC, S, World, eventually, practice_config
 
 from cstd._fast.codes import EventKind, IntentKind, Link, OrderAction, OrderState
+from cstd._fast.gates import DECISION_DTYPE
+from cstd.decision.refused import tally
+from cstd.decision.why import explain, waterfall
+from cstd.engine.totals import session_totals
 
 
 def open_order(world: World) -> dict[str, Any]:
@@ -301,6 +306,11 @@ def test_clearing_a_kill_takes_two_steps_and_a_minute_of_shadow(world: World) ->
     assert world.command("kill_clear", confirm=asked["confirm"]) == {"kill": False, "shadow_s": 60}
     moves(world, 55)
     assert world.counters()["shadowed"] > 0 and openings(world) == 0
+    rows = np.frombuffer(b"".join(world.core.decision_rows(1_000)), DECISION_DTYPE)
+    explained = {"spec": world.engine.feed.specs[world.names[0]]}
+    assert waterfall(explain(rows[rows["shadow"] != 0][-1], **explained)).count("not sent") == 2
+    counted = tally(rows, lambda row: explain(row, **explained))
+    assert counted["shadowed"] == world.counters()["shadowed"] == session_totals(world.engine)["shadowed"]
     moves(world, 20)
     assert openings(world) > 0
 

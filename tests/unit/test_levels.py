@@ -185,11 +185,11 @@ def test_clearing_takes_two_steps_and_then_shadows(cfg: Config) -> None:
     assert (asked["kill"], asked["kill_reason"]) == (True, "operator")
     assert switch.latched
     assert switch.clear(str(asked["confirm"]), 11 * S)["kill"] is False
-    assert (switch.latched, switch.shadow) == (False, True)
+    assert (switch.latched, switch.shadow, switch.shadow_left_s(11 * S)) == (False, True, 60)
     switch.on_timer(11 * S + SHADOW_GRACE_NS - 1)
-    assert switch.shadow
+    assert switch.shadow and switch.shadow_left_s(11 * S + SHADOW_GRACE_NS - 1) == 1
     switch.on_timer(11 * S + SHADOW_GRACE_NS)
-    assert not switch.shadow
+    assert not switch.shadow and switch.shadow_left_s(11 * S + SHADOW_GRACE_NS) == 0
 
 
 @pytest.mark.parametrize("case", ["wrong word", "too late", "never asked", "killed again", "new boot"])

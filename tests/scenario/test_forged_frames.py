@@ -48,6 +48,7 @@ def gateways() -> Made:
     order = other.first_order()
     other.reply(order)
     other.report("new", order)
+    other.rest["CancelOrder"] = {"count": 1}
     other.link(Link.LINK_PRIVATE, up=False, reason="cut")
     other.run_on(Link.LINK_PUBLIC, 5)
     (text,) = (frame.decode() for frame in other.order_frames(OrderAction.ACTION_CANCEL_REST))

@@ -198,7 +198,7 @@ $(VENV)/.installed: pyproject.toml $(VENV)/.run-installed
 	@touch $@
 
 $(VENV)/.built: setup.py $(SOURCES) $(VENV)/.installed
-	@echo "building the compiled core" >&2
+	@echo "building the compiled core: the first time takes minutes" >&2
 	@$(BIN)/python setup.py --quiet build_ext --inplace >&2
 	@touch $@
 

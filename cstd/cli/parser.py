@@ -499,7 +499,7 @@ VERBS = (
     _admin("an opening that waits for an operator is not sent", "decline", _decline),
     Verb(("doctor",), "whether this host is fit for the daemon: ok, warning or problem for each thing, and what to do",
          "cstd.cli.doctor", _doctor, examples=DOCTOR_EXAMPLES),
-    Verb(("live-check",), "key, clock and account tried with a real order of the least size: placed, amended, canceled, killed",
+    Verb(("live-check",), "key, clock and account tried with two small real orders: placed, amended, canceled, killed",
          "cstd.cli.live_check", _live_check, examples=LIVE_CHECK_EXAMPLES),
     Verb(("schema",), "JSON Schemas of the configuration and of what -o json prints", "cstd.cli.schemas", _schema,
          examples=SCHEMA_EXAMPLES),

@@ -44,7 +44,8 @@ class Binder:
         self._origins = origins
 
     def origin(self, key: str) -> str:
-        """Return the file that set the key, or that set something in the table around it."""
+        """Return the file that set the key, or the list that it is an entry of, or something in the table around it."""
+        key = re.sub(r"\[\d+\]$", "", key)
         while key:
             if key in self._origins:
                 return self._origins[key]

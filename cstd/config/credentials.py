@@ -89,7 +89,7 @@ def _private(path: Path, key: str) -> bytes:
 
 def _practice(path: Path, environ: Mapping[str, str]) -> Credentials:
     if not _is_there(path, "practice.json"):
-        raise _refuse("practice.json", "there is no practice exchange in this run directory", file=str(path),
+        raise _refuse("(file)", "there is no practice exchange in this run directory", file=str(path),
                       suggestion="start `cstd practice` first")
     try:
         told = msgspec.json.decode(_private(path, "practice.json"), type=dict[str, str])

@@ -83,6 +83,10 @@ class Status(TypedDict):
     kill: bool  # latched
     level: str  # normal warning critical emergency shutdown
     instruments: list[str]
+    currency: str
+    equity: str  # what is allocated and what came of it; limits are shares of it
+    day_loss_bps: int
+    drawdown_bps: int
     level_reason: str | None  # what holds the level, in words; None at normal
     conditions: dict[str, ConditionStatus]  # api_success, ack_latency, data_quality, resyncs, order_errors
     kill_reason: str | None

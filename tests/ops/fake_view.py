@@ -183,7 +183,7 @@ class FakeView:
         return {
             "pid": os.getpid(), "mode": self.mode, "state": self.state, "ready": self.state == "ready",
             "boot_epoch": 3, "kill": self.kill, "level": self.level, "instruments": [spec[0] for spec in SPECS],
-            "shadow_left_s": 0,
+            "shadow_left_s": 0, "currency": "USD", "equity": "10000", "day_loss_bps": 0, "drawdown_bps": 0,
             "level_reason": None if self.level == "normal" else "loss, until `cstd resume`",
             "conditions": {"api_success": {"asks": False, "well_bps": 10_000, "samples": 44}},
             "kill_reason": "operator" if self.kill else None, "kill_hold": False,
@@ -295,7 +295,7 @@ class FakeView:
         return {"since_wall_ns": since_wall_ns, "until_wall_ns": self.wall_ns, "source": "the running daemon",
                 "complete": len(self.decision_rows) < 40, "known_since_wall_ns": None, "instrument": instrument,
                 "state": self.state, "state_reason": None, "decided": len(rows), "approved": len(rows) - len(refused),
-                "reduced": 0, "refused": len(refused), "gates": gates, "states": None, "fills": None}
+                "reduced": 0, "refused": len(refused), "shadowed": 0, "gates": gates, "states": None, "fills": None}
 
     def gates(self) -> list[dict[str, object]]:
         """See EngineView."""

@@ -376,6 +376,15 @@ def test_broken_file_is_refused(content: bytes, part: str, tmp_path: Path) -> No
     assert only(caught.value).file == str(path)
 
 
+def test_a_wrong_entry_of_a_list_is_told_of_the_file_that_has_the_list(tmp_path: Path) -> None:
+    """Of two files the second sets it: the first, which has others of its table, is not at fault."""
+    path = tmp_path / "mine.toml"
+    path.write_text('[portfolio]\nadopt = ["USD"]\n')
+    with pytest.raises(ConfigError) as caught:
+        load([str(template("practice")), str(path)], {})
+    assert (only(caught.value).file, only(caught.value).key) == (str(path), "portfolio.adopt[0]")
+
+
 def test_missing_file_is_refused() -> None:
     """A file that is not there is a configuration problem."""
     with pytest.raises(ConfigError, match="cannot be read"):

@@ -19,7 +19,8 @@ from tests.schemas import assert_fits
 NOW_NS = 1_790_000_000_000_000_000
 EMPTY = {"since_wall_ns": 0, "until_wall_ns": 9, "source": "/x/ledger.db", "complete": False, "known_since_wall_ns": 5,
          "instrument": None, "state": "halted", "state_reason": "disk", "decided": 0, "approved": 0, "reduced": 0, "refused": 0,
-         "gates": [], "states": [{"wall_ns": 6, "state": "halted", "before": "ready", "reason": "disk"}], "fills": 2}
+         "shadowed": 0, "gates": [],
+         "states": [{"wall_ns": 6, "state": "halted", "before": "ready", "reason": "disk"}], "fills": 2}
 
 
 @pytest.fixture

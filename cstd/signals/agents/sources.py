@@ -60,5 +60,7 @@ def _read_one(path: Path, kind: Kind) -> Source:
         raise OperatorError(f"{path.name}: {type(error).__name__}: {error}") from error
     item = getattr(module, kind.variable, None)
     if not isinstance(item, kind.type):
-        raise OperatorError(f"{path.name} has no {kind.variable} = {kind.type.__name__}(...)")
+        raise OperatorError(f"{path.name} has no {kind.variable} = {kind.type.__name__}(...)",
+                            suggestion=f"a folder holds {kind.word}s alone; other files have one of their own, or a name with a "
+                                       "leading underscore")
     return Source(kind, item, path, hashlib.sha256(path.read_bytes()).hexdigest())

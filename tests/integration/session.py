@@ -125,7 +125,7 @@ class Session(session.Session):
 
 
 def get(url: str) -> str:
-    """The body of an answer; one that says that the board is stale is none yet.
+    """The body of an answer; one that says that the board is stale, or has not got that far after a start, is none yet.
 
     Raises:
         OSError: nobody answers, or not in time, or stale.
@@ -136,7 +136,8 @@ def get(url: str) -> str:
             return str(reply.read().decode())
     except urllib.error.HTTPError as error:
         body = error.read().decode()
-        if error.code == 503 and '"stale"' in body:  # a busy host published nothing for two seconds
+        # A busy host published nothing for two seconds; a start publishes one region after the other.
+        if error.code == 503 and ('"stale"' in body or "has not published" in body):
             raise
         raise AssertionError(f"{url}: {error.code} {body}") from None
 

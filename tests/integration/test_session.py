@@ -22,8 +22,8 @@ from tests.integration.session import CONFIG, REPOSITORY, Session, cstd, practic
 
 STARTER_LIMIT = 48.0  # 80 % of the starter tier's 60 points
 SUMMARY_KEYS = {
-    "mode", "seconds", "frames", "book_updates", "checksums_ok", "checksums_bad", "resyncs", "intents", "orders", "fills",
-    "refused_by_gate", "equity", "digest", "frame_to_order_ns",
+    "mode", "seconds", "frames", "book_updates", "checksums_ok", "checksums_bad", "resyncs", "intents", "orders", "shadowed",
+    "fills", "refused_by_gate", "equity", "digest", "frame_to_order_ns",
 }
 
 

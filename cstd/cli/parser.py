@@ -479,7 +479,7 @@ VERBS = (
     _admin("what the daemon holds", "positions"),
     _admin("orders", "orders", _all),
     _admin("fills", "fills", _all),
-    _admin("the fifteen gates: limits, last values, counts", "gates"),
+    _admin("the fifteen gates: value and limit of the last decision, an opening's or an exit's, and counts", "gates"),
     _admin("one decision, gate by gate, or what was refused in a span of time", "why", _why, WHY_EXAMPLES, "cstd.cli.why"),
     Verb(("execution",), "how well orders were executed: shortfall, markouts, score, fills by queue position",
          "cstd.cli.execution", _execution, examples=EXECUTION_EXAMPLES),

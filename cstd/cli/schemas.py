@@ -180,7 +180,7 @@ SCHEMAS: dict[str, Named] = {
     "clusters": Named("", _view("Clusters")),
     "limits": Named("", _view("Limit[]")),
     "limits set": Named("", _view("ChangedLimit")),
-    "limits reset": Named("", _view("ChangedLimit")),
+    "limits reset": Named("", _view("EndedLimit")),
     "why": Named("one decision, with --count several, with --since a summary", _view("Decision", "Decision[]", "Refusals")),
     "execution": Named("", _execution),
     "performance": Named("", _performance),

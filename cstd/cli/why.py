@@ -20,9 +20,8 @@ from typing import TYPE_CHECKING, Any
 from cstd.cli.app import print_error
 from cstd.errors import EXIT_OK, OperatorError, UsageError
 from cstd.ops import client
-from cstd.ops.ledger_file import explained, ledger_of, opened
+from cstd.ops.ledger_file import explained, is_there, ledger_path, opened
 from cstd.printed import aligned
-from cstd.storage.run_dir import JOURNAL_DIR
 
 if TYPE_CHECKING:
     import sqlite3
@@ -63,7 +62,7 @@ def one(socket: Path, id_: str) -> JsonDict:
         if error.category != OperatorError.category:  # it has answered, and it is not that it does not know
             raise
         path = ledger_path(socket)
-        if not _is_there(path):
+        if not is_there(path):
             raise
         kept, last_seq = explained(path, id_)
         if kept is None:
@@ -110,18 +109,6 @@ def since(socket: Path, since_ns: int, instrument: str | None) -> tuple[JsonDict
     return written | {"state": told["state"], "state_reason": told["state_reason"]}, None
 
 
-def ledger_path(socket: Path) -> Path:
-    """Return where the ledger of a daemon is: beside the journal of its run directory, in which its socket usually lies.
-
-    Raises:
-        OperatorError: the run directory may not be looked into.
-    """
-    run_dir = socket.parent
-    if not _is_there(run_dir / JOURNAL_DIR) and (named := os.environ.get("CSTD__RUN__DIR")):
-        run_dir = Path(named)
-    return ledger_of(run_dir)
-
-
 def ledger_there(socket: Path) -> Path:
     """Return the ledger of a daemon, which must be there.
 
@@ -135,20 +122,13 @@ def ledger_there(socket: Path) -> Path:
     return path
 
 
-def _is_there(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError as error:
-        raise OperatorError(f"{path} cannot be looked at: {error.strerror}", suggestion="run as the daemon's user") from error
-
-
 def from_ledger(path: Path, since_ns: int, instrument: str | None) -> JsonDict | None:
     """Return the summary of a session's ledger, None where there is none.
 
     Raises:
         OperatorError: it cannot be read, or is of another schema, or has no such instrument.
     """
-    if not _is_there(path):
+    if not is_there(path):
         return None
     with opened(path) as connection:
         return _read(connection, path, since_ns, instrument)

@@ -72,7 +72,7 @@ LIMIT_KEYS: tuple[LimitKey, ...] = (
     LimitKey("policy.slippage_day_bps_max", 5, "bps", "lower"),
     LimitKey("policy.slippage_p95_bps_max", 5, "bps", "lower"),
     LimitKey("policy.slippage_p95_fills_min", 5, "fills", "lower"),  # judged from fewer fills on
-    LimitKey("policy.deadline_ms", 6, "ms", "", _EXITS),
+    LimitKey("policy.deadline_ms", 6, "ms", "", f"{_EXITS}; gate 6 itself takes 1000 to 2000 ms, a rule of the venue's engine"),
     LimitKey("policy.lifetime_s_max", 6, "s", "lower"),
     LimitKey("policy.price_band_bps_max", 7, "bps", "lower"),
     LimitKey("policy.reference_band_bps_max", 7, "bps", "lower"),

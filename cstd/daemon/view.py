@@ -377,17 +377,18 @@ class LiveView:
         return np.arange(max(0, count - DECISIONS_KEPT), count) % DECISIONS_KEPT
 
     def gates(self) -> list[shapes.Gate]:
-        """The 15 gates with limits of the first instrument and counts since the boot."""
+        """The 15 gates with value and limit of the last decision, and counts since the boot."""
         _, refused, failed = self._engine.core.fault_counts()
         counters = self._engine.core.counter_values()
         raws = self._engine.core.decision_rows(1)
-        last = cast("list[dict[str, Any]]", self._explain(raws[-1])["gates"]) if raws else []
-        by_code = {int(entry["code"]): entry for entry in last}
+        last = cast("dict[str, Any]", self._explain(raws[-1])) if raws else {"gates": []}
+        by_code = {int(entry["code"]): entry for entry in last["gates"]}
         rows: list[shapes.Gate] = []
         for gate in GATES:
             entry = by_code.get(gate.code)
             rows.append({
-                "gate": gate.code, "name": gate.name, "group": "policy" if gate.code < 10 else "risk", "key": gate.key,
+                "gate": gate.code, "name": gate.name, "group": "policy" if gate.code < 10 else "risk",
+                "key": str(entry["key"]) if entry else gate.key, "last_kind": last.get("kind"),
                 "unit": str(entry["unit"]) if entry else gate.unit, "limit": entry["limit"] if entry else None,
                 "last_value": entry["value"] if entry else None, "last_pass": entry["passed"] if entry else None,
                 "passed": counters["intents"] - failed[gate.code], "failed": failed[gate.code],

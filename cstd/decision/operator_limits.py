@@ -22,10 +22,8 @@ from cstd.config import Config
 from cstd.config.binding import UNUSABLE, Binder, show
 from cstd.config.checks import LEVELS
 from cstd.config.limit_keys import BY_KEY, LIMIT_KEYS, SECTIONS, LimitKey, for_instrument, own_values, value_of, with_values
-from cstd.decision.limits import DEADLINE_MAX_NS, DEADLINE_MIN_NS
 from cstd.decision.names import instrument_named
 from cstd.errors import OperatorError
-from cstd.units import NS_PER_MS
 
 # Plain digits: what goes further than any limit's bounds is not looked at.
 NUMBER = re.compile(r"[0-9]{1,13}(\.[0-9]{1,9})?")
@@ -138,15 +136,22 @@ class OperatorLimits:
     def end(self, args: dict[str, Any]) -> dict[str, Any]:
         """Take a command that ends what commands and reloads made of a limit: for one instrument, or for all and each.
 
+        Returns:
+            the row of it as it is now; and in `ended`, where it is for all, that of each instrument whose own ended too.
+
         Raises:
             OperatorError: there is no such limit or instrument, no command changes it, or it is the whole account's.
         """
         limit, instrument = self._named(args)
         before = self.row(limit, instrument)
+        own = {} if instrument else {
+            name: self.row(limit, name) for name in self.instruments
+            if any(limit.key in slot.get(name, ()) for slot in (self.changes, self.reloaded))}
         for slot in (self.changes, self.reloaded):
             for name in [instrument] if instrument else list(slot):
                 _forget(slot, name, limit.key)
-        return self._changed(limit, instrument, before)
+        ended = [{**self.row(limit, name), "before": row["value"]} for name, row in own.items()]
+        return {**self._changed(limit, instrument, before), "ended": ended}
 
     def _changed(self, limit: LimitKey, instrument: str, before: dict[str, Any]) -> dict[str, Any]:
         self.version += 1
@@ -170,33 +175,32 @@ class OperatorLimits:
     def rows(self, instrument: str = ALL) -> list[dict[str, Any]]:
         """Return every limit as it holds for an instrument; for ALL those of the others as well that differ, a bounded number."""
         cfg = self.in_force(instrument)
-        rows = [row for limit in LIMIT_KEYS for row in self._rows(limit, instrument, cfg)]
+        rows = [self._row(limit, instrument, cfg) for limit in LIMIT_KEYS]
         if instrument:
             return rows
         for name in filter(self.differs, self.instruments):
             own, keys = self.in_force(name), self._own_keys(name)
-            rows += [row for limit in LIMIT_KEYS if limit.own
-                     if limit.key in keys or value_of(own, limit.key) != value_of(cfg, limit.key)
-                     for row in self._rows(limit, name, own)]
+            rows += [self._row(limit, name, own) for limit in LIMIT_KEYS if limit.own
+                     if limit.key in keys or value_of(own, limit.key) != value_of(cfg, limit.key)]
             if len(rows) >= OWN_ROWS_MAX:
                 break
         return rows[:OWN_ROWS_MAX]
 
     def row(self, limit: LimitKey, instrument: str) -> dict[str, Any]:
         """Return one limit as it holds for an instrument, or for ALL."""
-        return self._rows(limit, instrument, self.in_force(instrument))[0]
+        return self._row(limit, instrument, self.in_force(instrument))
 
     def _own_keys(self, instrument: str) -> set[str]:
         override = self._cfg.overrides.get(instrument)
         configured = own_values(override) if override is not None else ()
         return {*self.changes.get(instrument, ()), *self.reloaded.get(instrument, ()), *(key for key, _ in configured)}
 
-    def _rows(self, limit: LimitKey, instrument: str, in_force: Config) -> list[dict[str, Any]]:
+    def _row(self, limit: LimitKey, instrument: str, in_force: Config) -> dict[str, Any]:
         configured, value = value_of(for_instrument(self._cfg, instrument), limit.key), value_of(in_force, limit.key)
         source, change = self._source(limit, instrument, value, configured)
         asked = next((slot[instrument][limit.key] for slot in (self.changes, self.reloaded)
                       if limit.key in slot.get(instrument, ())), None)
-        row = {
+        return {
             "gate": limit.gate or None, "name": _gate_name(limit.gate), "key": limit.key,
             "instrument": (instrument or None) if limit.own else None, "scope": limit.scope, "value": show(value),
             "unit": self._cfg.account.currency if limit.unit == "money" else limit.unit, "tighter": limit.tighter or None,
@@ -206,12 +210,6 @@ class OperatorLimits:
             "set_wall_ns": change.wall_ns if change is not None else None,
             "reason": (change.reason or None) if change is not None else None,
         }
-        if limit.key != "policy.deadline_ms":
-            return [row]
-        # The gate's own bounds are the venue's matching engine's; the key is what our orders carry, and lies between them.
-        bounds = (("higher", DEADLINE_MIN_NS // NS_PER_MS), ("lower", DEADLINE_MAX_NS // NS_PER_MS))
-        return [{**row, "value": str(bound), "configured": str(bound), "tighter": tighter, "source": "rules"}
-                for tighter, bound in bounds]
 
     def _source(self, limit: LimitKey, instrument: str, value: Decimal | int,
                 configured: Decimal | int) -> tuple[str, Change | None]:

@@ -166,6 +166,10 @@ _MEASURE_OF_REASON: Mapping[str, Measure] = {
     "book_fault": Measure("", "fault", 0, "switch"),
     "loss_amount": Measure("risk.day_loss_max", "money", MONEY_DIGITS, strict=True),
 }
+# Reasons that are a state and no number: the gate's number may be inside its limit, so the state is the value.
+_STATES = frozenset({"killed", "paused", "not_ready", "halted", "parity_halt", "venue_state", "instrument_state",
+                     "private_stream", "conversion"})
+_STATE = Measure("", "", 0, "switch")
 _DEPTH_MULTIPLE = Measure("policy.depth_multiple_min", "money", MONEY_DIGITS, "min")
 _COLLAR = Measure("exits.collar_steps_bps", "bps", 3)
 
@@ -257,6 +261,8 @@ def _explain_gate(row: np.void, index: int, gate: GateInfo, currency: str, *, ex
     elif gate.name == "depth" and reason == "over_limit":
         measure = _DEPTH_MULTIPLE
     value, limit = _shown(value_raw, measure), _shown(limit_raw, measure)
+    if reason in _STATES:
+        measure, value, limit = _STATE, reason, None
     unit = currency if measure.unit == "money" else measure.unit
     margin = None
     if value is not None and limit is not None and measure.bound != "switch":

@@ -27,6 +27,7 @@ TIMEOUT_S = 15.0
 PAGE_ROWS = 500
 PAGES_MAX = 2_000
 DECISIONS_MAX = 20
+OWN_NAMED = 20  # instruments in one question
 VERBS = ("status", "positions", "orders", "fills", "gates", "why", "pause", "resume", "kill", "flatten", "approve",
          "decline", "clusters", "limits",
          "limits set", "limits reset", "reload")
@@ -40,7 +41,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "orders": ("sent_wall_ns", "cl_ord_id", "symbol", "side", "kind", "state", "limit_price", "order_qty", "filled_qty",
                "time_in_force"),
     "fills": ("wall_ns", "exec_id", "cl_ord_id", "symbol", "side", "qty", "price", "fee", "fee_asset"),
-    "gates": ("gate", "name", "limit", "unit", "last_value", "last_pass", "passed", "failed", "first_failed"),
+    "gates": ("gate", "name", "limit", "unit", "last_kind", "last_value", "last_pass", "passed", "failed", "first_failed"),
     "approvals": ("id", "state", "instrument", "side", "qty", "price", "notional", "currency", "age_s", "expires_in_s",
                   "approve"),
     "limits": ("gate", "name", "key", "instrument", "value", "unit", "configured", "tighter", "source", "set_by_uid",
@@ -50,6 +51,9 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 }
 LOSS_GATES = (13, 14)
 EXIT_CODES = {"usage": EXIT_USAGE, "configuration": EXIT_CONFIG}
+# What reads the same from the session's ledger.db.
+WITHOUT_DAEMON = {"orders": "`cstd export orders`", "fills": "`cstd export fills`",
+                  "why": "`cstd why ID`, `cstd why --since 1d`, `cstd export decisions`"}
 ROW_KEYS = {"orders": "cl_ord_id", "fills": "exec_id"}
 
 
@@ -62,6 +66,10 @@ class DaemonError(OperatorError):
         self.category = str(error.get("error", "error"))
         self.retryable = bool(error.get("retryable", False))
         self.exit_code = EXIT_CODES.get(self.category, EXIT_FAILURE)
+
+
+class NoDaemonError(OperatorError):
+    """Nobody serves the socket."""
 
 
 class AdminClient:
@@ -140,12 +148,12 @@ class AdminClient:
 
 def _no_daemon(path: str, error: OSError) -> OperatorError:
     if isinstance(error, FileNotFoundError):
-        return OperatorError(f"no daemon: there is no socket at {path}",
+        return NoDaemonError(f"no daemon: there is no socket at {path}",
                              suggestion="start one with `cstd run -c FILE`, or name its run directory with --run-dir")
     if isinstance(error, ConnectionRefusedError) and _is_something_else(path):
         return OperatorError(f"{path} is no socket", suggestion="name a daemon's run directory with --run-dir")
     if isinstance(error, ConnectionRefusedError):
-        return OperatorError(f"no daemon: nobody listens at {path}, it is what a dead one left",
+        return NoDaemonError(f"no daemon: nobody listens at {path}, it is what a dead one left",
                              suggestion="start it with `cstd run -c FILE`")
     if isinstance(error, PermissionError):
         return OperatorError(f"not allowed to use the socket {path}",
@@ -177,6 +185,8 @@ def main(verb: str, args: argparse.Namespace) -> int:
         sys.stdout.write(to_json(data) if as_json else _to_text(verb, data))
         sys.stdout.flush()
     except CstdError as error:
+        if isinstance(error, NoDaemonError) and verb in WITHOUT_DAEMON:
+            error.suggestion = "; ".join(filter(None, (error.suggestion, _without_daemon(verb, args))))
         _print_error(error, as_json=as_json)
         return error.exit_code
     except BrokenPipeError:
@@ -184,6 +194,19 @@ def main(verb: str, args: argparse.Namespace) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILURE
     return EXIT_OK
+
+
+def _without_daemon(verb: str, args: argparse.Namespace) -> str:
+    """Return which commands tell it from the session's ledger.db, "" where there is none to be seen."""
+    from pathlib import Path  # lazily: more than an answer needs
+
+    from cstd.ops.ledger_file import ledger_path
+
+    try:
+        path = ledger_path(Path(_get(args, "socket") or DEFAULT_SOCKET))
+        return f"without one {path} tells: {WITHOUT_DAEMON[verb]}" if path.exists() else ""
+    except (OSError, OperatorError):
+        return ""
 
 
 def _run(client: AdminClient, verb: str, args: argparse.Namespace) -> Any:
@@ -242,15 +265,24 @@ def _clear_kill(client: AdminClient, args: argparse.Namespace) -> Any:
 def _change_limit(client: AdminClient, verb: str, args: argparse.Namespace) -> Any:
     """Set or reset a limit once it is confirmed, with what holds now in the question."""
     wanted = {**_given(args, "value", "instrument", "reason"), "key": args.key.strip().lower()}  # as the daemon reads it
-    shown = {row["key"]: row for row in client.request("limits", _given(args, "instrument"))[::-1]
-             if row["instrument"] is None or "instrument" in wanted}
+    rows = client.request("limits", _given(args, "instrument"))
+    shown = {row["key"]: row for row in rows[::-1] if row["instrument"] is None or "instrument" in wanted}
     row = next((row for key, row in shown.items() if wanted["key"] in (key, key.partition(".")[2])), None)
     if row is not None and not row["fixed"]:  # else the daemon says why not
         to = f"set {row['key']} to {wanted['value']}" if "value" in wanted else f"take back what commands made of {row['key']}"
         whose = f" for {wanted['instrument']}" if "instrument" in wanted else ""
+        if verb == "limits reset" and not whose:
+            whose = _own_that_end([own for own in rows if own["key"] == row["key"] and own["instrument"] and own["asked"]])
         latches = "; a threshold that is reached already latches its level at once" if row["gate"] in LOSS_GATES else ""
         _confirm(args, f"{to}{whose}? It is {row['value']} {row['unit']}, configured {row['configured']}{latches}")
     return client.request(verb.replace(" ", "_"), wanted)
+
+
+def _own_that_end(rows: Sequence[JsonDict]) -> str:
+    """Return what a reset for all takes back of single instruments' own, for the question."""
+    named = [f"{row['instrument']} {row['value']} -> {row['configured']}" for row in rows[:OWN_NAMED]]
+    more = [f"{len(rows) - OWN_NAMED} more"] if len(rows) > OWN_NAMED else []
+    return f", also for each that has its own ({', '.join([*named, *more])})" if rows else ""
 
 
 def _approve(client: AdminClient, args: argparse.Namespace) -> Any:
@@ -318,7 +350,7 @@ def _to_text(verb: str, data: Any) -> str:
 
         return text(data)
     if verb.startswith("limits ") and isinstance(data, dict):
-        verb, data = "limits set", [data]
+        verb, data = "limits set", [data, *data.get("ended", ())]
     if isinstance(data, list):
         verb = "approvals" if verb == "approve" else verb
         columns = COLUMNS.get(verb) or tuple(data[0] if data else ())

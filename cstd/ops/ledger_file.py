@@ -4,6 +4,7 @@ port last read of it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,6 +60,26 @@ class LedgerSight(Generic[_SeenT]):
 def ledger_of(run_dir: Path) -> Path:
     """Return where the ledger of a run directory is: beside its journal."""
     return (run_dir / JOURNAL_DIR).resolve().parent / DATABASE_FILE
+
+
+def ledger_path(socket: Path) -> Path:
+    """Return where the ledger of a daemon is: beside the journal of its run directory, in which its socket usually lies.
+
+    Raises:
+        OperatorError: the run directory may not be looked into.
+    """
+    run_dir = socket.parent
+    if not is_there(run_dir / JOURNAL_DIR) and (named := os.environ.get("CSTD__RUN__DIR")):
+        run_dir = Path(named)
+    return ledger_of(run_dir)
+
+
+def is_there(path: Path) -> bool:
+    """Return whether there is such a file; raises OperatorError where it may not be looked at."""
+    try:
+        return path.exists()
+    except OSError as error:
+        raise OperatorError(f"{path} cannot be looked at: {error.strerror}", suggestion="run as the daemon's user") from error
 
 
 @contextmanager

@@ -262,9 +262,10 @@ class Gate(TypedDict):
     gate: int  # 1-7 policy, 11-18 risk
     name: str
     group: str  # policy, risk
-    key: str  # configuration key of its limit
+    key: str  # configuration key of that limit
     unit: str
-    limit: float | int | str | None
+    limit: float | int | str | None  # of the last decision, as last_value: an exit has others than an opening
+    last_kind: str | None  # opening, exit; None before the first decision
     last_value: float | int | str | None
     last_pass: bool | None
     passed: int
@@ -284,7 +285,7 @@ class Limit(TypedDict):
     unit: str
     tighter: str | None  # lower, higher; None where neither way is
     configured: str  # the loosest that a command can reach
-    source: str  # configuration, override (of an instrument), operator (a command), reload (the files, read again), rules
+    source: str  # configuration, override (of an instrument), operator (a command), reload (the files, read again)
     fixed: str | None  # why no command changes it
     asked: str | None  # by a command on this very row, whether or not it decides
     set_by_uid: int | None  # of the command that decides
@@ -297,6 +298,12 @@ class ChangedLimit(Limit):
     """A limit after a command on it."""
 
     before: str  # the value until then
+
+
+class EndedLimit(ChangedLimit):
+    """A limit after what commands made of it was taken back."""
+
+    ended: list[ChangedLimit]  # of each instrument whose own ended with that for all
 
 
 class DecisionGate(TypedDict):

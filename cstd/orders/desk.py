@@ -272,9 +272,11 @@ class RiskDesk:
         except OperatorError as error:  # a number that no gate can hold included: then all is as it was
             self.limits.changes, self.limits.reloaded = before.changes, before.reloaded
             return error.to_json()
-        self.tracker.notes.append(("warning", "limit", {
-            "limit": row["key"], "instrument": row["instrument"] or "all", "before": row["before"], "value": row["value"],
-            "configured": row["configured"], "uid": command.get("uid"), "reason": args.get("reason") or ""}))
+        for changed in (row, *row.get("ended", ())):
+            self.tracker.notes.append(("warning", "limit", {
+                "limit": changed["key"], "instrument": changed["instrument"] or "all", "before": changed["before"],
+                "value": changed["value"], "configured": changed["configured"], "uid": command.get("uid"),
+                "reason": args.get("reason") or ""}))
         return row
 
     def _begin_kill(self, mono_ns: int, *, hold: bool) -> int:

@@ -17,6 +17,7 @@ import pytest
 from cstd.ops import client
 from tests.ops.fake_view import FakeView
 from tests.ops.running import FakeDaemon, admin_socket
+from tests.schemas import assert_fits
 
 
 @pytest.fixture
@@ -204,6 +205,25 @@ def test_a_terminal_is_asked_with_what_holds_now(daemon: FakeDaemon, tmp_path: P
     assert "reached already latches its level at once" in capsys.readouterr().err
 
 
+def test_a_reset_for_all_names_the_instruments_whose_own_it_ends(daemon: FakeDaemon, tmp_path: Path,
+                                                                 capsys: pytest.CaptureFixture[str]) -> None:
+    """In the question, in the table and in the JSON, with what each goes back to."""
+    own = {"key": "risk.position_bps_max", "value": "50", "instrument": "ETH/USD", "yes": True}
+    assert run(tmp_path, "limits set", **own) == 0
+    capsys.readouterr()
+    assert run(tmp_path, "limits reset", key=own["key"]) == 2
+    assert "risk.position_bps_max, also for each that has its own (ETH/USD 50 -> 200)? It is 200 bps" in capsys.readouterr().err
+    assert run(tmp_path, "limits reset", key=own["key"], yes=True) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert_fits("limits reset", answer)
+    assert [(row["instrument"], row["before"], row["value"]) for row in answer["ended"]] == [("ETH/USD", "50", "200")]
+    assert run(tmp_path, "limits set", **own) == 0
+    capsys.readouterr()
+    assert run(tmp_path, "limits reset", key=own["key"], yes=True, output="table") == 0
+    assert [line.split()[1:4] for line in capsys.readouterr().out.splitlines()[1:]] == [
+        ["-", "200", "200"], ["ETH/USD", "50", "200"]]
+
+
 @pytest.mark.parametrize("verb", ["limits set", "limits reset"])
 @pytest.mark.parametrize("key", ["risk.positions_max", "RISK.Positions_Max", "  Positions_max "])
 def test_no_spelling_of_a_key_gets_past_the_question(daemon: FakeDaemon, tmp_path: Path, verb: str, key: str,
@@ -257,6 +277,21 @@ def test_no_daemon_is_said_plainly(tmp_path: Path, capsys: pytest.CaptureFixture
     (tmp_path / "s").touch()
     assert run(tmp_path, "status", output="table") == 1
     assert "is no socket" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("verb", "tells"), [("orders", "`cstd export orders`"), ("fills", "`cstd export fills`"),
+                                             ("why", "`cstd why ID`, `cstd why --since 1d`"), ("pause", None)])
+def test_without_a_daemon_the_ledger_is_named(tmp_path: Path, verb: str, tells: str | None,
+                                              capsys: pytest.CaptureFixture[str]) -> None:
+    """What reads the same from ledger.db, where there is one; a command that acts needs the daemon."""
+    given = {"last": True} if verb == "why" else {}
+    assert run(tmp_path, verb, **given) == 1
+    assert "ledger" not in json.loads(capsys.readouterr().err)["suggestion"]
+    (tmp_path / "ledger.db").touch()
+    assert run(tmp_path, verb, **given) == 1
+    suggestion = json.loads(capsys.readouterr().err)["suggestion"]
+    assert "cstd run -c FILE" in suggestion
+    assert f"{tmp_path / 'ledger.db'} tells: {tells}" in suggestion if tells else "ledger" not in suggestion
 
 
 def test_a_daemon_that_breaks_off_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,6 +26,7 @@ from cstd.engine.totals import session_totals
 from cstd.storage.journal import open_journal
 
 SPREAD = "policy.spread_bps_max"  # the book's is 0.01 bps
+POSITION = "risk.position_bps_max"
 
 
 def sent(world: World) -> int:
@@ -71,7 +72,8 @@ def test_a_tightened_gate_refuses_until_the_limit_is_reset() -> None:
     (decision,) = view(world).decisions(1)
     gate = next(gate for gate in decision["gates"] if gate["name"] == "spread")
     assert (decision["first_failing"], gate["key"], gate["limit"], gate["passed"]) == ("spread", SPREAD, "0.005", False)
-    assert next(shown for shown in view(world).gates() if shown["name"] == "spread")["limit"] == "0.005"
+    shown = next(shown for shown in view(world).gates() if shown["name"] == "spread")
+    assert (shown["limit"], shown["last_kind"]) == ("0.005", "opening")
     answer = operator(world, "limits_reset", key=SPREAD)
     assert (answer["before"], answer["value"], answer["source"]) == ("0.005", "45", "configuration")
     next_order(world)
@@ -258,7 +260,7 @@ def test_a_command_for_one_instrument_is_bounded_by_its_own_configuration() -> N
     operator(world, "limits_set", key=SPREAD, value="5")
     own = row(world, SPREAD, ETH)
     assert (own["value"], own["asked"], own["source"]) == ("5", "10", "operator")  # the command for all decides
-    operator(world, "limits_reset", key=SPREAD, instrument=ETH)
+    assert operator(world, "limits_reset", key=SPREAD, instrument=ETH)["ended"] == []
     assert (row(world, SPREAD, ETH)["value"], row(world, SPREAD, BTC)["value"]) == ("5", "5")
     operator(world, "limits_set", key=SPREAD, value="7", instrument=ETH)
     operator(world, "limits_reset", key=SPREAD)
@@ -268,6 +270,20 @@ def test_a_command_for_one_instrument_is_bounded_by_its_own_configuration() -> N
     assert operator(world, "limits_set", key="volume_hour_min", value="600", instrument=ETH)["value"] == "600"
     operator(world, "limits_set", key="volume_hour_min", value="150000")
     assert row(world, "policy.volume_hour_min", ETH)["value"] == "150000"
+
+
+def test_a_reset_for_all_names_each_instrument_whose_own_ends() -> None:
+    """The answer and the log have a row for each of them, the one for all as well; one without an own is not named."""
+    world = World(practice_config((BTC, ETH))).ready()
+    operator(world, "limits_set", key=POSITION, value="50", instrument=ETH)
+    world.engine.notes.clear()
+    answer = operator(world, "limits_reset", key=POSITION)
+    assert (answer["instrument"], answer["before"], answer["value"]) == (None, "200", "200")
+    assert [(own["instrument"], own["before"], own["value"], own["source"]) for own in answer["ended"]] == [
+        (ETH, "50", "200", "configuration")]
+    told = [(fields["instrument"], fields["before"], fields["value"]) for _, what, fields in world.engine.notes if what == "limit"]
+    assert told == [("all", "200", "200"), (ETH, "50", "200")]
+    assert operator(world, "limits_reset", key=POSITION)["ended"] == []
 
 
 # What keeps them.

@@ -18,6 +18,7 @@ from gate_case import USD
 
 from cstd._fast import codes, gates
 from cstd.decision import why
+from cstd.decision.refused import last_case
 from cstd.decision.why import GATES, explain, waterfall
 from cstd.venue.messages import InstrumentSpec
 
@@ -117,6 +118,26 @@ def test_an_exit_shows_its_collar_and_what_is_only_noted() -> None:
     kill = gate(decision, "kill_switch")
     assert (kill["passed"], kill["recorded"], decision["verdict"]) == (False, True, "approve")
     assert "noted" in waterfall(decision)
+
+
+@pytest.mark.parametrize(("name", "state", "fields"), [
+    ("kill_switch", "killed", {"kill_latched": 1}), ("kill_switch", "paused", {"trading_state": 1}),
+    ("data_gap", "venue_state", {"venue_online": 0}), ("data_gap", "private_stream", {"private_up": 0})])
+def test_a_gate_that_a_state_fails_shows_the_state(name: str, state: str, fields: dict[str, int]) -> None:
+    """The value is what failed, not a number that lies inside its limit; in the text, and in the summary of a span too."""
+    decision = explained(case.opening(**fields))
+    entry = gate(decision, name)
+    assert (entry["value"], entry["limit"], entry["unit"], entry["key"], entry["margin"]) == (state, None, "", "", None)
+    (line,) = (line for line in waterfall(decision).splitlines() if line.startswith(">"))
+    assert line.split("..")[0].split()[-1] == state and "FAIL" in line and "level" not in line
+    case_ = last_case({**decision, "decided_wall_ns": 1}, name)
+    assert (case_["last_value"], case_["last_limit"]) == (state, None)
+
+
+def test_a_level_that_leaves_no_size_shows_the_level() -> None:
+    """There the number is what failed."""
+    entry = gate(explained(case.opening(level=2)), "kill_switch")
+    assert (entry["reason"], entry["value"], entry["limit"], entry["unit"]) == ("level", "critical", "warning", "level")
 
 
 def test_a_reduction_names_its_gate() -> None:

@@ -1,7 +1,8 @@
 """`cstd audit`: who asked the daemon for what, and when: every command in the journal, between its starts and stops.
 
-Read from the journal alone, whose chain is proven on the way, with a daemon or without. It is what was asked: a command that the
-engine refused is in it like any other. Refused tries to connect never reach the journal; the log's channel `security` has them.
+Read from the journal alone, whose chain is proven on the way, with a daemon or without. It is what was asked, and what came of it
+where that follows from the records without a replay: limits are judged again by the start's configuration, and what is never
+refused was taken. Refused tries to connect never reach the journal; the log's channel `security` has them.
 """
 
 from __future__ import annotations
@@ -16,15 +17,21 @@ from typing import Any, Literal, TypedDict
 
 import msgspec
 
+from cstd import __version__
 from cstd._fast.codes import EventKind
-from cstd.errors import EXIT_OK
+from cstd.config import from_canonical_json
+from cstd.decision.limits import limits_in_force
+from cstd.decision.operator_limits import OperatorLimits
+from cstd.errors import EXIT_OK, OperatorError
 from cstd.ops.client import utc
 from cstd.printed import aligned
 from cstd.storage.journal_reader import records
 from cstd.storage.run_dir import JOURNAL_DIR
 
-COLUMNS = ("when", "what", "who", "pid", "with")
+COLUMNS = ("when", "what", "who", "pid", "result", "with")
 BOOT_FIELDS = ("mode", "version", "boot_epoch", "config_hash")
+NEVER_REFUSED = frozenset({"pause", "halt", "kill", "flatten", "reload"})
+LIMITS = frozenset({"limits_set", "limits_reset", "limits_reload"})
 
 
 class AuditRow(TypedDict):
@@ -39,6 +46,39 @@ class AuditRow(TypedDict):
     pid: int | None
     user: str | None  # the name that this host has for the uid now
     args: dict[str, Any]
+    result: Literal["taken", "refused"] | None  # None: a start or stop, or only a replay can tell
+    refusal: str | None  # why, as its sender was told
+
+
+class _Judge:
+    """What came of commands, as far as the journal's own starts and commands say it."""
+
+    def __init__(self) -> None:
+        self._limits: OperatorLimits | None = None
+
+    def boot(self, boot: dict[str, Any]) -> None:
+        """Take a start; another version's rules may have been others."""
+        self._limits = None
+        if boot["version"] == __version__:
+            self._limits = OperatorLimits()
+            self._limits.configure(from_canonical_json(msgspec.json.encode(boot["config"])))
+
+    def of(self, command: dict[str, Any]) -> tuple[Literal["taken", "refused"] | None, str | None]:
+        """Return what came of a command, and why where it was refused."""
+        verb = command["verb"]
+        if verb in NEVER_REFUSED:
+            return "taken", None
+        if verb not in LIMITS or self._limits is None:
+            return None, None
+        # A refusal depends on the configuration and the command alone, never on the commands that stand.
+        limits = self._limits.copy()
+        try:
+            row = limits.end(command["args"]) if verb == "limits_reset" else limits.change(
+                command["args"], command, 0, by_reload=verb == "limits_reload")
+            limits_in_force(limits.in_force(row["instrument"] or ""), row["instrument"] or "all instruments")
+        except OperatorError as error:
+            return "refused", error.message
+        return "taken", None
 
 
 def main(args: argparse.Namespace) -> int:
@@ -56,22 +96,26 @@ def main(args: argparse.Namespace) -> int:
         for row in wanted:
             sys.stdout.write(json.dumps(row) + "\n")
         return EXIT_OK
-    rows = [[utc(row["wall_ns"]), row["verb"] or row["what"], _who(row), str(row["pid"] or "-"), _with(row["args"])]
-            for row in wanted]
+    rows = [[utc(row["wall_ns"]), row["verb"] or row["what"], _who(row), str(row["pid"] or "-"), row["result"] or "-",
+             _with(row["args"])] for row in wanted]
     sys.stdout.write("".join(f"{line}\n" for line in aligned([COLUMNS, *rows])) if rows else "(none)\n")
     return EXIT_OK
 
 
 def trail(directory: Path) -> Iterator[AuditRow]:
     """Yield the rows of a journal, oldest first."""
+    judge = _Judge()
     for record in records(directory):
         if record.kind == EventKind.EVENT_COMMAND:
             command = msgspec.json.decode(record.payload)
             uid = command.get("uid")
+            result, refusal = judge.of(command)
             yield {"seq": record.seq, "wall_ns": record.wall_ns, "what": "command", "verb": command["verb"], "uid": uid,
-                   "gid": command.get("gid"), "pid": command.get("pid"), "user": user_name(uid), "args": command["args"]}
+                   "gid": command.get("gid"), "pid": command.get("pid"), "user": user_name(uid), "args": command["args"],
+                   "result": result, "refusal": refusal}
         elif record.kind == EventKind.EVENT_BOOT:
             boot = msgspec.json.decode(record.payload)
+            judge.boot(boot)
             yield _own(record.seq, record.wall_ns, "start", {name: boot[name] for name in BOOT_FIELDS})
         elif record.kind == EventKind.EVENT_STOP:
             yield _own(record.seq, record.wall_ns, "stop", {})
@@ -79,7 +123,7 @@ def trail(directory: Path) -> Iterator[AuditRow]:
 
 def _own(seq: int, wall_ns: int, what: Literal["start", "stop"], args: dict[str, Any]) -> AuditRow:
     return {"seq": seq, "wall_ns": wall_ns, "what": what, "verb": None, "uid": None, "gid": None, "pid": None, "user": None,
-            "args": args}
+            "args": args, "result": None, "refusal": None}
 
 
 def user_name(uid: int | None) -> str | None:

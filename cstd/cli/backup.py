@@ -47,9 +47,8 @@ from cstd.storage import journal_files as files
 from cstd.storage.journal_copy import FILE_MODE, copy_part, created, signatures_of
 from cstd.storage.journal_files import Head
 from cstd.storage.journal_signature import KEY_NAME, PUBLIC_NAME
-from cstd.storage.run_dir import CODE_DIR, DATABASE_FILE, JOURNAL_DIR, LEDGER_SCHEMA, NONCE_FILE, PAPER_FILE
+from cstd.storage.run_dir import CODE_DIR, DATABASE_FILE, JOURNAL_DIR, LEDGER_SCHEMA, MANIFEST_FILE, NONCE_FILE, PAPER_FILE
 
-MANIFEST_FILE = "backup.json"
 FORMAT = 1
 LOCK_FILE = "lock"
 STAGING_DIR = ".unfinished"
@@ -332,10 +331,13 @@ def _restored(source: Path, run_dir: Path, key: Path | None) -> dict[str, Any]:
     end, holds_until = _manifest_of(source)
     make_run_dir(run_dir)
     _refuse_what_is_there(run_dir)
-    report = journal_reader.verify(source / JOURNAL_DIR, key)
+    try:
+        report = journal_reader.verify(source / JOURNAL_DIR, key)
+    except VerificationError as error:
+        raise files.advise_of_backup(error) from None
     if report.last_seq < end.last_seq:
         raise VerificationError(f"the backup {source} ends at record {report.last_seq}, and {MANIFEST_FILE} says {end.last_seq}",
-                                place={"file": MANIFEST_FILE, "seq": report.last_seq})
+                                place={"file": MANIFEST_FILE, "seq": report.last_seq}, suggestion=files.DAMAGED_BACKUP)
     try:
         no_ledger = _no_ledger(source / DATABASE_FILE, report.last_seq)
         (run_dir / JOURNAL_DIR).mkdir(mode=DIR_MODE, exist_ok=True)

@@ -56,11 +56,13 @@ def money(config: Config) -> dict[str, Decimal]:
         amounts["one position at its target, before slippage and fees"] = (
             capital * risk.position_bps_max * exits.target_bps / BPS_PER_UNIT / BPS_PER_UNIT)
     amounts["turnover a day at most"] = capital * config.policy.turnover_equity_multiple_max
-    rehearsal = config.strategy.rehearsal
-    if rehearsal is not None:
-        amounts["one rehearsal order"] = capital * rehearsal.size_frac
-    if config.strategy.name == "ensemble" and config.strategy.ensemble is not None:
-        amounts["the ensemble's largest opening"] = capital * config.strategy.ensemble.size_frac_max
+    strategy = config.strategy  # what one's own makes of its parameters is its code's to know: they are printed as they are
+    if strategy.name == "rehearsal" and strategy.rehearsal is not None:
+        amounts["one rehearsal order"] = capital * strategy.rehearsal.size_frac
+    if strategy.name == "ensemble" and strategy.ensemble is not None:
+        amounts["the ensemble's largest opening"] = capital * strategy.ensemble.size_frac_max
+    if strategy.name == "ladder" and strategy.ladder is not None:
+        amounts["one order of the live check"] = strategy.ladder.notional
     return amounts
 
 

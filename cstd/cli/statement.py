@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from cstd.cli.app import print_error
 from cstd.cli.own_books import Session
 from cstd.clock import NS_PER_DAY, SystemClock, utc_parse, utc_text
 from cstd.config import Config, load, load_credentials
@@ -108,8 +109,10 @@ def _verify(args: argparse.Namespace) -> int:
                 "differences": len(content["differences"])}
         code = EXIT_OK
     except VerificationError as error:
-        rows, code = {"ok": False, "file": str(args.verify), **error.to_json()}, error.exit_code
-        sys.stderr.write(f"cstd: {error.message}\n")
+        rows, code = {"ok": False, "file": str(args.verify)}, error.exit_code
+        print_error(error, as_json=False)
+        if args.output == "json":  # there the reason is for who reads stdout alone
+            rows |= error.to_json()
     if args.output == "json":
         sys.stdout.write(json.dumps(rows) + "\n")
     else:

@@ -103,7 +103,7 @@ def _verdict(rules: Rules, cfg: Config, known: Known, equity: Decimal, qty_least
         needed = minimum * BPS_PER_UNIT / share_bps(cfg)
         return False, f"{least}, one position is at most {qty_most * rules.bid:.2f}: it takes an equity of {needed:.0f}"
     rehearsal = cfg.strategy.rehearsal
-    if rehearsal is not None:
+    if rehearsal is not None and cfg.strategy.name == "rehearsal":
         frac = cfg.risk.size_warning_frac if known.level == "warning" else Decimal(1)
         wish = _lots(equity * rehearsal.size_frac * frac / rules.bid, rules.lot, ROUND_FLOOR)
         if wish < qty_least:

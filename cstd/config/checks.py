@@ -183,10 +183,11 @@ def strategy(config: Config) -> Iterator[Problem]:
     if config.strategy.name == "ensemble":
         yield from _ensemble(config)
     if config.mode != "practice" and (config.strategy.name == "rehearsal" or rehearsal is not None):
-        key = "strategy.name" if config.strategy.name == "rehearsal" else "strategy.rehearsal"
-        yield Problem(key=key, value="rehearsal", limit="practice", suggestion='name = "ensemble"',
-                      reason=f"the rehearsal strategy trades without an opinion; {config.mode} refuses to load it")
-    if config.strategy.name == "rehearsal" and rehearsal is None:
+        named = config.strategy.name == "rehearsal"
+        yield Problem(key="strategy.name" if named else "strategy.rehearsal", value="rehearsal", limit="practice",
+                      reason=f"the rehearsal strategy trades without an opinion; {config.mode} refuses to load it",
+                      suggestion='name = "ensemble", or "own" (docs/strategies.md)' if named else "remove the table")
+    elif config.strategy.name == "rehearsal" and rehearsal is None:
         yield Problem(key="strategy.rehearsal", reason="required key is missing: it has no default",
                       suggestion="add [strategy.rehearsal]")
     if rehearsal is None:

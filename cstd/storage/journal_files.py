@@ -134,6 +134,16 @@ def unpacked(path: Path) -> bytes:
 DAMAGED = ("keep a copy of the run directory and bring it back from a backup (`cstd restore`), or begin another with a new"
            " --run-dir: open orders of ours are found by their ids and canceled, coins that are held are yours from then on")
 
+DAMAGED_BACKUP = ("restore another backup (`cstd restore`); where the host still has its run directory, `cstd backup`"
+                  " into a new folder makes one anew")
+
+
+def advise_of_backup(error: VerificationError) -> VerificationError:
+    """Return the error with what to do where the journal is a backup's: it cannot be brought back from itself."""
+    if error.suggestion in ("", DAMAGED):
+        error.suggestion = DAMAGED_BACKUP
+    return error
+
 
 def damaged(message: str, path: Path, *, offset: int, **place: object) -> VerificationError:
     """Return the error for a file that is not what was written, with its place."""

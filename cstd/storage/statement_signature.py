@@ -22,6 +22,8 @@ from cstd.storage.journal_files import put_in_place
 from cstd.storage.journal_signature import PUBLIC_NAME, fingerprint, load_public_key
 
 SIGNATURE_SUFFIX = ".sig"
+AGAIN = ("take the file and its .sig from a backup or another copy, or state the span anew with"
+         " `cstd statement --from TIME --to TIME` on the host that has its journal")
 _DOMAIN = b"cstd statement 1\0"
 _TIME = struct.Struct("<q")
 
@@ -78,7 +80,8 @@ def prove(path: Path, key_path: Path | None = None) -> Proof:
     try:
         key.verify(said.signature, signed_bytes(content, said.wall_ns))
     except InvalidSignature:
-        raise _refused(path, f"the signature is not one of key {signed_by[:16]}") from None
+        raise _refused(path, f"the signature is not one of key {signed_by[:16]}",
+                       suggestion=f"name the signer's own public key with --key, or {AGAIN}") from None
     return Proof(content, said.sha256, signed_by, said.wall_ns)
 
 
@@ -103,5 +106,5 @@ def _read(path: Path) -> _Said:
     return said
 
 
-def _refused(path: Path, what: str, *, suggestion: str = "") -> VerificationError:
+def _refused(path: Path, what: str, *, suggestion: str = AGAIN) -> VerificationError:
     return VerificationError(f"{path}: {what}", place={"file": path.name}, suggestion=suggestion)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import asdict
+from pathlib import Path
 
 from cstd.errors import EXIT_OK, VerificationError
 from cstd.printed import print_row
 from cstd.storage import journal_reader
+from cstd.storage.journal_files import advise_of_backup
+from cstd.storage.run_dir import MANIFEST_FILE
 
 
 def main(args: argparse.Namespace) -> int:
@@ -22,6 +25,8 @@ def main(args: argparse.Namespace) -> int:
         found: dict[str, object] = {"ok": True, **asdict(journal_reader.verify(args.dir, getattr(args, "key", None)))}
         code = EXIT_OK
     except VerificationError as error:
+        if (Path(args.dir).absolute().parent / MANIFEST_FILE).exists():
+            advise_of_backup(error)
         found = {"ok": False, "directory": str(args.dir), **error.to_json()}
         code = error.exit_code
     if args.output == "json":

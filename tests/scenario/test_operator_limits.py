@@ -281,7 +281,8 @@ def test_a_reset_for_all_names_each_instrument_whose_own_ends() -> None:
     assert (answer["instrument"], answer["before"], answer["value"]) == (None, "200", "200")
     assert [(own["instrument"], own["before"], own["value"], own["source"]) for own in answer["ended"]] == [
         (ETH, "50", "200", "configuration")]
-    told = [(fields["instrument"], fields["before"], fields["value"]) for _, what, fields in world.engine.notes if what == "limit"]
+    told = [(fields["instrument"], fields["before"], fields["value"])
+            for _, what, fields in world.engine.notes if what == "limit"]
     assert told == [("all", "200", "200"), (ETH, "50", "200")]
     assert operator(world, "limits_reset", key=POSITION)["ended"] == []
 

@@ -60,6 +60,28 @@ def test_commands_starts_and_stops_are_told_in_order(run_dir: Path, capsys: pyte
     assert rows(capsys, str(run_dir / "journal")) == found
 
 
+def test_a_refused_command_is_told_from_one_that_took_effect(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Limits are judged by the configuration of their start, with the engine's own words; what a replay alone knows is null."""
+    boot = msgspec.json.decode(boot_payload(load([str(template("practice"))], {}), 5, None))
+    spread = {"key": "policy.spread_bps_max"}
+    sent = [("limits_set", spread | {"value": "20"}), ("limits_set", spread | {"value": "46"}),
+            ("limits_reset", {"key": "nothing"}), ("limits_set", {"key": "policy.volume_hour_min", "value": "9" * 13}),
+            ("kill", {}), ("resume", {})]
+    with open_journal(tmp_path / "journal", tmp_path / "ring", ring_bytes=1 << 20, segment_bytes=1 << 20,
+                      sync_interval_ms=1) as journal:
+        for version in (boot["version"], "0.0.0"):  # another version's rules may have been others
+            journal.append_py(EventKind.EVENT_BOOT, 0, 1, 1, msgspec.json.encode(boot | {"version": version}))
+            for verb, args in sent:
+                payload = {"id": 1, "verb": verb, "args": args, "uid": 0, "gid": 0, "pid": 77}
+                journal.append_py(EventKind.EVENT_COMMAND, 0, 1, 1, msgspec.json.encode(payload))
+        journal.sync()
+    found = [row for row in rows(capsys, str(tmp_path)) if row["what"] == "command"]
+    assert [row["result"] for row in found] == [
+        "taken", "refused", "refused", "refused", "taken", None, None, None, None, None, "taken", None]
+    assert "46 is looser than the configuration, which allows at most 45" in str(found[1]["refusal"])
+    assert "is no limit of a gate" in str(found[2]["refusal"]) and found[0]["refusal"] is None
+
+
 def test_the_trail_is_narrowed(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """By time, verb and user; nothing left is said as a table says it."""
     assert [row["verb"] for row in rows(capsys, str(run_dir), "--verb", "limits_set")] == ["limits_set"]
@@ -75,8 +97,8 @@ def test_a_table_for_people(run_dir: Path, capsys: pytest.CaptureFixture[str]) -
     """A line each, with who as number and name."""
     assert main(["audit", str(run_dir)]) == EXIT_OK
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["when", "what", "who", "pid", "with"]
-    assert lines[2].split()[2:] == ["pause", "0", "(root)", "77", "reason=lunch"]
+    assert lines[0].split() == ["when", "what", "who", "pid", "result", "with"]
+    assert lines[2].split()[2:] == ["pause", "0", "(root)", "77", "taken", "reason=lunch"]
 
 
 def test_a_reason_draws_no_row_and_moves_no_cursor() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from cstd.cli import backup as verbs
+from cstd.cli.app import main
 from cstd.errors import CstdError, OperatorError, UsageError, VerificationError
 from cstd.locks import wait_for_lock
 from cstd.ops.board import BoardWriter
@@ -285,6 +286,23 @@ def test_what_is_not_proven_is_not_restored(run_dir: Path, tmp_path: Path, damag
     with pytest.raises(kind):
         restore(target, elsewhere)
     assert contents(elsewhere) == {} if elsewhere.exists() else True
+
+
+def test_a_damaged_backup_is_not_to_be_brought_back_from_itself(run_dir: Path, tmp_path: Path,
+                                                                capsys: pytest.CaptureFixture[str]) -> None:
+    """What to do fits: another backup, or a new one; `cstd journal verify` of it says so too; of the host's own journal not."""
+    target = tmp_path / "backup"
+    back_up(run_dir, target)
+    for journal in (target / "journal", run_dir / "journal"):
+        path = segment_paths(journal)[1][1]
+        path.write_bytes(path.read_bytes()[:-1] + b"\0")
+    with pytest.raises(VerificationError) as caught:
+        restore(target, tmp_path / "new")
+    assert "restore another backup" in caught.value.suggestion and "into a new folder" in caught.value.suggestion
+    capsys.readouterr()
+    for journal, advice in ((target / "journal", "restore another backup"), (run_dir / "journal", "bring it back from a backup")):
+        assert main(["journal", "verify", str(journal), "-o", "json"]) == 3
+        assert advice in json.loads(capsys.readouterr().out)["suggestion"]
 
 
 def test_nothing_is_replaced_by_a_restore(run_dir: Path, tmp_path: Path) -> None:

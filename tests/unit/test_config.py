@@ -302,9 +302,10 @@ def test_all_problems_are_reported_at_once() -> None:
 @pytest.mark.parametrize("mode", ["paper", "live"])
 def test_rehearsal_is_for_practice_alone(mode: str) -> None:
     """paper and live refuse the rehearsal strategy, with the reason."""
-    error = refused(mode, CSTD__STRATEGY__NAME="rehearsal")
-    assert error.problems[0].key == "strategy.name"
-    assert f"{mode} refuses to load it" in error.problems[0].reason
+    problem = only(refused(mode, CSTD__STRATEGY__NAME="rehearsal"))
+    assert problem.key == "strategy.name"
+    assert f"{mode} refuses to load it" in problem.reason
+    assert '"ensemble"' in problem.suggestion and '"own"' in problem.suggestion
 
 
 @pytest.mark.parametrize("mode", ["paper", "live"])
@@ -313,8 +314,9 @@ def test_rehearsal_settings_are_refused_too(mode: str, tmp_path: Path) -> None:
     extra = tmp_path / "extra.toml"
     extra.write_text("[strategy.rehearsal]\nsize_frac = 0.001\nlifetime_s = 5\nhold_s = 1\nflat_s = 1\ncycles = 1\n"
                      "long_flat_s = 5\nretry_s = 1\n")
-    with pytest.raises(ConfigError, match="refuses to load it"):
+    with pytest.raises(ConfigError, match="refuses to load it") as caught:
         load([str(template(mode)), str(extra)], {})
+    assert (only(caught.value).key, only(caught.value).suggestion) == ("strategy.rehearsal", "remove the table")
 
 
 @pytest.mark.parametrize("mode", ["paper", "live"])

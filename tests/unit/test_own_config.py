@@ -61,6 +61,7 @@ def test_what_would_run_is_loaded_and_printed(folder: Path, tmp_path: Path, caps
     assert main(["config", "check", *words]) == 0
     said = capsys.readouterr().out
     assert f"strategy quiet ({sha256}) size_ppm=500 retry_s=30" in said
+    assert "rehearsal order" not in said  # the table is still in the file, and nothing trades by it
     assert f"agents microstructure, technical ({loader.load().sha256})" in said
     assert main(["config", "check", *words, "-o", "json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -75,7 +76,8 @@ def test_what_would_run_is_loaded_and_printed(folder: Path, tmp_path: Path, caps
 def test_a_built_in_strategy_is_named_too(capsys: pytest.CaptureFixture[str]) -> None:
     """With its parameters and no hash: it is part of the build."""
     assert main(["config", "check", "-c", str(template("practice"))]) == 0
-    assert "strategy rehearsal (built in) size_ppm=2500" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "strategy rehearsal (built in) size_ppm=2500" in said and "one rehearsal order" in said
 
 
 @pytest.mark.parametrize(("text", "key", "reason"), [

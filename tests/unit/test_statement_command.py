@@ -19,6 +19,7 @@ from cstd.errors import EXIT_OK, EXIT_USAGE, EXIT_VERIFICATION, OperatorError, U
 from cstd.ledger.statement import Span, canonical_bytes
 from cstd.storage.journal_signature import KEY_NAME
 from cstd.storage.statement_signature import prove
+from tests.schemas import assert_fits
 
 CONTENT = canonical_bytes({"from": "2026-11-20T00:00:00Z", "to": "2026-11-21T00:00:00Z", "differences": []})
 SPAN = Span(utc_parse("2026-11-20T00:00:00Z"), utc_parse("2026-11-21T00:00:00Z"))
@@ -87,6 +88,12 @@ def test_what_is_written_is_proven(state: Path, capsys: pytest.CaptureFixture[st
     assert main(["statement", "--verify", written.file, "-o", "json"]) == EXIT_VERIFICATION
     output = capsys.readouterr()
     assert (json.loads(output.out)["ok"], "another content" in output.err) == (False, True)
+    assert_fits("statement", json.loads(output.out))
+    assert "from a backup" in json.loads(output.out)["suggestion"]
+    assert main(["statement", "--verify", written.file]) == EXIT_VERIFICATION
+    output = capsys.readouterr()  # each thing once: what was asked about on stdout, why not and what to do on stderr
+    assert [line.split() for line in output.out.splitlines()] == [["ok", "False"], ["file", written.file]]
+    assert output.err.count("another content") == 1 and "`cstd statement --from TIME --to TIME`" in output.err
     for words in (["--verify", str(state / "absent.json")], ["--verify", written.file, "--key", written.file],
                   ["--verify", written.file, "--day", "yesterday"], ["--key", written.file]):
         assert main(["statement", *words]) == EXIT_USAGE

@@ -125,16 +125,19 @@ def test_partial_blocks_are_written_within_the_interval(tmp_path: Path) -> None:
 
 
 def test_the_idle_writer_leaves_the_processor_alone(tmp_path: Path) -> None:
-    """Without records the writer thread uses less than 2 % of a core, by the kernel's own count of its time."""
+    """Without records the writer thread uses less than 2 % of a core, by the kernel's own count of its time.
+
+    Over seconds: that count has what the host takes away from a thread that runs, ten milliseconds at once on a shared one.
+    """
     with opened(tmp_path):
         (writer,) = [task for task in Path("/proc/self/task").iterdir() if (task / "comm").read_text() == "cstd-journal\n"]
 
         def used_s() -> float:
             return int((writer / "schedstat").read_text().split()[0]) / 1e9
 
-        before_s = used_s()
-        time.sleep(0.5)
-        assert used_s() - before_s < 0.010
+        before_s, began_s = used_s(), time.monotonic()
+        time.sleep(3)
+        assert used_s() - before_s < 0.02 * (time.monotonic() - began_s)
 
 
 def test_one_journal_has_one_writer(tmp_path: Path) -> None:

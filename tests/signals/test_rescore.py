@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -83,14 +82,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def own(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The session in a folder that a test may change; its replays load no agents, as it had none."""
-    monkeypatch.setattr(replay, "load_agents", lambda: None)
-    shutil.copytree(made, tmp_path / "own", symlinks=True)
-    return tmp_path / "own"
-
-
 def rescore(folder: Path, capsys: pytest.CaptureFixture[str], *words: str, journal: str = "journal") -> tuple[int, Any]:
     """The verb's exit code and what it says of the scores; registry and key are those of the folder."""
     where = ["--models", str(folder / "models"), "--models-key", str(folder / "models.key")]
@@ -100,6 +91,27 @@ def rescore(folder: Path, capsys: pytest.CaptureFixture[str], *words: str, journ
     row = json.loads(capsys.readouterr().out)
     assert_fits("replay", row)
     return code, row.get("rescore", row)
+
+
+def begin_at_checkpoint(monkeypatch: pytest.MonkeyPatch, behind_seq: int, before_seq: int) -> list[int]:
+    """Have replays begin at a checkpoint: of the first block that ends behind one record, and before another; returns where."""
+    began = []
+
+    def late(path: Path, agents: Any, **_: Any) -> Recovered:
+        first, walk = begin(path, agents, whole=True), Walk(path)
+        for batch in walk.batches():
+            first.replay.take(batch)
+            if (place := walk.place()) is not None and place.last_seq >= behind_seq:
+                break
+        assert place is not None and place.last_seq < before_seq
+        began.append(place.last_seq)
+        found = begin(path, agents, whole=True)
+        found.engine.recorder.captured = checkpoint.restore(found.engine, checkpoint.dump(first.engine))
+        found.checkpoint = Checkpoint(build="", place=place, agents="", mono_ns=0, wall_ns=0)
+        return found
+
+    monkeypatch.setattr(replay, "begin", late)
+    return began
 
 
 def rewritten(folder: Path, change: Callable[[dict[str, Any]], None]) -> str:
@@ -212,19 +224,7 @@ def test_from_a_checkpoint_on_the_rest_is_made_again(own: Path, capsys: pytest.C
     """Where the oldest records are gone, scores of rows that were read in them are counted and are no finding."""
     scores = [record.seq for record in records(own / "journal") if record.kind == EventKind.EVENT_SCORES]
 
-    def late(path: Path, agents: Any, **_: Any) -> Recovered:
-        first, walk = begin(path, agents, whole=True), Walk(path)
-        for batch in walk.batches():
-            first.replay.take(batch)
-            if (place := walk.place()) is not None and place.last_seq >= scores[3]:
-                break
-        assert place is not None and place.last_seq < scores[-2]
-        found = begin(path, agents, whole=True)
-        found.engine.recorder.captured = checkpoint.restore(found.engine, checkpoint.dump(first.engine))
-        found.checkpoint = Checkpoint(build="", place=place, agents="", mono_ns=0, wall_ns=0)
-        return found
-
-    monkeypatch.setattr(replay, "begin", late)
+    begin_at_checkpoint(monkeypatch, scores[3], scores[-2])
     code, found = rescore(own, capsys, "--tolerance", "0")
     assert code == 0 and found["held"] and 0 < found["rescored"] == found["scores"] - found["not_rescored"]["before_first_record"]
 

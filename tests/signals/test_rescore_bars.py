@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +13,16 @@ from cstd._fast.codes import EventKind, Link
 from cstd.clock import VirtualClock
 from cstd.config.schema import ScorerConfig
 from cstd.daemon.scoring import Scoring
-from cstd.engine import checkpoint
 from cstd.engine.bar_rows import BarRows
-from cstd.engine.recovery import Recovered, begin
 from cstd.research import replay
 from cstd.signals import registry
 from cstd.signals.scorer.process import Scorer
-from cstd.storage.checkpoints import Checkpoint
 from cstd.storage.journal import open_journal
-from cstd.storage.journal_reader import Walk, records
+from cstd.storage.journal_reader import records
 from tests.scenario.engine_world import BTC, ETH, S, replayed
 from tests.signals.made import KEY, card, horizon, key_file, linear, promoted
 from tests.signals.test_bar_models import AGE_S_MAX, Bars, recorded_lines
-from tests.signals.test_rescore import rescore, rewritten
+from tests.signals.test_rescore import begin_at_checkpoint, rescore, rewritten
 from tests.signals.test_scoring_desk import Child, Log
 
 BAR_S = 300
@@ -142,14 +138,6 @@ def made(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-def own(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The session in a folder that a test may change; its replays load no agents, as it had none."""
-    monkeypatch.setattr(replay, "load_agents", lambda: None)
-    shutil.copytree(made, tmp_path / "own", symlinks=True)
-    return tmp_path / "own"
-
-
 def test_scores_of_bars_come_out_again(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Every one, to the last millionth: of before and after a lost connection, and of before and after a new start."""
     code, found = rescore(own, capsys, "--check", "--tolerance", "0")
@@ -240,22 +228,7 @@ def test_from_a_checkpoint_on_the_rest_is_made_again(own: Path, capsys: pytest.C
     """Where the oldest records are gone, what cannot be made again is counted, no finding; from the next connection on all is."""
     scores = [seq for seq, _ in told(own / "journal")]
     links = [record.seq for record in records(own / "journal") if record.kind == EventKind.EVENT_LINK and record.seq > scores[0]]
-    begins: list[int] = []
-
-    def late(path: Path, agents: Any, **_: Any) -> Recovered:
-        first, walk = begin(path, agents, whole=True), Walk(path)
-        for batch in walk.batches():
-            first.replay.take(batch)
-            if (place := walk.place()) is not None and place.last_seq >= scores[from_score]:
-                break
-        assert place is not None and place.last_seq < scores[-2]
-        begins.append(place.last_seq)
-        found = begin(path, agents, whole=True)
-        found.engine.recorder.captured = checkpoint.restore(found.engine, checkpoint.dump(first.engine))
-        found.checkpoint = Checkpoint(build="", place=place, agents="", mono_ns=0, wall_ns=0)
-        return found
-
-    monkeypatch.setattr(replay, "begin", late)
+    begins = begin_at_checkpoint(monkeypatch, scores[from_score], scores[-2])
     code, found = rescore(own, capsys, "--tolerance", "0")
     before = found["not_rescored"]["before_first_record"]
     assert code == 0 and found["held"] and 0 < found["rescored"] == found["scores"] - before

@@ -139,6 +139,8 @@ cdef class Exposure(OrderIds):
         slot.position_qty_raw = qty_raw
         slot.position_acct_raw = value_acct_raw
         slot.losing_round_trips = losing_round_trips
+        # Until an operator acts: an opening that was on its way may end the streak, and not what it led to.
+        slot.switched_off |= 0 < slot.limits.losing_round_trips_max <= losing_round_trips
         if slot.is_dust():
             slot.exit_attempts = 0
 

@@ -254,11 +254,14 @@ class RiskDesk:
                 return {"error": "usage", "message": f"unknown command {verb!r}", "retryable": False, "suggestion": ""}
 
     def _resume(self) -> dict[str, Any]:
-        """The operator acts: pause and halt end, streaks are forgotten, the level falls as far as loss allows."""
+        """The operator acts: pause and halt end, streaks and what they switched off are forgotten, the level falls as far as loss
+        allows.
+        """
         self.paused = False
         self.halt_reason = None
         self.ledger.forget_streaks()
         for slot in self.core.slots:
+            slot.switched_off = False
             slot.flatten = slot.flatten and not slot.is_dust()  # what the venue does not take is no reason to wait
         return {"paused": False, "kill": False, "level": LEVEL_NAMES[self.levels.lower(0)]}
 

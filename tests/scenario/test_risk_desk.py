@@ -6,12 +6,14 @@ import json
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from engine_world import BTC, S, World, eventually, practice_config
 
 from cstd._fast.codes import EventKind, IntentKind, Link, OrderAction, OrderState
 from cstd._fast.gates import DECISION_DTYPE
+from cstd.daemon.view import LiveView
 from cstd.decision.refused import tally
 from cstd.decision.why import explain, waterfall
 from cstd.engine.totals import session_totals
@@ -313,6 +315,40 @@ def test_clearing_a_kill_takes_two_steps_and_a_minute_of_shadow(world: World) ->
     assert counted["shadowed"] == world.counters()["shadowed"] == session_totals(world.engine)["shadowed"]
     moves(world, 20)
     assert openings(world) > 0
+
+
+def lose(world: World, trip: int) -> None:
+    """A round trip at one price, whose fees lose."""
+    order = world.first_order()
+    world.reply(order, f"OOPEN{trip}-BBBBB-CCCCCC")
+    world.fill(order, order["qty_raw"], f"B{trip}", f"OOPEN{trip}-BBBBB-CCCCCC")
+    sell = world.exit_order()
+    world.reply(sell, f"OEXIT{trip}-BBBBB-CCCCCC")
+    world.fill(sell, sell["qty_raw"], f"S{trip}", f"OEXIT{trip}-BBBBB-CCCCCC")
+
+
+def test_a_losing_streak_switches_the_instrument_off_until_resume() -> None:
+    """Refused by gate 1 and shown as off, also when the streak has ended, by a command, a restart or what was on its way."""
+    cfg = practice_config()
+    world = World(msgspec.structs.replace(cfg, policy=msgspec.structs.replace(cfg.policy, losing_round_trips_max=2)),
+                  strategy="rehearsal").ready()
+    view = LiveView(world.engine, pid=1, mono_ns=lambda: world.mono_ns, process=dict)
+    lose(world, 1)
+    assert not view.instruments()[0]["off"]
+    lose(world, 2)
+    world.engine.ledger.forget_streaks()  # as a trip that wins leaves it
+    for _ in range(2):
+        before = len(world.order_frames())
+        world.run(90)
+        assert world.core.slots[0].losing_round_trips == 0, "nothing but the latch refuses"
+        assert view.instruments()[0]["off"] and len(world.order_frames()) == before
+        row = np.frombuffer(world.core.decision_rows(1)[0], DECISION_DTYPE)[0]
+        assert explain(row, world.engine.feed.specs[BTC])["verdict_reason"] == "losing_streak"
+        world.boot(epoch=2)
+        world.ready()
+    world.command("resume")
+    assert not view.instruments()[0]["off"]
+    lose(world, 3)
 
 
 def test_a_hold_lasts_through_a_new_boot(world: World) -> None:

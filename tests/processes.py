@@ -6,7 +6,7 @@ import contextlib
 import time
 from pathlib import Path
 
-ENDS_S_MAX = 60.0
+ENDS_S_MAX = 30.0
 
 
 def is_alive(pid: int) -> bool:

@@ -137,6 +137,9 @@ class Daemon(Client):
         grown = {name: now[name] - self._before[name] for name in ("book_updates", "checksums_ok", "checksums_bad", "batches")}
         orders, self._orders = self.live.venue.orders - self._orders, self.live.venue.orders
         self._before = now
+        if grown["batches"] and not orders:
+            raise SystemExit(f"the daemon sent no order in {grown['batches']} decision passes: this is not the work to measure; "
+                             f"see `cstd why --since 1m --run-dir {self.live.run_dir}`")
         if grown["book_updates"] != frames or grown["checksums_ok"] != frames or status.get("state") != "ready":
             raise SystemExit(f"the daemon did not verify all {frames} frames: {grown}, state {status.get('state')}")
         journal = status["journal"]

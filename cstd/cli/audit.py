@@ -8,6 +8,7 @@ refused was taken. Refused tries to connect never reach the journal; the log's c
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import pwd
 import sys
@@ -22,7 +23,7 @@ from cstd._fast.codes import EventKind
 from cstd.config import from_canonical_json
 from cstd.decision.limits import limits_in_force
 from cstd.decision.operator_limits import OperatorLimits
-from cstd.errors import EXIT_OK, OperatorError
+from cstd.errors import EXIT_OK, ConfigError, OperatorError
 from cstd.ops.client import utc
 from cstd.printed import aligned
 from cstd.storage.journal_reader import records
@@ -57,11 +58,14 @@ class _Judge:
         self._limits: OperatorLimits | None = None
 
     def boot(self, boot: dict[str, Any]) -> None:
-        """Take a start; another version's rules may have been others."""
+        """Take a start; the rules of another version, or of one that knew other keys, may have been others."""
         self._limits = None
-        if boot["version"] == __version__:
+        if boot["version"] != __version__:
+            return
+        with contextlib.suppress(ConfigError):
+            cfg = from_canonical_json(msgspec.json.encode(boot["config"]))
             self._limits = OperatorLimits()
-            self._limits.configure(from_canonical_json(msgspec.json.encode(boot["config"])))
+            self._limits.configure(cfg)
 
     def of(self, command: dict[str, Any]) -> tuple[Literal["taken", "refused"] | None, str | None]:
         """Return what came of a command, and why where it was refused."""

@@ -111,10 +111,9 @@ def _looked_at(args: argparse.Namespace, cfg: Config, places: tuple[Path, Path],
     """Return what was looked at before anything is sent, and the plan where nothing of it is a problem."""
     home, run_dir = places
     checks = list(_before(cfg, args.config, home, run_dir, credentials, instrument))
-    plan = checks.pop() if isinstance(checks[-1], Plan) else None
     found = [check for check in checks if isinstance(check, Check)]
-    sound = isinstance(plan, Plan) and not any(check.state == PROBLEM for check in found)
-    return plan if isinstance(plan, Plan) and sound else None, found
+    plan = next((check for check in checks if isinstance(check, Plan)), None)
+    return None if any(check.state == PROBLEM for check in found) else plan, found
 
 
 @contextmanager

@@ -116,7 +116,7 @@ def ledger_there(socket: Path) -> Path:
         OperatorError: it is not, or the run directory may not be looked into.
     """
     path = ledger_path(socket)
-    if not path.exists():
+    if not is_there(path):
         raise OperatorError(f"there is no {path}",
                             suggestion="name the session with --run-dir; `cstd db rebuild` makes its ledger")
     return path

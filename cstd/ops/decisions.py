@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cstd.errors import OperatorError
-from cstd.ops.ledger_file import explained
+from cstd.ops.ledger_file import explained, is_there
 
 LOOKUPS_MAX = 2  # threads that look into the ledger for requests; others wait for their turn
 ID_SHOWN = 40  # characters of an unknown id that an error repeats
@@ -52,10 +52,7 @@ class DecisionSight:
         return found
 
     def _look(self, id_: str) -> tuple[dict[str, Any] | None, int]:
-        try:
-            if not self._ledger.exists():
-                raise OperatorError(f"it is not among the newest decisions, and there is no {self._ledger}",
-                                    suggestion="the projector makes it, while it is enabled; so does `cstd db rebuild`")
-        except OSError as error:
-            raise OperatorError(f"{self._ledger} cannot be looked at: {error.strerror}") from error
+        if not is_there(self._ledger):
+            raise OperatorError(f"it is not among the newest decisions, and there is no {self._ledger}",
+                                suggestion="the projector makes it, while it is enabled; so does `cstd db rebuild`")
         return explained(self._ledger, id_)

@@ -43,7 +43,7 @@ class PerformanceSeen(TypedDict):
 
 
 def sight_of(path: Path) -> LedgerSight[PerformanceSeen]:
-    """Return what the status port reads of a ledger: the change over the last 24 hours."""
+    """Return what the status port reads of a ledger: the change since the last look before 24 hours ago, or the first."""
     return LedgerSight(path, lambda since_ns: read(path, since_ns=since_ns),
                        lambda reason, found: {"reason": reason, "performance": found})
 

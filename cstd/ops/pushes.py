@@ -82,7 +82,7 @@ class Pushes:
         alerts = orjson.dumps(sight.alerts.seen(wall_ns))
         regions: list[tuple[str, object, bytes]] = [(name, *sight.raw(name)) for name in RAW]
         regions += [(name, *sight.derived(name)) for name in DERIVED]
-        regions += [*((name, *sight.ledger(name)) for name in ("execution", "performance")), ("alerts", alerts, alerts)]
+        regions += [*((name, *sight.ledger(name)) for name in sight.ledgers), ("alerts", alerts, alerts)]
         changed = [(name, version, payload) for name, version, payload in regions if sent.get(name) != version]
         head: dict[str, Any] = {"stale": health.stale, "age_ms": health.age_ns / 1e6, "wall_ns": wall_ns}
         parts = b",".join(orjson.dumps(name) + b":" + payload for name, _, payload in changed)

@@ -318,8 +318,9 @@ def write_addresses(path: Path, listeners: Sequence[socket.socket]) -> list[str]
 def look(sight: Sight) -> float:
     """Read the ledger and the records of jobs once; return the processor time in s that it took."""
     began_s = time.thread_time()
-    for part in (sight.execution, sight.performance, sight.jobs):
-        part.look(time.time_ns())
+    for ledger in sight.ledgers.values():
+        ledger.look(time.time_ns())
+    sight.jobs.look(time.time_ns())
     return time.thread_time() - began_s
 
 

@@ -37,6 +37,7 @@ class Sight:
         self.alerts = AlertsSight(alertmanager)
         self.execution = executions if executions is not None else execution.sight_of(ledger_of(board.path.parent))
         self.performance = performance.sight_of(ledger_of(board.path.parent))
+        self.ledgers: Mapping[str, LedgerSight[Any]] = {"execution": self.execution, "performance": self.performance}
         self.jobs = JobSight(board.path.parent)
         self._decisions = DecisionSight(ledger_of(board.path.parent))
         self._parsed: dict[str, tuple[int, bytes, Any]] = {}
@@ -103,8 +104,8 @@ class Sight:
         return await self._decisions.newest(id_, shown)
 
     def ledger(self, name: str) -> tuple[tuple[int, ...], bytes]:
-        """Return (reading, JSON bytes) of "execution" or "performance"; it changes when the ledger is looked at."""
-        number, seen = (self.execution if name == "execution" else self.performance).seen()
+        """Return (reading, JSON bytes) of one of `ledgers`; it changes when the ledger is looked at."""
+        number, seen = self.ledgers[name].seen()
         cached = self._derived.get(name)
         if cached is None or cached[0] != (number,):
             cached = self._derived[name] = ((number,), orjson.dumps(seen))

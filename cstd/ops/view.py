@@ -84,7 +84,7 @@ class Status(TypedDict):
     level: str  # normal warning critical emergency shutdown
     instruments: list[str]
     currency: str
-    equity: str  # what is allocated and what came of it; limits are shares of it
+    equity: str  # what is allocated and what came of it. Limits are shares of it, of at most account.capital
     day_loss_bps: int
     drawdown_bps: int
     level_reason: str | None  # what holds the level, in words; None at normal

@@ -41,7 +41,7 @@ from cstd.signals.agents.loader import LoadedAgents
 from cstd.signals.agents.loader import load as load_agents
 from cstd.signals.code import configured
 from cstd.storage.futures_sequence import FuturesSequence
-from cstd.storage.journal_reader import Walk
+from cstd.storage.journal_reader import Walk, records
 from cstd.storage.recordings import Recording, open_recording
 from cstd.storage.run_dir import JOURNAL_DIR
 from cstd.storage.v1_dialect import V1Dialect
@@ -189,10 +189,11 @@ def recorded_market(path: Path) -> Market:
 def journaled_market(path: Path) -> Market:
     """Return the market that a journal's daemon saw, under the configuration of its last start.
 
-    A day of it is larger than a host's memory: each run reads it anew.
+    A day of it is larger than a host's memory: each run reads it anew, up to the record that was the last at first.
     """
-    boot, subscribed = b"", False
-    for record in _records(path):
+    boot, subscribed, last_seq = b"", False, 0
+    for record in records(path):
+        last_seq = record.seq
         if record.kind == EventKind.EVENT_BOOT:
             boot = bytes(record.payload)
         elif not subscribed and _is_market(record):
@@ -200,18 +201,14 @@ def journaled_market(path: Path) -> Market:
     if not boot or not subscribed:
         raise UsageError(f"{path} holds no start with an acknowledged book subscription")
     raw = bytes(msgspec.json.decode(boot, type=_Boot).config)
-    return Market(lambda: _public_frames(path), lambda assignments: from_canonical_json(raw, assignments))
+    return Market(lambda: _public_frames(path, last_seq), lambda assignments: from_canonical_json(raw, assignments))
 
 
-def _public_frames(path: Path) -> Iterator[Frame]:
+def _public_frames(path: Path, last_seq: int) -> Iterator[Frame]:
     last_ns = 0
-    for record in filter(_is_market, _records(path)):
+    for record in filter(_is_market, itertools.takewhile(lambda record: record.seq <= last_seq, records(path))):
         last_ns = max(last_ns, record.wall_ns)  # a clock that was set back is no order of events
         yield last_ns, bytes(record.payload)
-
-
-def _records(path: Path) -> Iterator[Record]:
-    return itertools.chain.from_iterable(Walk(path).batches())
 
 
 def _is_market(record: Record) -> bool:
@@ -289,11 +286,12 @@ def _traded(market: Market, volume_hour: Decimal | None, agents: LoadedAgents | 
     began_ns = time.perf_counter_ns()
     while piece := list(itertools.islice(frames, PIECE_FRAMES)):
         count += len(piece)
-        session.run(piece, last=len(piece) < PIECE_FRAMES)
+        session.run(piece, last=False)
         if decided is not None:
             decided.take(engine)
-    if not count % PIECE_FRAMES:
-        session.run([])
+    session.run([])
+    if decided is not None:
+        decided.take(engine)
     took_ns = time.perf_counter_ns() - began_ns
     _raise_fault(engine)
     return session, count, took_ns

@@ -267,7 +267,7 @@ class Rescoring:
             self._of(model_sha256, taken).scores += 1
             row = self._used(taken)
             if row is None:
-                self._not_rescored[self._why_no_row(taken)] += 1
+                self._not_rescored[self._why_not(taken)] += 1
             else:
                 usable.append(taken)
                 rows[taken.place] = row
@@ -296,7 +296,7 @@ class Rescoring:
                 self._rows.pop(place, None)
         return row
 
-    def _why_no_row(self, taken: Taken) -> str:
+    def _why_not(self, taken: Taken) -> str:
         if not taken.after_seq:
             return NO_ROW
         first = taken.begun.seq if taken.begun is not None else taken.after_seq
@@ -304,7 +304,7 @@ class Rescoring:
 
     def _compare(self, seq: int, model_sha256: str, taken: Taken, found: _Row) -> None:
         if found.row_hash != taken.row_hash:
-            self._not_rescored[self._why_no_row(taken) if taken.begun is not None else OTHER_ROW] += 1
+            self._not_rescored[self._why_not(taken)] += 1
         elif (made := found.by_horizon.get(taken.horizon_s)) is None:
             self._not_rescored[NOT_MADE] += 1
         else:

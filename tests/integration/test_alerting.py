@@ -69,7 +69,10 @@ def test_a_healthy_session_as_prometheus_sees_it(tmp_path: Path) -> None:
 
 
 def test_a_daemon_that_falls_ill_is_told_of_within_seconds(tmp_path: Path) -> None:
-    """A kill reaches the webhook; the daemon's death goes from pending to firing and reaches it too; a start ends that alone."""
+    """A kill reaches the webhook; the daemon's death goes from pending to firing and reaches it too; a start ends that alone.
+
+    As the first of its group: one that comes again within the shipped minute waits for its end.
+    """
     listen = f"127.0.0.1:{free_port()}"
     with practice_session(tmp_path, {"CSTD__STATUS__LISTEN": listen}) as session, alertmanager(tmp_path) as (address, hook):
         session.start_ready()

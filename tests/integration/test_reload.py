@@ -48,7 +48,7 @@ def test_a_reload_tightens_survives_and_replays(tmp_path: Path) -> None:
 
         written(config, spread_bps_max="15")
         session.running_daemon().send_signal(signal.SIGHUP)
-        session.wait(lambda: limit(session, SPREAD)["value"] == "15", 30, "not reloaded")
+        session.wait(lambda: limit(session, SPREAD)["value"] == "15", 15, "not reloaded")
         session.kill_nine()
         written(config)
         session.start_ready()

@@ -163,7 +163,9 @@ def alertmanager(directory: Path) -> Iterator[tuple[str, Webhook]]:
     """
     hook = Webhook()
     port = free_port()
-    text = re.sub(r"group_interval: \w+", "group_interval: 1s", (DEPLOY / "alertmanager" / "alertmanager.yml").read_text())
+    text, changed = re.subn(r"group_interval: \w+", "group_interval: 1s",
+                            (DEPLOY / "alertmanager" / "alertmanager.yml").read_text())
+    assert changed == 3
     path = directory / "alertmanager.yml"
     path.write_text(text.replace("127.0.0.1:9095", f"127.0.0.1:{hook.server.server_address[1]}"))
     command = [needs.program("prometheus-alertmanager"), f"--config.file={path}", f"--storage.path={directory / 'alertmanager'}",

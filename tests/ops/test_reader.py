@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -433,7 +435,11 @@ def test_it_dies_with_its_parent(reader: RunningReader, tmp_path: Path) -> None:
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    assert_ends(pid)
+    try:
+        assert_ends(pid)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def test_a_restarted_daemon_is_followed(tmp_path: Path) -> None:

@@ -191,6 +191,14 @@ def test_a_tighter_limit_names_what_it_would_not_have_sent(recording: Path) -> N
     assert "orders not sent" in replay._table(row) and "refused by spread" in replay._table(row)
 
 
+def test_nothing_is_lost_where_the_market_ends_with_a_piece(recording: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However the frames are divided, their number by the piece's length included: the same row."""
+    whole = row_of(recording, *QUICK, "policy.spread_bps_max=0.001")
+    for pieces in (whole["frames"], whole["frames"] // 2, 997):
+        monkeypatch.setattr(replay, "PIECE_FRAMES", pieces)
+        assert row_of(recording, *QUICK, "policy.spread_bps_max=0.001") == whole
+
+
 def test_keys_that_are_no_limits_set_up_both_runs(recording: Path) -> None:
     """A strategy's or the venue's: there is nothing to compare, and with a limit beside them both runs have them."""
     assert "what_if" not in row_of(recording, *QUICK, "simulated_venue.feed_ns=100000000")

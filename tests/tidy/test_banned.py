@@ -93,7 +93,7 @@ def test_the_check_sees_each_kind(source: str) -> None:
 
 def test_a_skip_says_what_is_lacking_and_fails_where_it_is_required(repository: Path) -> None:
     """Tests are skipped by tests/needs.py alone, which fails under CI=true; no mark, no import that may be missing."""
-    skips = re.compile(r"pytest\.(skip|importorskip)\(|mark\.(skip|skipif|xfail)\b|unittest\.skip")
+    skips = re.compile(r"pytest\.(skip|xfail|importorskip)\(|from pytest import|mark\.(skip|skipif|xfail)\b|unittest\.skip")
     found = [f"{path.relative_to(repository)}: {line.strip()}" for folder in ("tests", "bench")
              for path in sorted((repository / folder).rglob("*.py")) if path.name != "needs.py" and path != Path(__file__)
              for line in path.read_text().splitlines() if skips.search(line)]

@@ -120,7 +120,7 @@ def test_nothing_that_writes_to_a_socket_is_visible_to_python(name: str) -> None
 
 def test_only_the_link_writes_to_a_connection_to_the_venue(repository: Path) -> None:
     """No Python of the daemon or of the venue's machines sends on a transport; the link does so in one place."""
-    writing = re.compile(r"transport\w*\.(send|write|writelines|send_reuse_external_\w+|send_reuse_external_buffer)\(")
+    writing = re.compile(r"transport\w*\.(send|write|writelines|send_reuse_external_\w+)\(")
     found = [f"{path.name}: {match.group()}" for folder in ("venue", "daemon", "engine", "orders", "_fast")
              for path in sources(repository, ".py", ".pyx", ".pxd") if folder in path.parts
              for match in writing.finditer(path.read_text("utf-8"))]

@@ -15,10 +15,11 @@ from cstd.cli.app import main
 from cstd.config import Config, from_canonical_json, load, template
 from cstd.config.limit_keys import BY_KEY, LIMIT_KEYS, LOOSER_BY_INSTRUMENT, SECTIONS, for_instrument, value_of, with_values
 from cstd.config.problems import Problem
-from cstd.decision.limits import limits_row
+from cstd.decision.limits import DEADLINE_MAX_NS, DEADLINE_MIN_NS, limits_row
 from cstd.decision.operator_limits import OWN_ROWS_MAX, OperatorLimits
 from cstd.decision.why import GATES
 from cstd.errors import ConfigError
+from cstd.units import NS_PER_MS
 
 PRACTICE = str(template("practice"))
 ETH = "ETH/USD"
@@ -177,7 +178,8 @@ def test_without_a_command_every_limit_is_as_configured(mode: str) -> None:
     assert all(row["value"] == row["configured"] and row["set_wall_ns"] is None for row in rows)
     assert all(row["source"] == "configuration" and bool(row["tighter"]) != bool(row["fixed"]) for row in rows)
     deadline = next(row for row in rows if row["key"] == "policy.deadline_ms")
-    assert (deadline["value"], deadline["tighter"]) == ("1500", None) and "1000 to 2000 ms" in deadline["fixed"]
+    assert (deadline["value"], deadline["tighter"]) == ("1500", None) and (
+        f"{DEADLINE_MIN_NS // NS_PER_MS} to {DEADLINE_MAX_NS // NS_PER_MS} ms" in deadline["fixed"])
 
 
 def test_a_list_of_many_instruments_limits_is_bounded(tmp_path: Path) -> None:

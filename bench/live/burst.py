@@ -22,18 +22,22 @@ Exit 3 when a promise is broken: 10 x the peer's frames a second, 1/6 of its CPU
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import select
 import statistics
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import bare
 import session
 import sockets
+from venue import Venue
 
 from cstd._fast.codes import EventKind, Link, OrderAction
 from cstd._fast.recorder import Recorder
@@ -58,6 +62,7 @@ IDLE_S = 1.0
 END_S = 60.0
 START_S = 30.0
 CHUNK_BYTES = 1 << 20
+PRIVATE_WAIT_S = 0.05
 MARK = b"last"
 NS_PER_S = 1_000_000_000
 
@@ -126,10 +131,10 @@ class Daemon(Client):
         return self.live.venue.public
 
     def attend(self, timeout_s: float) -> None:
-        """Answer orders and subscriptions for a while."""
+        """Answer subscriptions for a while."""
         until_s = time.monotonic() + timeout_s
         while (left_s := until_s - time.monotonic()) > 0:
-            self.live.venue.serve(left_s)
+            self.live.venue.serve(left_s, ("public",))
 
     def check(self, frames: int) -> dict[str, Any]:
         """Counters of the daemon over this burst."""
@@ -139,7 +144,7 @@ class Daemon(Client):
         self._before = now
         if grown["batches"] and not orders:
             raise SystemExit(f"the daemon sent no order in {grown['batches']} decision passes: this is not the work to measure; "
-                             f"see `cstd why --since 1m --run-dir {self.live.run_dir}`")
+                             f"level {status.get('level')}, {status.get('level_reason')}")
         if grown["book_updates"] != frames or grown["checksums_ok"] != frames or status.get("state") != "ready":
             raise SystemExit(f"the daemon did not verify all {frames} frames: {grown}, state {status.get('state')}")
         journal = status["journal"]
@@ -200,25 +205,39 @@ class Nautilus(Client):
         return int(self._line(max(0.1, deadline_s - time.monotonic())).split()[1])
 
 
+@contextlib.contextmanager
+def private_side(venue: Venue) -> Iterator[None]:
+    """Answer orders in a thread of its own: a venue does not fall silent because another client has its turn.
+
+    Orders unanswered for seconds are a fault of the venue, at which the daemon rightly stops to open.
+    """
+    ending = threading.Event()
+
+    def serve() -> None:
+        while not ending.is_set():
+            venue.serve(PRIVATE_WAIT_S, ("private",))
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ending.set()
+        thread.join()
+
+
 def write_all(client: Client, blob: bytes) -> None:
-    """Write the burst as fast as the client reads, answering what the daemon's private socket brings meanwhile."""
+    """Write the burst as fast as the client reads."""
     view, at = memoryview(blob), 0
-    private = client.live.venue.private if isinstance(client, Daemon) else None
     sock = client.peer.sock
-    sock.setblocking(False)
+    sock.settimeout(END_S)
     try:
         while at < len(view):
-            ready, writable, _ = select.select([private] if private else [], [sock], [], END_S)
-            if ready and isinstance(client, Daemon) and private is not None:
-                for opcode, payload in private.read():
-                    if opcode == sockets.TEXT:
-                        client.live.venue.on_private(payload)
-            if writable:
-                at += sock.send(view[at:at + CHUNK_BYTES])
-            elif not ready:
-                raise SystemExit(f"{client.name} reads nothing")
+            at += sock.send(view[at:at + CHUNK_BYTES])
+    except TimeoutError:
+        raise SystemExit(f"{client.name} reads nothing") from None
     finally:
-        sock.setblocking(True)
+        sock.settimeout(None)
 
 
 def one_burst(client: Client, blob: bytes, frames: int) -> dict[str, Any]:
@@ -293,10 +312,11 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
             clients.append(Daemon(live))
             missing = add_nautilus(clients, args.nautilus, live, frames)
             turns: dict[str, list[dict[str, Any]]] = {client.name: [] for client in clients}
-            clients[1].attend(WARM_S)
-            for _ in range(args.turns):
-                for client in clients:
-                    turns[client.name].append(one_burst(client, blob, frames))
+            with private_side(live.venue):
+                clients[1].attend(WARM_S)
+                for _ in range(args.turns):
+                    for client in clients:
+                        turns[client.name].append(one_burst(client, blob, frames))
         finally:
             for client in clients:
                 client.close()

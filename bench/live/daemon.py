@@ -35,8 +35,6 @@ class BenchedProcess(TradingProcess):
         core = self.engine.core
         core.set_strategy(*strategy_setup(self.cfg, self.strategy))
         open_limits(self.engine)
-        # The threshold that the venue tells with the subscription would close the counter again, and orders would wait for it.
-        self.engine.tracker.rates.on_tier = lambda _: None  # type: ignore[method-assign]
 
 
 def main() -> int:

@@ -21,6 +21,7 @@ import sockets
 import zstandard
 
 DEPTH = 25
+SIDES = ("public", "private")
 
 
 class Recording:
@@ -91,18 +92,19 @@ class Venue:
         for sock in self._listening:
             sock.close()
 
-    def serve(self, timeout_s: float) -> None:
-        """Wait up to `timeout_s` for anything and handle all that is there."""
-        peers = {name: peer for name, peer in (("public", self.public), ("private", self.private)) if peer is not None}
-        waiting = [*self._listening, *peers.values(), *self._exchange.values()]
-        ready, _, _ = select.select(waiting, [], [], timeout_s)
-        for index, name in enumerate(("public", "private")):
-            if self._listening[index] in ready:
-                self._accept(name, self._listening[index])
+    def serve(self, timeout_s: float, names: tuple[str, ...] = SIDES) -> None:
+        """Wait up to `timeout_s` for anything on the sides named and handle all that is there."""
+        listening = {name: self._listening[SIDES.index(name)] for name in names}
+        peers = {name: peer for name in names if (peer := getattr(self, name)) is not None}
+        exchange = {name: peer for name in names if (peer := self._exchange.get(name)) is not None}
+        ready, _, _ = select.select([*listening.values(), *peers.values(), *exchange.values()], [], [], timeout_s)
+        for name, sock in listening.items():
+            if sock in ready:
+                self._accept(name, sock)
         for name, peer in peers.items():
             if peer in ready and getattr(self, name) is peer:
                 self._from_daemon(name, peer)
-        for name, peer in list(self._exchange.items()):
+        for name, peer in exchange.items():
             if peer in ready and self._exchange.get(name) is peer:
                 self._from_exchange(name, peer)
 

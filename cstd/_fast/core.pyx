@@ -159,6 +159,7 @@ cdef class Core(FastEngine):
             slot.rest_bid_raw = slot.watch.stop2_raw = slot.watch.target_raw = slot.watch.hits = 0
             slot.last_verified_bid_raw = (slot.last_verified_bid_raw * POW10[price_precision]
                                           // POW10[slot.wire.price_precision])
+            slot.last_trade_raw = 0
             slot.bars = BarSeries(price_precision, qty_precision)
             self.correlations.forget(number)
             slot.m1 = BarIndicators(<int64_t>60 * SECOND_NS)

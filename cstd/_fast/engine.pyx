@@ -280,6 +280,8 @@ cdef class FastEngine(RestingGateway):
                 on_tape_begin(&slot.features, self.mono_ns)
             if trade.trade_id >= 0:
                 slot.last_trade_id = trade.trade_id
+            slot.last_trade_raw = trade.price_raw
+            slot.last_trade_wall_ns = trade.exch_ns
             self.counters[COUNT_TRADES] += 1
             closed |= slot.bars.on_trade(trade.price_raw, trade.qty_raw, trade.exch_ns)
             if not self.scanner.out.snapshot:

@@ -186,6 +186,8 @@ cdef int _evidence(Image image, InstrumentSlot slot) except -1:
     image.field(b"unverified_since_ns", &slot.unverified_since_ns, sizeof(slot.unverified_since_ns))
     image.field(b"last_verified_bid_raw", &slot.last_verified_bid_raw, sizeof(slot.last_verified_bid_raw))
     image.field(b"last_trade_id", &slot.last_trade_id, sizeof(slot.last_trade_id))
+    image.field(b"last_trade_raw", &slot.last_trade_raw, sizeof(slot.last_trade_raw))
+    image.field(b"last_trade_wall_ns", &slot.last_trade_wall_ns, sizeof(slot.last_trade_wall_ns))
     image.field(b"trade_gaps", &slot.trade_gaps, sizeof(slot.trade_gaps))
     image.field(b"frames", &slot.frames, sizeof(slot.frames))
     image.field(b"tickers", &slot.tickers, sizeof(slot.tickers))

@@ -47,6 +47,7 @@ cdef class InstrumentSlot:
     cdef public int64_t rest_bid_raw, rest_ask_raw, rest_read_mono_ns
     cdef public bint exit_price_wanted  # an exit is due and has no price
     cdef public int64_t last_trade_id, trade_gaps, frames
+    cdef readonly int64_t last_trade_raw, last_trade_wall_ns    # its price, 0 for none in these digits, and the venue's time
     cdef public int64_t tickers, ticker_last_raw    # since both were set to 0; price of the last trade, 0 for not told
     cdef public bint resync_wanted
     # Position and what the ledger says about it; written through FastEngine.set_position only.

@@ -35,6 +35,8 @@ class InstrumentSlot:
     rest_read_mono_ns: int
     exit_price_wanted: bool
     last_trade_id: int
+    last_trade_raw: int
+    last_trade_wall_ns: int
     trade_gaps: int
     frames: int
     tickers: int

@@ -114,6 +114,15 @@ examples:
 What each part is, and how it is rounded: docs/performance.md.
 """
 
+REBASE_EXAMPLES = """\
+examples:
+  cstd pause --reason "drawdown looked into"      it is refused while openings are possible
+  cstd limits rebase-peak                         shows peak, value and drawdown, asks, and sets the peak
+  cstd resume                                     lowers the level that the drawdown had latched, and opens again
+
+Loss of the day is not touched: it leaves with the day and its 24 hours. docs/limits.md
+"""
+
 AUDIT_EXAMPLES = """\
 examples:
   cstd audit                                      every command, start and stop of the session

@@ -181,6 +181,7 @@ SCHEMAS: dict[str, Named] = {
     "limits": Named("", _view("Limit[]")),
     "limits set": Named("", _view("ChangedLimit")),
     "limits reset": Named("", _view("EndedLimit")),
+    "limits rebase-peak": Named("", _view("RebasedPeak")),
     "why": Named("one decision, with --count several, with --since a summary", _view("Decision", "Decision[]", "Refusals")),
     "execution": Named("", _execution),
     "performance": Named("", _performance),

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from cstd.config import Config
 from cstd.decision.levels import SHUTDOWN, LossLimits, level_for
+from cstd.decision.two_steps import TwoSteps
 from cstd.units import NS_PER_S, seconds_to_ns
 
-CONFIRM_WITHIN_NS = 60 * NS_PER_S  # the second step of clearing, after the first
+TRADE_AGE_MAX_NS = 60 * NS_PER_S  # an older trade says nothing of the bid that a mark is of
 SHADOW_GRACE_NS = 60 * NS_PER_S  # decide without sending after a clear: time to see what it would do
 
 
@@ -51,7 +52,7 @@ class KillSwitch:
         self.reason = ""
         self.shadow = False
         self._latch_count = 0
-        self._asked_mono_ns = -1
+        self._clearing = TwoSteps()
         self._shadow_since_mono_ns = -1
         self._marks = LossMarks()
         self.configure(cfg)
@@ -61,13 +62,13 @@ class KillSwitch:
         self.limits = LossLimits.of(cfg)
         self.apart_ns = seconds_to_ns(cfg.risk.loss_marks_apart_s)
         self._marks = LossMarks()
-        self._asked_mono_ns = -1
+        self._clearing.withdraw()
         self._shadow_since_mono_ns = -1
 
     def latch(self, reason: str, mono_ns: int, *, hold: bool = False) -> bool:
         """Latch; returns whether it was not latched before. A later kill keeps the first reason and may add the hold."""
         self.hold = self.hold or hold if self.latched else hold
-        self._asked_mono_ns = -1
+        self._clearing.withdraw()
         self.shadow = False
         if self.latched:
             return False
@@ -117,16 +118,13 @@ class KillSwitch:
             return {"kill": False, "message": "the kill switch is not latched"}
         word = f"clear-{self._latch_count}"
         if not confirm:
-            self._asked_mono_ns = mono_ns
-            return {"kill": True, "confirm": word, "kill_reason": self.reason, "expires_s": CONFIRM_WITHIN_NS // NS_PER_S}
-        in_time = self._asked_mono_ns >= 0 and 0 <= mono_ns - self._asked_mono_ns <= CONFIRM_WITHIN_NS
-        if confirm != word or not in_time:
-            why = "the word is another one" if in_time else "no clear was asked for within the last minute"
+            return {"kill": True, "kill_reason": self.reason, **self._clearing.ask(word, mono_ns)}
+        if why := self._clearing.refusal(confirm, word, mono_ns):
             return {"kill": True, "error": "operator", "message": f"not cleared: {why}", "retryable": False,
                     "suggestion": "ask again with `cstd kill --clear`"}
         self.latched = self.hold = False
         self.shadow = True
-        self._asked_mono_ns = -1
+        self._clearing.withdraw()
         self._shadow_since_mono_ns = mono_ns
         self._marks = LossMarks()
         return {"kill": False, "shadow_s": SHADOW_GRACE_NS // NS_PER_S}

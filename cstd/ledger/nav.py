@@ -55,11 +55,20 @@ class Nav:
             self.day_start = self.nav
         self.peak = max(self.peak, self.nav)
         self._sample(wall_ns)
+        self.day_loss, self.day_loss_bps, self.drawdown_bps = self.losses(self.nav)
+
+    def losses(self, nav: int) -> tuple[int, int, int]:
+        """Return (day loss, in bps, drawdown in bps) of a value measured as the last mark's is."""
         reference = self._samples[0][1] if self._samples else self.nav
-        self.day_loss = max(self.day_start - self.nav, reference - self.nav)
         base = max(self.day_start, reference)
-        self.day_loss_bps = divide(self.day_loss * 10_000, base, "up") if base > 0 else 10_000
-        self.drawdown_bps = divide((self.peak - self.nav) * 10_000, self.peak, "up") if self.peak > 0 else 10_000
+        loss = base - nav
+        return (loss, divide(loss * 10_000, base, "up") if base > 0 else 10_000,
+                divide((self.peak - nav) * 10_000, self.peak, "up") if self.peak > 0 else 10_000)
+
+    def rebase_peak(self) -> int:
+        """Measure drawdown from the value of the last mark on; returns the peak until now."""
+        before, self.peak, self.drawdown_bps = self.peak, self.nav, 0
+        return before
 
     def take_flow(self, value: int) -> None:
         """Coins came in that are worth so much at the bid: what losses are measured from moves with them, and profit does not.

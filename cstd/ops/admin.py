@@ -81,6 +81,7 @@ MUTATING_VERBS: dict[str, dict[str, type]] = {
     "decline": {"id": str, "reason": str},
     "limits_set": {"key": str, "value": str, "instrument": str, "reason": str},
     "limits_reset": {"key": str, "instrument": str, "reason": str},
+    "limits_rebase_peak": {"confirm": str, "reason": str},
     "account_read": {"method": str, "params": dict},
     "reload": {},
 }

@@ -30,7 +30,7 @@ DECISIONS_MAX = 20
 OWN_NAMED = 20  # instruments in one question
 VERBS = ("status", "positions", "orders", "fills", "gates", "why", "pause", "resume", "kill", "flatten", "approve",
          "decline", "clusters", "limits",
-         "limits set", "limits reset", "reload")
+         "limits set", "limits reset", "limits rebase-peak", "reload")
 
 JsonDict = dict[str, Any]
 
@@ -174,7 +174,7 @@ def main(verb: str, args: argparse.Namespace) -> int:
     Reads of `args`: socket, output ("json" or "table"), and by verb: all (orders, fills); id, last, instrument,
     refused_by, count (why); hold, clear, yes, reason (kill); yes, reason (flatten); reason (pause, resume);
     id, list, yes, reason (approve, decline); instrument (limits, clusters);
-    key, value, instrument, yes, reason (limits set, limits reset).
+    key, value, instrument, yes, reason (limits set, limits reset); yes, reason (limits rebase-peak).
     """
     as_json = _output(args) == "json"
     try:
@@ -222,6 +222,8 @@ def _run(client: AdminClient, verb: str, args: argparse.Namespace) -> Any:
         return _approve(client, args)
     if verb == "decline":
         return client.request(verb, _given(args, "id", "reason"))
+    if verb == "limits rebase-peak":
+        return _rebase_peak(client, args)
     if verb.startswith("limits "):
         return _change_limit(client, verb, args)
     if verb in ("kill", "flatten"):
@@ -260,6 +262,15 @@ def _clear_kill(client: AdminClient, args: argparse.Namespace) -> Any:
     reason = first.get("kill_reason") or first.get("reason") or "no reason recorded"
     _confirm(args, f"the kill switch is latched ({reason}); clear it?")
     return client.request("kill_clear", {"confirm": str(first["confirm"])})
+
+
+def _rebase_peak(client: AdminClient, args: argparse.Namespace) -> Any:
+    """Set the peak anew in its two steps: see what it is and what it would be, give the word back."""
+    first = client.request("limits_rebase_peak", _given(args, "reason"))
+    held = f", of which {', '.join(first['unverified'])} at a bid that is not verified now" if first["unverified"] else ""
+    _confirm(args, f"measure drawdown from {first['value']} {first['currency']} on{held}? The peak is {first['peak']}, the "
+                   f"drawdown {first['drawdown_bps']} bps; what it latched stays until `cstd resume`")
+    return client.request("limits_rebase_peak", {"confirm": str(first["confirm"]), **_given(args, "reason")})
 
 
 def _change_limit(client: AdminClient, verb: str, args: argparse.Namespace) -> Any:
@@ -349,7 +360,7 @@ def _to_text(verb: str, data: Any) -> str:
         from cstd.decision.clusters import text
 
         return text(data)
-    if verb.startswith("limits ") and isinstance(data, dict):
+    if verb in ("limits set", "limits reset") and isinstance(data, dict):
         verb, data = "limits set", [data, *data.get("ended", ())]
     if isinstance(data, list):
         verb = "approvals" if verb == "approve" else verb

@@ -306,6 +306,17 @@ class EndedLimit(ChangedLimit):
     ended: list[ChangedLimit]  # of each instrument whose own ended with that for all
 
 
+class RebasedPeak(TypedDict):
+    """What drawdown was measured from, and what it is measured from now; amounts as decimal strings."""
+
+    peak: str  # until now
+    value: str  # the peak now: the account's value at the last verified bids
+    currency: str
+    drawdown_bps: int  # from the peak until now
+    unverified: list[str]  # instruments held whose book is not verified now
+    rebased: bool
+
+
 class DecisionGate(TypedDict):
     """One gate of an explained decision; value, limit and margin are numbers or decimal strings, in `unit`."""
 

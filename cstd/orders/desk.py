@@ -13,24 +13,29 @@ from typing import TYPE_CHECKING, Any
 from cstd._fast.codes import ApprovalDrop, IntentKind
 from cstd.config import Config
 from cstd.decision.conditions import Conditions
-from cstd.decision.kill import KillSwitch
+from cstd.decision.kill import TRADE_AGE_MAX_NS, KillSwitch
 from cstd.decision.levels import NAMES as LEVEL_NAMES
-from cstd.decision.levels import LevelLatch, LossLimits
+from cstd.decision.levels import SHUTDOWN, LevelLatch, LossLimits, level_for
 from cstd.decision.limits import correlation_rule, limits_in_force
 from cstd.decision.operator_limits import OperatorLimits
+from cstd.decision.two_steps import TwoSteps
 from cstd.errors import OperatorError
-from cstd.ledger.nav import Nav, to_money_raw
+from cstd.ledger.nav import MONEY_PRECISION, Nav, to_money_raw
 from cstd.ledger.positions import Ledger
 from cstd.orders.adoption import Adopted, Adoption
 from cstd.orders.approvals import Approvals
 from cstd.orders.exit_policy import ExitPolicy
 from cstd.orders.times import rests
 from cstd.orders.tracker import OrderTracker
-from cstd.units import from_raw
+from cstd.units import format_raw, from_raw
 from cstd.venue.messages import BalancesMessage
 
 if TYPE_CHECKING:
     from cstd._fast.core import Core
+
+
+def _refused(message: str, suggestion: str) -> dict[str, Any]:
+    return OperatorError(message, suggestion=suggestion).to_json()
 
 
 class RiskDesk:
@@ -45,6 +50,7 @@ class RiskDesk:
         halt_reason: why the process itself stopped openings (a journal that cannot keep up), until an operator resumes.
         kill_shown_empty_ns: how long the venue took to show no opening of ours after the kill, or after the boot since then;
             None until a look at the venue has shown it. kill_count: kills so far, each with a proof of its own.
+        rebase_count: how often an operator set the peak anew.
     """
 
     def __init__(self, core: Core, ledger: Ledger, nav: Nav, tracker: OrderTracker) -> None:
@@ -62,6 +68,8 @@ class RiskDesk:
         self.kill_shown_empty_ns: int | None = None
         self._kill_began_ns: int | None = None
         self.kill_count = 0
+        self.rebase_count = 0
+        self._rebasing = TwoSteps()
         self.limits = OperatorLimits()
         self.exits = ExitPolicy(tracker)
         self.approvals = Approvals(tracker)
@@ -92,6 +100,7 @@ class RiskDesk:
         self.adoption.configure(cfg)
         # What was proven before a boot was proven of the table of then, on the clock of then.
         self._kill_began_ns = self.kill_shown_empty_ns = None
+        self._rebasing.withdraw()
         self.write()
 
     @property
@@ -142,7 +151,7 @@ class RiskDesk:
             self._follow_kill(mono_ns, prove)
         self.mark(wall_ns)
         self.levels.update(self.nav.day_loss_bps, self.nav.drawdown_bps, self.nav.day_loss)
-        if self.kill.on_mark(self.nav.day_loss_bps, self.nav.drawdown_bps, mono_ns, self._books_agree(),
+        if self.kill.on_mark(self.nav.day_loss_bps, self.nav.drawdown_bps, mono_ns, self._market_agrees(wall_ns),
                              self.nav.day_loss):
             self._begin_kill(mono_ns, hold=False)
         self.write()
@@ -187,9 +196,31 @@ class RiskDesk:
         position, bid_raw = self.ledger.positions[number], self.core.slots[number].last_verified_bid_raw
         return position.value_at(bid_raw) if position.qty_raw > 0 and bid_raw > 0 else Decimal(0)
 
-    def _books_agree(self) -> bool:
-        """Whether every held instrument has a verified book, so that a mark may be believed."""
-        return all(self.core.slots[number].unverified_since_ns == 0 for number in self.ledger.held())
+    def _market_agrees(self, wall_ns: int) -> bool:
+        """Whether a mark may be believed: every book of what is held is verified, and no recent trade speaks against a kill.
+
+        Where one printed above the bid, the loss must reach Shutdown at its price too. A trade from before the fall says nothing
+        once it is old, and a market without trades has its book alone.
+        """
+        if self._held_unverified():
+            return False
+        nav = self.nav
+        if level_for(nav.day_loss_bps, nav.drawdown_bps, self.kill.limits, nav.day_loss) < SHUTDOWN:
+            return True
+        printed = sum((self._printed_above(number, wall_ns) for number in self.ledger.held()), Decimal(0))
+        loss, loss_bps, drawdown_bps = nav.losses(nav.nav + to_money_raw(printed))
+        return level_for(loss_bps, drawdown_bps, self.kill.limits, loss) == SHUTDOWN
+
+    def _printed_above(self, number: int, wall_ns: int) -> Decimal:
+        """What a position is worth more at its last trade than at the bid; 0 where that is old or lower."""
+        slot = self.core.slots[number]
+        if wall_ns - slot.last_trade_wall_ns > TRADE_AGE_MAX_NS or slot.last_trade_raw <= slot.last_verified_bid_raw:
+            return Decimal(0)
+        return self.ledger.positions[number].value_at(slot.last_trade_raw) - self._value(number)
+
+    def _held_unverified(self) -> list[int]:
+        """What is held and valued at a bid that was verified once and is not now."""
+        return [number for number in self.ledger.held() if self.core.slots[number].unverified_since_ns]
 
     def write(self) -> None:
         """Bring the latches that the gates read up to date; at once when the private stream comes or goes."""
@@ -248,6 +279,8 @@ class RiskDesk:
                 return self.approvals.on_command(command)
             case "reload":  # on record with who asked; the limits that it tightens are commands of their own
                 return {"reloaded": args.get("config_hash")}
+            case "limits_rebase_peak":
+                return self._rebase_peak(args, command.get("uid"), mono_ns, wall_ns)
             case "limits_set" | "limits_reset" | "limits_reload":
                 return self._change_limit(command, wall_ns)
             case _:
@@ -281,6 +314,34 @@ class RiskDesk:
                 "value": changed["value"], "configured": changed["configured"], "uid": command.get("uid"),
                 "reason": args.get("reason") or ""}))
         return row
+
+    def _rebase_peak(self, args: dict[str, Any], uid: int | None, mono_ns: int, wall_ns: int) -> dict[str, Any]:
+        """Take one of the two steps that make the present value the peak, at any level, while nothing is opened anyway.
+
+        It lifts gate 14 alone: a level that the drawdown latched stays until `resume`, a kill until it is cleared.
+        """
+        if not (self.paused or self.kill.latched):
+            return _refused("neither paused nor killed: the peak is set anew only while nothing is opened", "`cstd pause` first")
+        self.mark(wall_ns)
+        if self.nav.nav <= 0:
+            return _refused("the value is not above 0: no drawdown can be measured from it", "raise account.capital")
+        word = f"rebase-{self.rebase_count + 1}"
+        row = {"peak": format_raw(self.nav.peak, MONEY_PRECISION), "value": format_raw(self.nav.nav, MONEY_PRECISION),
+               "currency": self.quote, "drawdown_bps": self.nav.drawdown_bps,
+               "unverified": [self.limits.instruments[number] for number in self._held_unverified()]}
+        if not args.get("confirm"):
+            return {**row, "rebased": False, **self._rebasing.ask(word, mono_ns)}
+        if why := self._rebasing.refusal(args["confirm"], word, mono_ns):
+            return _refused(f"the peak stays: {why}", "ask again with `cstd limits rebase-peak`")
+        self._rebasing.withdraw()
+        self.rebase_count += 1
+        self.nav.rebase_peak()
+        self.mark(wall_ns)
+        self.levels.update(self.nav.day_loss_bps, self.nav.drawdown_bps, self.nav.day_loss)
+        self.tracker.notes.append(("warning", "peak rebased", {
+            "before": row["peak"], "peak": row["value"], "currency": self.quote, "drawdown_bps": row["drawdown_bps"],
+            "unverified": row["unverified"], "uid": uid, "reason": args.get("reason") or ""}))
+        return {**row, "rebased": True}
 
     def _begin_kill(self, mono_ns: int, *, hold: bool) -> int:
         self._kill_began_ns = mono_ns

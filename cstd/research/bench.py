@@ -197,7 +197,7 @@ def open_limits(engine: Engine) -> None:
         engine.core.set_limits(number, limits)
         engine.core.slots[number].rate_tune(WIDE_COUNT * MICRO, WIDE_COUNT * MICRO, 0, engine.core.mono_ns)
     # The threshold that the venue tells with the subscription would close the counter again, and orders would wait for it.
-    engine.tracker.rates.on_tier = lambda _: None  # type: ignore[method-assign]
+    engine.tracker.rates.on_tier = lambda _: None  # type: ignore[method-assign,assignment]
 
 
 def _load_hour(engine: Engine, at_ns: int) -> None:

@@ -124,9 +124,11 @@ RULES: dict[Gate, dict[Why, Rule]] = {
         Why.WHY_OVER_LIMIT: Rule("the loss of the UTC day or of the last 24 h reaches the limit",
                                  ("risk.day_loss_critical_bps",)),
         Why.WHY_LOSS_AMOUNT: Rule("it reaches the amount", ("risk.day_loss_max",)),
+        Why.WHY_BAD_INPUT: Rule("the loss, or its amount, was never computed"),
     },
     Gate.GATE_DRAWDOWN: {
         Why.WHY_OVER_LIMIT: Rule("the drawdown from the kept peak reaches the limit", ("risk.drawdown_critical_bps",)),
+        Why.WHY_BAD_INPUT: Rule("the value lies above its peak"),
     },
     Gate.GATE_POSITION_COUNT: {
         Why.WHY_OVER_LIMIT: Rule("a new position would be one too many", ("risk.positions_max",)),

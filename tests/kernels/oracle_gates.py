@@ -295,14 +295,17 @@ def rule_price_exit(c: Case) -> None:
 
 def rule_losses(c: Case) -> None:
     i, lim = c.i, c.lim
+    unknown = -MAX64 - 1
     found = first(
+        (unknown in (i["day_loss_bps"], i["day_loss_acct_raw"]), Why.WHY_BAD_INPUT, i["day_loss_bps"], lim["day_loss_bps"][1]),
         (i["day_loss_bps"] >= lim["day_loss_bps"][1], Why.WHY_OVER_LIMIT, i["day_loss_bps"], lim["day_loss_bps"][1]),
         (i["day_loss_acct_raw"] >= lim["day_loss_max_acct_raw"], Why.WHY_LOSS_AMOUNT, i["day_loss_acct_raw"],
          lim["day_loss_max_acct_raw"]),
     ) or (Why.WHY_PASSED, i["day_loss_bps"], lim["day_loss_bps"][1])
     c.rule(Gate.GATE_DAY_LOSS, *found)
-    deep = i["drawdown_bps"] >= lim["drawdown_bps"][1]
-    c.rule(Gate.GATE_DRAWDOWN, Why.WHY_OVER_LIMIT if deep else Why.WHY_PASSED, i["drawdown_bps"], lim["drawdown_bps"][1])
+    depth, limit = i["drawdown_bps"], lim["drawdown_bps"][1]
+    why = first((depth < 0, Why.WHY_BAD_INPUT), (depth >= limit, Why.WHY_OVER_LIMIT), (True, Why.WHY_PASSED))
+    c.rule(Gate.GATE_DRAWDOWN, *why, depth, limit)
 
 
 def level_of(i: dict) -> int:

@@ -54,6 +54,10 @@ class FakeDaemon:
             self.view.kill, self.view.state = False, "paused"
         elif verb == "limits_set":
             return self.view.limits_in_force.change(args, command, self.view.wall_ns)
+        elif verb == "limits_rebase_peak":
+            row = {"peak": "10000.00000000", "value": "8900.00000000", "currency": "USD", "drawdown_bps": 1_100,
+                   "unverified": ["ETH/USD"], "rebased": "confirm" in args}
+            return row if "confirm" in args else {**row, "confirm": "rebase-1", "expires_s": 60}
         elif verb == "limits_reset":
             return self.view.limits_in_force.end(args)
         return {"state": self.view.state, "seq": len(self.commands)}

@@ -205,6 +205,19 @@ def test_a_terminal_is_asked_with_what_holds_now(daemon: FakeDaemon, tmp_path: P
     assert "reached already latches its level at once" in capsys.readouterr().err
 
 
+def test_the_peak_is_set_anew_once_it_is_confirmed(daemon: FakeDaemon, tmp_path: Path,
+                                                   capsys: pytest.CaptureFixture[str]) -> None:
+    """The question has peak, value, drawdown and what no book shows now; without an answer only the first step was taken."""
+    assert run(tmp_path, "limits rebase-peak", reason="looked into") == 2
+    assert capsys.readouterr().err.count("measure drawdown from 8900.00000000 USD on, of which ETH/USD at a bid that is not "
+                                         "verified now? The peak is 10000.00000000, the drawdown 1100 bps") == 1
+    assert [command["args"] for command in daemon.commands] == [{"reason": "looked into"}]
+    assert run(tmp_path, "limits rebase-peak", yes=True) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert_fits("limits rebase-peak", answer)
+    assert answer["rebased"] is True and daemon.commands[-1]["args"] == {"confirm": "rebase-1"}
+
+
 def test_a_reset_for_all_names_the_instruments_whose_own_it_ends(daemon: FakeDaemon, tmp_path: Path,
                                                                  capsys: pytest.CaptureFixture[str]) -> None:
     """In the question, in the table and in the JSON, with what each goes back to."""

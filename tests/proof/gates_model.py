@@ -30,7 +30,22 @@ from tests.proof.facts_model import (
     level_size_e4,
     mbps_up,
 )
-from tests.proof.terms import INT64_MAX, both, down, either, first, least, most, no, remainder, saturated, unasked, up, when
+from tests.proof.terms import (
+    INT64_MAX,
+    INT64_MIN,
+    both,
+    down,
+    either,
+    first,
+    least,
+    most,
+    no,
+    remainder,
+    saturated,
+    unasked,
+    up,
+    when,
+)
 
 GTD, IOC = int(codes.TimeInForce.GTD), int(codes.TimeInForce.IOC)
 APPROVE, REDUCE, REFUSE = int(codes.Verdict.APPROVE), int(codes.Verdict.REDUCE), int(codes.Verdict.REFUSE)
@@ -272,6 +287,7 @@ def day_loss(c: Case) -> tuple:
     loss, limit = c.i["day_loss_bps"], c.lim["day_loss_bps"][1]
     amount, amount_max = c.i["day_loss_acct_raw"], c.lim["day_loss_max_acct_raw"]
     return first((
+        (either(loss == INT64_MIN, amount == INT64_MIN), (WHY.BAD_INPUT, loss, limit)),
         (loss >= limit, (WHY.OVER_LIMIT, loss, limit)),
         (amount >= amount_max, (WHY.LOSS_AMOUNT, amount, amount_max)),
     ), (WHY.PASSED, loss, limit))
@@ -280,7 +296,7 @@ def day_loss(c: Case) -> tuple:
 def drawdown(c: Case) -> tuple:
     """Gate 14: the drawdown is below the critical threshold."""
     value, limit = c.i["drawdown_bps"], c.lim["drawdown_bps"][1]
-    return when(value < limit, WHY.PASSED, WHY.OVER_LIMIT), value, limit
+    return when(value < 0, WHY.BAD_INPUT, when(value < limit, WHY.PASSED, WHY.OVER_LIMIT)), value, limit
 
 
 def position_count(c: Case) -> tuple:

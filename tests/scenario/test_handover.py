@@ -228,7 +228,7 @@ NOT_CARRIED = {
     handover.NavPart: dict.fromkeys(("nav", "equity", "day_loss", "day_loss_bps", "drawdown_bps"), "made by each mark"),
     handover.SlippagePart: {},
     handover.KillPart: {"limits": "configured", "apart_ns": "configured", **dict.fromkeys(
-        ("_asked_mono_ns", "_shadow_since_mono_ns", "_marks"), "of the boot's monotonic clock: starts over with each")},
+        ("_clearing", "_shadow_since_mono_ns", "_marks"), "of the boot's monotonic clock: starts over with each")},
     handover.DeskPart: {
         **dict.fromkeys(("core", "ledger", "nav", "tracker", "limits", "exits", "kill", "levels", "adoption"),
                         "a part of its own"),
@@ -236,6 +236,7 @@ NOT_CARRIED = {
         "conditions": "windows of one boot; the level that they raised is carried",
         "approvals": "what waits for an operator is dropped by each start",
         "kill_count": "which kill a proof is of: a boot proves anew",
+        **dict.fromkeys(("rebase_count", "_rebasing"), "the second step is taken where the first was"),
         **dict.fromkeys(("coins_known", "venue_closed", "kill_shown_empty_ns", "_kill_began_ns"), "of one boot")},
     handover.AdoptionPart: {"_tracker": "the engine's own", "_book": "the engine's own", "wait_count": "telemetry"},
     handover.ExitsPart: {

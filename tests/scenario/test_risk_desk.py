@@ -473,13 +473,19 @@ def test_levels_latch_with_the_loss_and_do_not_fall_with_the_price() -> None:
     assert world.command("resume")["level"] == "normal"
 
 
+def hold(world: World, qty_raw: int) -> None:
+    """So much is held, as if it had been bought."""
+    world.engine.ledger.positions[0].qty_raw = qty_raw
+    world.engine.ledger.take_up(world.engine.ledger.fills)
+
+
 def test_two_marks_of_shutdown_kill_and_one_does_not() -> None:
     """The loss that shuts down kills by itself, after a second believable mark two seconds later."""
     world = World(practice_config((BTC,)), strategy="none").ready()
-    position = world.engine.ledger.positions[0]
-    position.qty_raw = 9_000_000
+    hold(world, 9_000_000)
     world.engine.ledger.cash_flow -= 9_000
     world.step()
+    assert world.engine.risk.levels.name == "normal"
     crash(world, BTC, 1_000)
     world.step()
     assert world.engine.risk.levels.name == "shutdown"

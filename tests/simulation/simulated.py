@@ -442,7 +442,10 @@ class Simulation:
                    for order in map(core.order, core.live_orders()))
 
     def clear_kill(self) -> None:
-        """Both steps that end a kill."""
+        """Both steps that end a kill, after both that let drawdown be measured from what is left."""
+        asked = self.command("limits_rebase_peak")
+        set_anew = self.command("limits_rebase_peak", confirm=asked.get("confirm")).get("rebased") is True
+        promise(set_anew and self.engine.nav.drawdown_bps == 0, "a peak that was set anew leaves no drawdown", asked)
         self.command("kill_clear", confirm=self.command("kill_clear").get("confirm"))
 
     # Crashes.

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from cstd import config
 from cstd.config import Config
 from cstd.decision import kill, levels
-from cstd.decision.kill import CONFIRM_WITHIN_NS, SHADOW_GRACE_NS, KillSwitch, LossMarks
+from cstd.decision.kill import SHADOW_GRACE_NS, KillSwitch, LossMarks
 from cstd.decision.levels import (
     CRITICAL,
     EMERGENCY,
@@ -23,6 +23,7 @@ from cstd.decision.levels import (
     LossLimits,
     level_for,
 )
+from cstd.decision.two_steps import CONFIRM_WITHIN_NS
 
 S = 1_000_000_000
 MINUTE = 60 * S

@@ -17,13 +17,16 @@ static inline int cstd_level_of(const cstd_gate_input *input) {
 
 /* Gate 13 and 14, day loss and drawdown.
  * Reads: day_loss_bps (the worse of the UTC day and the last 24 h), day_loss_acct_raw, drawdown_bps from the peak.
- * Passes when: the value is below the critical threshold, and the loss below the absolute amount.
+ * Passes when: the value is below the critical threshold, and the loss below the absolute amount. The smallest number
+ * there is stands for a loss that was never computed, and no value lies above its peak: both refuse.
  * Limit: risk.day_loss_critical_bps 500, risk.day_loss_max, risk.drawdown_critical_bps 1000. On fail: refuse; what
  * stands is sold by the exit policy at the level's urgency. A profit is a negative loss and passes. */
 static inline void cstd_gate_day_loss(const cstd_case *c) {
     int64_t value = c->input->day_loss_bps, limit = c->limits->day_loss_bps[1];
     int why = value < limit ? CSTD_WHY_PASSED : CSTD_WHY_OVER_LIMIT;
-    if (!why && c->input->day_loss_acct_raw >= c->limits->day_loss_max_acct_raw) {
+    if (value == INT64_MIN || c->input->day_loss_acct_raw == INT64_MIN) {
+        why = CSTD_WHY_BAD_INPUT;
+    } else if (!why && c->input->day_loss_acct_raw >= c->limits->day_loss_max_acct_raw) {
         why = CSTD_WHY_LOSS_AMOUNT, value = c->input->day_loss_acct_raw, limit = c->limits->day_loss_max_acct_raw;
     }
     cstd_risk_result(c, CSTD_GATE_DAY_LOSS, why, value, limit);
@@ -32,6 +35,9 @@ static inline void cstd_gate_day_loss(const cstd_case *c) {
 static inline void cstd_gate_drawdown(const cstd_case *c) {
     int64_t value = c->input->drawdown_bps, limit = c->limits->drawdown_bps[1];
     int why = value < limit ? CSTD_WHY_PASSED : CSTD_WHY_OVER_LIMIT;
+    if (value < 0) {
+        why = CSTD_WHY_BAD_INPUT;
+    }
     cstd_risk_result(c, CSTD_GATE_DRAWDOWN, why, value, limit);
 }
 

@@ -23,6 +23,7 @@ EXIT_OK = 0
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
 EXIT_VERIFICATION = 3
+EXIT_PARITY = 4  # of the projector alone, to the process whose child it is
 EXIT_CONFIG = 78  # EX_CONFIG of sysexits.h; systemd is told not to restart on it
 
 
@@ -150,3 +151,7 @@ class VerificationError(CstdError):
     def to_json(self) -> dict[str, object]:
         """Return the error as JSON, with the place where verification failed."""
         return {**super().to_json(), "place": self.place}
+
+
+class ParityError(VerificationError):
+    """The engine does not make of a journal what the journal holds: what was decided cannot be repeated."""

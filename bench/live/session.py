@@ -113,7 +113,8 @@ class LiveDaemon:
         path = self.run_dir / "practice.json"
         path.write_text(json.dumps(described))
         names = json.dumps(self.recording.names)
-        (self.run_dir / "names.toml").write_text(f"[instruments]\nnames = {names}\n")
+        # Without a projector: an engine without the bench strategy would not make of the journal what it holds, which halts.
+        (self.run_dir / "names.toml").write_text(f"[instruments]\nnames = {names}\n[projector]\nenabled = false\n")
         self.process = spawn(
             [sys.executable, str(HERE / "daemon.py"), "-c", str(REPOSITORY / "config" / "practice.toml"),
              "-c", str(self.run_dir / "names.toml"), "--run-dir", str(self.run_dir), "--strategy", self._strategy],

@@ -34,15 +34,17 @@ class Child:
         log: logger of the daemon.
         on_spawn: called with the process id of each new child.
         restart_s: pauses before it is started again, growing while it keeps ending soon.
+        on_end: called with the exit code of each child that ended by itself.
     """
 
     def __init__(self, name: str, module: str, arguments: list[str], log: Any, on_spawn: Callable[[int], None], *,
-                 restart_s: tuple[float, ...] = RESTART_S) -> None:
+                 restart_s: tuple[float, ...] = RESTART_S, on_end: Callable[[int], None] = lambda _code: None) -> None:
         self.name = name
         self._command = [sys.executable, "-m", module, *arguments, "--parent", str(os.getpid())]
         self._log = log
         self._on_spawn = on_spawn
         self._restart_s = restart_s
+        self._on_end = on_end
         self._process: asyncio.subprocess.Process | None = None
         self._watch: asyncio.Task[None] | None = None
         self._stopping = False
@@ -79,6 +81,7 @@ class Child:
             failures = 0 if loop.time() - began > HEALTHY_S else failures + 1
             wait_s = self._restart_s[min(failures, len(self._restart_s) - 1)]
             self._log.error(f"{self.name} ended", exit_code=code, restart_in_s=wait_s)
+            self._on_end(code)
             await self._start_again(wait_s)
 
     async def _start_again(self, wait_s: float) -> None:
@@ -320,7 +323,8 @@ def scorer_child(run_dir: Path, cfg: ScorerConfig, log: Any, on_spawn: Callable[
     return Child("scorer", "cstd.signals.scorer", arguments, log, on_spawn)
 
 
-def projector_child(run_dir: Path, log: Any, on_spawn: Callable[[int], None], *, compress: bool) -> Child:
+def projector_child(run_dir: Path, log: Any, on_spawn: Callable[[int], None], *, compress: bool,
+                    on_end: Callable[[int], None]) -> Child:
     """Return the projector process (the journal into SQLite, signed, compressed)."""
     arguments = ["--run-dir", str(run_dir), *([] if compress else ["--no-compress"])]
-    return Child("projector", "cstd.projector", arguments, log, on_spawn, restart_s=PROJECTOR_RESTART_S)
+    return Child("projector", "cstd.projector", arguments, log, on_spawn, restart_s=PROJECTOR_RESTART_S, on_end=on_end)

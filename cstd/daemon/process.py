@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import shutil
@@ -36,7 +37,7 @@ from cstd.daemon.view import LiveView
 from cstd.engine import Engine
 from cstd.engine.recovery import recover
 from cstd.engine.totals import latency_ns, session_totals
-from cstd.errors import ConfigError, CstdError, InvariantError, OperatorError, VerificationError
+from cstd.errors import EXIT_PARITY, ConfigError, CstdError, InvariantError, OperatorError, VerificationError
 from cstd.ops.board import PUBLISH_INTERVAL_S, REGIONS, BoardWriter
 from cstd.ops.logs import Logs
 from cstd.ops.notify import ServiceNotifier
@@ -141,7 +142,8 @@ class TradingProcess:
         self.host = Host(cfg.process, self.log)
         self.reader = reader_child(run_dir / BOARD_FILE, cfg.status, self.log, self.host.place_child)
         self.mark = ProjectorMark(run_dir / MARK_FILE, create=True)
-        self.projector = projector_child(run_dir, self.log, self.host.place_child, compress=cfg.projector.compress)
+        self.projector = projector_child(run_dir, self.log, self.host.place_child, compress=cfg.projector.compress,
+                                         on_end=self._on_projector_end)
         self.checkpoints = CheckpointChild(run_dir / JOURNAL_DIR, cfg.journal.checkpoint_interval_s, cfg.journal.keep_bytes,
                                            self.log, self.host.place_child, self._projected_seq)
         self.flight = FlightChild(run_dir, cfg, self.log, self.host.place_child)
@@ -426,7 +428,17 @@ class TradingProcess:
         """A journal that cannot keep up with the disk, or soon has none, stops trading before anything is lost."""
         reason = self._journal_trouble()
         if reason is not None and self.engine.state != "halted":
-            self._submit({"verb": "halt", "args": {"reason": reason}, "uid": os.getuid(), "pid": os.getpid()})
+            self._halt(reason)
+
+    def _on_projector_end(self, exit_code: int) -> None:
+        """What the projector recomputes is what was decided, or nothing is opened: same bytes in, same decisions out."""
+        if exit_code == EXIT_PARITY and not self.engine.risk.parity_halt:
+            with contextlib.suppress(OperatorError):  # an engine that has failed is halted already
+                self._halt("parity: the journal recomputed beside this process is not what it decided; `cstd replay --check` "
+                           "says where", parity=True)
+
+    def _halt(self, reason: str, **more: bool) -> None:
+        self._submit({"verb": "halt", "args": {"reason": reason, **more}, "uid": os.getuid(), "pid": os.getpid()})
 
     def _journal_trouble(self) -> str | None:
         limits = self.cfg.journal

@@ -523,7 +523,7 @@ class Engine:
         self.core.trading_state = {
             "ready": TradingState.TRADING_READY, "paused": TradingState.TRADING_PAUSED,
             "killed": TradingState.TRADING_READY,  # the latch itself refuses, with its own reason
-            "halted": TradingState.TRADING_HALTED,
+            "halted": TradingState.TRADING_PARITY_HALT if self.risk.parity_halt else TradingState.TRADING_HALTED,
         }.get(state, TradingState.TRADING_NOT_READY)
         # A process that was stopped reads on before its timers run; nothing opens on what held when it stopped.
         self.core.openings_until_ns = min(self.private.deadman.armed_until_ns, self._mono_ns + OPENINGS_NS)

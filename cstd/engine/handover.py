@@ -137,6 +137,7 @@ class DeskPart(Part):
     paused: bool
     halt_reason: str | None
     balances: dict[str, Decimal]
+    parity_halt: bool = False
 
 
 class AdoptionPart(Part):

@@ -48,6 +48,7 @@ class RiskDesk:
         limits: what operators made of the configured limits.
         evidence_max_ns: the shortest time any instrument's evidence lasts.
         halt_reason: why the process itself stopped openings (a journal that cannot keep up), until an operator resumes.
+        parity_halt: whether that is because the journal recomputed gave other decisions.
         kill_shown_empty_ns: how long the venue took to show no opening of ours after the kill, or after the boot since then;
             None until a look at the venue has shown it. kill_count: kills so far, each with a proof of its own.
         rebase_count: how often an operator set the peak anew.
@@ -60,6 +61,7 @@ class RiskDesk:
         self.tracker = tracker
         self.paused = False
         self.halt_reason: str | None = None
+        self.parity_halt = False
         self.balances: dict[str, Decimal] = {}
         self.quote = ""
         self.exclusive = False
@@ -264,6 +266,7 @@ class RiskDesk:
                 return self._resume()
             case "halt":
                 self.halt_reason = args.get("reason") or "halted"
+                self.parity_halt = bool(args.get("parity"))
                 return {"halted": self.halt_reason, "pulled": self.pull_resting(ApprovalDrop.DROP_HALT)}
             case "kill":
                 self.kill.latch(args.get("reason") or "operator", mono_ns, hold=bool(args.get("hold")))
@@ -292,6 +295,7 @@ class RiskDesk:
         """
         self.paused = False
         self.halt_reason = None
+        self.parity_halt = False
         self.ledger.forget_streaks()
         for slot in self.core.slots:
             slot.switched_off = False

@@ -20,7 +20,7 @@ from typing import IO
 
 from cstd.child import exit_code_of, follow_parent
 from cstd.clock import SystemClock
-from cstd.errors import CstdError, OperatorError
+from cstd.errors import EXIT_PARITY, CstdError, OperatorError, ParityError
 from cstd.locks import wait_for_lock
 from cstd.projector.database import LedgerDatabase
 from cstd.projector.mark import MARK_FILE, ProjectorMark
@@ -236,14 +236,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     stop = Stop()
 
+    differs = False
+
     def run() -> None:
+        nonlocal differs
         if args.parent is not None:
             follow_parent(args.parent)
         with take_lock(args.run_dir, LOCK_WAIT_S):
             while wait_for_journal(args.run_dir / JOURNAL_DIR, stop):
                 adopt_rebuilt(state_dir(args.run_dir) / DATABASE_FILE)
-                work(args.run_dir, stop, compress=not args.no_compress)
+                try:
+                    work(args.run_dir, stop, compress=not args.no_compress)
+                except ParityError:
+                    differs = True  # its parent opens nothing on decisions that cannot be repeated
+                    raise
                 if stop.asked:
                     break
 
-    return exit_code_of("projector", run)
+    code = exit_code_of("projector", run)
+    return EXIT_PARITY if differs else code

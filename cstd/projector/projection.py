@@ -20,7 +20,7 @@ from cstd._fast.rerun import first_output
 from cstd.engine import Engine
 from cstd.engine.recovery import begin
 from cstd.engine.replaying import JournalReplay
-from cstd.errors import VerificationError
+from cstd.errors import ParityError, VerificationError
 from cstd.orders.lifecycle import FINAL
 from cstd.projector import rows
 from cstd.projector.database import LedgerDatabase, Row
@@ -188,8 +188,8 @@ class Projection:
     def _check(self, batch: list[Record]) -> None:
         fault = self.engine.core.fault
         if self._replay.difference_count:
-            raise VerificationError("the engine does not make of the journal what it holds: "
-                                    + "; ".join(self._replay.differences), place={"seq": batch[0].seq})
+            raise ParityError("the engine does not make of the journal what it holds: "
+                              + "; ".join(self._replay.differences), place={"seq": batch[0].seq})
         if fault is not None and any(record.kind == EventKind.EVENT_BOOT for record in batch):
             raise VerificationError(f"a boot up to record {batch[-1].seq} cannot be replayed here: {fault}",
                                     place={"seq": batch[-1].seq})

@@ -102,7 +102,7 @@ RULES: dict[Gate, dict[Why, Rule]] = {
         Why.WHY_PAUSED: Rule("an operator has paused openings"),
         Why.WHY_NOT_READY: Rule("the daemon is not ready: starting, reconciling, in maintenance or stopping"),
         Why.WHY_HALTED: Rule("trading is halted"),
-        Why.WHY_PARITY_HALT: Rule("parity has halted it", unfed="nothing sets this state before there is a parity report"),
+        Why.WHY_PARITY_HALT: Rule("the journal recomputed beside the daemon is not what it decided"),
         Why.WHY_BAD_INPUT: Rule("the state is none that it knows"),
         Why.WHY_LEVEL: Rule("the level leaves openings no size, and gates 13 and 14 do not say why (any more)",
                             ("risk.day_loss_critical_bps", "risk.day_loss_emergency_bps", "risk.drawdown_critical_bps",

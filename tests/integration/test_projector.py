@@ -128,3 +128,21 @@ def test_durable_intents_trade(tmp_path: Path) -> None:
         session.wait(lambda: session.metrics()["cstd_durable_syncs_total"] >= 2, 30, "no sync counted")
         assert session.metrics()["cstd_durable_failed_total"] == 0
         assert session.terminate() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_decisions_that_cannot_be_repeated_halt_it(tmp_path: Path) -> None:
+    """The projector recomputes what the daemon decides; a difference stops openings, again after a resume while it is there."""
+    def halts() -> int:
+        return (tmp_path / "daemon.log").read_text("utf-8").count('"state":"halted"')
+
+    with practice_session(tmp_path) as session:
+        session.daemon_module = "tests.integration.otherwise"
+        session.start()
+        session.wait_state("halted", 100)
+        assert "parity" in session.request("status")["state_reason"]
+        session.request("resume")
+        session.wait(lambda: halts() >= 2, 100, "not halted again after a resume")
+        session.wait(lambda: not [row for row in session.rows("orders") if row["state"] == "open" and row["kind"] == "opening"],
+                     30, "an opening rests in a parity halt")

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from cstd.errors import OperatorError
+from cstd._fast.codes import EventKind
+from cstd.errors import EXIT_PARITY, OperatorError
 from cstd.projector import process
 from cstd.projector.mark import ProjectorMark
 from cstd.projector.process import LOCK_FILE, Projector, take_lock
@@ -191,6 +192,20 @@ def test_damage_ends_it_with_the_place(session: Simulation, tmp_path: Path) -> N
     assert child.returncode == 3
     assert path.name in error
     assert "Traceback" not in error
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_another_decision_than_the_journals_has_a_code_of_its_own(session: Simulation, tmp_path: Path) -> None:
+    """Its parent halts on that code alone: damage, another database and a full disk are no decision that came out otherwise."""
+    entries = list(session.journal)
+    at = next(number for number, entry in enumerate(entries) if entry[0] == EventKind.OUT_ORDER_FRAME)
+    kind, tag, mono_ns, wall_ns, payload = entries[at]
+    entries[at] = (kind, tag, mono_ns, wall_ns, payload[:-1] + bytes([payload[-1] ^ 1]))
+    child = start(written(tmp_path, entries))
+    error = child.communicate(timeout=60)[1]
+    assert child.returncode == EXIT_PARITY
+    assert "the engine does not make of the journal what it holds" in error
 
 
 @pytest.mark.slow

@@ -317,6 +317,24 @@ def test_clearing_a_kill_takes_two_steps_and_a_minute_of_shadow(world: World) ->
     assert openings(world) > 0
 
 
+def test_a_parity_halt_refuses_with_its_own_reason_until_resume() -> None:
+    """Decisions that cannot be repeated open nothing; the gate says why, and an operator ends it."""
+    world = World(strategy="rehearsal").ready()
+    world.command("halt", reason="parity: drill", parity=True)
+    world.step()
+    assert (world.engine.state, world.engine.state_reason) == ("halted", "parity: drill")
+    moves(world, 20)
+    rows = np.frombuffer(b"".join(world.core.decision_rows(1_000)), DECISION_DTYPE)
+    reasons = {gate["reason"] for row in rows for gate in explain(row, spec=world.engine.feed.specs[world.names[0]])["gates"]
+               if gate["name"] == "kill_switch"}
+    assert openings(world) == 0 and reasons == {"parity_halt"}
+    world.command("resume")
+    moves(world, 20)
+    assert openings(world) > 0
+    world.command("halt", reason="journal: full")
+    assert world.engine.risk.parity_halt is False
+
+
 def lose(world: World, trip: int) -> None:
     """A round trip at one price, whose fees lose."""
     order = world.first_order()

@@ -48,3 +48,20 @@ def test_a_child_that_cannot_be_started_again_is_tried_until_it_can(monkeypatch:
     refused = [fields for event, fields in log.told if event == "reader cannot be started"]
     assert len(refused) == 2 and all("Resource temporarily unavailable" in fields["error"] for fields in refused)
     assert refused[0]["restart_in_s"] == 0.02
+
+
+def test_the_exit_code_of_each_child_that_ended_is_told() -> None:
+    """Its parent may have to act on why it ended; a child that was stopped tells nothing."""
+    told: list[int] = []
+
+    async def run() -> None:
+        child = Child("reader", "json.tool", ["--no-such-option"], Log(), lambda _pid: None, restart_s=(0.01,),
+                      on_end=told.append)
+        await child.start()
+        async with asyncio.timeout(20):
+            while len(told) < 2:
+                await asyncio.sleep(0.01)
+        await child.stop()
+
+    asyncio.run(run())
+    assert set(told) == {2}

@@ -120,12 +120,13 @@ fuzz: build
 simulate: build $(VENV)/.test-installed
 	@$(BIN)/python -m tests.simulation.campaign --tally $(or $(TALLY),build/simulation.json) $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)
 
-# The gates: theorems over all inputs, the kernel beside their model for DECISIONS generated cases, and planted faults.
+# The gates: theorems over all inputs, the kernel beside their model for DECISIONS generated cases, and planted faults: a sample
+# of them, or all, with what was found of each in REPORT.
 prove: build $(VENV)/.test-installed
 	@$(BIN)/python -m pytest -m proof tests/proof tests/mutation $(ARGS)
 	@$(BIN)/python -m tests.proof.campaign $(if $(DECISIONS),--decisions $(DECISIONS))
 mutants: build $(VENV)/.test-installed
-	@$(BIN)/python -m tests.mutation $(ARGS)
+	@$(BIN)/python -m tests.mutation --report $(or $(REPORT),build/mutants.json) $(ARGS)
 
 # Real faults on this host, against a session of its own; KILLS of them by kill -9, going on from the tally of the last time.
 chaos: build

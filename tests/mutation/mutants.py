@@ -22,6 +22,22 @@ def _policy(gate: str, last: str = "limit") -> tuple[str, str]:
     return text, text.replace("why", "CSTD_WHY_PASSED")
 
 
+def _shares_of(gate: str) -> list[Mutant]:
+    """Faults of the function that gates 16 to 18 share, in this gate alone."""
+    name, this = gate.replace("_", " ").lower(), f"gate == CSTD_GATE_{gate}"
+    over, result = "} else if (!why && value > limit) {", "cstd_risk_result(c, gate, why, value, limit);"
+    return [Mutant(f"{name}: {fault}", RISK, text, instead) for fault, text, instead in (
+        ("removed", result, result.replace("why", f"{this} ? CSTD_WHY_PASSED : why")),
+        ("inverted", over, f"}} else if (!why && ({this} ? value < limit : value > limit)) {{"),
+        ("off by one", over, f"}} else if (!why && value - ({this}) > limit) {{"),
+        ("negative exposure let through", "if (!why && standing < 0) {", f"if (!why && standing < 0 && !({this})) {{"),
+        ("unknown notional let through", "refused_why ? refused_why : c->facts->money_why;",
+         f"refused_why ? refused_why : {this} ? CSTD_WHY_PASSED : c->facts->money_why;"),
+        ("sum wraps", "int64_t value = cstd_add_saturated(standing, adds);",
+         f"int64_t value = {this} ? (int64_t)((uint64_t)standing + (uint64_t)adds) : cstd_add_saturated(standing, adds);"),
+    )]
+
+
 def _mutants() -> list[Mutant]:
     found: list[Mutant] = []
 
@@ -54,12 +70,19 @@ def _mutants() -> list[Mutant]:
         "in->parents_minute > lim->parents_minute_max")
     add("idempotency: minute loosened", POLICY, "in->parents_minute >= lim->parents_minute_max",
         "in->parents_minute / 2 >= lim->parents_minute_max")
+    add("idempotency: minute inverted", POLICY, "in->parents_minute >= lim->parents_minute_max",
+        "in->parents_minute < lim->parents_minute_max")
+    add("idempotency: losing streak loosened", POLICY, "in->losing_round_trips >= lim->losing_round_trips_max",
+        "in->losing_round_trips / 2 >= lim->losing_round_trips_max")
+    add("idempotency: count of the hour wraps", POLICY, "cstd_add_saturated(in->parents_instrument_hour, 1)",
+        "(int64_t)((uint64_t)in->parents_instrument_hour + 1)")
     add("idempotency: unknown notional let through", POLICY, """    } else if (c->facts->money_why) {
         why = c->facts->money_why;
     } else if (turnover""", "    } else if (turnover")
     add("idempotency: turnover off by one", POLICY, "turnover > turnover_max)", "turnover > turnover_max + 1)")
     add("idempotency: turnover at its limit refused", POLICY, "turnover > turnover_max)", "turnover >= turnover_max)")
     add("idempotency: turnover inverted", POLICY, "turnover > turnover_max)", "turnover < turnover_max)")
+    add("idempotency: turnover loosened", POLICY, "turnover > turnover_max)", "turnover / 2 > turnover_max)")
     add("idempotency: turnover wraps", POLICY, "cstd_add_saturated(in->turnover_day_acct_raw, c->facts->notional)",
         "(int64_t)((uint64_t)in->turnover_day_acct_raw + (uint64_t)c->facts->notional)")
     add("idempotency: turnover leaves this order out", POLICY,
@@ -71,6 +94,7 @@ def _mutants() -> list[Mutant]:
     add("spread: at its limit refused", POLICY, "value <= c->limits->spread_max_mbps", "value < c->limits->spread_max_mbps")
     add("spread: loosened", POLICY, "cstd_mbps_of_whole(2 * (uint64_t)(c->facts->ask - c->facts->bid)",
         "cstd_mbps_of_whole((uint64_t)(c->facts->ask - c->facts->bid)")
+    add("spread: in 32 bits", POLICY, "2 * (uint64_t)(c->facts->ask - c->facts->bid)", "2 * (uint64_t)(uint32_t)(c->facts->ask - c->facts->bid)")
     add("spread: no book let through", POLICY, "int why = CSTD_WHY_NO_BOOK;\n    if (mid2)",
         "int why = CSTD_WHY_PASSED;\n    if (mid2)")
     add("depth: removed", POLICY, "cstd_policy_result(c, CSTD_GATE_DEPTH, why, facts->depth, limit);",
@@ -79,7 +103,12 @@ def _mutants() -> list[Mutant]:
     add("depth: floor at its limit refused", POLICY, "facts->depth < lim->depth_min_acct_raw)",
         "facts->depth <= lim->depth_min_acct_raw)")
     add("depth: floor inverted", POLICY, "facts->depth < lim->depth_min_acct_raw)", "facts->depth > lim->depth_min_acct_raw)")
+    add("depth: floor loosened", POLICY, "facts->depth < lim->depth_min_acct_raw)", "facts->depth < lim->depth_min_acct_raw / 2)")
     add("depth: multiple removed", POLICY, "} else if (!why && (cstd_u128)facts->depth * 100 < needed) {", "} else if (0) {")
+    add("depth: multiple inverted", POLICY, "!why && (cstd_u128)facts->depth * 100 < needed",
+        "!why && (cstd_u128)facts->depth * 100 > needed")
+    add("depth: multiple loosened", POLICY, "!why && (cstd_u128)facts->depth * 100 < needed",
+        "!why && (cstd_u128)facts->depth * 200 < needed")
     add("depth: multiple off by one", POLICY, "!why && (cstd_u128)facts->depth * 100 < needed",
         "!why && (cstd_u128)facts->depth * 100 + 1 < needed")
     add("depth: multiple at its limit refused", POLICY, "!why && (cstd_u128)facts->depth * 100 < needed",
@@ -102,6 +131,9 @@ def _mutants() -> list[Mutant]:
         "in->volume_hour_acct_raw <= lim->volume_hour_min_acct_raw")
     add("volume: floor inverted", POLICY, "in->volume_hour_acct_raw < lim->volume_hour_min_acct_raw",
         "in->volume_hour_acct_raw > lim->volume_hour_min_acct_raw")
+    add("volume: floor loosened", POLICY, "in->volume_hour_acct_raw < lim->volume_hour_min_acct_raw",
+        "in->volume_hour_acct_raw < lim->volume_hour_min_acct_raw / 2")
+    add("volume: share inverted", POLICY, "c->facts->notional > c->facts->cap_share)", "c->facts->notional < c->facts->cap_share)")
     add("volume: unknown notional let through", POLICY, """    } else if (c->facts->money_why) {
         why = c->facts->money_why;
     } else if (c->facts->notional""", "    } else if (c->facts->notional")
@@ -127,6 +159,10 @@ def _mutants() -> list[Mutant]:
         "((cstd_i128)lim->slippage_day_max_mbps + 1) * equity)")
     add("slippage: day in 64 bits", POLICY, "(cstd_i128)paid * CSTD_MBPS_PER_UNIT >",
         "(int64_t)((uint64_t)paid * CSTD_MBPS_PER_UNIT) >")
+    add("slippage: day loosened", POLICY, "(cstd_i128)lim->slippage_day_max_mbps * equity)",
+        "2 * (cstd_i128)lim->slippage_day_max_mbps * equity)")
+    add("slippage: P95 inverted", POLICY, "in->slippage_p95_mbps > lim->slippage_p95_max_mbps)",
+        "in->slippage_p95_mbps < lim->slippage_p95_max_mbps)")
     add("slippage: P95 removed", POLICY, "} else if (realised && in->slippage_p95_mbps > lim->slippage_p95_max_mbps) {",
         "} else if (0) {")
     add("slippage: P95 at its limit refused", POLICY, "in->slippage_p95_mbps > lim->slippage_p95_max_mbps)",
@@ -139,6 +175,8 @@ def _mutants() -> list[Mutant]:
     add("slippage: cost at its limit refused", POLICY, "facts->exit_cost_mbps > budget)", "facts->exit_cost_mbps >= budget)")
     add("slippage: cost off by one", POLICY, "facts->exit_cost_mbps > budget)", "facts->exit_cost_mbps > budget + 1)")
     add("slippage: cost inverted", POLICY, "facts->exit_cost_mbps > budget)", "facts->exit_cost_mbps < budget)")
+    add("slippage: shown cost wraps", POLICY, "cstd_add_saturated(facts->exit_cost_mbps, cstd_max64(in->markout_allowance_mbps, 0))",
+        "(int64_t)((uint64_t)facts->exit_cost_mbps + (uint64_t)cstd_max64(in->markout_allowance_mbps, 0))")
     add("slippage: allowance left out", POLICY, "1LL << 24), in->markout_allowance_mbps);", "1LL << 24), 0);")
     add("slippage: ceiling of the budget removed", POLICY, "cstd_min64(lim->exit_cost_max_mbps, 1LL << 24)",
         "lim->exit_cost_max_mbps")
@@ -148,6 +186,8 @@ def _mutants() -> list[Mutant]:
     add("time in force: post-only IOC let through", POLICY, "in->time_in_force != CSTD_IOC || in->post_only)",
         "in->time_in_force != CSTD_IOC)")
     add("time in force: GTC let through", POLICY, "in->time_in_force != CSTD_IOC || in->post_only)", "in->post_only)")
+    add("time in force: unknown code let through", POLICY, "in->time_in_force != CSTD_IOC || in->post_only)",
+        "in->time_in_force == CSTD_GTC || in->post_only)")
     add("time in force: early deadline let through", POLICY, "in->deadline_ns < lim->deadline_min_ns || ", "")
     add("time in force: deadline off by one", POLICY, "in->deadline_ns < lim->deadline_min_ns ||",
         "in->deadline_ns + 1 < lim->deadline_min_ns ||")
@@ -155,6 +195,16 @@ def _mutants() -> list[Mutant]:
         "in->deadline_ns - 1 > lim->deadline_max_ns)")
     add("time in force: late deadline inverted", POLICY, "in->deadline_ns > lim->deadline_max_ns)",
         "in->deadline_ns < lim->deadline_max_ns)")
+    add("time in force: deadline loosened", POLICY, "in->deadline_ns > lim->deadline_max_ns)",
+        "in->deadline_ns / 2 > lim->deadline_max_ns)")
+    add("time in force: deadline in 32 bits", POLICY, "in->deadline_ns > lim->deadline_max_ns)",
+        "(int32_t)in->deadline_ns > lim->deadline_max_ns)")
+    add("time in force: lifetime inverted", POLICY, "in->lifetime_ns > lim->lifetime_max_ns)",
+        "in->lifetime_ns < lim->lifetime_max_ns)")
+    add("time in force: lifetime loosened", POLICY, "in->lifetime_ns > lim->lifetime_max_ns)",
+        "in->lifetime_ns / 2 > lim->lifetime_max_ns)")
+    add("time in force: lifetime in 32 bits", POLICY, "in->lifetime_ns > lim->lifetime_max_ns)",
+        "(int32_t)in->lifetime_ns > lim->lifetime_max_ns)")
     add("time in force: lifetime 0 let through", POLICY, "in->lifetime_ns <= 0", "in->lifetime_ns < 0")
     add("time in force: lifetime off by one", POLICY, "in->lifetime_ns > lim->lifetime_max_ns)",
         "in->lifetime_ns - 1 > lim->lifetime_max_ns)")
@@ -186,6 +236,8 @@ def _mutants() -> list[Mutant]:
     add("price: band off by one", POLICY, "} else if (value > limit) {", "} else if (value - 1 > limit) {")
     add("price: band at its limit refused", POLICY, "} else if (value > limit) {", "} else if (value >= limit) {")
     add("price: band inverted", POLICY, "} else if (value > limit) {", "} else if (value < limit) {")
+    add("price: band loosened", POLICY, "} else if (value > limit) {", "} else if (value / 2 > limit) {")
+    add("price: distance in 32 bits", POLICY, "(uint64_t)(away < 0 ? -away : away)", "(uint32_t)(away < 0 ? -away : away)")
     add("price: band one-sided", POLICY, "(uint64_t)(away < 0 ? -away : away)", "(uint64_t)(away < 0 ? 0 : away)")
     add("price: wild reference let through", POLICY, "if (reference < 0 || reference > CSTD_PRICE_RAW_MAX) {", "if (0) {")
     add("price: reference off by one of its domain", POLICY, "if (reference < 0 || reference > CSTD_PRICE_RAW_MAX) {",
@@ -195,11 +247,16 @@ def _mutants() -> list[Mutant]:
     add("price: reference band off by one", POLICY, "away > lim->reference_band_mbps)", "away - 1 > lim->reference_band_mbps)")
     add("price: reference band at its limit refused", POLICY, "away > lim->reference_band_mbps)",
         "away >= lim->reference_band_mbps)")
+    add("price: reference band inverted", POLICY, "away > lim->reference_band_mbps)", "away < lim->reference_band_mbps)")
     add("price: the book looked at before the reference", POLICY, "        if (reference < 0 || reference > CSTD_PRICE_RAW_MAX) {",
         "        if (mid2 && !crosses && value > limit) {\n            why = CSTD_WHY_OVER_LIMIT;\n        } else if (reference < 0 || reference > CSTD_PRICE_RAW_MAX) {")
     add("price: collar removed", POLICY, "why = value <= collar ? CSTD_WHY_PASSED : CSTD_WHY_COLLAR;", "why = CSTD_WHY_PASSED;")
     add("price: collar off by one", POLICY, "why = value <= collar ?", "why = value <= collar + 1 ?")
     add("price: collar at its limit refused", POLICY, "why = value <= collar ?", "why = value < collar ?")
+    add("price: collar inverted", POLICY, "why = value <= collar ?", "why = value >= collar ?")
+    add("price: collar loosened", POLICY, "why = value <= collar ?", "why = value / 2 <= collar ?")
+    add("price: distance below a bid in 63 bits", POLICY, "cstd_mbps_up((cstd_u128)(bid - price), (cstd_u128)bid)",
+        "(int64_t)((uint64_t)(bid - price) * CSTD_MBPS_PER_UNIT + (uint64_t)bid - 1) / bid")
     add("price: collar without its maximum", POLICY, "cstd_min64(c->input->collar_mbps, c->limits->collar_max_mbps)",
         "c->input->collar_mbps")
     add("price: negative collar", POLICY,
@@ -226,6 +283,10 @@ def _mutants() -> list[Mutant]:
         ": CSTD_WHY_PASSED;\n    if (in->kill_latched)")
     add("kill switch: state off by one", RISK, "in->trading_state < (int)sizeof by_state", "in->trading_state < (int)sizeof by_state - 1")
     add("kill switch: level removed", RISK, "!why && c->limits->level_size_e4[level] <= 0 && !explained", "0")
+    add("kill switch: not ready let through", RISK, "CSTD_WHY_PAUSED, CSTD_WHY_NOT_READY,", "CSTD_WHY_PAUSED, CSTD_WHY_PASSED,")
+    add("kill switch: state wraps round its table", RISK, "known ? by_state[in->trading_state] : CSTD_WHY_BAD_INPUT",
+        "by_state[(uint8_t)in->trading_state % sizeof by_state]")
+    add("kill switch: level inverted", RISK, "c->limits->level_size_e4[level] <= 0", "c->limits->level_size_e4[level] > 0")
     add("kill switch: level off by one", RISK, "c->limits->level_size_e4[level] <= 0", "c->limits->level_size_e4[level] <= 1")
     add("kill switch: explained level refused twice", RISK, "<= 0 && !explained", "<= 0")
     add("kill switch: drawdown explains nothing", RISK, "(CSTD_POLICY_GATES + 2) & 3", "(CSTD_POLICY_GATES + 2) & 1")
@@ -244,13 +305,26 @@ def _mutants() -> list[Mutant]:
     add("data gap: conversion inverted", RISK, "} else if (!in->conversion_ok) {", "} else if (in->conversion_ok) {")
     add("data gap: clock off by one", RISK, "in->clock_offset_ns > lim->clock_offset_max_ns",
         "in->clock_offset_ns - 1 > lim->clock_offset_max_ns")
+    add("data gap: fast clock inverted", RISK, "in->clock_offset_ns > lim->clock_offset_max_ns",
+        "in->clock_offset_ns < lim->clock_offset_max_ns")
+    add("data gap: fast clock loosened", RISK, "in->clock_offset_ns > lim->clock_offset_max_ns",
+        "in->clock_offset_ns / 2 > lim->clock_offset_max_ns")
+    add("data gap: the slowest clock's sign wraps", RISK, "in->clock_offset_ns < -lim->clock_offset_max_ns",
+        "(int64_t)(0 - (uint64_t)in->clock_offset_ns) > lim->clock_offset_max_ns")
     add("data gap: slow clock let through", RISK, " || in->clock_offset_ns < -lim->clock_offset_max_ns", "")
     add("data gap: slow clock off by one", RISK, "in->clock_offset_ns < -lim->clock_offset_max_ns",
         "in->clock_offset_ns + 1 < -lim->clock_offset_max_ns")
     add("data gap: silence off by one", RISK, "in->silent_for_ns >= lim->silent_max_ns", "in->silent_for_ns > lim->silent_max_ns")
+    add("data gap: silence loosened", RISK, "in->silent_for_ns >= lim->silent_max_ns", "in->silent_for_ns / 2 >= lim->silent_max_ns")
+    add("data gap: silence in 32 bits", RISK, "in->silent_for_ns >= lim->silent_max_ns",
+        "(int32_t)in->silent_for_ns >= lim->silent_max_ns")
     add("data gap: silence inverted", RISK, "in->silent_for_ns >= lim->silent_max_ns", "in->silent_for_ns < lim->silent_max_ns")
     add("data gap: evidence off by one", RISK, "in->evidence_age_ns > lim->evidence_age_max_ns",
         "in->evidence_age_ns - 1 > lim->evidence_age_max_ns")
+    add("data gap: evidence inverted", RISK, "in->evidence_age_ns > lim->evidence_age_max_ns",
+        "in->evidence_age_ns < lim->evidence_age_max_ns")
+    add("data gap: evidence loosened", RISK, "in->evidence_age_ns > lim->evidence_age_max_ns",
+        "in->evidence_age_ns / 2 > lim->evidence_age_max_ns")
     add("data gap: evidence at its limit refused", RISK, "in->evidence_age_ns > lim->evidence_age_max_ns",
         "in->evidence_age_ns >= lim->evidence_age_max_ns")
     add("data gap: unverified book let through", RISK, "} else if (!in->book_verified) {", "} else if (0) {")
@@ -264,6 +338,12 @@ def _mutants() -> list[Mutant]:
     add("day loss: loosened to the next threshold", RISK, "limit = c->limits->day_loss_bps[1]", "limit = c->limits->day_loss_bps[2]")
     add("day loss: amount removed", RISK, "!why && c->input->day_loss_acct_raw >= c->limits->day_loss_max_acct_raw", "0")
     add("day loss: amount off by one", RISK, "c->input->day_loss_acct_raw >= c->limits", "c->input->day_loss_acct_raw > c->limits")
+    add("day loss: amount inverted", RISK, "c->input->day_loss_acct_raw >= c->limits", "c->input->day_loss_acct_raw < c->limits")
+    add("day loss: amount loosened", RISK, "c->input->day_loss_acct_raw >= c->limits", "c->input->day_loss_acct_raw / 2 >= c->limits")
+    add("day loss: a sentinel read as no loss", RISK, "value = c->input->day_loss_bps,",
+        "value = c->input->day_loss_bps == INT64_MAX ? 0 : c->input->day_loss_bps,")
+    add("day loss: in 32 bits", RISK, "value = c->input->day_loss_bps,", "value = (int32_t)c->input->day_loss_bps,")
+    add("day loss: amount in 32 bits", RISK, "c->input->day_loss_acct_raw >= c->limits", "(int32_t)c->input->day_loss_acct_raw >= c->limits")
     add("drawdown: removed", RISK, "cstd_risk_result(c, CSTD_GATE_DRAWDOWN, why,",
         "cstd_risk_result(c, CSTD_GATE_DRAWDOWN, CSTD_WHY_PASSED,")
     add("drawdown: off by one", RISK, "limit = c->limits->drawdown_bps[1];\n    int why = value < limit",
@@ -271,10 +351,14 @@ def _mutants() -> list[Mutant]:
     add("drawdown: inverted", RISK, "limit = c->limits->drawdown_bps[1];\n    int why = value < limit",
         "limit = c->limits->drawdown_bps[1];\n    int why = value > limit")
     add("drawdown: loosened to the next threshold", RISK, "limit = c->limits->drawdown_bps[1]", "limit = c->limits->drawdown_bps[2]")
+    add("drawdown: a sentinel read as none", RISK, "value = c->input->drawdown_bps,",
+        "value = c->input->drawdown_bps == INT64_MAX ? 0 : c->input->drawdown_bps,")
+    add("drawdown: in 32 bits", RISK, "value = c->input->drawdown_bps,", "value = (int32_t)c->input->drawdown_bps,")
     add("position count: removed", RISK, "cstd_risk_result(c, CSTD_GATE_POSITION_COUNT, why,",
         "cstd_risk_result(c, CSTD_GATE_POSITION_COUNT, CSTD_WHY_PASSED,")
     add("position count: off by one", RISK, "value <= c->limits->positions_max ?", "value <= c->limits->positions_max + 1 ?")
     add("position count: inverted", RISK, "value <= c->limits->positions_max ?", "value >= c->limits->positions_max ?")
+    add("position count: loosened", RISK, "value <= c->limits->positions_max ?", "value / 2 <= c->limits->positions_max ?")
     add("position count: this one left out", RISK, "cstd_add_saturated(in->positions_count, adds)", "in->positions_count")
     add("position count: adding to one counts", RISK, " && !in->instrument_has_position;", ";")
     add("position count: wraps", RISK, "cstd_add_saturated(in->positions_count, adds)",
@@ -291,7 +375,8 @@ def _mutants() -> list[Mutant]:
     add("shares: sum wraps", RISK, "cstd_add_saturated(standing, adds)", "(int64_t)((uint64_t)standing + (uint64_t)adds)")
     add("shares: cap off by one", RISK, "return cstd_max64(limit - cstd_max64(standing, 0), 0);",
         "return cstd_max64(limit - cstd_max64(standing, 0), 0) + 1;")
-    add("total exposure: removed", RISK, "cstd_gate_share(c, CSTD_GATE_TOTAL_EXPOSURE, standing,",
+    found += _shares_of("TOTAL_EXPOSURE") + _shares_of("POSITION_SIZE") + _shares_of("CORRELATION")
+    add("total exposure: what stands is lost", RISK, "cstd_gate_share(c, CSTD_GATE_TOTAL_EXPOSURE, standing,",
         "cstd_gate_share(c, CSTD_GATE_TOTAL_EXPOSURE, INT64_MIN / 2,")
     add("total exposure: another limit", RISK, "max_bps = c->limits->exposure_max_bps;", "max_bps = c->limits->cluster_max_bps;")
     add("total exposure: loosened", RISK, "max_bps = c->limits->exposure_max_bps;", "max_bps = c->limits->exposure_max_bps + 1;")
@@ -302,7 +387,6 @@ def _mutants() -> list[Mutant]:
     add("correlation: another exposure", RISK, "standing = c->input->cluster_exposure_acct_raw", "standing = c->input->exposure_acct_raw")
     add("correlation: loosened", RISK, "max_bps = c->limits->cluster_max_bps;", "max_bps = c->limits->cluster_max_bps + 1;")
     return found
-
 
 
 def _shared() -> list[Mutant]:

@@ -1,18 +1,24 @@
-"""A few mutants of the gate kernels, planted and noticed; all of them by `python -m tests.mutation`."""
+"""A sample of the gate kernels' mutants, planted and noticed, and the matrix that all stand in; all by `make mutants`."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
 
+from tests.mutation import __main__ as command
+from tests.mutation.matrix import COMPARES, KINDS, MATRIX, names_of
 from tests.mutation.mutants import MUTANTS, Mutant
 from tests.mutation.trial import RottenError, Suite, compiled, mutated, suite_of, trial
 from tests.proof.facts_model import GATE
 
 BY_NAME = {mutant.name: mutant for mutant in MUTANTS}
-SAMPLE = ("idempotency: hour off by one", "shares: removed", "facts: overflow of the notional let through")
+# One cell of each gate, the kinds in turn, and one of what the gates share: seconds, where the whole list takes minutes.
+SAMPLE = (*(names_of(gate, KINDS[n % len(KINDS)])[0] for n, gate in enumerate(MATRIX)),
+          "facts: overflow of the notional let through")
+ONLY_COMPARE = ("time in force", "kill switch", "data gap", "day loss", "drawdown")
 
 
 @pytest.fixture(scope="module")
@@ -40,12 +46,49 @@ def test_the_list_fits_the_source(mutant: Mutant) -> None:
     assert mutant.text != mutant.instead
 
 
-def test_the_list_has_a_name_once_and_every_gate() -> None:
-    """Names are unique, and each gate has mutants that remove it."""
+def test_names_are_unique() -> None:
+    """A name is one mutant."""
     assert len(BY_NAME) == len(MUTANTS)
-    gates = {mutant.name.split(":")[0].replace(" ", "_").upper() for mutant in MUTANTS}
-    single = {name for name in vars(GATE) if name not in ("NONE", "MANAGED_BOUND")}
-    assert single <= gates
+
+
+def test_the_matrix_is_whole() -> None:
+    """Each of the fifteen gates has each of the six kinds, in its own name; where one cannot be, what stands for it and why."""
+    gates = {name.replace("_", " ").lower() for name in vars(GATE) if name not in ("NONE", "MANAGED_BOUND")}
+    assert (set(MATRIX), len(gates)) == (gates, 15)
+    for gate, row in MATRIX.items():
+        assert tuple(row) == KINDS
+        for kind, cell in row.items():
+            assert cell.mutants, f"{gate}, {kind}: no mutant"
+            assert len(set(cell.mutants)) == len(cell.mutants)
+            missing = [name for name in names_of(gate, kind) if name not in BY_NAME]
+            assert not missing, f"{gate}, {kind}: not in the list"
+        assert row["NaN"].instead, f"{gate} holds no float: what stands for a NaN"
+        assert not [kind for kind in KINDS[:4] if row[kind].instead]
+        assert row["overflow"].instead.startswith((COMPARES, "no arithmetic")) == (gate in ONLY_COMPARE)
+
+
+def test_a_cell_of_the_matrix_holds_different_faults() -> None:
+    """No two mutants of a gate are the same fault under two names, within a kind or across kinds."""
+    for gate in MATRIX:
+        names = {name for kind in KINDS for name in names_of(gate, kind)}
+        faults = {(BY_NAME[name].header, mutated(BY_NAME[name])) for name in names}
+        assert len(faults) == len(names), gate
+
+
+def test_the_report_names_each_mutant_and_the_survivors(suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                        capsys: pytest.CaptureFixture[str]) -> None:
+    """What was noticed, and how, with the mutant's cells; a survivor ends the run with 1 and is in the report as one."""
+    monkeypatch.setattr(command, "suite_of", lambda *_: suite)
+    path = tmp_path / "build" / "mutants.json"
+    assert command.run(3_000, 1, "drawdown: off by one", tmp_path, path) == 0
+    found = json.loads(path.read_text("utf-8"))
+    assert (found["tried"], found["listed"], found["survivors"]) == (1, len(MUTANTS), [])
+    assert found["mutants"][0]["cells"] == [["drawdown", "off by one"]]
+    assert found["mutants"][0]["noticed"].endswith("rows differ")
+    monkeypatch.setattr(command, "trial", lambda *_: "")
+    assert command.run(3_000, 1, "drawdown: off by one", tmp_path, path) == 1
+    assert json.loads(path.read_text("utf-8"))["survivors"] == ["drawdown: off by one"]
+    assert "survives: drawdown: off by one" in capsys.readouterr().out
 
 
 def test_a_list_that_rots_fails(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ import numpy as np
 
 from cstd._fast import gates
 from tests.mutation.mutants import Mutant
-from tests.proof.cases import case_of
+from tests.proof.cases import case_of, listed_cases
 from tests.proof.rows import differences, inputs_of, limits_of, model_rows
 
 CSRC = Path(gates.__file__).parent / "csrc"
@@ -35,13 +36,13 @@ class Suite:
 
 
 def suite_of(seed: int, decisions: int, folder: Path) -> Suite:
-    """Draw the cases, write them for the harness and decide them by the model."""
+    """Take the listed cases, draw the others, write them for the harness and decide them by the model."""
     rng = random.Random(seed)
     path, rows = folder / "cases", []
+    listed = ((case, True) for case in listed_cases())
+    drawn = ((case_of(rng, INTENTS_PER_CASE), rng.random() < 0.5) for _ in range(-(-decisions // INTENTS_PER_CASE)))
     with path.open("wb") as out:
-        for _ in range(-(-decisions // INTENTS_PER_CASE)):
-            intents, lim, bids, asks = case_of(rng, INTENTS_PER_CASE)
-            reduce = rng.random() < 0.5
+        for (intents, lim, bids, asks), reduce in itertools.chain(listed, drawn):
             out.write(np.array([len(intents), len(bids), len(asks), reduce], dtype=np.int64).tobytes())
             out.write(limits_of(lim).tobytes())
             out.write(np.array([*bids, *asks], dtype=np.int64).tobytes())

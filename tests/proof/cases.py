@@ -297,3 +297,24 @@ def case_of(rng: random.Random, intents: int) -> tuple[list[dict], dict, list, l
     for i in found:
         i.update(price_raw=word("price_raw", i["price_raw"]), qty_raw=word("qty_raw", i["qty_raw"]))
     return found, lim, bids, asks
+
+
+def edges() -> list[dict]:
+    """Openings and exits with one field at, one under and one over what it is compared with, or at an extreme."""
+    lim, found = gate_case.limits(), []
+    for base in (gate_case.opening, gate_case.exit_sell):
+        for name in FIELDS:
+            near = [lim[key] if key in lim else base()[key] for key in NEAR.get(name, ())]
+            near += [*lim[name]] if name in ("day_loss_bps", "drawdown_bps") else []
+            values = {sign * value + step for value in near for step in (-1, 0, 1) for sign in (1, -1)} | set(EXTREMES)
+            found += [base(**{name: value}) for value in sorted(values) if word(name, value) == value]
+    return found
+
+
+def listed_cases() -> list[tuple[list[dict], dict, list, list]]:
+    """Cases that are not left to chance, as `case_of` has them: the edges, and books whose sides are as far apart as can be."""
+    plain = [[(*level, 0) for level in side[:3]] for side in (gate_case.BIDS, gate_case.ASKS)]
+    far = [(bid, ask) for bid in (1, 12) for ask in (2**31 + bid, 2**32 + bid, 2**40)]
+    wide = [([gate_case.opening(price_raw=bid), gate_case.exit_sell(price_raw=bid)], gate_case.limits(),
+             [(bid, 50_000_000, 0)], [(ask, 50_000_000, 0)]) for bid, ask in far]
+    return [(edges(), gate_case.limits(), *plain), *wide]

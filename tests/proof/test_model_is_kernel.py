@@ -20,7 +20,7 @@ from cstd.decision.why import BY_CODE, explain
 from cstd.errors import ConfigError
 from tests.kernels import gate_case
 from tests.proof import campaign
-from tests.proof.cases import EXTREMES, FIELDS, FLAGS, NEAR, case_of, word
+from tests.proof.cases import EXTREMES, FIELDS, FLAGS, case_of, edges, listed_cases, word
 from tests.proof.gates_model import GATES, judge
 from tests.proof.rows import differences, kernel_rows, model_rows
 from tests.proof.world import LIVE
@@ -47,18 +47,6 @@ def test_any_number_in_any_field_agrees(changes: list, base: object, reduce: boo
     assert differences(rows, model_rows([i], gate_case.limits(), *book, reduce=reduce)) == {}
 
 
-def edges() -> list[dict]:
-    """Openings and exits with one field at, one under and one over what it is compared with, or at an extreme."""
-    lim, found = gate_case.limits(), []
-    for base in (gate_case.opening, gate_case.exit_sell):
-        for name in FIELDS:
-            near = [lim[key] if key in lim else base()[key] for key in NEAR.get(name, ())]
-            near += [*lim[name]] if name in ("day_loss_bps", "drawdown_bps") else []
-            values = {sign * value + step for value in near for step in (-1, 0, 1) for sign in (1, -1)} | set(EXTREMES)
-            found += [base(**{name: value}) for value in sorted(values) if word(name, value) == value]
-    return found
-
-
 def test_every_field_at_every_limit_agrees() -> None:
     """Each field alone at, one under and one over each limit it is compared with, and at the extremes of its word."""
     intents = edges()
@@ -67,6 +55,13 @@ def test_every_field_at_every_limit_agrees() -> None:
     rows = kernel_rows(intents, gate_case.limits(), *book, reduce=True)
     assert differences(rows, model_rows(intents, gate_case.limits(), *book, reduce=True)) == {}
     assert {Verdict(int(verdict)) for verdict in rows["verdict"]} == {Verdict.APPROVE, Verdict.REDUCE, Verdict.REFUSE}
+
+
+def test_listed_cases_agree() -> None:
+    """What is not left to chance: the edges on a plain book, and books as wide as the domain."""
+    for intents, lim, bids, asks in listed_cases():
+        rows = kernel_rows(intents, lim, bids, asks, reduce=True)
+        assert differences(rows, model_rows(intents, lim, bids, asks, reduce=True)) == {}
 
 
 def test_margins_are_those_of_the_model() -> None:

@@ -34,6 +34,8 @@ cdef class ApprovalGateway(Gateway):
         """
         cdef int index = self.waiting.given(slot.number, self.mono_ns) if slot.book.state == BOOK_VERIFIED else -1
         cdef int64_t before = self.counters[COUNT_ORDERS]
+        cdef int64_t decided = self.decision_count
+        cdef int gate = 0       # of a decision that is not on record nothing is told
         cdef Waiting *entry
         cdef Wish wish
         if index < 0 or not self._room(slot, ADD_POINTS):
@@ -49,10 +51,12 @@ cdef class ApprovalGateway(Gateway):
         self._intend(slot, &wish)
         self.taken = -1
         entry.judged_seq = self.intent_seq
+        if self.decision_count != decided:
+            gate = self.decisions[decided % DECISIONS_KEPT].first_failing
         if self.counters[COUNT_ORDERS] != before:
             self._end_waiting(index, APPROVAL_SENT, 0)
         else:
-            self._end_waiting(index, APPROVAL_REFUSED, self.decisions[(self.decision_count - 1) % DECISIONS_KEPT].first_failing)
+            self._end_waiting(index, APPROVAL_REFUSED, gate)
         return True
 
     cdef bint _room(self, InstrumentSlot slot, int64_t points) noexcept:

@@ -538,10 +538,10 @@ cdef class Core(FastEngine):
         return {COUNTERS[i]: self.counters[i] for i in range(len(COUNTERS))}
 
     def fault_counts(self):
-        """Book faults by BookFault code, refusals by first failing gate code, failures by gate code."""
+        """Book faults by BookFault code; by gate code: refusals it was the first to fail of, failures, failures only noted."""
         cdef int i
         return ([self.book_faults[i] for i in range(BOOK_FAULTS)], [self.refused_by[i] for i in range(GATE_CODES)],
-                [self.failed_by[i] for i in range(GATE_CODES)])
+                [self.failed_by[i] for i in range(GATE_CODES)], [self.noted_by[i] for i in range(GATE_CODES)])
 
     def decision_rows(self, int n):
         """The last n decision rows, newest last, as bytes of one DecisionRow each."""

@@ -108,6 +108,7 @@ cdef class Gateway(Exposure):
     cdef int64_t counters[COUNTER_COUNT]
     cdef int64_t refused_by[GATE_CODES]
     cdef int64_t failed_by[GATE_CODES]
+    cdef int64_t noted_by[GATE_CODES]   # failed, but may not refuse this intent
     cdef char frame[FRAME_MAX]
     cdef DayText day
     cdef uint64_t encoded_cycles        # when the last order frame was finished; telemetry

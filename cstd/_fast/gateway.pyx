@@ -101,6 +101,7 @@ cdef class Gateway(Exposure):
         memset(self.counters, 0, sizeof(self.counters))
         memset(self.refused_by, 0, sizeof(self.refused_by))
         memset(self.failed_by, 0, sizeof(self.failed_by))
+        memset(self.noted_by, 0, sizeof(self.noted_by))
         memset(&self.minute, 0, sizeof(self.minute))
         self.trading_state = TRADING_HALTED
         self.collar_count = 0
@@ -177,10 +178,11 @@ cdef class Gateway(Exposure):
         if row.order_slot >= 0:
             n = self._encode_order(slot, &input, &row, &terms, &token_at)
         if self._record(slot, &row) != 0:
-            # What is not on record does not happen.
+            # What is not on record does not happen, and is not counted: counters are what the records say.
             if row.order_slot >= 0:
                 self.orders.release(row.order_slot)
-        elif row.order_slot >= 0:
+            return
+        if row.order_slot >= 0:
             self._send_order(slot, &row, &terms, n, token_at)
         elif wish.kind == OPENING and row.rest:
             self._wait(wish, &row)
@@ -384,7 +386,7 @@ cdef class Gateway(Exposure):
         self.decision_count += 1
 
     cdef void _count_verdict(self, const DecisionRow *row) noexcept:
-        cdef int i
+        cdef int i, code
         if row.verdict == APPROVE:
             self.counters[COUNT_APPROVED] += 1
         elif row.verdict == REDUCE:
@@ -392,12 +394,13 @@ cdef class Gateway(Exposure):
         else:
             self.counters[COUNT_REFUSED] += 1
             self.refused_by[row.first_failing & (GATE_CODES - 1)] += 1
-        for i in range(7):
-            if not (row.policy_pass_mask | row.recorded_mask) & (1 << i):
-                self.failed_by[1 + i] += 1
-        for i in range(8):
-            if not (row.risk_pass_mask | row.recorded_mask >> 7) & (1 << i):
-                self.failed_by[11 + i] += 1
+        for i in range(15):
+            if not (row.policy_pass_mask | row.risk_pass_mask << 7) & (1 << i):
+                code = i + 1 if i < 7 else i + 4
+                if row.recorded_mask & (1 << i):
+                    self.noted_by[code] += 1
+                else:
+                    self.failed_by[code] += 1
 
     cdef size_t _encode_order(self, InstrumentSlot slot, const GateInput *input, const DecisionRow *row,
                               OrderTerms *terms, size_t *token_at) noexcept:

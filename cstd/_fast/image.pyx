@@ -386,6 +386,7 @@ cdef int _core(Image image, Core core) except -1:
     image.field(b"counters", &core.counters, sizeof(core.counters))
     image.field(b"refused_by", &core.refused_by, sizeof(core.refused_by))
     image.field(b"failed_by", &core.failed_by, sizeof(core.failed_by))
+    image.field(b"noted_by", &core.noted_by, sizeof(core.noted_by))
     image.field(b"exits_by", &core.exits_by, sizeof(core.exits_by))
     image.field(b"params", &core.params, sizeof(core.params))
     image.field(b"batch_open", &core.batch_open, sizeof(core.batch_open))

@@ -378,7 +378,7 @@ class LiveView:
 
     def gates(self) -> list[shapes.Gate]:
         """The 15 gates with value and limit of the last decision, and counts since the boot."""
-        _, refused, failed = self._engine.core.fault_counts()
+        _, refused, failed, noted = self._engine.core.fault_counts()
         counters = self._engine.core.counter_values()
         raws = self._engine.core.decision_rows(1)
         last = cast("dict[str, Any]", self._explain(raws[-1])) if raws else {"gates": []}
@@ -391,8 +391,8 @@ class LiveView:
                 "key": str(entry["key"]) if entry else gate.key, "last_kind": last.get("kind"),
                 "unit": str(entry["unit"]) if entry else gate.unit, "limit": entry["limit"] if entry else None,
                 "last_value": entry["value"] if entry else None, "last_pass": entry["passed"] if entry else None,
-                "passed": counters["intents"] - failed[gate.code], "failed": failed[gate.code],
-                "first_failed": refused[gate.code],
+                "passed": counters["intents"] - failed[gate.code] - noted[gate.code], "failed": failed[gate.code],
+                "noted": noted[gate.code], "first_failed": refused[gate.code],
             })
         return rows
 
@@ -416,7 +416,7 @@ class LiveView:
     def counters(self) -> dict[str, int]:
         """All counters since the boot."""
         engine = self._engine
-        faults, refused, failed = engine.core.fault_counts()
+        faults, refused, failed, _ = engine.core.fault_counts()
         values: dict[str, int] = dict(engine.core.counter_values())
         for fault in BookFault:
             if 0 < fault < BookFault.FAULT_COUNT:

@@ -13,7 +13,7 @@ from cstd.units import format_raw
 def session_totals(engine: Engine) -> dict[str, Any]:
     """Totals over the whole session, restarts included: all of it follows from the journal."""
     counters = engine.core.counter_values()
-    _, refused, _ = engine.core.fault_counts()
+    _, refused, *_ = engine.core.fault_counts()
     return {
         "frames": counters["frames"], "book_updates": counters["book_updates"],
         "checksums_ok": counters["checksums_ok"], "checksums_bad": counters["checksums_bad"],

@@ -286,10 +286,11 @@ def _spread_ratio(book: Mapping[str, Any]) -> float | None:
 
 
 def _gate_families(gates: list[dict[str, Any]]) -> Iterator[Metric]:
-    yield _labelled(CounterMetricFamily, "gate_results", "Evaluations of a gate, by result.",
+    yield _labelled(CounterMetricFamily, "gate_results",
+                    "Intents on record, by gate and result; noted: failed for an exit, which that gate may not refuse.",
                     ["group", "gate", "result"],
                     (((row["group"], row["name"], result), row[result]) for row in gates
-                     for result in ("passed", "failed")))
+                     for result in ("passed", "failed", "noted")))
     yield _labelled(CounterMetricFamily, "gate_refusals", "Refused intents, by the first gate that failed.",
                     ["group", "gate"], (((row["group"], row["name"]), row["first_failed"]) for row in gates))
 

@@ -268,8 +268,9 @@ class Gate(TypedDict):
     last_kind: str | None  # opening, exit; None before the first decision
     last_value: float | int | str | None
     last_pass: bool | None
-    passed: int
+    passed: int  # of the intents that are on record; a resting order that is judged again is none
     failed: int
+    noted: int  # failed for an exit, which it may not refuse
     first_failed: int  # refusals where this gate was the first to fail
 
 

@@ -302,7 +302,7 @@ class FakeView:
         self._fails("gates")
         return [{"gate": code, "name": name, "group": group, "key": key, "unit": unit, "limit": VALUES[code][1],
                  "last_kind": "opening", "last_value": VALUES[code][0], "last_pass": True, "passed": self.steps,
-                 "failed": code % 3, "first_failed": code % 2} for code, group, name, key, unit in GATES]
+                 "failed": code % 3, "noted": code % 4, "first_failed": code % 2} for code, group, name, key, unit in GATES]
 
     def limits(self, instrument: str | None = None) -> list[dict[str, object]]:
         """See EngineView."""

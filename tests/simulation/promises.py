@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from cstd._fast.codes import EventKind, Link, Side
+import numpy as np
+
+from cstd._fast.codes import EventKind, Link, Side, Verdict
+from cstd._fast.gates import DECISION_DTYPE, Gate
 
 if TYPE_CHECKING:
     from cstd.practice.instruments import Instrument
@@ -99,6 +103,49 @@ def check_book(world: Simulation, symbol: str, journal: list[Any]) -> None:
     for side, name in ((Side.BUY, "bids"), (Side.SELL, "asks")):
         levels = [level[:2] for level in engine_book.levels(side, CHECKSUM_LEVELS)]
         promise(levels == book.top(name), "an opening on another book than was sent", (symbol, name, levels, book.top(name)))
+
+
+GATES = tuple(sorted(int(gate) for gate in Gate if gate not in (Gate.GATE_NONE, Gate.GATE_MANAGED_BOUND)))
+
+
+def counted(payloads: Iterable[bytes]) -> Counter[str]:
+    """What the counters of gates and verdicts must be, by the decision records of a journal alone.
+
+    Records of resting orders that were judged again are no intents: they have counters of their own.
+    """
+    found: Counter[str] = Counter()
+    for payload in payloads:
+        row = np.frombuffer(payload, DECISION_DTYPE)[0]
+        if row["rejudge"]:
+            continue
+        found["intents"] += 1
+        found[{Verdict.APPROVE: "approved", Verdict.REDUCE: "reduced"}.get(row["verdict"], "refused")] += 1
+        if row["verdict"] == Verdict.REFUSE:
+            found[f"{row['first_failing']} first"] += 1
+        for n, gate in enumerate(GATES):
+            noted = int(row["recorded_mask"]) >> n & 1
+            result = "passed" if row["reason"][n] == 0 else "noted" if noted else "failed"
+            found[f"{gate} {result}"] += 1
+    return found
+
+
+def shown(engine: Any) -> Counter[str]:
+    """The same as the engine counts it; what is 0 is left out, as in a Counter's comparison."""
+    values = engine.core.counter_values()
+    _, first, failed, noted = engine.core.fault_counts()
+    found = Counter({name: values[name] for name in ("intents", "approved", "reduced", "refused")})
+    found.update({f"{gate} first": n for gate, n in enumerate(first)})
+    for gate in GATES:
+        found.update({f"{gate} failed": failed[gate], f"{gate} noted": noted[gate],
+                      f"{gate} passed": values["intents"] - failed[gate] - noted[gate]})
+    return found
+
+
+def check_counts(engine: Any, journal: Iterable[tuple[int, int, int, int, bytes]]) -> None:
+    """The engine's counters of gates and verdicts are what counting the journal's decision records gives."""
+    recorded = counted(payload for kind, _, _, _, payload in journal if kind == EventKind.OUT_DECISION)
+    counters = shown(engine)
+    promise(counters == recorded, "counters differ from the records", (+(counters - recorded), +(recorded - counters)))
 
 
 def check_arrival(world: Simulation, text: str) -> None:

@@ -46,7 +46,7 @@ from cstd.signals.code import Code
 from cstd.units import from_raw
 from tests.simulation.faults import ABSENT_LONG_S, ABSENT_S, Crash, Faults, drawn, is_patient, is_watched, text_of, tier_of
 from tests.simulation.past import LAGGING, past_reply
-from tests.simulation.promises import BrokenPromiseError, check_book, promise
+from tests.simulation.promises import BrokenPromiseError, check_book, check_counts, promise
 from tests.simulation.trouble import Trouble
 from tests.simulation.wires import MS, Noise, S, Wire
 
@@ -278,6 +278,7 @@ class Simulation:
         if self._digest not in ("", self.engine.recorder.hexdigest()):
             raise BrokenPromiseError("a replay of the journal has another digest")
         self._keep_outputs()
+        check_counts(self.engine, self.journal)
 
     def _keep_outputs(self) -> list[tuple[int, int, bytes]]:
         """Journal what the last event put out; returns it."""
@@ -561,8 +562,10 @@ class Simulation:
                                            f"{engine.reconciler.differences[-3:]}")
 
     def judge(self) -> None:
-        """Orders, fills with their money, positions and balances of the daemon are the exchange's, to the last raw unit."""
+        """Orders, fills with their money, positions and balances of the daemon are the exchange's, to the last raw unit;
+        its counters are the journal's."""
         engine, account = self.engine, self.exchange.account
+        check_counts(engine, self.journal)
         price_digits = self.exchange.markets["BTC/USD"].instrument.price_precision
         true_fills = {fill.exec_id: (fill.order.cl_ord_id, fill.order.side, fill.qty_raw, from_raw(fill.price_raw, price_digits),
                                      fill.cost, ((fill.fee_asset, fill.fee),)) for fill in account.fills}

@@ -626,7 +626,7 @@ function unknownOf(figures) {
 function paintGates(gates) {
   paintTable("gates", [
     ["Gate", (g) => words(g.name)], ["Group", (g) => g.group], ["Limit", (g) => `${number(g.limit)} ${unitOf(g)}`, "num"],
-    ["Last", (g) => number(g.last_value), "num"], ["Passed", (g) => count(g.passed), "num"], ["Failed", (g) => count(g.failed), "num"],
+    ["Last", (g) => number(g.last_value), "num"], ["Passed", (g) => count(g.passed), "num"], ["Failed", (g) => count(g.failed), "num"], ["Noted", (g) => count(g.noted), "num"],
     ["First failing", (g) => count(g.first_failed), "num"],
   ], gates, "No gate was asked yet.");
 }

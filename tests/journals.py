@@ -1,7 +1,8 @@
-"""What tests of several folders do with a journal's files: signed as the projector does it, and their content."""
+"""What tests of several folders do with a journal's files: signed as the projector does it, their content, a block's digest."""
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from cstd.storage import checkpoints
@@ -30,3 +31,11 @@ def content(path: Path) -> bytes:
     if path.name.startswith("checkpoint-"):
         return checkpoints.read(path)[1]
     return unpacked(path) if path.suffix == ".zst" else path.read_bytes()
+
+
+def striped(payload: bytes) -> bytes:
+    """The digest of a block's records, by an own reading of the format: eight SHA-256 in turn of 512 bytes, and one of these."""
+    stripes = [hashlib.sha256() for _ in range(8)]
+    for number, at in enumerate(range(0, len(payload), 512)):
+        stripes[number % 8].update(payload[at : at + 512])
+    return hashlib.sha256(b"".join(stripe.digest() for stripe in stripes)).digest()

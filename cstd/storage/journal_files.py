@@ -35,6 +35,7 @@ _SEGMENT = struct.Struct("<8sIIQQQq16s32s32s")
 _HEAD = struct.Struct("<8sIIQQQQ16s32s")
 _RING = struct.Struct("<8sIIQ16s16s72xQ56xQQQ40x")
 _RING_MAGIC = b"CSTDRNG1"
+_HEAD_MAGIC = b"CSTDEHD1"
 _HEAD_CRC_FROM = 16
 _SEGMENT_HASHED = 96
 
@@ -152,6 +153,13 @@ def damaged(message: str, path: Path, *, offset: int, **place: object) -> Verifi
     return VerificationError(f"{path}: {message} ({numbers})", place=where, suggestion=DAMAGED)
 
 
+def of_another_version(what: str, version: int, path: Path) -> VerificationError:
+    """Return the error for a file whose format is not the one that is known here, with both versions."""
+    error = damaged(f"{what} format version {version} is not known, {VERSION} is", path, offset=8)
+    error.suggestion = f"use the version of cstd that wrote it; where no other one did, it is damaged: {DAMAGED}"
+    return error
+
+
 def read_segment_header(path: Path, data: bytes | mmap.mmap) -> SegmentHeader:
     """Return the header of the segment whose bytes are `data`, or raise VerificationError."""
     if len(data) < _SEGMENT.size:
@@ -161,10 +169,13 @@ def read_segment_header(path: Path, data: bytes | mmap.mmap) -> SegmentHeader:
     number, first_index, first_seq, created_wall_ns, journal_id, prev, digest = rest
     if magic != b"CSTDSEG1":
         raise damaged("not a journal segment: the magic differs", path, offset=0)
+    # The version first: where the hash of another one's header is, and of what, is not known here.
+    if version != VERSION:
+        raise of_another_version("segment", version, path)
     if journal_scan.sha256(raw[:_SEGMENT_HASHED]) != digest:
         raise damaged("the segment header does not match its hash", path, offset=0)
-    if version != VERSION or header_bytes != _SEGMENT.size:
-        raise damaged(f"segment format version {version} is not known, {VERSION} is", path, offset=8)
+    if header_bytes != _SEGMENT.size:
+        raise damaged(f"the segment header says that it has {header_bytes} bytes, not {_SEGMENT.size}", path, offset=12)
     return SegmentHeader(number, first_index, first_seq, created_wall_ns, journal_id, prev, digest)
 
 
@@ -180,18 +191,18 @@ def read_head(directory: Path) -> Head | None:
     if len(raw) != _HEAD.size:
         raise damaged(f"the head has {len(raw)} bytes, not {_HEAD.size}", path, offset=0)
     magic, version, crc, segment, segment_bytes, index, last_seq, journal_id, digest = _HEAD.unpack(raw)
-    if magic != b"CSTDEHD1" or crc != journal_scan.crc32c(raw[_HEAD_CRC_FROM:]):
+    if magic == _HEAD_MAGIC and version != VERSION:
+        raise of_another_version("head", version, path)
+    if magic != _HEAD_MAGIC or crc != journal_scan.crc32c(raw[_HEAD_CRC_FROM:]):
         raise damaged("the head does not match its checksum", path, offset=0)
-    if version != VERSION:
-        raise damaged(f"head format version {version} is not known, {VERSION} is", path, offset=8)
     return Head(segment, segment_bytes, index, last_seq, journal_id, digest)
 
 
 def head_bytes(head: Head) -> bytes:
     """Return the content of a head file: what `read_head` reads."""
-    rest = _HEAD.pack(b"CSTDEHD1", VERSION, 0, head.segment, head.segment_bytes, head.index, head.last_seq, head.journal_id,
+    rest = _HEAD.pack(_HEAD_MAGIC, VERSION, 0, head.segment, head.segment_bytes, head.index, head.last_seq, head.journal_id,
                       head.hash)[_HEAD_CRC_FROM:]
-    return _HEAD.pack(b"CSTDEHD1", VERSION, journal_scan.crc32c(rest), head.segment, head.segment_bytes, head.index,
+    return _HEAD.pack(_HEAD_MAGIC, VERSION, journal_scan.crc32c(rest), head.segment, head.segment_bytes, head.index,
                       head.last_seq, head.journal_id, head.hash)
 
 

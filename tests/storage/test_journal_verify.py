@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from cstd.errors import EXIT_OK, EXIT_VERIFICATION, VerificationError
 from cstd.storage import journal_reader, verify
 from cstd.storage.journal import open_journal
+from tests.journals import striped
 
 SEGMENT_BYTES = 1 << 14
 BLOCK_HEADER_BYTES = 96
@@ -186,12 +187,6 @@ def test_the_command_exits_3_with_the_place(copy_dir: Path, capsys: pytest.Captu
 
 def test_the_hash_of_a_block_is_what_the_format_says(journal_dir: Path) -> None:
     """SHA-256 over the first 64 bytes and the digest of eight stripes of 512 bytes, by an own reading of the format."""
-    def striped(payload: bytes) -> bytes:
-        stripes = [hashlib.sha256() for _ in range(8)]
-        for number, at in enumerate(range(0, len(payload), 512)):
-            stripes[number % 8].update(payload[at : at + 512])
-        return hashlib.sha256(b"".join(stripe.digest() for stripe in stripes)).digest()
-
     seen = 0
     for path in sorted(journal_dir.glob("segment-*.cstd")):
         data = path.read_bytes()

@@ -187,9 +187,6 @@ cdef class Gateway(Exposure):
         elif wish.kind == OPENING and row.rest:
             self._wait(wish, &row)
         # What follows is for those who look on: the order is on its way already.
-        self.counters[COUNT_INTENTS] += 1
-        if verdict != REFUSE and self.shadow:
-            self.counters[COUNT_SHADOWED] += 1
         self._keep(&row)
         self._count_verdict(&row)
 
@@ -387,6 +384,9 @@ cdef class Gateway(Exposure):
 
     cdef void _count_verdict(self, const DecisionRow *row) noexcept:
         cdef int i, code
+        self.counters[COUNT_INTENTS] += 1
+        if row.verdict != REFUSE and row.shadow:
+            self.counters[COUNT_SHADOWED] += 1
         if row.verdict == APPROVE:
             self.counters[COUNT_APPROVED] += 1
         elif row.verdict == REDUCE:

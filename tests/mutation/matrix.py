@@ -111,11 +111,13 @@ MATRIX: dict[str, dict[str, Cell]] = {
     "day loss": _row(
         removed="removed, amount removed", inverted="inverted, amount inverted",
         loosened="loosened to the next threshold, amount loosened", off_by_one="off by one, amount off by one",
-        nan=("integers: the largest number, as a sentinel", "a sentinel read as no loss"),
+        nan=("integers: the smallest number, for a loss that was never computed, and the largest",
+             "never computed let through, amount never computed let through, a sentinel read as no loss"),
         overflow=(COMPARES + "losses that 32 bits do not hold", "in 32 bits, amount in 32 bits")),
     "drawdown": _row(
         removed="removed", inverted="inverted", loosened="loosened to the next threshold", off_by_one="off by one",
-        nan=("integers: the largest number, as a sentinel", "a sentinel read as none"),
+        nan=("integers: a value above its peak, which none can be, and the largest number",
+             "above its peak let through, a sentinel read as none"),
         overflow=(COMPARES + "a drawdown that 32 bits do not hold", "in 32 bits")),
     "position count": _row(
         removed="removed", inverted="inverted", loosened="loosened, this one left out", off_by_one="off by one",

@@ -342,6 +342,8 @@ def _mutants() -> list[Mutant]:
     add("day loss: amount loosened", RISK, "c->input->day_loss_acct_raw >= c->limits", "c->input->day_loss_acct_raw / 2 >= c->limits")
     add("day loss: a sentinel read as no loss", RISK, "value = c->input->day_loss_bps,",
         "value = c->input->day_loss_bps == INT64_MAX ? 0 : c->input->day_loss_bps,")
+    add("day loss: never computed let through", RISK, "if (value == INT64_MIN || c->input->day_loss_acct_raw == INT64_MIN) {", "if (0) {")
+    add("day loss: amount never computed let through", RISK, " || c->input->day_loss_acct_raw == INT64_MIN) {", ") {")
     add("day loss: in 32 bits", RISK, "value = c->input->day_loss_bps,", "value = (int32_t)c->input->day_loss_bps,")
     add("day loss: amount in 32 bits", RISK, "c->input->day_loss_acct_raw >= c->limits", "(int32_t)c->input->day_loss_acct_raw >= c->limits")
     add("drawdown: removed", RISK, "cstd_risk_result(c, CSTD_GATE_DRAWDOWN, why,",
@@ -353,6 +355,8 @@ def _mutants() -> list[Mutant]:
     add("drawdown: loosened to the next threshold", RISK, "limit = c->limits->drawdown_bps[1]", "limit = c->limits->drawdown_bps[2]")
     add("drawdown: a sentinel read as none", RISK, "value = c->input->drawdown_bps,",
         "value = c->input->drawdown_bps == INT64_MAX ? 0 : c->input->drawdown_bps,")
+    add("drawdown: above its peak let through", RISK, "    if (value < 0) {", "    if (0) {")
+    add("drawdown: at its peak refused", RISK, "    if (value < 0) {", "    if (value <= 0) {")
     add("drawdown: in 32 bits", RISK, "value = c->input->drawdown_bps,", "value = (int32_t)c->input->drawdown_bps,")
     add("position count: removed", RISK, "cstd_risk_result(c, CSTD_GATE_POSITION_COUNT, why,",
         "cstd_risk_result(c, CSTD_GATE_POSITION_COUNT, CSTD_WHY_PASSED,")

@@ -312,9 +312,20 @@ def edges() -> list[dict]:
 
 
 def listed_cases() -> list[tuple[list[dict], dict, list, list]]:
-    """Cases that are not left to chance, as `case_of` has them: the edges, and books whose sides are as far apart as can be."""
+    """Cases that are not left to chance, as `case_of` has them: the edges, books whose sides are as far apart as can be, and what
+    several fields must be just so for."""
     plain = [[(*level, 0) for level in side[:3]] for side in (gate_case.BIDS, gate_case.ASKS)]
     far = [(bid, ask) for bid in (1, 12) for ask in (2**31 + bid, 2**32 + bid, 2**40)]
     wide = [([gate_case.opening(price_raw=bid), gate_case.exit_sell(price_raw=bid)], gate_case.limits(),
              [(bid, 50_000_000, 0)], [(ask, 50_000_000, 0)]) for bid, ask in far]
-    return [(edges(), gate_case.limits(), *plain), *wide]
+    bid = 10_000_000        # of which a raw unit is a thousandth of a basis point
+    blind = {"unverified_for_ns": 3 * S, "rest_bid_raw": bid, "rest_age_ns": S, "last_verified_bid_raw": 0}
+    just_so = [
+        *(gate_case.exit_sell(price_raw=bid - away, collar_mbps=25_000) for away in (24_999, 25_000, 25_001)),
+        *(gate_case.exit_sell(price_raw=bid - 500_000, **{**blind, "book_verified": verified, "rest_age_ns": age_ns})
+          for verified in (0, 1) for age_ns in (-1, 0, S)),
+        *(gate_case.opening(price_raw=bid, level=level, **loss)
+          for level in (1, 2, 4) for loss in ({"drawdown_bps": 1_000}, {"day_loss_bps": 500}, {}))]
+    asks = [(bid + 1, 50_000_000, 0)]
+    return [(edges(), gate_case.limits(), *plain), *wide, (just_so, gate_case.limits(), [(bid, 50_000_000, 0)], asks),
+            (just_so, gate_case.limits(), [], asks)]

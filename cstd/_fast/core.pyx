@@ -156,7 +156,7 @@ cdef class Core(FastEngine):
                 if self.tape[i].instrument == number:
                     self.tape[i].instrument = -1  # printed in the new digits it would be another trade
             # The mark of a position keeps its value: the last bid changes its scale with its digits.
-            slot.rest_bid_raw = slot.watch.stop2_raw = slot.watch.target_raw = slot.watch.hits = 0
+            slot.rest_bid_raw = slot.reference_raw = slot.watch.stop2_raw = slot.watch.target_raw = slot.watch.hits = 0
             slot.last_verified_bid_raw = (slot.last_verified_bid_raw * POW10[price_precision]
                                           // POW10[slot.wire.price_precision])
             slot.last_trade_raw = 0

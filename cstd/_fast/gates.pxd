@@ -53,7 +53,6 @@ cpdef enum Why:
     WHY_LIFETIME = 21
     WHY_OFF_TICK = 22
     WHY_OFF_LOT = 23
-    WHY_VENUE_LIMIT = 24
     WHY_BELOW_MINIMUM = 25
     WHY_CROSSING = 26
     WHY_REFERENCE = 27
@@ -141,8 +140,6 @@ cdef extern from "gates.h" nogil:
         int64_t lot_raw
         int64_t qty_min_raw
         int64_t cost_min_quote_e8
-        int64_t price_min_raw
-        int64_t price_max_raw
         int64_t deadline_ns
         int64_t lifetime_ns
         int64_t now_wall_ns

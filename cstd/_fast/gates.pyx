@@ -30,7 +30,7 @@ _GATE_INPUT = (
     ("u8", "bids_at asks_at"),
     ("i8",
      "price_raw qty_raw qty_wanted_raw price_scale qty_scale tick_raw lot_raw qty_min_raw "
-     "cost_min_quote_e8 price_min_raw price_max_raw deadline_ns lifetime_ns now_wall_ns now_mono_ns "
+     "cost_min_quote_e8 deadline_ns lifetime_ns now_wall_ns now_mono_ns "
      "episode unverified_for_ns evidence_age_ns silent_for_ns clock_offset_ns conversion_rate_e8 "
      "conversion_haircut_bps rest_bid_raw rest_age_ns last_verified_bid_raw collar_mbps "
      "parents_instrument_hour parents_minute turnover_day_acct_raw losing_round_trips volume_hour_acct_raw "

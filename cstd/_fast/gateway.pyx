@@ -337,6 +337,8 @@ cdef class Gateway(Exposure):
             input.clock_offset_ns += self.wall_ns - self.mono_ns - self.clock_base_ns
         input.conversion_rate_e8 = slot.rate_e8
         input.conversion_ok = slot.rate_e8 > 0
+        input.reference_price_raw = slot.reference_raw if self.mono_ns <= slot.reference_until_ns else 0
+        input.reference_required = slot.reference_required
         input.venue_online = self.venue_online
         input.instrument_online = slot.online and slot.configured
         input.private_up = self.private_up

@@ -197,6 +197,9 @@ cdef int _evidence(Image image, InstrumentSlot slot) except -1:
     image.field(b"rest_ask_raw", &slot.rest_ask_raw, sizeof(slot.rest_ask_raw))
     image.field(b"rest_read_mono_ns", &slot.rest_read_mono_ns, sizeof(slot.rest_read_mono_ns))
     image.field(b"exit_price_wanted", &slot.exit_price_wanted, sizeof(slot.exit_price_wanted))
+    image.field(b"reference_raw", &slot.reference_raw, sizeof(slot.reference_raw))
+    image.field(b"reference_until_ns", &slot.reference_until_ns, sizeof(slot.reference_until_ns))
+    image.field(b"reference_required", &slot.reference_required, sizeof(slot.reference_required))
     return 0
 
 

@@ -46,6 +46,10 @@ cdef class InstrumentSlot:
     # Top of the book as REST showed it, for exits alone while the book cannot be used; written by orders.exit_prices.
     cdef public int64_t rest_bid_raw, rest_ask_raw, rest_read_mono_ns
     cdef public bint exit_price_wanted  # an exit is due and has no price
+    # What gate 7 compares an opening's price with, until the monotonic clock is past its end; written by
+    # market.references alone.
+    cdef public int64_t reference_raw, reference_until_ns
+    cdef public bint reference_required
     cdef public int64_t last_trade_id, trade_gaps, frames
     cdef readonly int64_t last_trade_raw, last_trade_wall_ns    # its price, 0 for none in these digits, and the venue's time
     cdef public int64_t tickers, ticker_last_raw    # since both were set to 0; price of the last trade, 0 for not told

@@ -34,6 +34,9 @@ class InstrumentSlot:
     rest_ask_raw: int
     rest_read_mono_ns: int
     exit_price_wanted: bool
+    reference_raw: int
+    reference_until_ns: int
+    reference_required: bool
     last_trade_id: int
     last_trade_raw: int
     last_trade_wall_ns: int

@@ -96,6 +96,19 @@ def override_lines(config: Config) -> list[str]:
     return ["", "limits of single instruments:", *own] if own else []
 
 
+def reference_lines(config: Config) -> list[str]:
+    """Return whose openings are compared with the index of which perpetual, and whose are not, where there is a feed."""
+    if config.futures is None:
+        return []
+    named, traded = config.futures.names, config.instruments.names
+    word = "openings need" if config.futures.reference else "recorded, and no opening needs"
+    lines = ["", f"futures feed: {word} an index price of the last {config.futures.age_ms_max:,} ms"]
+    none = "no product; gate 7 compares with its own book alone"
+    lines += [f"  {name}: {named.get(name, none)}" for name in traded[:NAMES_SHOWN]]
+    unused = [f"{name} ({product})" for name, product in named.items() if name not in traded]
+    return lines + ([f"  not traded, and not asked for: {', '.join(unused)}"] if unused else [])
+
+
 def check(args: argparse.Namespace) -> int:
     """Print every problem, or the limits in money and what would stop a start; exit 78 when there is a problem."""
     try:
@@ -168,6 +181,7 @@ def _print_check(config: Config, blocked: list[Problem], frames_per_s: float | N
     lines += _code_lines(ours)
     lines += adoption_lines(config)
     lines += override_lines(config)
+    lines += reference_lines(config)
     lines += ["", *traded_lines(traded, config.account.currency)]
     lines += ["", exposure_while_down(config), "", *plan_lines(config, frames_per_s, host_memory_bytes())]
     lines += ["", "`cstd run` would refuse to start:", *(f"  {p.line()}" for p in blocked)] if blocked else []

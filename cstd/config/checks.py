@@ -19,6 +19,7 @@ UNKNOWN_ABSENT_S_MIN = 75  # Kraken's REST may lag its engine by up to 60 s
 CLEAN_S_MIN = 300  # systems 9.1
 AUDIT_S_MIN = 5  # an audit takes about four seconds, and one book is audited at a time
 
+FUTURES_BASES = {"BTC": "XBT"}  # products kept this name when instruments got theirs
 _LEGACY_NAMES = {"XBT": "BTC", "XDG": "DOGE"}
 
 Rule = Callable[[Config], Iterator[Problem]]
@@ -355,6 +356,22 @@ def simulated_venue(config: Config) -> Iterator[Problem]:
                       reason="must be rows of a volume and two fees in basis points, from volume 0 up")
 
 
+def futures(config: Config) -> Iterator[Problem]:
+    """A product is the perpetual of its instrument: the index of another would be a wrong price that looks right."""
+    if config.futures is None:
+        return
+    if not config.futures.names:
+        yield Problem(key="futures.names", reason="names no product", suggestion='write "BTC/USD" = "PF_XBTUSD", or no [futures]')
+    for name, product in config.futures.names.items():
+        base, _, quote = name.partition("/")
+        pair = f"{FUTURES_BASES.get(base, base)}{quote}"
+        if not (base and quote):
+            yield Problem(key=f"futures.names.{name}", reason="is no instrument", limit="BASE/QUOTE such as BTC/USD")
+        elif product[3:] != pair:
+            yield Problem(key=f"futures.names.{name}", value=product, limit=f"PF_{pair} or PI_{pair}",
+                          reason="is a product of another base or quote: its index is no price of this instrument")
+
+
 def overrides(config: Config) -> Iterator[Problem]:
     """Limits of single instruments are none looser than the general ones, and contradict nothing."""
     yield from override_problems(config, (evidence, strategy, slippage, churn))
@@ -362,7 +379,7 @@ def overrides(config: Config) -> Iterator[Problem]:
 
 RULES: tuple[Rule, ...] = (levels, caps, correlation, loss_amount, evidence, collars, stops, absence, conditions, instruments,
                            adoption, audits, strategy, slippage, churn, journal, listeners, clock, cpus, practice_section, scorer,
-                           simulated_venue, overrides)
+                           simulated_venue, futures, overrides)
 
 
 def cross_check(config: Config) -> list[Problem]:

@@ -360,6 +360,14 @@ class SimulatedVenueConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=Tr
     heartbeat_ns: LatencyNs = 0  # between two heartbeats of the private side, 0 for none
 
 
+class FuturesConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The futures feed, and what is taken from it; docs/futures.md. Its address is the mode's."""
+
+    names: dict[str, Annotated[str, Pattern(r"P[FI]_[A-Z0-9]{4,16}", "a perpetual such as PF_XBTUSD")]]  # by instrument
+    reference: bool  # whether openings of these instruments need a reference price (gate 7)
+    age_ms_max: Annotated[int, _int(1_500, 60_000, "milliseconds that an index price counts; the venue tells one a second")]
+
+
 class StatusConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where the status port listens."""
 
@@ -472,6 +480,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     overrides: dict[str, OverrideConfig] = {}  # by instrument
     practice: PracticeConfig | None = None
     simulated_venue: SimulatedVenueConfig | None = None
+    futures: FuturesConfig | None = None  # None: no such feed
 
     def to_canonical_json(self) -> bytes:
         """Return the one byte string that stands for this configuration: sorted keys, plain digits, no spaces."""

@@ -27,6 +27,7 @@ from cstd.daemon import taking_over
 from cstd.daemon.children import CheckpointChild, FlightChild, flight_command, projector_child, reader_child
 from cstd.daemon.control import admin_server
 from cstd.daemon.flight_folder import BOARD_FILE, CRASH, bundles, flight_dir, put_aside
+from cstd.daemon.futures_side import FuturesSide
 from cstd.daemon.host import Host
 from cstd.daemon.private_side import private_side
 from cstd.daemon.reload import Reloader
@@ -66,6 +67,7 @@ ACCOUNT_PAGE_LOOK_S = 0.02
 ATTEMPTS_FILE = "attempts"
 SUMMARY_FILE = "summary.json"
 SOCKET_FILE = "cstd.sock"
+LINK_NAMES = ("public", "private", "futures")  # by codes.Link
 # The board is published in parts, so that no one publish holds the loop for long.
 BOARD_PARTS = len(REGIONS)
 
@@ -185,6 +187,8 @@ class TradingProcess:
         self.host.settle(loop)
         await self.reader.start()
         self._public.start()
+        if self._futures is not None:
+            self._futures.start()
         timers = [asyncio.create_task(self._ticks()), asyncio.create_task(self._publishes()),
                   asyncio.create_task(self.checkpoints.keep()), asyncio.create_task(self._open_private(checking)),
                   asyncio.create_task(self._start_idle_children()), asyncio.create_task(self.flight.keep())]
@@ -314,6 +318,17 @@ class TradingProcess:
             on_down=lambda _link, reason: self._link_event(Link.LINK_PRIVATE, False, reason),
             on_failure=lambda error, failures: self._on_no_connection("private", error, failures))
         self._connectors = {int(Link.LINK_PUBLIC): self._public, int(Link.LINK_PRIVATE): self._private}
+        self._futures = self._make_futures(ReconnectPolicy(seed + 2, limiter)) if self.cfg.futures is not None else None
+
+    def _make_futures(self, policy: ReconnectPolicy) -> FuturesSide:
+        code = Link.LINK_FUTURES
+        side = FuturesSide(
+            self._endpoints.ws_futures, self.engine.core, self._flush, policy=policy, clock=self.clock,
+            on_up=lambda link: self._link_up(code, link), on_down=lambda _link, reason: self._link_event(code, False, reason),
+            on_failure=lambda error, failures: self._on_no_connection("futures", error, failures))
+        side.link.on_fault = self._on_link_fault
+        self._links[int(code)], self._connectors[int(code)] = side.link, side.connector
+        return side
 
     def _make_durable(self, port: TokenPort) -> None:
         """With `journal.durable_intents`, have the port put an order's records on disk before its frame leaves."""
@@ -538,6 +553,8 @@ class TradingProcess:
             self.log.warning("stopped with orders that may be open: the dead man's switch stays armed", orders=left)
         await self._public.stop()
         await self._private.stop()
+        if self._futures is not None:
+            await self._futures.stop()
         return 0
 
     def _write_summary(self) -> None:
@@ -570,10 +587,9 @@ class TradingProcess:
             "durable": self._port.durable_status(),
             "projector": self._projector_status(stats["synced_seq"]),
             "flight": self.flight.status(), "admin": self.admin.counts,
-            "links": {name: self._links[int(code)].status()
-                      for code, name in ((Link.LINK_PUBLIC, "public"), (Link.LINK_PRIVATE, "private"))},
-            "reconnects": {"public": max(0, self._public.attempt_count - 1),
-                           "private": max(0, self._private.attempt_count - 1)},
+            "links": {LINK_NAMES[code]: link.status() for code, link in self._links.items()},
+            "reconnects": {LINK_NAMES[code]: max(0, connector.attempt_count - 1)
+                           for code, connector in self._connectors.items()},
             "venue_errors": self._http.errors,
             "lag": self.host.lag, "garbage": self.host.garbage, "reader_restarts": self.reader.restart_count,
         }

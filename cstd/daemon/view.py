@@ -23,6 +23,7 @@ from cstd.config import Config
 from cstd.daemon import models
 from cstd.daemon.approval_rows import approval_rows, where
 from cstd.daemon.clusters import ClustersView
+from cstd.daemon.futures_rows import futures_counters, reference_row
 from cstd.decision.refused import tally
 from cstd.decision.why import GATES, explain
 from cstd.engine import Engine
@@ -41,6 +42,7 @@ from cstd.units import BPS_PER_UNIT, NS_PER_S, format_decimal, format_raw, from_
 from cstd.venue.rate import MICRO
 
 DECISIONS_KEPT = 1024  # by the core
+REFUSALS_SHOWN = 20
 LEVELS = ("normal", "warning", "critical", "emergency", "shutdown")
 # Kraken's words for the states that a truth file knows; the others show our own.
 VENUE_STATUS = {OrderState.ORDER_CANCEL_PENDING: "new", OrderState.ORDER_SENT: "pending_new",
@@ -106,7 +108,8 @@ class LiveView:
             "version": __version__, "config_hash": engine.config_hash,
             "uptime_s": (now_ns - self._started_ns) / NS_PER_S, "wall_ns": engine.wall_ns,
             "event_seq": engine.recorder.seq,
-            "links": {name: self._link(code, name, now_ns, process) for code, name in ((0, "public"), (1, "private"))},
+            "links": {name: self._link(code, name, now_ns, process) for code, name in self._link_names()},
+            "futures_refusals": dict(islice(engine.futures.machine.refusals.items(), REFUSALS_SHOWN)) if booted else {},
             "venue_errors": self._venue_errors(process["venue_errors"]), "deadman": self._deadman(now_ns),
             "exits": engine.rest_exits.route if booted else "none",
             "adoption": engine.risk.adoption.shown() if booted else {},
@@ -117,9 +120,15 @@ class LiveView:
             "ensemble": models.ensemble(process["scorer"], engine),
         }
 
+    def _link_names(self) -> tuple[tuple[int, str], ...]:
+        """Code and name of each socket that there is."""
+        cfg = self._engine.cfg
+        return tuple((code, name) for code, name in enumerate(("public", "private", "futures"))
+                     if name != "futures" or (cfg is not None and cfg.futures is not None))
+
     def _link(self, code: int, name: str, now_ns: int, process: dict[str, Any]) -> shapes.LinkStatus:
         last_ns = self._engine.core.last_frame_ns(code)
-        machine = getattr(self._engine, name, None)
+        machine = self._engine.futures.machine if name == "futures" else getattr(self._engine, name, None)
         flow = process.get("links", {}).get(name, {})
         return {"up": machine is not None and machine.up, "age_ns": now_ns - last_ns if last_ns else None,
                 "reconnects": process["reconnects"].get(name, 0),
@@ -178,6 +187,7 @@ class LiveView:
             "venue_state": spec.status if spec else "unknown", "off": bool(slot.switched_off),
             "volume_hour": format_raw(volume, MONEY_PRECISION) if volume is not None else None,
             "rate_points": slot.rate_micro(engine.core.mono_ns) / MICRO, "rate_limit": slot.rate_limits()[1] / MICRO,
+            "reference": reference_row(engine.futures.references, name, price_precision, now_ns),
             "openings_held": slot.rate_held, "held": engine.tracker.rates.waits(number) if engine.cfg is not None else None,
         }
 
@@ -436,6 +446,8 @@ class LiveView:
         values["reports_foreign"] = engine.tracker.foreign_count
         values["orders_foreign"] = len(engine.reconciler.strangers.open)
         values["fees_in_other_assets"] = engine.ledger.foreign_fee_count
+        if engine.cfg is not None:
+            values |= futures_counters(engine.futures)
         values["names_unknown"] = engine.feed.unknown_name_count
         values["instruments_unlisted"] = engine.feed.unlisted_count
         values["tapes_silent"] = engine.tapes.silent_count

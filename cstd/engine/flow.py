@@ -28,6 +28,7 @@ from cstd.engine import arrivals, condition_feed, handover, venue_clock
 from cstd.engine.booked import record_fills
 from cstd.engine.congestion import Congestion
 from cstd.engine.ensemble import Ensemble
+from cstd.engine.futures_feed import FuturesFeed
 from cstd.engine.maintenance import Maintenance
 from cstd.engine.own_code import give_code, take_code
 from cstd.engine.own_silence import OwnSilence
@@ -52,6 +53,7 @@ from cstd.orders.rest_exits import RestExits
 from cstd.orders.tracker import OrderTracker
 from cstd.signals.code import Code, LoadedAgents, LoadedStrategy
 from cstd.units import INT64_MAX, seconds_to_ns
+from cstd.venue.futures import FuturesMachine
 from cstd.venue.messages import (
     Ack,
     BalanceEntry,
@@ -194,6 +196,7 @@ class Engine:
         self.risk = RiskDesk(self.core, self.ledger, self.nav, self.tracker)
         self.feed = PublicFeed(self.core, names, cfg.account.currency, infer_precision=self.inferring,
                                digits=self.ledger.digits, count_in=self.ledger.add_instrument)
+        self.futures = FuturesFeed(self.core, names, self.feed.specs)
         self.tapes = TapeWatch(self.core, self.feed, names)
         self.evidence = EvidenceFetch(self.core, self.feed, names)
         self.audit = BookAudit(self.core, self.feed, names, self._submit, self._is_live)
@@ -218,6 +221,7 @@ class Engine:
     def _start_machines(self, cfg: Config) -> None:
         self.public = PublicMachine(self.names, cfg.instruments.depth)
         self.private = PrivateMachine()
+        self.futures.boot(cfg.futures)
         self.lane = RestLane(cfg.venue.tier)
         self.tracker.rates.boot(cfg.venue.tier)
         self.maintenance = Maintenance()
@@ -254,7 +258,7 @@ class Engine:
             return
         up = bool(payload["up"])
         self.congestion.clear(link)
-        machine = self.public if link == Link.LINK_PUBLIC else self.private
+        machine = dict(self.machines())[Link(link)]
         if up:
             self.core.refresh_slow_budget(link)
             machine.on_up(self._mono_ns)
@@ -265,6 +269,8 @@ class Engine:
             if not up:
                 self.core.venue_online = False
                 arrivals.lose_market(self)
+        elif link == Link.LINK_FUTURES:
+            self.futures.look()
         else:
             self.core.private_up = up
             self.core.private_ready = self.risk.coins_known = False
@@ -291,9 +297,9 @@ class Engine:
         self.core.venue_online = self._venue_online()
         self.core.private_ready = self._private_ready()
 
-    def machines(self) -> tuple[tuple[Link, PublicMachine | PrivateMachine], ...]:
-        """Both protocol machines of this boot with their links."""
-        return (Link.LINK_PUBLIC, self.public), (Link.LINK_PRIVATE, self.private)
+    def machines(self) -> tuple[tuple[Link, PublicMachine | PrivateMachine | FuturesMachine], ...]:
+        """The protocol machines of this boot with their links."""
+        return (Link.LINK_PUBLIC, self.public), (Link.LINK_PRIVATE, self.private), (Link.LINK_FUTURES, self.futures.machine)
 
     def _venue_online(self) -> bool:
         return self.public.system == "online" and not (self.maintenance.reason or self.congestion.busy(Link.LINK_PUBLIC))
@@ -313,13 +319,15 @@ class Engine:
                     self.core.count_malformed()
                 for outcome in self.private.on_message(message, mono_ns):
                     self._on_private(outcome)
+        elif link == Link.LINK_FUTURES and self.cfg is not None:
+            self.futures.on_frame(data, mono_ns)
         self.maintenance.on_word(self)
         self._settle()
 
     def on_flood(self, link: int, size: int, mono_ns: int, wall_ns: int) -> None:
         """Give up a link whose slow frames cost more than they may: it counts as down from now on and is closed."""
         self._mono_ns, self._wall_ns = mono_ns, wall_ns
-        if link in (Link.LINK_PUBLIC, Link.LINK_PRIVATE) and self.cfg is not None:
+        if self.cfg is not None:
             reason = f"flooded: {size:,} bytes more than the tolerant path may take"
             self._on_link(link, {"up": False, "reason": reason})
             self.close_links.append((int(link), reason))
@@ -436,6 +444,7 @@ class Engine:
         arrivals.take_new_digits(self)
         self.public.on_timer(mono_ns)
         self.private.on_timer(mono_ns, progressing=self.core.fault is None)
+        self.futures.on_timer(mono_ns)
         arrivals.give_up_links(self)
         if self.maintenance.on_timer(self, mono_ns, wall_ns):
             self.core.venue_online = self._venue_online()
@@ -544,7 +553,7 @@ class Engine:
             self.rest_out.append(call)
         if self.ledger.unrecorded:
             record_fills(self)
-        for notes in (self.tracker.notes, self.feed.notes):
+        for notes in (self.tracker.notes, self.feed.notes, self.futures.notes):
             self.notes.extend(notes)
             notes.clear()
         if self.outbox or self.rest_out or self.close_links or self.notes:

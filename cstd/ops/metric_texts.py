@@ -137,6 +137,8 @@ FAMILIES: dict[str, str] = {
     "approvals_": "Openings that had to wait for an operator, by what came: {}.",
     "exit_prices_failed_": "REST snapshots that could not price an exit: {}.",
     "book_audit_inconclusive_": "Audits of a book without a finding: {}.",
+    "reference_invalid_": "Tickers of the futures feed that gave no reference price: {}.",
+    "futures_": "Messages and requests of the futures feed that went wrong: {}.",
 }
 WORDS: dict[str, tuple[str, ...]] = {
     "book_fault_": ("no_snapshot", "checksum", "crossed", "empty_side", "excess_digits", "precision_unknown", "non_finite",
@@ -146,6 +148,9 @@ WORDS: dict[str, tuple[str, ...]] = {
     "exits_": ("stop", "target", "time", "flip", "flatten", "escalation", "quote"),
     "exit_prices_failed_": ("refused", "malformed", "empty", "crossed", "stale"),
     "book_audit_inconclusive_": ("book", "refused", "time", "unreadable", "stale"),
+    "reference_invalid_": ("no_index", "not_positive", "beyond_domain", "other_quote", "no_digits"),
+    "futures_": ("malformed", "unknown", "other_version", "unasked", "gap", "silent", "repeated", "backwards", "refused",
+                 "unanswered"),
 }
 
 

@@ -266,6 +266,11 @@ def _instrument_families(everything: list[dict[str, Any]], books: list[dict[str,
     yield _labelled(GaugeMetricFamily, "book_audit_age_seconds",
                     "Time since the book's levels below the checksum were compared with a fresh reading.",
                     ["instrument"], (((row["name"],), _seconds(row["audit_age_ns"])) for row in instruments))
+    references = [(row["name"], row["reference"]) for row in instruments if row["reference"] is not None]
+    yield _labelled(GaugeMetricFamily, "reference_age_seconds", "Age of the newest ticker of an instrument's perpetual.",
+                    ["instrument"], (((name,), _seconds(told["age_ns"])) for name, told in references))
+    yield _labelled(GaugeMetricFamily, "reference_missing", "1 while openings need a reference price and none counts.",
+                    ["instrument"], (((name,), told["required"] and told["price"] is None) for name, told in references))
     yield per("rate_points", "The venue's rate counter, as the account has used it.", "rate_points")
     yield per("rate_limit_points", "Where openings and amends stop.", "rate_limit")
     yield per("rate_openings_held", "Openings and amends held back by the rate counter.", "openings_held", CounterMetricFamily)

@@ -101,7 +101,8 @@ class Status(TypedDict):
     uptime_s: float
     wall_ns: int  # wall clock of the event last processed
     event_seq: int
-    links: dict[str, LinkStatus]  # "public", "private"
+    links: dict[str, LinkStatus]  # "public", "private"; "futures" where one is configured
+    futures_refusals: dict[str, str]  # product -> what the futures feed said when it refused it
     venue_errors: dict[str, int]  # text as it is listed, "other", or "no answer" by REST -> how often in this boot
     deadman: DeadmanStatus
     exits: str  # which way an exit would go now: socket, rest, none while exits are held
@@ -111,6 +112,19 @@ class Status(TypedDict):
     children: dict[str, bool]  # name of a child process ("reader") -> it lives
     scorer: ScorerStatus
     ensemble: EnsembleStatus | None  # None for another strategy
+
+
+class ReferenceStatus(TypedDict):
+    """What the futures feed tells of an instrument's perpetual, as it told it; docs/futures.md."""
+
+    product: str
+    required: bool  # openings are refused without a price
+    price: str | None  # what gate 7 compares with, in the instrument's digits; None: none that counts
+    age_ns: int | None  # of what was told last; None: nothing on this connection
+    index: str | None
+    mark: str | None
+    funding_hour: str | None  # a fraction of the position, paid by longs
+    open_interest: str | None  # contracts
 
 
 class InstrumentStatus(TypedDict):
@@ -139,6 +153,7 @@ class InstrumentStatus(TypedDict):
     rate_limit: float  # where openings and amends stop
     openings_held: int  # openings and amends that it held back
     held: str | None  # why an opening would wait now
+    reference: ReferenceStatus | None  # None: futures.names has no product for it
 
 
 class Book(TypedDict):

@@ -1,4 +1,8 @@
-"""The futures feed: `info`, subscriptions of `ticker` and `heartbeat`. Prices follow the spot market of the same base."""
+"""The futures feed: `info`, subscriptions of `ticker` and `heartbeat`.
+
+The index of a perpetual is the mid of this exchange's own spot book of the same base, as others see it, and its mark is its
+index. While a side of that book is empty there is no index, and nothing is told of the product.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +76,13 @@ class FuturesServer:
         connection.send(dumps({**answer, "product_ids": wanted} if feed == "ticker" else answer))
         if request["event"] == "subscribe" and feed == "ticker":
             for product in wanted:
-                connection.send(self._ticker_text(product))
+                self._tell(connection, product)
+
+    def _tell(self, connection: Connection, product: str) -> None:
+        """Send a product's ticker, if it has an index now."""
+        book = self.products[product].published
+        if book.bids.best_raw() is not None and book.asks.best_raw() is not None:
+            connection.send(self._ticker_text(product))
 
     def _ticker_text(self, product: str) -> str:
         market = self.products[product]
@@ -124,7 +134,7 @@ class FuturesServer:
                 if key[0] == "heartbeat":
                     connection.send(f'{{"feed":"heartbeat","time":{self.clock() // 1_000_000}}}')
                 else:
-                    connection.send(self._ticker_text(str(key[1])))
+                    self._tell(connection, str(key[1]))
 
     async def close_all(self) -> None:
         """Close every connection; used at exit."""

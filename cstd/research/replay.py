@@ -158,10 +158,10 @@ def book_subscriptions(frames: Iterable[Frame]) -> dict[str, int]:
 
 
 def recording_config(names: list[str], depth: int, assignments: Iterable[str] = ()) -> Config:
-    """The shipped practice limits over the instruments of a recording, changed by `section.key=value` texts."""
+    """The shipped practice limits over a recording's instruments, no futures feed, changed by `section.key=value` texts."""
     cfg = load([str(template("practice"))], {}, assignments)
     instruments = msgspec.structs.replace(cfg.instruments, names=names, depth=depth)
-    return msgspec.structs.replace(cfg, instruments=instruments)
+    return msgspec.structs.replace(cfg, instruments=instruments, futures=None)
 
 
 @dataclass(frozen=True)
@@ -233,7 +233,7 @@ def start_market(market: Market, agents: LoadedAgents | None, strategy: str | No
     Raises:
         UsageError: the strategy trades on scores, which are no part of a market.
     """
-    cfg = market.configured(assignments)
+    cfg = msgspec.structs.replace(market.configured(assignments), futures=None)  # a market is the spot socket's alone
     if (strategy or cfg.strategy.name) == "ensemble":
         raise UsageError("the ensemble trades on scores, and none come with a market that is traded anew: it would do nothing",
                          suggestion="--set strategy.name= another one; --rescore compares the scores of a journal")

@@ -15,6 +15,8 @@ CONTROL_REQ_ID_FIRST = 1_500_000_000
 FRAME_BYTES_MAX = 65_536
 TOKEN_PLACE = b'"token":""'
 
+FUTURES_FEEDS = ("ticker", "heartbeat")
+
 _SUBSCRIBE_KEYS = frozenset({
     "channel", "symbol", "depth", "snapshot", "event_trigger", "interval", "snap_orders", "snap_trades", "order_status",
     "ratecounter", "token",
@@ -44,6 +46,21 @@ def is_control(frame: bytes) -> bool:
     if not isinstance(req_id, int) or isinstance(req_id, bool):
         return False
     return params.keys() <= _PARAMS[method] and params.get("token", "") == ""
+
+
+def is_futures_control(frame: bytes) -> bool:
+    """Tell whether a frame is a request that the futures feed may get: to (un)subscribe one of two public feeds, no more."""
+    if len(frame) > FRAME_BYTES_MAX:
+        return False
+    try:
+        document = json.loads(frame.decode("utf-8"), object_pairs_hook=_object)
+    except (ValueError, RecursionError):
+        return False
+    if not isinstance(document, dict) or not document.keys() <= {"event", "feed", "product_ids"}:
+        return False
+    products = document.get("product_ids", [])
+    return (document.get("event") in ("subscribe", "unsubscribe") and document.get("feed") in FUTURES_FEEDS
+            and isinstance(products, list) and all(isinstance(product, str) for product in products))
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -102,6 +102,10 @@ cdef class PublicLink(Link):
     pass
 
 
+cdef class FuturesLink(Link):
+    pass
+
+
 cdef class TokenPort(OrderPort):
     cdef PrivateLink link
     cdef public Journal journal         # what `make_durable` puts on disk

@@ -85,6 +85,9 @@ class Link(WSListener):
 
 class PublicLink(Link): ...
 
+class FuturesLink(Link):
+    def keep_open(self) -> None: ...
+
 class TokenPort(OrderPort):
     up: bool
     durable: bool

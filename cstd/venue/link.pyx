@@ -30,11 +30,11 @@ from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, timespec
 
 from picows.picows cimport WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
-from cstd._fast.codes cimport LINK_PRIVATE, LINK_PUBLIC
+from cstd._fast.codes cimport LINK_FUTURES, LINK_PRIVATE, LINK_PUBLIC
 from cstd._fast.port cimport OrderPort
 from cstd._fast.sink cimport FrameSink
 
-from cstd.venue.control import TOKEN_PLACE, is_control
+from cstd.venue.control import TOKEN_PLACE, is_control, is_futures_control
 
 import socket
 
@@ -411,6 +411,25 @@ cdef class Link(WSListener):
 
 cdef class PublicLink(Link):
     """The public market-data socket."""
+
+
+cdef class FuturesLink(Link):
+    """The futures feed's socket. Nothing leaves it but subscriptions, and pings that keep it open; it never has a token."""
+
+    def __cinit__(self, FrameSink core not None, after_batch=None):
+        self.code = LINK_FUTURES
+
+    def send_control(self, bytes frame not None):
+        """Send a request of the futures feed's own closed list; False when it is refused or there is no connection."""
+        if not is_futures_control(frame):
+            self.refused_count += 1
+            return False
+        return self._send_checked(frame)
+
+    def keep_open(self):
+        """Send a websocket ping: the venue closes a connection from which nothing comes for 60 s."""
+        if self._can_send(0) and self._queued() <= SEND_QUEUE_BYTES_MAX:
+            self.transport.send_ping()
 
 
 cdef class TokenPort(OrderPort):

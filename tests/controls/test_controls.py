@@ -109,7 +109,7 @@ def test_what_the_daemon_does_not_feed_is_said() -> None:
     words = " ".join(rule.unfed for rules in RULES.values() for rule in rules.values())
     said = set(re.findall(r"\w+_raw|\w+_required", words))
     assert said <= set(GATE_INPUT_DTYPE.names)
-    assert said == {name for name in source.unfed() if name.startswith(("reference_", "price_m"))}
+    assert said == {name for name in source.unfed() if name.startswith("reference_")}
 
 
 def test_every_test_that_is_named_exists_once() -> None:

@@ -37,8 +37,6 @@ BOUNDARIES: list[tuple[Gate, str, object, object, Why]] = [
     (Gate.GATE_PRICE, "price_raw", 990_001, 990_000, Why.WHY_OVER_LIMIT),  # 100 bps below the mid of 1,000,000.5
     (Gate.GATE_PRICE, "tick_raw", 10, 3, Why.WHY_OFF_TICK),
     (Gate.GATE_PRICE, "lot_raw", 1_000, 3, Why.WHY_OFF_LOT),
-    (Gate.GATE_PRICE, "price_min_raw", 1_000_000, 1_000_001, Why.WHY_VENUE_LIMIT),
-    (Gate.GATE_PRICE, "price_max_raw", 1_000_000, 999_999, Why.WHY_VENUE_LIMIT),
     (Gate.GATE_PRICE, "qty_min_raw", 100_000, 100_001, Why.WHY_BELOW_MINIMUM),
     (Gate.GATE_PRICE, "cost_min_quote_e8", 100 * USD, 100 * USD + 1, Why.WHY_BELOW_MINIMUM),
     (Gate.GATE_PRICE, "reference_price_raw", 1_010_101, 1_010_102, Why.WHY_REFERENCE),

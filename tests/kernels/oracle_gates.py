@@ -243,8 +243,6 @@ def venue_why(c: Case) -> Why:
         return Why.WHY_BAD_INPUT
     found = first(
         (i["price_raw"] % i["tick_raw"], Why.WHY_OFF_TICK), (i["qty_raw"] % i["lot_raw"], Why.WHY_OFF_LOT),
-        (i["price_raw"] < i["price_min_raw"], Why.WHY_VENUE_LIMIT),
-        (i["price_max_raw"] and i["price_raw"] > i["price_max_raw"], Why.WHY_VENUE_LIMIT),
         (not i["rejudge"] and not venue_takes(c, i["qty_raw"]), Why.WHY_BELOW_MINIMUM),
     )
     return found[0] if found else Why.WHY_PASSED

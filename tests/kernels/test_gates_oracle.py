@@ -36,8 +36,6 @@ FIELDS: dict[str, st.SearchStrategy] = {
     "lot_raw": st.sampled_from([1, 10, 1_000, 100_000, 0]),
     "qty_min_raw": around(100_000),
     "cost_min_quote_e8": around(100 * USD, 5 * USD),
-    "price_min_raw": around(1_000_000),
-    "price_max_raw": around(1_000_000),
     "deadline_ns": around(case.S, 2 * case.S),
     "lifetime_ns": around(60 * case.S),
     "unverified_for_ns": around(case.S, 2 * case.S),

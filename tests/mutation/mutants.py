@@ -215,13 +215,6 @@ def _mutants() -> list[Mutant]:
         "    if (in->tick_raw <= 0 || in->lot_raw <= 0) {\n        return CSTD_WHY_BAD_INPUT;\n    }\n")
     add("price: off tick let through", POLICY, "in->tick_raw != 1 && in->price_raw % in->tick_raw", "0")
     add("price: off lot let through", POLICY, "in->lot_raw != 1 && in->qty_raw % in->lot_raw", "0")
-    add("price: venue's minimum removed", POLICY, "in->price_raw < in->price_min_raw || ", "")
-    add("price: venue's minimum off by one", POLICY, "in->price_raw < in->price_min_raw ||",
-        "in->price_raw + 1 < in->price_min_raw ||")
-    add("price: venue's maximum off by one", POLICY, "in->price_raw > in->price_max_raw)", "in->price_raw - 1 > in->price_max_raw)")
-    add("price: venue's maximum at its limit refused", POLICY, "in->price_raw > in->price_max_raw)",
-        "in->price_raw >= in->price_max_raw)")
-    add("price: no maximum read as one", POLICY, "(in->price_max_raw && in->price_raw >", "(in->price_raw >")
     add("price: minimum quantity off by one", POLICY, "in->qty_raw < in->qty_min_raw ||", "in->qty_raw + 1 < in->qty_min_raw ||")
     add("price: minimum quantity inverted", POLICY, "in->qty_raw < in->qty_min_raw ||", "in->qty_raw > in->qty_min_raw ||")
     add("price: minimum cost removed", POLICY, " || !cstd_cost_reaches_minimum(in, in->qty_raw)", "")

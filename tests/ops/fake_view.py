@@ -193,6 +193,7 @@ class FakeView:
             "event_seq": self.steps * 41,
             "links": {"public": {"up": True, "age_ns": 12_000_000, "reconnects": 0, **FLOW},
                       "private": {"up": True, "age_ns": 410_000_000, "reconnects": 1, **FLOW}},
+            "futures_refusals": {},
             "venue_errors": {"EOrder:Post only order": 2, "no answer": 1},
             "deadman": {"armed": True, "remaining_s": 48.5}, "exits": "socket", "adoption": {},
             "journal": {"seq": self.steps * 44, "synced_seq": self.steps * 44 - 9, "lag_ms": 3.2, "disk_free_bytes": 10**11,
@@ -218,7 +219,10 @@ class FakeView:
             "checksums_bad": 0, "updates": self.steps * 19, "audit_age_ns": self.steps * 10**9,
             "tradable": True, "venue_state": "online", "off": False,
             "volume_hour": "9120000.00", "rate_points": 3.5, "rate_limit": 48.0, "openings_held": 2,
-            "held": None} for name, precision, qty_precision, _, _ in SPECS]
+            "held": None, "reference": {
+                "product": "PF_XBTUSD", "required": True, "price": "62000.1", "age_ns": 400_000_000, "index": "62000.12",
+                "mark": "62010.5", "funding_hour": "0.00001089345", "open_interest": "2189.7813"}}
+            for name, precision, qty_precision, _, _ in SPECS]
         return rows[offset:None if limit is None else offset + limit]
 
     def books(self, depth: int, *, limit: int | None = None) -> list[dict[str, object]]:

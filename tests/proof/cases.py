@@ -23,7 +23,7 @@ S = gate_case.S
 
 # Field of the input: limits (or other fields) that it is compared with.
 NEAR: dict[str, tuple[str, ...]] = {
-    "price_raw": ("tick_raw", "price_min_raw"), "qty_raw": ("qty_min_raw", "managed_free_qty_raw"),
+    "price_raw": ("tick_raw",), "qty_raw": ("qty_min_raw", "managed_free_qty_raw"),
     "deadline_ns": ("deadline_min_ns", "deadline_max_ns"), "lifetime_ns": ("lifetime_max_ns",),
     "unverified_for_ns": ("unverified_grace_ns", "rest_price_after_ns"), "evidence_age_ns": ("evidence_age_max_ns",),
     "silent_for_ns": ("silent_max_ns",), "clock_offset_ns": ("clock_offset_max_ns",), "rest_age_ns": ("rest_age_max_ns",),
@@ -32,7 +32,7 @@ NEAR: dict[str, tuple[str, ...]] = {
     "volume_hour_acct_raw": ("volume_hour_min_acct_raw",), "markout_allowance_mbps": ("exit_cost_max_mbps",),
     "slippage_p95_mbps": ("slippage_p95_max_mbps",), "slippage_fills": ("slippage_p95_fills_min",),
     "day_loss_acct_raw": ("day_loss_max_acct_raw",), "positions_count": ("positions_max",),
-    "managed_free_qty_raw": ("qty_raw",), "price_min_raw": ("price_raw",), "price_max_raw": ("price_raw",),
+    "managed_free_qty_raw": ("qty_raw",),
     "qty_min_raw": ("qty_raw",), "conversion_haircut_bps": (), "conversion_rate_e8": (), "reference_price_raw": ("price_raw",),
     "rest_bid_raw": ("price_raw",), "last_verified_bid_raw": ("price_raw",), "equity_acct_raw": (),
     "turnover_day_acct_raw": (), "slippage_day_acct_raw": (), "day_start_equity_acct_raw": (), "exposure_acct_raw": (),

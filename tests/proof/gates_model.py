@@ -184,12 +184,10 @@ def time_in_force(c: Case) -> tuple:
 def venue_refuses(c: Case) -> Any:
     """What the venue itself would not take."""
     i, f = c.i, c.f
-    low, high = i["price_min_raw"], i["price_max_raw"]
     return first((
         (no(f.sane), (WHY.BAD_INPUT,)),
         (remainder(i["price_raw"], i["tick_raw"]) != 0, (WHY.OFF_TICK,)),
         (remainder(i["qty_raw"], i["lot_raw"]) != 0, (WHY.OFF_LOT,)),
-        (either(i["price_raw"] < low, both(high != 0, i["price_raw"] > high)), (WHY.VENUE_LIMIT,)),
         (both(no(on(i["rejudge"])), either(i["qty_raw"] < i["qty_min_raw"], no(cost_reaches_minimum(i, i["qty_raw"])))),
          (WHY.BELOW_MINIMUM,)),
     ), (WHY.PASSED,))[0]

@@ -55,9 +55,7 @@ def bounds(c: Case) -> dict[str, Any]:
             apart(i["price_raw"], i["reference_price_raw"]) * MBPS_PER_UNIT
             <= lim["reference_band_mbps"] * i["reference_price_raw"]),
         "not crossing": i["price_raw"] < f.top_ask,
-        "venue": both(i["price_raw"] % i["tick_raw"] == 0, i["qty_raw"] % i["lot_raw"] == 0, i["qty_raw"] >= i["qty_min_raw"],
-                      i["price_raw"] >= i["price_min_raw"],
-                      either(i["price_max_raw"] == 0, i["price_raw"] <= i["price_max_raw"])),
+        "venue": both(i["price_raw"] % i["tick_raw"] == 0, i["qty_raw"] % i["lot_raw"] == 0, i["qty_raw"] >= i["qty_min_raw"]),
         "domain": both(i["price_raw"] > 0, i["price_raw"] <= PRICE_RAW_MAX, i["qty_raw"] > 0, i["qty_raw"] <= QTY_RAW_MAX),
         "a long": i["side"] == BUY,
         "kill": both(i["kill_latched"] == 0, i["trading_state"] == 0),

@@ -110,7 +110,8 @@ class VenueBook:
 def practice_config(names: tuple[str, ...] = (BTC,), **sections: dict[str, Any]) -> Config:
     """The shipped practice configuration over some instruments; sections: fields to change, by section."""
     cfg = load([str(template("practice"))], {})
-    cfg = msgspec.structs.replace(cfg, instruments=msgspec.structs.replace(cfg.instruments, names=list(names), depth=DEPTH))
+    cfg = msgspec.structs.replace(cfg, instruments=msgspec.structs.replace(cfg.instruments, names=list(names), depth=DEPTH),
+                                  futures=None)  # nobody here speaks for that feed; test_futures.py does
     for section, fields in sections.items():
         cfg = msgspec.structs.replace(cfg, **{section: msgspec.structs.replace(getattr(cfg, section), **fields)})
     return cfg

@@ -21,6 +21,8 @@ from functools import cache
 from random import Random
 from typing import Any
 
+import msgspec
+
 from cstd._fast.codes import BookState, EventKind, ExitReason, IntentKind, Link, OrderAction, OrderState, Side
 from cstd._fast.recorder import Recorder
 from cstd.config import Config, load, template
@@ -79,9 +81,10 @@ def configuration(absent_s: int, *, watched: bool, tier: str) -> Config:
     `absent_s`: how long an order must have been out before it is absent; longer than the venue's history lags. `watched`: with
     stops, targets and time stops. `tier`: of the account.
     """
-    return load([str(template("practice"))], {
+    cfg = load([str(template("practice"))], {
         **QUICK, **(WATCHED if watched else UNWATCHED), "CSTD__VENUE__TIER": tier,
         "CSTD__VENUE__UNKNOWN_ABSENT_S": str(absent_s)})
+    return msgspec.structs.replace(cfg, futures=None)  # the simulated network has the spot sockets alone
 
 
 def engine_of(own: LoadedStrategy | None) -> Engine:

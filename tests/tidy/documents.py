@@ -13,7 +13,7 @@ from cstd.config.schema import Config
 
 ROOT = Path(__file__).resolve().parents[2]
 # Files whose strings name metrics and counters; f-strings stand for families of them.
-METRIC_SOURCES = ("cstd/ops/metric_texts.py", "cstd/ops/metrics.py",
+METRIC_SOURCES = ("cstd/ops/metric_texts.py", "cstd/daemon/futures_rows.py", "cstd/ops/metrics.py",
                   "cstd/ops/reader.py", "cstd/daemon/view.py", "cstd/daemon/process.py",
                   "cstd/_fast/gateway.pyx", "cstd/daemon/children.py", "cstd/projector/mark.py")
 METRIC = re.compile(r"cstd_[a-z0-9_<>]+")

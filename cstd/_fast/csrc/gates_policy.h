@@ -192,9 +192,6 @@ static inline int cstd_venue_refuses(const cstd_case *c) {
     if (in->lot_raw != 1 && in->qty_raw % in->lot_raw) {
         return CSTD_WHY_OFF_LOT;
     }
-    if (in->price_raw < in->price_min_raw || (in->price_max_raw && in->price_raw > in->price_max_raw)) {
-        return CSTD_WHY_VENUE_LIMIT;
-    }
     /* What is left of a resting order may be small: the venue's minimum is asked when it arrives. */
     if (!in->rejudge && (in->qty_raw < in->qty_min_raw || !cstd_cost_reaches_minimum(in, in->qty_raw))) {
         return CSTD_WHY_BELOW_MINIMUM;
@@ -237,7 +234,7 @@ static inline int64_t cstd_distance_mbps(int64_t price2, cstd_whole from2) {
 }
 
 /* Gate 7, price.
- * Reads: price_raw, qty_raw, tick, lot and venue limits, best prices, reference_price_raw.
+ * Reads: price_raw, qty_raw, tick, lot, the venue's minimum, best prices, reference_price_raw.
  * Passes when: the venue would take it, it does not cross (our own orders included), and it lies within
  * price_band_mbps of mid and reference_band_mbps of the reference price where one is configured. An exit: within its
  * collar below the best bid.

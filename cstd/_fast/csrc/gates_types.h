@@ -86,7 +86,7 @@ enum {
     CSTD_WHY_LIFETIME = 21,
     CSTD_WHY_OFF_TICK = 22,
     CSTD_WHY_OFF_LOT = 23,
-    CSTD_WHY_VENUE_LIMIT = 24,     /* outside the venue's price limits */
+    /* 24: a price outside the venue's own limits, which Kraken has none of; never given */
     CSTD_WHY_BELOW_MINIMUM = 25,   /* below the venue's minimum quantity or cost */
     CSTD_WHY_CROSSING = 26,
     CSTD_WHY_REFERENCE = 27,       /* too far from the reference price */
@@ -176,8 +176,6 @@ typedef struct {
     int64_t lot_raw;
     int64_t qty_min_raw;
     int64_t cost_min_quote_e8; /* venue's minimum cost, quote currency in 10^-8 */
-    int64_t price_min_raw;     /* 0 = none */
-    int64_t price_max_raw;     /* 0 = none */
     int64_t deadline_ns;       /* after now */
     int64_t lifetime_ns;       /* until the order expires, after now */
     int64_t now_wall_ns;
@@ -205,7 +203,7 @@ typedef struct {
     int64_t day_start_equity_acct_raw;
     int64_t slippage_p95_mbps;
     int64_t slippage_fills;
-    int64_t reference_price_raw; /* 0 = none */
+    int64_t reference_price_raw; /* of the futures feed's index; 0 = none that counts */
 
     int64_t equity_acct_raw; /* min(allocated capital, account) */
     int64_t day_loss_bps;    /* the worse of UTC day and 24 h; negative = profit */

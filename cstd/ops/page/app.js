@@ -637,6 +637,8 @@ function paintQuality(instruments) {
     ["Venue", (i) => words(i.venue_state)], ["Openings", (i) => (i.off ? "switched off" : i.tradable ? "allowed" : "blocked"), (i) => (i.tradable && !i.off ? "good" : "warn")],
     ["Evidence", (i) => duration(i.evidence_age_ns), "num"], ["Updates", (i) => count(i.updates), "num"], ["Checksums ok", (i) => count(i.checksums_ok), "num"],
     ["bad", (i) => count(i.checksums_bad), "num"], ["Resyncs", (i) => count(i.resyncs), "num"], ["Audited", (i) => duration(i.audit_age_ns), "num"], ["Traded last hour", (i) => money(i.volume_hour), "num"],
+    ["Reference", (i) => (i.reference ? i.reference.price ?? "none" : "–"), (i) => (i.reference?.required && i.reference.price === null ? "num bad" : "num")],
+    ["told", (i) => (i.reference ? duration(i.reference.age_ns) : "–"), "num"],
     ["Tick", (i) => i.tick, "num"], ["Least quantity", (i) => trimmed(i.qty_min), "num"],
   ], instruments, "No instrument.");
 }

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from itertools import islice
 
+from cstd.engine import Engine
 from cstd.engine.futures_feed import FuturesFeed
 from cstd.market.reference import INVALID, ReferencePrices
-from cstd.ops.view import ReferenceStatus
+from cstd.ops.view import ReferenceSeen, ReferenceStatus
 from cstd.units import format_raw
 from cstd.venue.futures import COUNTS
+
+SHOWN = 20
 
 
 def _text(value: Decimal | None) -> str | None:
@@ -32,6 +36,17 @@ def reference_row(references: ReferencePrices, name: str, precision: int, now_ns
         "funding_hour": _text(ticker.funding) if ticker is not None else None,
         "open_interest": _text(ticker.open_interest) if ticker is not None else None,
     }
+
+
+def references_seen(engine: Engine, now_ns: int) -> dict[str, ReferenceSeen]:
+    """Return reference prices by instrument, as many as a status shows."""
+    seen: dict[str, ReferenceSeen] = {}
+    for name in islice(engine.futures.references.products.values(), SHOWN):
+        spec = engine.feed.specs.get(name)
+        row = reference_row(engine.futures.references, name, spec.price_precision if spec else 0, now_ns)
+        if row is not None:
+            seen[name] = {"price": row["price"], "age_ns": row["age_ns"]}
+    return seen
 
 
 def futures_counters(feed: FuturesFeed) -> dict[str, int]:

@@ -23,7 +23,7 @@ from cstd.config import Config
 from cstd.daemon import models
 from cstd.daemon.approval_rows import approval_rows, where
 from cstd.daemon.clusters import ClustersView
-from cstd.daemon.futures_rows import futures_counters, reference_row
+from cstd.daemon.futures_rows import futures_counters, reference_row, references_seen
 from cstd.decision.refused import tally
 from cstd.decision.why import GATES, explain
 from cstd.engine import Engine
@@ -42,7 +42,6 @@ from cstd.units import BPS_PER_UNIT, NS_PER_S, format_decimal, format_raw, from_
 from cstd.venue.rate import MICRO
 
 DECISIONS_KEPT = 1024  # by the core
-REFUSALS_SHOWN = 20
 LEVELS = ("normal", "warning", "critical", "emergency", "shutdown")
 # Kraken's words for the states that a truth file knows; the others show our own.
 VENUE_STATUS = {OrderState.ORDER_CANCEL_PENDING: "new", OrderState.ORDER_SENT: "pending_new",
@@ -109,7 +108,8 @@ class LiveView:
             "uptime_s": (now_ns - self._started_ns) / NS_PER_S, "wall_ns": engine.wall_ns,
             "event_seq": engine.recorder.seq,
             "links": {name: self._link(code, name, now_ns, process) for code, name in self._link_names()},
-            "futures_refusals": dict(islice(engine.futures.machine.refusals.items(), REFUSALS_SHOWN)) if booted else {},
+            "references": references_seen(engine, now_ns) if booted else {},
+            "futures_refusals": dict(engine.futures.machine.refusals) if booted else {},
             "venue_errors": self._venue_errors(process["venue_errors"]), "deadman": self._deadman(now_ns),
             "exits": engine.rest_exits.route if booted else "none",
             "adoption": engine.risk.adoption.shown() if booted else {},

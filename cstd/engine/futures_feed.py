@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cstd.market.reference import ReferencePrices
 from cstd.venue.futures import FuturesMachine
-from cstd.venue.futures_messages import decode_futures
+from cstd.venue.futures_messages import Refusal, decode_futures
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,7 +38,11 @@ class FuturesFeed:
 
     def on_frame(self, data: bytes, mono_ns: int) -> None:
         """Take one frame of the socket."""
-        ticker = self.machine.on_message(decode_futures(data), mono_ns)
+        refused = self.machine.counts["refused"]
+        message = decode_futures(data)
+        ticker = self.machine.on_message(message, mono_ns)
+        if isinstance(message, Refusal) and refused == 0:
+            self.notes.append(("warning", "the futures feed refuses", {"words": message.text}))
         if ticker is not None:
             self.references.on_ticker(ticker, mono_ns)
         self.look()

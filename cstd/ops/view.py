@@ -72,6 +72,13 @@ class ConditionStatus(TypedDict):
     samples: int
 
 
+class ReferenceSeen(TypedDict):
+    """What gate 7 compares an instrument's openings with."""
+
+    price: str | None  # None: none that counts
+    age_ns: int | None  # of what was told last; None: nothing on this connection
+
+
 class Status(TypedDict):
     """`cstd status` and `/api/v1/status`. The first eight keys are an interface that outside scripts rely on."""
 
@@ -102,6 +109,7 @@ class Status(TypedDict):
     wall_ns: int  # wall clock of the event last processed
     event_seq: int
     links: dict[str, LinkStatus]  # "public", "private"; "futures" where one is configured
+    references: dict[str, ReferenceSeen]  # by instrument, of the first twenty with a product; all in /api/v1/instruments
     futures_refusals: dict[str, str]  # product -> what the futures feed said when it refused it
     venue_errors: dict[str, int]  # text as it is listed, "other", or "no answer" by REST -> how often in this boot
     deadman: DeadmanStatus

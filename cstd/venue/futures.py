@@ -28,6 +28,7 @@ ANSWER_WAIT_NS = 10 * NS_PER_S
 PRODUCT_SILENT_NS = 10 * NS_PER_S
 LINK_SILENT_NS = 30 * NS_PER_S  # heartbeats have no promised rhythm; tickers of a busy product come each second
 VERSION = 1
+REFUSALS_KEPT = 20
 # What is counted of a connection and its subscriptions.
 COUNTS = ("malformed", "unknown", "other_version", "unasked", "gap", "silent", "repeated", "backwards", "refused", "unanswered")
 HEARTBEAT = ""  # stands for the feed that has no products
@@ -77,7 +78,7 @@ class FuturesMachine:
     Attributes:
         up: the connection stands. want_close: why it should be given up, None while it need not. out: frames to send.
         lost: products of which the newest is not known any more; whoever reads them takes them out.
-        counts: of what went wrong, by reason. refusals: the venue's newest words, by product.
+        counts: of what went wrong, by reason. refusals: the venue's words, by product; of so many.
     """
 
     def __init__(self, products: tuple[str, ...]) -> None:
@@ -188,7 +189,7 @@ class FuturesMachine:
         asked, self._asked = self._asked, None
         if asked is None:
             return
-        if asked.product != HEARTBEAT:
+        if asked.product != HEARTBEAT and len(self.refusals) < REFUSALS_KEPT:
             self.refusals[asked.product] = text
         # Said at once it would be refused at once; and what cannot be left is taken anew all the same.
         self._retry(asked, now_ns, at_once=asked.state is State.LEAVING)

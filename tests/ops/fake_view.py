@@ -193,7 +193,7 @@ class FakeView:
             "event_seq": self.steps * 41,
             "links": {"public": {"up": True, "age_ns": 12_000_000, "reconnects": 0, **FLOW},
                       "private": {"up": True, "age_ns": 410_000_000, "reconnects": 1, **FLOW}},
-            "futures_refusals": {},
+            "futures_refusals": {}, "references": {"BTC/USD": {"price": "62000.1", "age_ns": 400_000_000}},
             "venue_errors": {"EOrder:Post only order": 2, "no answer": 1},
             "deadman": {"armed": True, "remaining_s": 48.5}, "exits": "socket", "adoption": {},
             "journal": {"seq": self.steps * 44, "synced_seq": self.steps * 44 - 9, "lag_ms": 3.2, "disk_free_bytes": 10**11,

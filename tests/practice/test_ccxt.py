@@ -131,3 +131,24 @@ def test_ccxt_maps_refusals_to_its_own_errors(practice: dict[str, str]) -> None:
             await kraken.cancel_order(order["id"])
 
     with_ccxt(practice, scenario)
+
+
+def test_ccxt_reads_the_futures_feed(practice: dict[str, str]) -> None:
+    """ccxt.pro's krakenfutures subscribes to a perpetual and reads prices, index and open interest of it."""
+
+    async def scenario() -> None:
+        futures = ccxt.krakenfutures({"enableRateLimit": False})
+        futures.urls["api"] = {**futures.urls["api"], "ws": practice["ws_futures"]}
+        futures.set_markets([futures.safe_market_structure({
+            "id": "PF_XBTUSD", "symbol": "BTC/USD:USD", "base": "BTC", "quote": "USD", "settle": "USD", "baseId": "BTC",
+            "quoteId": "USD", "settleId": "USD", "type": "swap", "swap": True, "spot": False, "contract": True, "linear": True,
+            "contractSize": 1.0, "active": True})])
+        try:
+            for _ in range(2):
+                ticker = await futures.watch_ticker("BTC/USD:USD")
+            assert ticker["bid"] < ticker["indexPrice"] < ticker["ask"] and ticker["markPrice"] == ticker["indexPrice"]
+            assert ticker["info"]["relative_funding_rate"] == 0.0000125 and float(ticker["info"]["openInterest"]) > 0
+        finally:
+            await futures.close()
+
+    run(scenario(), timeout_s=40)

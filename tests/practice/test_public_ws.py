@@ -206,6 +206,10 @@ def test_futures_feed_answers_info_ticker_and_heartbeat(practice: dict[str, str]
             assert ticker["next_funding_rate_time"] > ticker["time"] > 10**12
             await socket.ws.send_json({"event": "subscribe", "feed": "ticker", "product_ids": ["PF_NONE"]})
             assert (await socket.until(lambda m: m.get("event") == "error"))["message"] == "Invalid product id"
+            assert "seq" not in ticker and ticker["index"] == ticker["markPrice"] == (ticker["bid"] + ticker["ask"]) / 2
+            await socket.ws.send_json({"event": "unsubscribe", "feed": "ticker", "product_ids": ["PF_XBTUSD"]})
+            answer = await socket.until(lambda m: m.get("event") == "unsubscribed")
+            assert answer == {"event": "unsubscribed", "feed": "ticker", "product_ids": ["PF_XBTUSD"]}
             await socket.ws.send_json({"event": "subscribe", "feed": "heartbeat"})
             assert (await socket.until(lambda m: m.get("feed") == "heartbeat" and "time" in m))["time"] > 10**12
 

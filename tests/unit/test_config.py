@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cstd.cli.app import main
 from cstd.cli.config import exposure_while_down, money
 from cstd.config import Config, from_canonical_json, load, template
 from cstd.config.binding import out_of_bounds
@@ -218,6 +219,18 @@ BAD = [
      "KRAKEN_API_SECRET"),
     ("password", "CSTD__VENUE__PASSWORD", "abc", "venue.password", "secrets are never", "KRAKEN_API_SECRET"),
     ("websocket address", "CSTD__VENUE__WS_PRIVATE", "ws://127.0.0.1:1", "venue.ws_private", "mode fixes the endpoints",
+     "remove"),
+    ("perpetual of another base", "CSTD__FUTURES__NAMES", '{"BTC/USD" = "PF_ETHUSD"}', "futures.names.BTC/USD", "another base",
+     "PF_XBTUSD"),
+    ("perpetual in another currency", "CSTD__FUTURES__NAMES", '{"BTC/EUR" = "PF_XBTUSD"}', "futures.names.BTC/EUR", "another base",
+     "PF_XBTEUR"),
+    ("perpetual by the spot's name", "CSTD__FUTURES__NAMES", '{"BTC/USD" = "PF_BTCUSD"}', "futures.names.BTC/USD", "another base",
+     "PF_XBTUSD"),
+    ("a contract that ends", "CSTD__FUTURES__NAMES", '{"BTC/USD" = "FF_XBTUSD_261225"}', "futures.names.BTC/USD", "wrong form",
+     "PF_XBTUSD"),
+    ("a perpetual of nothing", "CSTD__FUTURES__NAMES", '{"BTC" = "PF_XBTUSD"}', "futures.names.BTC", "no instrument", "BASE/QUOTE"),
+    ("an index that is out of date at once", "CSTD__FUTURES__AGE_MS_MAX", "1000", "futures.age_ms_max", "too small", "1500"),
+    ("the futures feed's address", "CSTD__FUTURES__WS_URL", "ws://127.0.0.1:1", "futures.ws_url", "mode fixes the endpoints",
      "remove"),
     ("gates left out", "CSTD__POLICY__SKIP_GATES", "true", "policy.skip_gates", "no bypass", "remove"),
 ]
@@ -479,3 +492,27 @@ def test_every_limit_is_read_by_the_program(repository: Path) -> None:
               for key in tomllib.loads(template("live").read_text())[section]
               if not re.search(rf"\b{key}\b", program)]
     assert unread == []
+
+
+def test_a_futures_table_says_everything_or_is_not_there(tmp_path: Path) -> None:
+    """What can lose money has no default: which perpetuals, whether they are needed, how old an index may be."""
+    path = tmp_path / "more.toml"
+    for text, keys in (("names = {}\nreference = true\nage_ms_max = 5000\n", ["futures.names"]),
+                       ('names = { "BTC/USD" = "PF_XBTUSD" }\n', ["futures.age_ms_max", "futures.reference"])):
+        path.write_text(f"[futures]\n{text}")
+        with pytest.raises(ConfigError) as caught:
+            load([str(template("live")), str(path)], {})
+        assert sorted(problem.key for problem in caught.value.problems) == keys
+    assert load([str(template("live"))], {}).futures is None
+
+
+def test_the_check_says_whose_openings_need_an_index(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of each traded instrument its perpetual, or that it has none; what is named and not traded is told. None without the table."""
+    path = tmp_path / "more.toml"
+    path.write_text('[instruments]\nnames = ["BTC/USD", "ADA/USD"]\n[policy]\nspread_bps_max = 40\n')
+    assert main(["config", "check", "-c", str(template("practice")), "-c", str(path)]) == 0
+    said = capsys.readouterr().out
+    assert "futures feed: openings need an index price of the last 5,000 ms\n  BTC/USD: PF_XBTUSD\n" in said
+    assert "  ADA/USD: no product; gate 7 compares with its own book alone\n  not traded, and not asked for: ETH/USD (PF_ETHUSD)" in said
+    main(["config", "check", "-c", str(template("live"))])
+    assert "futures feed" not in capsys.readouterr().out

@@ -17,7 +17,7 @@ from cstd.clock import SystemClock
 from cstd.errors import ConnectivityError, EdgeRefusedError, InvariantError, VenueRejectError
 from cstd.venue.backoff import AttemptLimiter, ReconnectPolicy
 from cstd.venue.connector import Connector
-from cstd.venue.link import MESSAGE_BYTES_MAX, PrivateLink, PublicLink
+from cstd.venue.link import MESSAGE_BYTES_MAX, FuturesLink, PrivateLink, PublicLink
 from cstd.venue.refusal import retry_after_ns
 
 TEXT, BINARY, CONTINUATION, PING = WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION, WSMsgType.PING
@@ -74,16 +74,16 @@ class Trading:
 
 
 @contextlib.asynccontextmanager
-async def trading(greet: Callable[[WSTransport], None], *, private: bool = False,
+async def trading(greet: Callable[[WSTransport], None], *, private: bool = False, kind: Any = PublicLink, pongs: bool = True,
                   after_batch: Callable[[], None] | None = None, wants_python: bool = False,
                   tokens: list[str] | None = None) -> AsyncIterator[Trading]:
     """Run a server and a connected link against it."""
     server = Server(greet)
-    listening = await ws_create_server(lambda _request: Peer(server), "127.0.0.1", 0, enable_auto_pong=True,
+    listening = await ws_create_server(lambda _request: Peer(server), "127.0.0.1", 0, enable_auto_pong=pongs,
                                        max_frame_size=64 * 1024 * 1024)
     server.url = f"ws://127.0.0.1:{listening.sockets[0].getsockname()[1]}/v2"
     sink = RecordingSink(100_000, wants_python)
-    link = (PrivateLink if private else PublicLink)(sink, after_batch)
+    link = (PrivateLink if private else kind)(sink, after_batch)
     run = Trading(link, sink, server)
 
     async def fetch_token() -> str:
@@ -298,6 +298,29 @@ def test_only_control_frames_leave_python() -> None:
             await run.connector.stop()
             assert not run.link.send_control(b'{"method":"ping"}')
             assert run.link.unsent_count == 1
+
+    on_uvloop(scenario)
+
+
+def test_the_futures_socket_lets_its_own_subscriptions_out_and_is_kept_open_by_pings() -> None:
+    """Its frames reach the core as its own; no spot request, no signed feed and no order leaves by it; a ping does."""
+    async def scenario() -> None:
+        subscribe = b'{"event":"subscribe","feed":"ticker","product_ids":["PF_XBTUSD"]}'
+        refused = (b'{"event":"subscribe","feed":"fills"}', b'{"event":"challenge","api_key":"k"}', b'{"method":"ping"}',
+                   b'{"method":"cancel_all_orders_after","params":{"timeout":0,"token":""}}')
+        async with trading(lambda transport: transport.send(TEXT, b'{"event":"info","version":1}'), kind=FuturesLink, pongs=False) as run:
+            await run.until(lambda: run.payloads)
+            assert run.sink.frames[0][0] == run.sink.batches[0][0] == LinkCode.LINK_FUTURES
+            assert run.link.send_control(subscribe)
+            assert not any(run.link.send_control(frame) for frame in refused)
+            run.link.keep_open()
+            await run.until(lambda: len(run.server.received) == 2)
+            assert [kind for kind, _ in run.server.received] == [TEXT, PING] and run.server.texts() == [subscribe]
+            assert run.link.status()["refused"] == len(refused)
+            run.link.close("over")
+            run.link.keep_open()  # nothing to send it on
+            await run.until(lambda: "over" in run.events)
+            assert [kind for kind, _ in run.server.received].count(PING) == 1
 
     on_uvloop(scenario)
 

@@ -366,7 +366,8 @@ def futures(config: Config) -> Iterator[Problem]:
         base, _, quote = name.partition("/")
         pair = f"{FUTURES_BASES.get(base, base)}{quote}"
         if not (base and quote):
-            yield Problem(key=f"futures.names.{name}", value=product, reason="belongs to no instrument", limit="BASE/QUOTE such as BTC/USD")
+            yield Problem(key=f"futures.names.{name}", value=product, reason="belongs to no instrument",
+                          limit="BASE/QUOTE such as BTC/USD")
         elif product[3:] != pair:
             yield Problem(key=f"futures.names.{name}", value=product, limit=f"PF_{pair} or PI_{pair}",
                           reason="is a product of another base or quote: its index is no price of this instrument")

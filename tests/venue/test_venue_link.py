@@ -306,9 +306,10 @@ def test_the_futures_socket_lets_its_own_subscriptions_out_and_is_kept_open_by_p
     """Its frames reach the core as its own; no spot request, no signed feed and no order leaves by it; a ping does."""
     async def scenario() -> None:
         subscribe = b'{"event":"subscribe","feed":"ticker","product_ids":["PF_XBTUSD"]}'
+        info = b'{"event":"info","version":1}'
         refused = (b'{"event":"subscribe","feed":"fills"}', b'{"event":"challenge","api_key":"k"}', b'{"method":"ping"}',
                    b'{"method":"cancel_all_orders_after","params":{"timeout":0,"token":""}}')
-        async with trading(lambda transport: transport.send(TEXT, b'{"event":"info","version":1}'), kind=FuturesLink, pongs=False) as run:
+        async with trading(lambda transport: transport.send(TEXT, info), kind=FuturesLink, pongs=False) as run:
             await run.until(lambda: run.payloads)
             assert run.sink.frames[0][0] == run.sink.batches[0][0] == LinkCode.LINK_FUTURES
             assert run.link.send_control(subscribe)

@@ -25,6 +25,7 @@ S_PER_DAY = 86_400
 FRAMES_PER_S_EACH = 587 / 5
 FRAME_BYTES = 122_000 / 587
 TIMERS_PER_S = 10
+FUTURES_FRAME_BYTES = 680  # a ticker of a perpetual, which comes once a second
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
@@ -78,6 +79,9 @@ def journal_plan(config: Config, frames_per_s: float | None, directory: Path | N
     rate = frames_per_s if frames_per_s is not None else FRAMES_PER_S_EACH * len(config.instruments.names)
     # Each frame a read of its own is the most that the ends of batches can add. Decisions and orders come on top.
     per_s = rate * (record_bytes(FRAME_BYTES) + record_bytes(0)) + TIMERS_PER_S * record_bytes(0)
+    if config.futures is not None:
+        products = sum(name in config.futures.names for name in config.instruments.names)
+        per_s += products * (record_bytes(FUTURES_FRAME_BYTES) + record_bytes(0))
     directory = (directory or Path(config.run.dir)).absolute()
     while not directory.exists():
         directory = directory.parent

@@ -90,6 +90,7 @@ class FuturesMachine:
         self.counts: Counter[str] = Counter()
         self.refusals: dict[str, str] = {}
         self._all = {product: _Subscription(product) for product in (HEARTBEAT, *products)}
+        self._wanting: dict[str, _Subscription] = {}  # those with a request to make, now or later
         self._asked: _Subscription | None = None
         self._asked_ns = 0
         self._frame_ns = 0
@@ -123,6 +124,7 @@ class FuturesMachine:
         self.out.clear()
         for subscription in self._all.values():
             subscription.begin()
+        self._wanting = dict(self._all)
         self.lost.extend(self.products)
 
     def on_frame_seen(self, now_ns: int) -> None:
@@ -197,10 +199,12 @@ class FuturesMachine:
     def _retry(self, subscription: _Subscription, now_ns: int, *, at_once: bool = True) -> None:
         subscription.begin()
         subscription.not_before_ns = subscription.delays.fail(now_ns, at_once=at_once)
+        self._wanting[subscription.product] = subscription
 
     def _leave(self, subscription: _Subscription, reason: str) -> None:
         self.counts[reason] += 1
         subscription.state = State.LEAVE_WANTED
+        self._wanting[subscription.product] = subscription
         if subscription.product != HEARTBEAT:
             self.lost.append(subscription.product)
 
@@ -225,13 +229,12 @@ class FuturesMachine:
 
     def _ask(self, now_ns: int) -> None:
         """Send the next request, if none is out; those that waited longest come first."""
-        if not self.up or self._asked is not None:
+        if not self.up or self._asked is not None or not self._wanting:
             return
-        due = [subscription for subscription in self._all.values()
-               if subscription.state in (State.WANTED, State.LEAVE_WANTED) and subscription.not_before_ns <= now_ns]
-        if not due:
+        first = min(self._wanting.values(), key=lambda subscription: subscription.not_before_ns)
+        if first.not_before_ns > now_ns:
             return
-        first = min(due, key=lambda subscription: subscription.not_before_ns)
+        del self._wanting[first.product]
         self.out.append(first.frame())
         first.state = State.ASKED if first.state is State.WANTED else State.LEAVING
         self._asked, self._asked_ns = first, now_ns

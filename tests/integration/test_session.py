@@ -75,6 +75,7 @@ def test_terminate_pulls_openings_and_disarms(session: Session) -> None:
                  20, "no opening rests")
     armed_at_s = time.monotonic()
     assert session.request("status")["deadman"]["armed"]
+    assert session.request("status")["links"]["futures"]["up"], "an opening needs an index"
     assert session.terminate() == 0
     assert time.monotonic() - armed_at_s < 9
     truth = session.fresh_truth()

@@ -116,6 +116,9 @@ def aim_price(rng: random.Random, i: dict, lim: dict, f: Any) -> None:
     """The price at its band, at the top of the book, or at its collar; or the reference price at its band."""
     side = rng.choice((-1, 1))
     if i["kind"] != OPENING:
+        if rng.random() < 0.1:  # verified again after long enough for REST: its own bid counts
+            i.update(book_verified=1, rest_age_ns=0, rest_bid_raw=word("rest_bid_raw", f.bid // 2),
+                     unverified_for_ns=word("unverified_for_ns", lim["rest_price_after_ns"] + 1))
         reference = {0: f.bid, 1: i["rest_bid_raw"], 2: i["last_verified_bid_raw"]}[rng.randrange(3)]
         collar = max(0, min(i["collar_mbps"], lim["collar_max_mbps"]))
         price = reference - reference * collar // MBPS_PER_UNIT + step(rng)

@@ -5,6 +5,7 @@ Two Python calls a record would cost several times what is computed again. Whate
 that differs or is missing) is left to `cstd.engine.replaying`, which says what it is.
 """
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
+from cpython.tuple cimport PyTuple_CheckExact
 from libc.stdint cimport int64_t
 
 from cstd._fast.codes cimport EVENT_BATCH_END, EVENT_FRAME
@@ -56,12 +57,16 @@ def rerun(Core core, list batch not None, Py_ssize_t at):
 def frames_until_order(Core core, int link, list rows not None, Py_ssize_t at):
     """Take frames (recv_ns, bytes) from index `at` on, each a read batch of its own, as long as no order of ours is live.
 
-    Returns the index of the first frame that was not taken, or len(rows).
+    Returns the index of the first row that was not taken, or len(rows): also of one that is no plain tuple, which is no frame.
     """
     cdef int64_t recv_ns
     cdef bytes data
+    cdef object row
     while at < PyList_GET_SIZE(rows) and core.orders.live_count == 0:
-        recv_ns, data = rows[at]
+        row = rows[at]
+        if not PyTuple_CheckExact(row):
+            break
+        recv_ns, data = row
         core.on_frame(link, <const char *>data, len(data), recv_ns, recv_ns)
         core.end_batch(link, recv_ns, recv_ns)
         at += 1

@@ -128,16 +128,9 @@ cdef class RestingGateway(ExitGateway):
         cstd_zero(&input, sizeof(input))
         cstd_zero(row, sizeof(DecisionRow))
         self._fill_input(slot, &input, index)
-        input.kind = order.kind
-        input.side = order.side
-        input.rejudge = 1
-        input.price_raw = price_raw
+        resting_terms(&input, order, price_raw, self.wall_ns)
         input.qty_raw = self.orders.leaves(order)
-        input.time_in_force = order.time_in_force
-        input.post_only = order.post_only
         input.deadline_ns = self.deadline_ns
-        input.lifetime_ns = order.expire_wall_ns - self.wall_ns
-        input.episode = order.episode
         verdict = judge(&input, &slot.limits, row)
         row.intent_seq = order.intent_seq
         row.order_slot = index

@@ -40,7 +40,8 @@ REPLAY_EXAMPLES = """\
 examples:
   cstd replay .run/current --check                every decision, order and ledger row made again and compared
   cstd replay .run/current --rescore -o table     the models on the same rows again, their scores beside those in the journal
-  cstd replay .run/current --set policy.spread_bps_max=20 -o table     which orders that would not have sent, and the equity
+  cstd replay .run/current --set policy.spread_bps_max=20 -o table     which of its own orders that would not
+                                                  have sent, what they brought, and the market traded anew with it
 
 Exit 3 where something differs. docs/replay.md
 """

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, NotRequired, TypedDict
 
-from cstd.cli.replay_outputs import Rescored, WhatIf
+from cstd.cli.replay_outputs import OwnOrders, Rescored, WhatIf
 from cstd.ops.alertmanager import Alert
 
 __all__ = ["Alert"]  # a row of `cstd alerts`; the oldest first
@@ -81,6 +81,8 @@ class Replay(TypedDict):
     open_orders: NotRequired[int]
     volume_hour: NotRequired[str | None]  # assumed for the time before it
     what_if: NotRequired[WhatIf]  # with --set of a limit
+    own_orders: NotRequired[OwnOrders | None]  # of a journal, with --set of a limit; null where it does not come out again
+    own_orders_refused: NotRequired[str]  # why it is null
     rescore: NotRequired[Rescored]  # with --rescore
 
 

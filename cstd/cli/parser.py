@@ -95,8 +95,8 @@ def _replay(parser: argparse.ArgumentParser) -> None:
                         help="a journal or run directory, a bundle of `cstd flight`, or recordings *.jsonl.zst")
     parser.add_argument("--check", action="store_true", help="compare with what the journal says; exit 3 if it differs")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
-                        help="trade the market anew: a key of the configuration (a limit: with what it would not have sent), "
-                             "simulated_venue.KEY, or tape.volume_hour to assume")
+                        help="trade the market anew: a key of the configuration, simulated_venue.KEY, or tape.volume_hour to "
+                             "assume; a limit: also what it would not have sent, and of a journal which of its own orders")
     parser.add_argument("--rescore", action="store_true",
                         help="journals: run the models again on the rows of the journal's scores; exit 3 if they differ")
     parser.add_argument("--models", type=Path, metavar="DIR", help="of --rescore: the registry (default: scorer.models)")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 
 class ScoreFigures(TypedDict):
@@ -98,3 +98,46 @@ class WhatIf(TypedDict):
     equity_now: str
     equity_change: str
     orders: list[WhatIfOrder]  # not sent, the first hundred
+
+
+class OwnOrder(TypedDict):
+    """An order that the journal's daemon sent, and that the changed limits would not have sent so."""
+
+    seq: int  # the journal record of its decision; `cstd why ID` explains it as it was
+    utc: str  # of its decision
+    cl_ord_id: str
+    instrument: str
+    kind: str
+    side: str
+    price: str
+    qty: str
+    outcome: Literal["not_sent", "reduced", "pulled"]  # pulled: by the changed limits while it rested
+    at_utc: str  # when they refused or cut it
+    stays: str  # how much they leave of it: what would have been sent, or had been filled until it was pulled
+    filled: str  # how much was filled of it as it was
+    gate: str | None  # that refused or cut it, with its value and limit; null where only the size at a level cut it
+    reason: str | None
+    key: str | None
+    unit: str | None
+    value: str | None
+    limit: str | None
+    contribution: str  # what the fills that fall away, and their part of later sales, brought
+
+
+class OwnOrders(TypedDict):
+    """The journal's own orders by the changed limits, each judged by itself in the history that happened."""
+
+    changed: list[str]
+    not_judged: list[str]  # of them: no gate compares with these
+    first_seq: int  # of the first record that was looked at
+    sent: int
+    as_sent: int
+    larger: int
+    reduced: int
+    not_sent: int
+    pulled: int
+    let_out: int  # wishes that were refused, and would not have been
+    equity: str  # at the journal's end, marked at the last verified bids
+    equity_without: str  # the same without what falls away
+    contribution: str  # the difference
+    orders: list[OwnOrder]  # that fall away or shrink, the first hundred

@@ -98,10 +98,12 @@ class Engine:
         outbox: (link, frame) of control frames to send. rest_out: requests to make. close_links: (link, reason).
     """
 
+    core_type: type[Core] = Core  # a replay's may tell more
+
     def __init__(self, recorder: Recorder, agents: LoadedAgents | None = None, port: OrderPort | None = None, *,
                  inferring: bool = False, strategy: str | None = None) -> None:
         self.recorder = recorder
-        self.core = Core(recorder, TABLE, port)
+        self.core = self.core_type(recorder, TABLE, port)
         self.core.handler = self
         self.agents = agents
         self.own: LoadedStrategy | None = None

@@ -35,8 +35,16 @@ from cstd.engine.totals import session_totals
 from cstd.errors import CstdError, UsageError, VerificationError
 from cstd.orders.simulated_terms import SimulatedVenueSettings
 from cstd.printed import aligned
-from cstd.research import what_if
-from cstd.research.simulated_session import Frame, SimulatedSession, settings_of, simulated_totals, with_assumed_tape
+from cstd.research import own_orders, what_if
+from cstd.research.scored_market import Scored, no_scores
+from cstd.research.simulated_session import (
+    Event,
+    Frame,
+    SimulatedSession,
+    settings_of,
+    simulated_totals,
+    with_assumed_tape,
+)
 from cstd.signals.agents.loader import LoadedAgents
 from cstd.signals.agents.loader import load as load_agents
 from cstd.signals.code import configured
@@ -94,8 +102,9 @@ def _table(row: dict[str, Any]) -> str:
 
     found = row.get("rescore")
     shown = [(name, json.dumps(value) if isinstance(value, dict | list) else str(value)) for name, value in row.items()
-             if name not in ("rescore", "what_if")]
+             if name not in ("rescore", "what_if", "own_orders")]
     told = (text(found) if found is not None else "") + (what_if.text(row["what_if"]) if "what_if" in row else "")
+    told += own_orders.text(row["own_orders"]) if row.get("own_orders") else ""
     return "\n".join(aligned(shown)) + "\n" + told
 
 
@@ -116,7 +125,7 @@ def replay_path(path: Path, agents: LoadedAgents | None, *, check: bool, assignm
         # A run directory, or a bundle of the flight recorder: the journal in it is meant.
         journal = path / JOURNAL_DIR if (path / JOURNAL_DIR).is_dir() else path
         if changes:
-            return replay_market(path, journaled_market(journal), agents, changes)
+            return replay_market(path, journaled_market(journal), agents, changes) | _own_orders(path, journal, agents, changes)
         return replay_journal(journal, agents, check=check, rescored=rescored)
     if check or rescored is not None:
         word, what = ("--check", "compares a journal directory with what the engine makes of it") if check else (
@@ -171,10 +180,19 @@ class Market:
     Attributes:
         frames: gives (receive time in ns, v2 text) of every public message, from the first one on at each call.
         configured: gives the configuration with `KEY=VALUE` texts applied.
+        scored: which scores came with it, None where none can. with_scores: gives the frames with the scores between them.
     """
 
     frames: Callable[[], Iterator[Frame]]
     configured: Callable[[Iterable[str]], Config]
+    scored: Scored | None = None
+    with_scores: Callable[[Config], Iterator[Frame | Event]] | None = None
+
+    def rows(self, cfg: Config) -> Iterator[Frame | Event]:
+        """Give what a run with this configuration sees."""
+        if cfg.strategy.name == "ensemble" and self.with_scores is not None:
+            return self.with_scores(cfg)
+        return self.frames()
 
 
 def recorded_market(path: Path) -> Market:
@@ -191,24 +209,37 @@ def journaled_market(path: Path) -> Market:
 
     A day of it is larger than a host's memory: each run reads it anew, up to the record that was the last at first.
     """
-    boot, subscribed, last_seq = b"", False, 0
+    boot, subscribed, last_seq, scored = b"", False, 0, Scored()
     for record in records(path):
         last_seq = record.seq
         if record.kind == EventKind.EVENT_BOOT:
             boot = bytes(record.payload)
+        elif record.kind == EventKind.EVENT_SCORES:
+            scored.note(record.payload)
         elif not subscribed and _is_market(record):
             subscribed = bool(book_subscriptions([(0, bytes(record.payload))]))
     if not boot or not subscribed:
         raise UsageError(f"{path} holds no start with an acknowledged book subscription")
     raw = bytes(msgspec.json.decode(boot, type=_Boot).config)
-    return Market(lambda: _public_frames(path, last_seq), lambda assignments: from_canonical_json(raw, assignments))
+    scored.names = from_canonical_json(raw).instruments.names
+    return Market(lambda: _public_frames(path, last_seq), lambda assignments: from_canonical_json(raw, assignments), scored,
+                  lambda cfg: _scored_frames(path, last_seq, scored, cfg.instruments.names))
 
 
 def _public_frames(path: Path, last_seq: int) -> Iterator[Frame]:
+    return (row for row in _scored_frames(path, last_seq, Scored(), []) if not isinstance(row, Event))
+
+
+def _scored_frames(path: Path, last_seq: int, scored: Scored, names: list[str]) -> Iterator[Frame | Event]:
+    """Yield the public frames of a journal, and between them the scores of some instruments, as events of our one clock."""
     last_ns = 0
-    for record in filter(_is_market, itertools.takewhile(lambda record: record.seq <= last_seq, records(path))):
-        last_ns = max(last_ns, record.wall_ns)  # a clock that was set back is no order of events
-        yield last_ns, bytes(record.payload)
+    for record in itertools.takewhile(lambda record: record.seq <= last_seq, records(path)):
+        if _is_market(record):
+            last_ns = max(last_ns, record.wall_ns)  # a clock that was set back is no order of events
+            yield last_ns, bytes(record.payload)
+        elif record.kind == EventKind.EVENT_SCORES and last_ns and names:
+            last_ns = max(last_ns, record.wall_ns)
+            yield Event(last_ns, scored.told(record.payload, names, last_ns - record.mono_ns), EventKind.EVENT_SCORES)
 
 
 def _is_market(record: Record) -> bool:
@@ -231,11 +262,11 @@ def start_market(market: Market, agents: LoadedAgents | None, strategy: str | No
     """An engine booted for a market, before its first frame.
 
     Raises:
-        UsageError: the strategy trades on scores, which are no part of a market.
+        UsageError: the strategy trades on scores, and none that it could trade on come with this market.
     """
     cfg = msgspec.structs.replace(market.configured(assignments), futures=None)  # a market is the spot socket's alone
-    if (strategy or cfg.strategy.name) == "ensemble":
-        raise UsageError("the ensemble trades on scores, and none come with a market that is traded anew: it would do nothing",
+    if (strategy or cfg.strategy.name) == "ensemble" and (why := no_scores(market.scored, cfg)):
+        raise UsageError(f"the ensemble trades on scores, and {why}: it would do nothing",
                          suggestion="--set strategy.name= another one; --rescore compares the scores of a journal")
     ours = configured(cfg)
     if cfg.agents.dir:
@@ -272,6 +303,19 @@ def replay_market(path: Path, market: Market, agents: LoadedAgents | None, assig
     return row | {"what_if": what_if.compared(changed, (before, session_totals(without.engine)["equity"]), (now, row["equity"]))}
 
 
+def _own_orders(path: Path, journal: Path, agents: LoadedAgents | None, assignments: Iterable[str]) -> dict[str, Any]:
+    """Return the part of the row about the journal's own orders, {} where no limit is changed; one that is another's work is
+    told, not judged."""
+    changed = what_if.limit_changes(assignments)
+    if not changed:
+        return {}
+    try:
+        return {"own_orders": own_orders.own_orders(journal, agents, changed)}
+    except VerificationError as error:
+        print(f"cstd replay: {path}: {error}", file=sys.stderr)
+        return {"own_orders": None, "own_orders_refused": str(error)}
+
+
 def _traded(market: Market, volume_hour: Decimal | None, agents: LoadedAgents | None, settings: SimulatedVenueSettings,
             changes: list[str], decided: what_if.Decided | None) -> tuple[SimulatedSession, int, int]:
     """Run a market to its end; returns the session, its frames and the ns it took. decided: where its decisions go, or None."""
@@ -281,11 +325,13 @@ def _traded(market: Market, volume_hour: Decimal | None, agents: LoadedAgents | 
     session = SimulatedSession(engine, port, settings, {engine.cfg.account.currency: engine.cfg.account.capital})
     if decided is not None:
         engine.recorder.captured = []
-    frames = market.frames() if volume_hour is None else with_assumed_tape(market.frames(), volume_hour)
+    frames = market.rows(engine.cfg)
+    if volume_hour is not None:
+        frames = with_assumed_tape(frames, volume_hour)
     count = 0
     began_ns = time.perf_counter_ns()
     while piece := list(itertools.islice(frames, PIECE_FRAMES)):
-        count += len(piece)
+        count += sum(not isinstance(row, Event) for row in piece)
         session.run(piece, last=False)
         if decided is not None:
             decided.take(engine)

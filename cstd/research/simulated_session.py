@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -33,7 +33,17 @@ MINUTE_NS = 60 * NS_PER_S
 ASSUMED_CANDLES = 90
 
 Frame = tuple[int, bytes]  # receive time in ns, text
-Frames = list[Frame]
+
+
+class Event(NamedTuple):
+    """What comes to the engine between two frames, and the venue does not see: an event of a journal's, of EventKind `kind`."""
+
+    at_ns: int
+    payload: bytes
+    kind: int
+
+
+Frames = list[Frame | Event]
 
 
 class SimulatedSession:
@@ -57,8 +67,8 @@ class SimulatedSession:
         self._trading = False
 
     def run(self, frames: Frames, *, last: bool = True) -> None:
-        """Take frames (recv_ns, bytes) in order. With more to come (`last` is False) the session waits where the venue would
-        need the next one: a recording in pieces comes to the same as the whole.
+        """Take frames (recv_ns, bytes), and events between them, in order. With more to come (`last` is False) the session
+        waits where the venue would need the next one: a recording in pieces comes to the same as the whole.
         """
         self._frames += frames
         while self._at < len(self._frames):
@@ -67,12 +77,20 @@ class SimulatedSession:
                 self._settle()
                 if self.engine.core.live_orders():
                     self._begin_trading()
+                elif self._at < len(self._frames) and isinstance(event := self._frames[self._at], Event):
+                    self._give(event)
             if self._trading and not self._trade(last=last):
                 break
         taken = min(self._at, self._seen) if self._trading else self._at
         del self._frames[:taken]
         self._at -= taken
         self._seen -= taken
+
+    def _give(self, event: Event) -> None:
+        """Give the engine an event; of itself it sends nothing, that is a pass's."""
+        self.engine.core.event(event.kind, 0, event.at_ns, event.at_ns, event.payload)
+        self._at += 1
+        self._settle()
 
     def _settle(self) -> None:
         """What leaves beside orders goes nowhere: the links of a recording stand."""
@@ -102,16 +120,20 @@ class SimulatedSession:
         while self._at < len(frames):
             if self._seen == len(frames) and not last:
                 return False
-            recv_ns, frame = frames[self._at]
+            recv_ns, frame = frames[self._at][:2]
             market_ns = frames[self._seen][0] - self._feed_ns if self._seen < len(frames) else INT64_MAX
             due_ns, reply_ns = venue.next_due_ns, venue.next_reply_ns
             if min(market_ns, due_ns) < min(recv_ns, reply_ns):
                 if market_ns <= due_ns:
-                    venue.market(market_ns, frames[self._seen][1])
+                    if not isinstance(shown := frames[self._seen], Event):
+                        venue.market(market_ns, shown[1])
                     self._seen += 1
                 else:
                     venue.step(due_ns)
             elif recv_ns <= reply_ns:
+                if isinstance(event := frames[self._at], Event):
+                    self._give(event)
+                    continue
                 core.frame(Link.LINK_PUBLIC, frame, recv_ns, recv_ns)
                 core.batch_end(Link.LINK_PUBLIC, recv_ns, recv_ns)
                 self._at += 1
@@ -172,16 +194,17 @@ def settings_of(assignments: Iterable[str]) -> tuple[SimulatedVenueSettings, Dec
         raise UsageError(f"--set {SETTINGS_PREFIX}…: {error}", suggestion="docs/simulated-venue.md has the keys") from None
 
 
-def with_assumed_tape(frames: Iterable[Frame], volume_hour: Decimal) -> Iterator[Frame]:
+def with_assumed_tape(frames: Iterable[Frame | Event], volume_hour: Decimal) -> Iterator[Frame | Event]:
     """Yield frames, and behind each instrument's first book snapshot candles of an assumed volume for the time before them.
 
     A recording without a tape says nothing of what was traded, and the volume gate refuses for that. The candles come in as
     the frame in which the venue sends history, so that every gate is judged as always. volume_hour: in quote.
     """
     told: set[str] = set()
-    for recv_ns, frame in frames:
-        yield recv_ns, frame
-        if b'"snapshot"' not in frame[:60] or b'"book"' not in frame[:40]:
+    for row in frames:
+        yield row
+        recv_ns, frame = row[:2]
+        if isinstance(row, Event) or b'"snapshot"' not in frame[:60] or b'"book"' not in frame[:40]:
             continue
         for message in decode_public(frame):
             if isinstance(message, BookMessage) and message.name not in told and message.bids and message.asks:

@@ -1,12 +1,12 @@
 """What some orders brought to the equity: their fills' cash, fees included, and the mark of what is left of them.
 
 What is bought of one instrument lies together, as in the ledger, which takes a sale out at the average: so a sale is of each
-opening that is in the inventory, by its share of what is held. Sums are exact fractions and are rounded once, to 10^-8, half
-to even.
+opening that is in the inventory, by its share of what is held. Sums are exact fractions; equity is rounded as every mark is.
 """
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -96,10 +96,17 @@ def _booked(fill: Fill, position: Position) -> Booked:
 
 
 class Contributions(NamedTuple):
-    """In account currency. of: by client order id, of what falls away of each. total: of all, rounded once."""
+    """In account currency, exact. cash, marked: of all together. of: by client order id, of what falls away of each."""
 
-    total: Decimal
-    of: dict[str, Decimal]
+    cash: Fraction
+    marked: Fraction
+    of: dict[str, Fraction]
+
+    def nav_without(self, ledger_cash: Decimal, positions: Decimal, capital: int) -> int:
+        """Return what a mark would have come to without all this, in 10^-8: capital, cash flow and positions, the latter rounded
+        down each, as `Nav.mark` does."""
+        return (capital + math.floor((Fraction(ledger_cash) - self.cash) * 10**MONEY_PRECISION)
+                + math.floor((Fraction(positions) - self.marked) * 10**MONEY_PRECISION))
 
 
 class _Inventory:
@@ -134,7 +141,8 @@ def contributions(books: Books, ledger: Ledger, bids: Mapping[int, int], stays_r
         bids: raw bids that what is held is marked at, by instrument; 0 or less: at nothing.
         stays_raw: of each order that falls away or shrinks, how much of it stays: its first fills.
     """
-    found: defaultdict[str, Fraction] = defaultdict(Fraction)
+    cash: defaultdict[str, Fraction] = defaultdict(Fraction)
+    marked: defaultdict[str, Fraction] = defaultdict(Fraction)
     inventories: defaultdict[int, _Inventory] = defaultdict(_Inventory)
     filled: defaultdict[str, int] = defaultdict(int)
     for move in books.moves:
@@ -146,21 +154,22 @@ def contributions(books: Books, ledger: Ledger, bids: Mapping[int, int], stays_r
         filled[move.cl_ord_id] += move.qty_raw
         if move.side > 0:
             inventory.buy(move, gone)
-            found[move.cl_ord_id] += gone * move.cash
+            cash[move.cl_ord_id] += gone * move.cash
             continue
         parts = inventory.sell(-move.moved)
         for cl_ord_id, part in parts.items():
-            found[cl_ord_id] += part * move.cash
+            cash[cl_ord_id] += part * move.cash
         if gone:  # what is not sold stays, and is marked at the end
-            worth = _value(ledger.positions[move.instrument], bids.get(move.instrument, 0), -move.moved)
-            found[move.cl_ord_id] += gone * (1 - sum(parts.values(), ZERO)) * (move.cash - worth)
+            unsold = gone * (1 - sum(parts.values(), ZERO))
+            cash[move.cl_ord_id] += unsold * move.cash
+            marked[move.cl_ord_id] += unsold * _value(ledger.positions[move.instrument], bids.get(move.instrument, 0), move.moved)
     for number, inventory in inventories.items():
         position = ledger.positions[number]
         whole = Fraction(position.value_at(bids[number])) if position.qty_raw > 0 and bids.get(number, 0) > 0 else ZERO
         for cl_ord_id, share in inventory.of.items():
-            found[cl_ord_id] += whole * share / inventory.held
-    rounded = {cl_ord_id: _money(found[cl_ord_id]) for cl_ord_id in stays_raw}
-    return Contributions(_money(sum((found[cl_ord_id] for cl_ord_id in stays_raw), ZERO)), rounded)
+            marked[cl_ord_id] += whole * share / inventory.held
+    return Contributions(sum(cash.values(), ZERO), sum(marked.values(), ZERO),
+                         {cl_ord_id: cash[cl_ord_id] + marked[cl_ord_id] for cl_ord_id in stays_raw})
 
 
 def _gone(move: Booked, before_raw: int, stays_raw: Mapping[str, int]) -> Fraction:
@@ -175,6 +184,6 @@ def _value(position: Position, bid_raw: int, qty: Fraction) -> Fraction:
     return Fraction(from_raw(bid_raw, position.price_precision)) * qty if bid_raw > 0 else ZERO
 
 
-def _money(value: Fraction) -> Decimal:
-    """Round once, half to even."""
+def money(value: Fraction) -> Decimal:
+    """Return an amount to 10^-8, rounded half to even."""
     return from_raw(round(value * 10**MONEY_PRECISION), MONEY_PRECISION)

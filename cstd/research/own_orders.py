@@ -8,8 +8,10 @@ what is the other question, for which the market is traded anew.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +30,10 @@ from cstd.engine import Engine
 from cstd.engine.recovery import begin
 from cstd.errors import CstdError, VerificationError
 from cstd.ledger.nav import MONEY_PRECISION
-from cstd.research.contributions import Books, Contributions, contributions
+from cstd.research.contributions import Books, Contributions, contributions, money
 from cstd.signals.agents.loader import LoadedAgents
 from cstd.storage.journal_reader import Walk
-from cstd.units import format_decimal, format_raw, from_raw
+from cstd.units import format_decimal, format_raw
 
 # They decide when and at what price something is wished for, or what counts together: no gate compares with them.
 NO_GATES = ("exits.", "risk.correlation_", "risk.loss_marks_apart_s")
@@ -70,10 +72,12 @@ class OwnOrders:
     """A journal's orders by the changed limits.
 
     Args:
-        changed: the assignments. engine: that replays the journal.
+        changed: the assignments of limits. beside: the others of the configuration, which a limit may have to agree with.
+        engine: that replays the journal.
     """
 
     changed: list[str]
+    beside: list[str]
     engine: JudgingEngine
     orders: dict[str, Judged] = field(default_factory=dict)
     books: Books = field(default_factory=Books)
@@ -127,7 +131,7 @@ class OwnOrders:
             return
         assert engine.cfg is not None
         if self._known is None or known[0] != self._known[0]:
-            self._cfg = from_canonical_json(engine.cfg.to_canonical_json(), self.changed)
+            self._cfg = from_canonical_json(engine.cfg.to_canonical_json(), [*self.beside, *self.changed])
         assert self._cfg is not None
         self._limits = engine.risk.limits.copy()
         self._limits.configure(self._cfg)
@@ -165,22 +169,29 @@ class OwnOrders:
 
     def result(self, first_seq: int) -> dict[str, Any]:
         """Return what was found, at the journal's end. first_seq: of the first record that was replayed."""
-        engine = self.engine
-        marked = contributions(self.books, engine.ledger, {
-            number: engine.core.slots[number].last_verified_bid_raw for number in engine.ledger.positions},
-            {cl_ord_id: found.stays_raw for cl_ord_id, found in self.orders.items() if found.stays_raw < found.qty_raw})
-        if engine.cfg is not None:
-            engine.risk.mark(engine.wall_ns)  # at the bids of the journal's end, as what falls away is
-        equity = from_raw(engine.nav.nav, MONEY_PRECISION) if engine.cfg is not None else from_raw(0, MONEY_PRECISION)
+        engine, ledger = self.engine, self.engine.ledger
+        bids = {number: engine.core.slots[number].last_verified_bid_raw for number in ledger.positions}
+        marked = contributions(self.books, ledger, bids, {
+            cl_ord_id: found.stays_raw for cl_ord_id, found in self.orders.items() if found.stays_raw < found.qty_raw})
+        equity, without = self._equity(marked, bids)
         falling = [found for found in self.orders.items() if found[1].outcome in (REDUCED, NOT_SENT, PULLED)]
         counts = {outcome: sum(found.outcome == outcome for found in self.orders.values()) for outcome in OUTCOMES}
         return {
             "changed": self.changed, "not_judged": [text for text in self.changed if text.startswith(NO_GATES)],
             "first_seq": first_seq, "sent": len(self.orders), **counts, "let_out": engine.core.let_out,
-            "equity": format_decimal(equity), "equity_without": format_decimal(equity - marked.total),
-            "contribution": format_decimal(marked.total),
+            "equity": format_raw(equity, MONEY_PRECISION), "equity_without": format_raw(without, MONEY_PRECISION),
+            "contribution": format_raw(equity - without, MONEY_PRECISION),
             "orders": [self._shown(cl_ord_id, found, marked) for cl_ord_id, found in falling[:ORDERS_SHOWN]],
         }
+
+    def _equity(self, marked: Contributions, bids: Mapping[int, int]) -> tuple[int, int]:
+        """Return the mark at the journal's end, as it was and without what falls away, in 10^-8."""
+        ledger = self.engine.ledger
+        positions = sum((position.value_at(bids[number]) for number, position in ledger.positions.items()
+                         if position.qty_raw > 0 and bids[number] > 0), Decimal(0))
+        capital = self.engine.nav.capital if self.engine.cfg is not None else 0
+        was = Contributions(Fraction(0), Fraction(0), {}).nav_without(ledger.cash_flow, positions, capital)
+        return was, marked.nav_without(ledger.cash_flow, positions, capital)
 
     def _shown(self, cl_ord_id: str, found: Judged, marked: Contributions) -> dict[str, Any]:
         price_digits, qty_digits = found.digits
@@ -194,7 +205,7 @@ class OwnOrders:
             "filled": format_raw(self.books.filled_raw(cl_ord_id), qty_digits),
             **{name: gate.get(word) for name, word in (("gate", "name"), ("reason", "reason"), ("key", "key"), ("unit", "unit"))},
             **{name: None if gate.get(name) is None else str(gate[name]) for name in ("value", "limit")},
-            "contribution": format_decimal(marked.of.get(cl_ord_id, from_raw(0, MONEY_PRECISION))),
+            "contribution": format_decimal(money(marked.of.get(cl_ord_id, Fraction(0)))),
         }
 
 
@@ -207,8 +218,8 @@ def _id(row: np.void) -> str:
     return bytes(row["cl_ord_id"]).decode("ascii")
 
 
-def own_orders(journal: Path, agents: LoadedAgents | None, changed: Iterable[str]) -> dict[str, Any]:
-    """Return the journal's own orders by changed limits: `KEY=VALUE` texts, each of a limit.
+def own_orders(journal: Path, agents: LoadedAgents | None, changed: Iterable[str], beside: Iterable[str] = ()) -> dict[str, Any]:
+    """Return the journal's own orders by changed limits: `KEY=VALUE` texts; beside: those that are no limits.
 
     Raises:
         VerificationError: the journal does not come out again here, so that the state of its decisions is not known.
@@ -216,7 +227,7 @@ def own_orders(journal: Path, agents: LoadedAgents | None, changed: Iterable[str
     """
     found = begin(journal, agents, whole=True, make=JudgingEngine)
     assert isinstance(found.engine, JudgingEngine)
-    own = OwnOrders(list(changed), found.engine)
+    own = OwnOrders(list(changed), list(beside), found.engine)
     own.begin()
     for batch in Walk(journal, start=found.start).batches():
         found.replay.take(batch)

@@ -32,7 +32,7 @@ from cstd.engine.boot import boot_payload
 from cstd.engine.recovery import Recovered, begin
 from cstd.engine.replaying import JournalReplay
 from cstd.engine.totals import session_totals
-from cstd.errors import CstdError, UsageError, VerificationError
+from cstd.errors import ConfigError, CstdError, UsageError, VerificationError
 from cstd.orders.simulated_terms import SimulatedVenueSettings
 from cstd.printed import aligned
 from cstd.research import own_orders, what_if
@@ -306,12 +306,13 @@ def replay_market(path: Path, market: Market, agents: LoadedAgents | None, assig
 def _own_orders(path: Path, journal: Path, agents: LoadedAgents | None, assignments: Iterable[str]) -> dict[str, Any]:
     """Return the part of the row about the journal's own orders, {} where no limit is changed; one that is another's work is
     told, not judged."""
-    changed = what_if.limit_changes(assignments)
+    *_, changes = settings_of(assignments)
+    changed = what_if.limit_changes(changes)
     if not changed:
         return {}
     try:
-        return {"own_orders": own_orders.own_orders(journal, agents, changed)}
-    except VerificationError as error:
+        return {"own_orders": own_orders.own_orders(journal, agents, changed, [text for text in changes if text not in changed])}
+    except (ConfigError, VerificationError) as error:  # of an earlier start than the one that the market is traded by
         print(f"cstd replay: {path}: {error}", file=sys.stderr)
         return {"own_orders": None, "own_orders_refused": str(error)}
 

@@ -11,13 +11,20 @@ from typing import Any
 import pytest
 from engine_world import BTC, S, World, practice_config
 
+from cstd._fast import image
 from cstd._fast.codes import EventKind, IntentKind, Link
+from cstd._fast.recorder import Recorder
+from cstd._fast.rerun import first_output
 from cstd.cli.parser import parse
 from cstd.config.limit_keys import LIMIT_KEYS, value_of
+from cstd.engine import Engine, checkpoint
 from cstd.engine.boot import boot_payload
+from cstd.engine.replaying import JournalReplay
 from cstd.errors import ConfigError
 from cstd.research import own_orders, replay
+from cstd.research.own_orders import JudgingEngine, OwnOrders
 from cstd.storage.journal import open_journal
+from cstd.storage.journal_reader import records
 from tests.schemas import assert_fits
 
 ACKNOWLEDGED = (b'{"method":"subscribe","result":{"channel":"book","symbol":"BTC/USD","depth":25,"snapshot":true},"success":true,'
@@ -188,6 +195,64 @@ def test_an_operators_tighter_limit_stays_in_force(tmp_path: Path) -> None:
         assert not world.live() and world.counters()["refused"] > 0
     assert judged(tmp_path, "policy.spread_bps_max=100")["let_out"] == 0
     assert judged(tmp_path, "policy.depth_value_min=1")["let_out"] == 0
+
+
+def test_the_second_judgement_leaves_the_replay_as_it_was(two: Path) -> None:
+    """State and digest of an engine that judges twice are those of one that judges once, whatever it is asked for."""
+    plain, twice = JournalReplay(Engine(Recorder(), None)), JournalReplay(JudgingEngine(Recorder(), None))
+    assert isinstance(twice.engine, JudgingEngine)
+    own = OwnOrders([BETWEEN], [], twice.engine)
+    own.begin()
+    for record in records(two / "journal"):
+        for each in (plain, twice):
+            each.take([record])
+        own.take()
+        if record.kind < first_output and record.seq % 7 == 0 and plain.engine.cfg is not None:
+            assert image.dump(twice.engine.core) == image.dump(plain.engine.core), record.seq
+    assert twice.difference_count == 0 and twice.engine.recorder.hexdigest() == plain.engine.recorder.hexdigest()
+    assert own.result(1) == judged(two, BETWEEN)
+
+
+def test_a_replay_that_begins_with_a_checkpoint_judges_what_comes_after_it(two: Path) -> None:
+    """Behind the first sale: the second opening alone is looked at, by what holds from the checkpoint on."""
+    before = JournalReplay(Engine(Recorder(), None))
+    given = list(records(two / "journal"))
+    at = next(at for at, record in enumerate(given) if record.kind == EventKind.OUT_LEDGER and b"TS1" in record.payload) + 1
+    while given[at].kind >= first_output:
+        at += 1
+    before.take(given[:at])
+    engine = JudgingEngine(Recorder(), None)
+    after = JournalReplay(engine)
+    engine.recorder.captured = checkpoint.restore(engine, checkpoint.dump(before.engine))
+    own = OwnOrders(["policy.spread_bps_max=0.005"], [], engine)
+    own.begin()
+    after.take(given[at:])
+    own.take()
+    found = own.result(given[at].seq)
+    assert (after.difference_count, found["sent"], found["not_sent"], found["first_seq"]) == (0, 1, 1, given[at].seq)
+    assert Decimal(found["orders"][0]["contribution"]) == SECOND.quantize(Decimal("1e-8"))
+    assert amounts(found)[1] == 10_000 + FIRST
+
+
+def test_each_start_is_judged_by_its_own_configuration_with_the_change_in_it(tmp_path: Path) -> None:
+    """The second start's own limit stays where the change is another's; a start that does not take the change is told."""
+    with journaled(tmp_path) as journal:
+        world = started(journal)
+        world.book(asks=WIDE)
+        traded(world, "1", "0", "0")
+        world.cfg = practice_config(policy={"spread_bps_max": Decimal("0.05"), "exit_cost_bps_max": Decimal(10)})
+        world.boot(epoch=2)
+        for _ in range(40):
+            world.step()
+            world.tick()
+        assert not world.live() and world.counters()["refused"] > 0
+    found = judged(tmp_path, "policy.depth_value_min=1")
+    assert (found["as_sent"], found["let_out"]) == (2, 0)
+    found = judged(tmp_path, "policy.spread_bps_max=0.06")
+    assert (found["not_sent"], found["let_out"]) == (1, 0)
+    # 20 bps of markouts is less than the first start's budget, and not than the second's.
+    with pytest.raises(ConfigError, match="leaves nothing"):
+        judged(tmp_path, "policy.markout_allowance_bps=20")
 
 
 def test_keys_that_no_gate_compares_with_are_told_apart(two: Path) -> None:

@@ -13,7 +13,7 @@ from libc.string cimport memcpy, memset
 from cstd._fast.codes cimport OPENING, REDUCE, REFUSE
 from cstd._fast.core cimport Core
 from cstd._fast.gates cimport DecisionRow, GateInput, Limits, judge
-from cstd._fast.orders cimport ORDERS_MAX, OrderRow
+from cstd._fast.orders cimport OrderRow
 from cstd._fast.resting cimport resting_terms
 from cstd._fast.slot cimport InstrumentSlot
 from cstd._fast.wire cimport INSTRUMENTS_MAX

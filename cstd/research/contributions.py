@@ -20,6 +20,7 @@ from cstd.ledger.positions import Fill, Ledger, Position
 from cstd.units import from_raw
 
 ZERO = Fraction(0)
+UNITS: int = 10**MONEY_PRECISION  # of money
 
 
 class Booked(NamedTuple):
@@ -105,8 +106,8 @@ class Contributions(NamedTuple):
     def nav_without(self, ledger_cash: Decimal, positions: Decimal, capital: int) -> int:
         """Return what a mark would have come to without all this, in 10^-8: capital, cash flow and positions, the latter rounded
         down each, as `Nav.mark` does."""
-        return (capital + math.floor((Fraction(ledger_cash) - self.cash) * 10**MONEY_PRECISION)
-                + math.floor((Fraction(positions) - self.marked) * 10**MONEY_PRECISION))
+        return (capital + math.floor((Fraction(ledger_cash) - self.cash) * UNITS)
+                + math.floor((Fraction(positions) - self.marked) * UNITS))
 
 
 class _Inventory:
@@ -186,4 +187,4 @@ def _value(position: Position, bid_raw: int, qty: Fraction) -> Fraction:
 
 def money(value: Fraction) -> Decimal:
     """Return an amount to 10^-8, rounded half to even."""
-    return from_raw(round(value * 10**MONEY_PRECISION), MONEY_PRECISION)
+    return from_raw(round(value * UNITS), MONEY_PRECISION)

@@ -8,14 +8,17 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from engine_world import BTC, S, World, practice_config
 
 from cstd._fast import image
-from cstd._fast.codes import EventKind, IntentKind, Link
+from cstd._fast.codes import EventKind, IntentKind, Link, Verdict
+from cstd._fast.gates import DECISION_DTYPE
 from cstd._fast.recorder import Recorder
 from cstd._fast.rerun import first_output
 from cstd.cli.parser import parse
+from cstd.config import from_canonical_json
 from cstd.config.limit_keys import LIMIT_KEYS, value_of
 from cstd.engine import Engine, checkpoint
 from cstd.engine.boot import boot_payload
@@ -211,6 +214,49 @@ def test_the_second_judgement_leaves_the_replay_as_it_was(two: Path) -> None:
             assert image.dump(twice.engine.core) == image.dump(plain.engine.core), record.seq
     assert twice.difference_count == 0 and twice.engine.recorder.hexdigest() == plain.engine.recorder.hexdigest()
     assert own.result(1) == judged(two, BETWEEN)
+
+
+def first_decision(world: World) -> np.void:
+    """Let time pass until the first wish was judged."""
+    world.public(ACKNOWLEDGED)
+    world.book(asks=WIDE)
+    for _ in range(80):
+        for kind, _, payload in world.recorder.captured:
+            if kind == EventKind.OUT_DECISION:
+                return np.frombuffer(payload, DECISION_DTYPE)[0]
+        world.step()
+        world.tick()
+    raise AssertionError("nothing was wished for")
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A journal up to its first order."""
+    folder = tmp_path_factory.mktemp("one")
+    with journaled(folder) as journal:
+        assert first_decision(World(strategy=None, journal=journal).ready())["order_slot"] == 0
+    return folder
+
+
+@pytest.mark.parametrize(("assignment", "verdict"), [
+    (BETWEEN, "REFUSE"), ("policy.spread_bps_max=0.08", "APPROVE"), ("policy.depth_value_min=999999999", "REFUSE"),
+    ("policy.depth_multiple_min=1000", "APPROVE"), ("policy.volume_hour_min=99999999", "REFUSE"),
+    ("policy.markout_allowance_bps=24.999", "REFUSE"), ("policy.deadline_ms=1000", "APPROVE"),
+    ("policy.turnover_equity_multiple_max=0.02", "APPROVE"), ("policy.price_band_bps_max=0.001", "REFUSE"),
+    ("policy.depth_band_bps=0.05", "APPROVE"), ("policy.volume_minute_frac_max=0.0001", "APPROVE"),
+    (f"overrides.{BTC}.policy.spread_bps_max=0.05", "REFUSE"), ("risk.clock_offset_ms_max=1", "APPROVE")])
+def test_a_daemon_with_the_changed_limit_judges_its_first_wish_so(one: Path, assignment: str, verdict: str) -> None:
+    """What the gates say beside the replay is, byte for byte, what they say in a daemon that was started with that limit."""
+    changed = from_canonical_json(practice_config().to_canonical_json(), [assignment])
+    theirs = first_decision(World(changed, strategy=None).ready())
+    replayed = JournalReplay(JudgingEngine(Recorder(), None))
+    assert isinstance(replayed.engine, JudgingEngine)
+    OwnOrders([assignment], [], replayed.engine).begin()
+    replayed.take(list(records(one / "journal")))
+    ((_, ours),) = replayed.engine.core.take_sent()
+    judged_by_gates = DECISION_DTYPE.fields["event_seq"][1]
+    assert ours[:judged_by_gates] == theirs.tobytes()[:judged_by_gates]
+    assert Verdict(int(theirs["verdict"])).name == verdict
 
 
 def test_a_replay_that_begins_with_a_checkpoint_judges_what_comes_after_it(two: Path) -> None:

@@ -401,6 +401,10 @@ def _decline(parser: argparse.ArgumentParser) -> None:
     _reason(parser)
 
 
+def _page_token(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--end", action="store_true", help="instead: none of yours is good any more")
+
+
 def _limits(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--instrument", metavar="NAME", help="as they hold for this instrument (default: in general, and what "
                         "single instruments have otherwise)")
@@ -500,6 +504,7 @@ VERBS = (
     _admin("sell managed inventory, and no new openings until resume", "flatten", _flatten),
     _admin("an opening that waits for an operator may be sent, if the gates still let it", "approve", _approve),
     _admin("an opening that waits for an operator is not sent", "decline", _decline),
+    _admin("a token by which you answer on the page what waits for an operator; good for eight hours", "page token", _page_token),
     Verb(("doctor",), "whether this host is fit for the daemon: ok, warning or problem for each thing, and what to do",
          "cstd.cli.doctor", _doctor, examples=DOCTOR_EXAMPLES),
     Verb(("live-check",), "key, clock and account tried with two small real orders: placed, amended, canceled, killed",

@@ -192,6 +192,7 @@ SCHEMAS: dict[str, Named] = {
     "flatten": Named("", _outputs("Done")),
     "approve": Named("the answer, or with --list what waits", _view("ApprovalAnswered", "Approval[]")),
     "decline": Named("", _view("ApprovalAnswered")),
+    "page token": Named("", _view("PageToken")),
 }
 
 

@@ -309,11 +309,14 @@ class FlightChild:
             self._note_failure(error, reasons=[f"{ask.kind}: {ask.reason}" for ask in self._waiting])
 
 
-def reader_child(board: Path, status: StatusConfig, log: Any, on_spawn: Callable[[int], None]) -> Child:
-    """Return the reader process (status port and page), which reads `board`; `listen` is the page's address."""
+def reader_child(board: Path, status: StatusConfig, log: Any, on_spawn: Callable[[int], None], socket: Path) -> Child:
+    """Return the reader process (status port and page), which reads `board`; `listen` is the page's address.
+
+    `socket` is the admin socket, to which it hands on what the page sends with an operator's token.
+    """
     words = [word for address in (status.listen, *status.extra_listen) for word in ("--listen", address)]
     words += ["--alertmanager", status.alertmanager] if status.alertmanager else []
-    return Child("reader", "cstd.ops.reader", ["--board", str(board), *words], log, on_spawn)
+    return Child("reader", "cstd.ops.reader", ["--board", str(board), "--socket", str(socket), *words], log, on_spawn)
 
 
 def scorer_child(run_dir: Path, cfg: ScorerConfig, log: Any, on_spawn: Callable[[int], None]) -> Child:

@@ -13,7 +13,7 @@ from cstd.ops.logs import Logs
 from cstd.ops.view import EngineView
 
 # Tries of what is not allowed: their lines go to the channel of security, those of commands to that of audit.
-REFUSED = frozenset({"connection refused", "role refused", "locked out"})
+REFUSED = frozenset({"connection refused", "role refused", "token refused", "locked out"})
 
 
 def admin_server(cfg: Config, path: Path, view: EngineView, submit: Callable[[dict[str, Any]], Any], logs: Logs) -> AdminServer:

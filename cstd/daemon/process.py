@@ -142,7 +142,7 @@ class TradingProcess:
         same_mode(self.engine.cfg, cfg, run_dir)
         self.recorder = self.engine.recorder
         self.host = Host(cfg.process, self.log)
-        self.reader = reader_child(run_dir / BOARD_FILE, cfg.status, self.log, self.host.place_child)
+        self.reader = reader_child(run_dir / BOARD_FILE, cfg.status, self.log, self.host.place_child, self._socket_path())
         self.mark = ProjectorMark(run_dir / MARK_FILE, create=True)
         self.projector = projector_child(run_dir, self.log, self.host.place_child, compress=cfg.projector.compress,
                                          on_end=self._on_projector_end)

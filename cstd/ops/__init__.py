@@ -8,8 +8,9 @@ Gives: the board (shared memory, written by `board.BoardWriter`), the reader pro
 Owns: the board file and the admin socket in the run directory; no trading state at all. The trading process alone
     writes the board; the reader process alone listens for HTTP.
 Invariants: the reader can die, stall or be killed and the trading process does not notice; every region of the board
-    is bounded and versioned, so a torn read is seen and repeated; the status port is read-only; a mutating verb never
-    touches the engine, it is handed to the daemon, which journals it with the uid and pid of the sender.
+    is bounded and versioned, so a torn read is seen and repeated; the status port reads, and hands on an operator's
+    answer by his token alone; a mutating verb never touches the engine, it is handed to the daemon, which journals it
+    with the uid and pid of the sender.
 Fails by: showing that the board is stale (the writer is gone); refusing an address that is not loopback; answering
     a bad request with an error object; dropping a client that does not read. Never by an exception in the engine.
 Try it: `python -m tests.ops.fake_view` serves the page on a free port with a test double behind it.

@@ -13,6 +13,9 @@ it a second time. Who keeps trying what is not allowed is locked out for a while
 the loop: a line is at most 64 KiB, requests are paid from a token bucket, answers are paged, and who does not read is dropped.
 Who may only read has half of the places, and one bucket for all of his connections.
 `kill` and `pause` are never held back by the bucket.
+
+A request with a "token" came by the page: the reader process hands it on, and it is a command of whose the token is
+(page_tokens.py), for the few verbs that a token gives.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ import orjson
 from cstd.decision.names import gate_named, instrument_named
 from cstd.errors import CstdError, OperatorError, UsageError
 from cstd.ops.access import NOBODY, OPERATE, SOURCES_MAX, Groups, Lockout, Peer, Role, peer_of, role_of
+from cstd.ops.page_tokens import LASTS_S, PAGE_VERBS, PageTokens
 from cstd.ops.socket_path import socket_address
 from cstd.ops.view import EngineView
 
@@ -84,11 +88,13 @@ MUTATING_VERBS: dict[str, dict[str, type]] = {
     "limits_rebase_peak": {"confirm": str, "reason": str},
     "account_read": {"method": str, "params": dict},
     "reload": {},
+    "page_token": {"end": bool},
 }
 # What the venue is asked for may wait for room in its counter, and for another try; a reload for a child that reads the files.
 SLOW_VERBS = {"account_read": 120.0, "reload": 14.0}
 NEVER_LIMITED = frozenset({"kill", "pause"})
 FAILURES_MAX, FAILURES_WINDOW_S, LOCK_S = 5, 60.0, 300.0
+PAGE_SOURCE = "page"  # whom wrong tokens count against: the reader hands them on, and does not know whose they are
 
 
 class TokenBucket:
@@ -140,8 +146,10 @@ class AdminServer:
         self._socket_gid = -1
         self._tasks: set[asyncio.Task[None]] = set()
         self._readers: dict[int, TokenBucket] = {}
+        self._tokens = PageTokens()
         self.counts = {"admin_requests": 0, "admin_errors": 0, "admin_denied": 0, "admin_limited": 0,
-                       "admin_dropped": 0, "admin_faults": 0, "admin_lockouts": 0, "admin_locked": 0}
+                       "admin_dropped": 0, "admin_faults": 0, "admin_lockouts": 0, "admin_locked": 0,
+                       "admin_page_commands": 0}
 
     async def start(self) -> None:
         """Bind and serve.
@@ -203,16 +211,17 @@ class AdminServer:
         known = (self._groups.operate, self._groups.read) if self._groups.named else (self._socket_gid,)
         return " or ".join(str(gid) for gid in known if gid is not None)
 
-    def _is_locked(self, peer: Peer) -> bool:
-        """Tell whether a peer that is not allowed what it tries is locked out, and count it."""
-        locked = self._lockout.locked_s(str(peer.uid), time.monotonic()) > 0.0
+    def _is_locked(self, peer: Peer, source: str = "") -> bool:
+        """Tell whether a peer, or another source, that is not allowed what it tries is locked out, and count it."""
+        locked = self._lockout.locked_s(source or str(peer.uid), time.monotonic()) > 0.0
         self.counts["admin_locked"] += locked
         return locked
 
-    def _count_failure(self, peer: Peer) -> None:
-        if self._lockout.failed(str(peer.uid), time.monotonic()):
+    def _count_failure(self, peer: Peer, source: str = "") -> None:
+        if self._lockout.failed(source or str(peer.uid), time.monotonic()):
             self.counts["admin_lockouts"] += 1
-            self._audit({"what": "locked out", "uid": peer.uid, "gid": peer.gid, "pid": peer.pid})
+            by = {"source": source} if source else {}
+            self._audit({"what": "locked out", "uid": peer.uid, "gid": peer.gid, "pid": peer.pid, **by})
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: Peer, role: Role) -> None:
         now_s = time.monotonic()
@@ -259,7 +268,12 @@ class AdminServer:
             if verb in MUTATING_VERBS and role != OPERATE:
                 self._refuse_reader(verb, peer)
             self._pay(verb, requests, mutations)
-            data = await self._mutate(verb, args, peer) if verb in MUTATING_VERBS else self._read(verb, args)
+            if "token" in request:
+                data: object = await self._command_by_page(verb, args, peer, request["token"])
+            elif verb == "page_token":
+                data = self._page_token(args, peer)
+            else:
+                data = await self._mutate(verb, args, peer) if verb in MUTATING_VERBS else self._read(verb, args)
         except CstdError as error:
             return {"id": id_, "ok": False, "error": error.to_json()}
         except TimeoutError:
@@ -291,8 +305,30 @@ class AdminServer:
             self.counts["admin_limited"] += 1
             raise RateLimitedError("too many requests", suggestion="wait a second")
 
-    async def _mutate(self, verb: str, args: JsonDict, peer: Peer) -> JsonDict:
-        command = {"verb": verb, "args": args, "uid": peer.uid, "gid": peer.gid, "pid": peer.pid}
+    def _page_token(self, args: JsonDict, peer: Peer) -> JsonDict:
+        """Give who operates a token for the page, or end those that he has. The log has who asked; the token is in none."""
+        self._audit({"what": "page token", "end": args.get("end", False), "uid": peer.uid, "gid": peer.gid, "pid": peer.pid})
+        if args.get("end"):
+            return {"token": None, "uid": peer.uid, "expires_in_s": 0, "ended": self._tokens.end(peer.uid)}
+        return {"token": self._tokens.issue(peer, time.monotonic()), "uid": peer.uid, "expires_in_s": int(LASTS_S), "ended": 0}
+
+    async def _command_by_page(self, verb: str, args: JsonDict, peer: Peer, token: object) -> JsonDict:
+        """Take a command that the page sent: it is that of whose the token is, by the process that handed it on."""
+        owner = self._tokens.owner(token, time.monotonic())
+        if owner is None:
+            if not self._is_locked(peer, PAGE_SOURCE):
+                self.counts["admin_denied"] += 1
+                self._audit({"what": "token refused", "verb": verb, "uid": peer.uid, "gid": peer.gid, "pid": peer.pid})
+                self._count_failure(peer, PAGE_SOURCE)
+            raise TokenError("the token is not known to this daemon, or has ended", suggestion="`cstd page token` gives another")
+        if verb not in PAGE_VERBS:
+            raise AccessError(f"a page's token gives {' and '.join(sorted(PAGE_VERBS))}, not {verb}")
+        self.counts["admin_page_commands"] += 1
+        return await self._mutate(verb, args, Peer(peer.pid, owner.uid, owner.gid, owner.groups), via="page")
+
+    async def _mutate(self, verb: str, args: JsonDict, peer: Peer, via: str = "") -> JsonDict:
+        by = {"via": via} if via else {}
+        command = {"verb": verb, "args": args, "uid": peer.uid, "gid": peer.gid, "pid": peer.pid, **by}
         self._audit({"what": "command", **command})
         result = self._submit(command)
         if inspect.isawaitable(result):
@@ -355,6 +391,12 @@ class AccessError(OperatorError):
     """The sender's role does not have the verb."""
 
     category = "access"
+
+
+class TokenError(OperatorError):
+    """What came by the page has no token that is good."""
+
+    category = "token"
 
 
 class RateLimitedError(OperatorError):

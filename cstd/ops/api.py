@@ -23,10 +23,12 @@ from cstd.jobs.records import JobRow
 from cstd.ops.alerts_sight import AlertsSeen
 from cstd.ops.cluster_shapes import Clusters
 from cstd.ops.execution import ExecutionSeen
+from cstd.ops.page_commands import REASON_CHARS_MAX
 from cstd.ops.performance import PerformanceSeen
 from cstd.ops.sight import Sight
 from cstd.ops.view import (
     Approval,
+    ApprovalAnswered,
     Book,
     Decision,
     Equity,
@@ -229,6 +231,7 @@ def _keep(row: JsonRow, wanted: Mapping[str, Any]) -> bool:
             and row.get("decided_wall_ns", 0) >= wanted.get("since", 0))
 
 
+ANSWER_PATH = "/api/v1/approvals/{id}"
 _LIMIT = {"limit": f"At most this many rows, newest first; 1 to {ROWS_MAX}."}
 _INSTRUMENT = {"instrument": "Rows of this instrument only, e.g. BTC/USD."}
 
@@ -279,9 +282,9 @@ ROUTES: tuple[Route, ...] = (
 
 def openapi_document() -> dict[str, Any]:
     """Return the OpenAPI 3.1 description of the status port."""
-    types = [route.response for route in ROUTES] + [Health, Readiness, Problem]
+    types = [route.response for route in ROUTES] + [Health, Readiness, Problem, ApprovalAnswered]
     schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
-    *data_schemas, health, readiness, problem = schemas
+    *data_schemas, health, readiness, problem, answered = schemas
     problems = {code: _json(problem, text) for code, text in (
         ("400", "A parameter is wrong, is not known, is given twice, or names what there is not."),
         ("404", "There is nothing of this id."), ("421", "The Host header is not a loopback name."),
@@ -309,13 +312,37 @@ def openapi_document() -> dict[str, Any]:
             *({**_parameter(name, text), "in": "path", "required": True} for name, text in route.in_path.items()),
             *(_parameter(name, text) for name, text in route.parameters.items()), _parameter("stale", stale)]
         paths[route.path] = operation
+    paths[ANSWER_PATH] = _answer_operation(answered, problem, misdirected)
     return {
         "openapi": "3.1.0",
         "info": {"title": "cstd status port", "version": __version__, "license": {"name": "Apache-2.0"},
-                 "description": "Read-only. Prices, quantities and money are decimal strings; times are int ns."},
+                 "description": "It reads; an answer to what waits for an operator alone is handed on, with an operator's token. "
+                                "Prices, quantities and money are decimal strings; times are int ns."},
         "paths": paths,
-        "components": {"schemas": components},
+        "components": {"schemas": components, "securitySchemes": {"operator": {
+            "type": "http", "scheme": "bearer", "description": "What `cstd page token` gives to who may operate."}}},
     }
+
+
+def _answer_operation(answered: Mapping[str, Any], problem: Mapping[str, Any], misdirected: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the one operation that asks for something: the answer to an opening that waits."""
+    refusals = {code: _json(problem, text) for code, text in (
+        ("400", "The answer is malformed."), ("401", "No token, or none that is good."),
+        ("403", "The Origin header is not this page's own, or a token does not give this."),
+        ("404", "This is no number of an opening."), ("409", "It waits no more, or is answered already."),
+        ("413", "The answer is too long."), ("429", "Too many at once."), ("503", "The daemon is gone, or does not answer."))}
+    refusals["401"]["headers"] = {"WWW-Authenticate": {"description": "Bearer.", "schema": {"type": "string"}}}
+    body = {"type": "object", "required": ["answer"], "additionalProperties": False, "properties": {
+        "answer": {"type": "string", "enum": ["approve", "decline"]},
+        "reason": {"type": "string", "maxLength": REASON_CHARS_MAX, "description": "For the journal."}}}
+    return {"post": {
+        "summary": "An operator's answer to an opening that waits; the journal has whose it is.",
+        "operationId": "approvals_answer",
+        "security": [{"operator": []}],
+        "parameters": [{"name": "id", "in": "path", "required": True, "description": "The number of the intent that waits.",
+                        "schema": {"type": "string", "pattern": "^[0-9]{1,18}$"}}],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
+        "responses": {"200": _json(answered, "Taken."), **dict(sorted((refusals | dict(misdirected)).items()))}}}
 
 
 def _json(schema: Mapping[str, Any], text: str) -> dict[str, Any]:

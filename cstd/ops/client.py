@@ -30,7 +30,7 @@ DECISIONS_MAX = 20
 OWN_NAMED = 20  # instruments in one question
 VERBS = ("status", "positions", "orders", "fills", "gates", "why", "pause", "resume", "kill", "flatten", "approve",
          "decline", "clusters", "limits",
-         "limits set", "limits reset", "limits rebase-peak", "reload")
+         "limits set", "limits reset", "limits rebase-peak", "reload", "page token")
 
 JsonDict = dict[str, Any]
 
@@ -103,14 +103,14 @@ class AdminClient:
     def __exit__(self, *_exception: object) -> None:
         self._socket.close()
 
-    def request(self, verb: str, args: Mapping[str, object] | None = None) -> Any:
-        """Send one request and return the data of its answer.
+    def request(self, verb: str, args: Mapping[str, object] | None = None, token: str | None = None) -> Any:
+        """Send one request, or hand on one that the page sent with a token, and return the data of its answer.
 
         Raises:
             OperatorError: the daemon refused, went away, or did not answer in time.
         """
         self._next_id += 1
-        message = {"verb": verb, "args": dict(args or {}), "id": self._next_id}
+        message = {"verb": verb, "args": dict(args or {}), "id": self._next_id, **({"token": token} if token is not None else {})}
         try:
             self._socket.sendall(orjson.dumps(message, option=orjson.OPT_APPEND_NEWLINE))
             reply = orjson.loads(self._read_line())
@@ -227,6 +227,8 @@ def _run(client: AdminClient, verb: str, args: argparse.Namespace) -> Any:
         return _rebase_peak(client, args)
     if verb.startswith("limits "):
         return _change_limit(client, verb, args)
+    if verb == "page token":
+        return client.request("page_token", _given(args, "end"))
     if verb in ("kill", "flatten"):
         _confirm(args, _question(verb, args))
     if verb in ("pause", "resume", "kill", "flatten"):
@@ -357,6 +359,8 @@ def _to_text(verb: str, data: Any) -> str:
         return waterfall(data)
     if verb == "reload":
         return _reloaded_text(data)
+    if verb == "page token":
+        return _page_token_text(data)
     if verb == "clusters":
         from cstd.decision.clusters import text
 
@@ -374,6 +378,11 @@ def _to_text(verb: str, data: Any) -> str:
         data = {**data, "conditions": asking or "none asks for a level"}
     pairs = [[name, _cell(value)] for name, value in _flatten("", data)]
     return _table((), pairs, sys.stdout)
+
+
+def _page_token_text(data: Mapping[str, Any]) -> str:
+    """Return the token alone on its line, as the page takes it; or how many have ended."""
+    return f"{data['ended']} ended\n" if data["token"] is None else f"{data['token']}\n"
 
 
 def _reloaded_text(data: Mapping[str, Any]) -> str:

@@ -107,6 +107,7 @@ COUNTERS: dict[str, str] = {
     "admin_faults": "Requests on the admin socket that met a defect.",
     "admin_lockouts": "Times that a uid was locked out after refused tries on the admin socket.",
     "admin_locked": "Tries of those that were locked out.",
+    "admin_page_commands": "Commands that came by the page, with an operator's token.",
     "reader_restarts": "Restarts of the reader process.",
     "durable_syncs": "Orders that waited for the disk.",
     "durable_failed": "Orders that did not leave because the disk took too long; it halts.",

@@ -2,9 +2,10 @@
 
     python -m cstd.ops.reader --board .run/current/board --listen 127.0.0.1:8001
 
-Started and watched by the trading process, which can live without it. It is read-only, listens on loopback alone, and
-answers only requests whose Host is a loopback name, so that a web page elsewhere cannot reach it by rebinding its own
-name. It ends when its parent ends. The addresses that it got are in `reader.json` beside the board.
+Started and watched by the trading process, which can live without it. It listens on loopback alone, and answers only requests
+whose Host is a loopback name, so that a web page elsewhere cannot reach it by rebinding its own name. It reads; one thing alone
+it hands on, an answer to an opening that waits, with an operator's token (page_commands.py). It ends when its parent ends. The
+addresses that it got are in `reader.json` beside the board.
 """
 
 from __future__ import annotations
@@ -32,16 +33,18 @@ from prometheus_client.exposition import choose_encoder
 from cstd.child import exit_code_of, follow_parent
 from cstd.errors import OperatorError, UsageError
 from cstd.ops.alerts_sight import AlertsSight
-from cstd.ops.api import ROUTES, Route, openapi_document
+from cstd.ops.api import ANSWER_PATH, ROUTES, Route, openapi_document
 from cstd.ops.board import PUBLISH_INTERVAL_S, BoardReader
 from cstd.ops.decisions import UnknownIdError
 from cstd.ops.metrics import BoardCollector
+from cstd.ops.page_commands import CommandError, PageCommands
 from cstd.ops.pushes import Pushes
 from cstd.ops.sight import Sight
 
 PAGE_DIR = Path(__file__).parent / "page"
 PAGE_FILES = {"/": ("index.html", "text/html"), "/app.js": ("app.js", "text/javascript"),
               "/format.js": ("format.js", "text/javascript"), "/panels.js": ("panels.js", "text/javascript"),
+              "/approvals.js": ("approvals.js", "text/javascript"),
               "/style.css": ("style.css", "text/css"), "/icon.svg": ("icon.svg", "image/svg+xml")}
 EXECUTION_LOOK_S = 5.0
 ALERTS_LOOK_S = 5.0
@@ -53,6 +56,7 @@ REGISTRY = web.AppKey("registry", CollectorRegistry)
 WEBSOCKETS: web.AppKey[set[Any]] = web.AppKey("websockets", set[Any])
 OPENAPI = web.AppKey("openapi", bytes)
 PUSHES = web.AppKey("pushes", Pushes)
+COMMANDS = web.AppKey("commands", PageCommands)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -171,6 +175,17 @@ def data_handler(route: Route) -> Handler:
     return serve
 
 
+async def serve_answer(request: web.Request) -> web.StreamResponse:
+    """Hand on an operator's answer to an opening that waits."""
+    try:
+        return web.json_response(await request.app[COMMANDS].take(request))
+    except CommandError as error:
+        response = web.json_response(error.body, status=error.status)
+        if error.status == 401:
+            response.headers["WWW-Authenticate"] = "Bearer"
+        return response
+
+
 async def serve_health(request: web.Request) -> web.StreamResponse:
     """200 while the trading process publishes and its children live, else 503."""
     sight = request.app[SIGHT]
@@ -236,8 +251,8 @@ async def serve_websocket(request: web.Request) -> web.StreamResponse:
     return socket_
 
 
-def build_app(sight: Sight) -> web.Application:
-    """Return the application; all it needs to know is in `sight`."""
+def build_app(sight: Sight, commands: PageCommands) -> web.Application:
+    """Return the application; all it needs to know is in `sight`, and what it hands on goes to `commands`."""
     registry = CollectorRegistry()
     registry.register(BoardCollector(sight))
     app = web.Application(middlewares=[count_requests(registry), guard], client_max_size=1024)
@@ -245,6 +260,7 @@ def build_app(sight: Sight) -> web.Application:
     app[REGISTRY] = registry
     app[WEBSOCKETS] = set()
     app[PUSHES] = Pushes(sight, PUBLISH_INTERVAL_S)
+    app[COMMANDS] = commands
     app[OPENAPI] = orjson.dumps(openapi_document())
     for path, (name, content_type) in PAGE_FILES.items():
         app.router.add_get(path, page_handler(name, content_type))
@@ -255,6 +271,7 @@ def build_app(sight: Sight) -> web.Application:
     app.router.add_get("/ws", serve_websocket)
     for route in ROUTES:
         app.router.add_get(route.path, data_handler(route))
+    app.router.add_post(ANSWER_PATH, serve_answer)
     app.on_shutdown.append(close_websockets)
     return app
 
@@ -381,13 +398,17 @@ async def _pause(stop: asyncio.Event, tasks: Sequence[asyncio.Task[None]]) -> No
             task.result()
 
 
-async def serve(board_path: Path, addresses: Sequence[tuple[str, int]], stop: asyncio.Event, alertmanager: str = "") -> None:
-    """Serve the board on every address until `stop` is set, or what looks in the background fails: the parent starts it again."""
+async def serve(board_path: Path, addresses: Sequence[tuple[str, int]], stop: asyncio.Event, alertmanager: str = "",
+                admin: Path | None = None) -> None:
+    """Serve the board on every address until `stop` is set, or what looks in the background fails: the parent starts it again.
+
+    `admin` is the socket of the daemon whose board it is, None where answers of the page go to nobody.
+    """
     written = board_path.with_name("reader.json")
     written.unlink(missing_ok=True)  # of a reader that was killed: nothing of ours listens there any more
     sight = Sight(BoardReader(board_path), alertmanager=alertmanager)
     listeners = [bind(host, port) for host, port in addresses]
-    runner = web.AppRunner(build_app(sight), access_log=None, shutdown_timeout=1.0)
+    runner = web.AppRunner(build_app(sight, PageCommands(admin)), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     for listener in listeners:
         await web.SockSite(runner, listener).start()
@@ -410,12 +431,13 @@ async def serve(board_path: Path, addresses: Sequence[tuple[str, int]], stop: as
         sight.close()
 
 
-async def _serve_until_signal(board_path: Path, addresses: Sequence[tuple[str, int]], alertmanager: str) -> None:
+async def _serve_until_signal(board_path: Path, addresses: Sequence[tuple[str, int]], alertmanager: str,
+                              admin: Path | None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await serve(board_path, addresses, stop, alertmanager)
+    await serve(board_path, addresses, stop, alertmanager, admin)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -424,6 +446,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--board", required=True, type=Path, help="board file of the trading process")
     parser.add_argument("--listen", action="append", metavar="HOST:PORT", help="repeatable; default 127.0.0.1:8001")
     parser.add_argument("--alertmanager", default="", metavar="URL", help="whom to ask what fires (default: nobody)")
+    parser.add_argument("--socket", type=Path, metavar="PATH", help="admin socket, for answers of the page (default: none)")
     parser.add_argument("--parent", type=int, metavar="PID", help="end when this parent process does")
     args = parser.parse_args(argv)
 
@@ -431,7 +454,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         addresses = [parse_address(text) for text in args.listen or ["127.0.0.1:8001"]]
         if args.parent is not None:
             follow_parent(args.parent)
-        asyncio.run(_serve_until_signal(args.board, addresses, args.alertmanager))
+        asyncio.run(_serve_until_signal(args.board, addresses, args.alertmanager, args.socket))
 
     return exit_code_of("reader", run)
 

@@ -279,6 +279,15 @@ class ApprovalAnswered(TypedDict):
     instrument: str
 
 
+class PageToken(TypedDict):
+    """`cstd page token`: what answers on the page what waits for an operator; docs/approve.md."""
+
+    token: str | None  # None: with --end
+    uid: int  # whose it is: commands that come by it are journaled as this user's
+    expires_in_s: int
+    ended: int  # with --end: how many of this user's were good until now
+
+
 class Gate(TypedDict):
     """One of the 15 gates with its counts since the boot."""
 

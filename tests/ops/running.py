@@ -52,6 +52,8 @@ class FakeDaemon:
             if args["confirm"] != "k1":
                 raise OperatorError("the confirmation does not match")
             self.view.kill, self.view.state = False, "paused"
+        elif verb in ("approve", "decline"):
+            return self._answered(verb, str(args["id"]))
         elif verb == "limits_set":
             return self.view.limits_in_force.change(args, command, self.view.wall_ns)
         elif verb == "limits_rebase_peak":
@@ -62,6 +64,13 @@ class FakeDaemon:
             return self.view.limits_in_force.end(args)
         return {"state": self.view.state, "seq": len(self.commands)}
 
+    def _answered(self, verb: str, id_: str) -> dict[str, Any]:
+        row = next((row for row in self.view.approvals() if str(row["id"]) == id_), None)
+        if row is None:
+            raise OperatorError(f"opening {id_} waits no more: expired", suggestion="`cstd approve --list` shows what waits")
+        self.view.approvals = list  # type: ignore[method-assign]
+        return {"id": row["id"], "answer": "approved" if verb == "approve" else "declined", "instrument": row["instrument"]}
+
 
 @contextmanager
 def admin_socket(path: Path, view: FakeView, *, on_uvloop: bool = True,
@@ -71,13 +80,15 @@ def admin_socket(path: Path, view: FakeView, *, on_uvloop: bool = True,
     daemon = FakeDaemon(view)
     loop = uvloop.new_event_loop() if on_uvloop else asyncio.new_event_loop()
     server = AdminServer(path, view, submit or daemon.submit, audit=daemon.audits.append, groups=groups, lockout=lockout)
-    loop.run_until_complete(server.start())
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     try:
-        yield daemon, server
+        asyncio.run_coroutine_threadsafe(server.start(), loop).result(60)  # a browser's test has a loop of its own in its thread
+        try:
+            yield daemon, server
+        finally:
+            asyncio.run_coroutine_threadsafe(server.close(), loop).result(10)
     finally:
-        asyncio.run_coroutine_threadsafe(server.close(), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
         loop.close()
@@ -118,6 +129,15 @@ class RunningReader:
         request = urllib.request.Request(self.url + path, headers=names)
         try:
             with urllib.request.urlopen(request, timeout=10) as response:
+                return Answer(response.status, dict(response.headers), response.read())
+        except urllib.error.HTTPError as error:
+            return Answer(error.code, dict(error.headers), error.read())
+
+    def post(self, path: str, body: bytes, headers: dict[str, str]) -> Answer:
+        """POST to a path, whatever its status."""
+        request = urllib.request.Request(self.url + path, data=body, headers=headers, method="POST")
+        try:
+            with urllib.request.urlopen(request, timeout=30) as response:
                 return Answer(response.status, dict(response.headers), response.read())
         except urllib.error.HTTPError as error:
             return Answer(error.code, dict(error.headers), error.read())

@@ -41,7 +41,7 @@ def document_of_session(reader: RunningReader) -> dict[str, Any]:
     known = {"instrument": {"enum": reader.view.instrument_names()},
              "id": {"examples": [str(row[key]) for row in reader.view.decision_rows[::4] for key in ("intent_seq", "cl_ord_id")]}}
     for path in document["paths"].values():
-        for parameter in path["get"].get("parameters", []):
+        for parameter in path.get("get", {}).get("parameters", []):
             parameter["schema"].update(known.get(parameter["name"], {}))
     return document
 
@@ -68,6 +68,11 @@ def test_the_documents_own_words(reader: RunningReader) -> None:
     assert [(parameter["name"], parameter["in"], parameter["required"]) for parameter in one["parameters"]] == [
         ("id", "path", True), ("stale", "query", False)]
     assert set(one["responses"]) == {"200", "400", "404", "421", "503"}
+    (answer,) = [path for path, found in paths.items() if "get" not in found]
+    assert answer == "/api/v1/approvals/{id}" and list(paths[answer]) == ["post"]
+    asked = paths.pop(answer)["post"]
+    assert asked["security"] == [{"operator": []}]
+    assert set(asked["responses"]) == {"200", "400", "401", "403", "404", "409", "421", "429", "503", "413"}
     for path, found in paths.items():
         assert "421" in found["get"]["responses"], path
         if path.startswith("/api/"):

@@ -21,7 +21,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from cstd.errors import UsageError
-from cstd.ops.api import ROUTES, Health, Readiness
+from cstd.ops.api import ANSWER_PATH, ROUTES, Health, Readiness
 from cstd.ops.board import BoardWriter
 from cstd.ops.reader import WEBSOCKETS_MAX, is_loopback_name, parse_address
 from cstd.ops.sight import latency_summary, market_overview, quantile_ns
@@ -214,16 +214,16 @@ def test_openapi_describes_every_route(reader: RunningReader) -> None:
     """The document is 3.1, covers each route that answers, and every reference in it resolves."""
     document = reader.get("/openapi.json").json()
     assert document["openapi"] == "3.1.0"
-    others = {"/health", "/ready", "/metrics", "/openapi.json"}
+    others = {"/health", "/ready", "/metrics", "/openapi.json", ANSWER_PATH}
     assert set(document["paths"]) == {route.path for route in ROUTES} | others
     references = {part.split('"')[0] for part in json.dumps(document).split('#/components/schemas/')[1:]}
     assert references <= set(document["components"]["schemas"])
-    operations = [path["get"]["operationId"] for path in document["paths"].values()]
+    operations = [operation["operationId"] for path in document["paths"].values() for operation in path.values()]
     assert len(operations) == len(set(operations))
 
 
-def test_it_is_read_only(reader: RunningReader) -> None:
-    """No other method than GET and HEAD is served anywhere."""
+def test_it_reads_and_no_path_of_data_is_written_to(reader: RunningReader) -> None:
+    """No other method than GET and HEAD is served anywhere but where an operator's answer goes, which takes POST alone."""
     import urllib.error
     import urllib.request
 
@@ -233,6 +233,8 @@ def test_it_is_read_only(reader: RunningReader) -> None:
                 urllib.request.urlopen(urllib.request.Request(reader.url + path, method=method, data=b"x"), timeout=5)
             assert refused.value.code == 405
             assert json.loads(refused.value.read())["error"] == "method_not_allowed"
+    answer = reader.get("/api/v1/approvals/41")
+    assert (answer.status, answer.headers["Allow"]) == (405, "POST")
 
 
 def test_every_answer_has_the_security_headers(reader: RunningReader) -> None:
@@ -251,10 +253,10 @@ def test_the_page_needs_nothing_from_outside(reader: RunningReader) -> None:
     """Its files name no other host, no inline script or style, and are served with their types."""
     page = reader.get("/").body.decode()
     assert "style=" not in page
-    assert page.count("<script") == page.count("<script src=") == 3
+    assert page.count("<script") == page.count("<script src=") == 4
     for path, kind in (("/", "text/html"), ("/app.js", "text/javascript"),
-                       ("/format.js", "text/javascript"), ("/panels.js", "text/javascript"), ("/style.css", "text/css"),
-                       ("/icon.svg", "image/svg+xml")):
+                       ("/format.js", "text/javascript"), ("/panels.js", "text/javascript"), ("/approvals.js", "text/javascript"),
+                       ("/style.css", "text/css"), ("/icon.svg", "image/svg+xml")):
         answer = reader.get(path)
         assert answer.headers["Content-Type"].startswith(kind)
         text = answer.body.decode().replace("http://www.w3.org/2000/svg", "")

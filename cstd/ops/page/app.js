@@ -1,10 +1,11 @@
-// The live page. Data come over one websocket as the regions of the board that changed; nothing is ever sent back. One decision
-// that is looked for by its id is asked for over HTTP.
+// The live page. Data come over one websocket as the regions of the board that changed; nothing is ever sent back by it. One
+// decision that is looked for by its id is asked for over HTTP; answers to what waits for an operator are sent by approvals.js.
 // Text from the daemon only ever becomes text nodes, so no value can become markup.
 "use strict";
 
 /* global decimals, grouped, money, trimmed, number, count, clock, duration, words, bps, percent: format.js */
 /* global paintLimits, paintAlerts: panels.js */
+/* global paintApprovals: approvals.js */
 
 const regions = {};
 const dirty = new Set();
@@ -97,7 +98,7 @@ function showBanner() {
 const PAINTERS = {
   status: paintStatus, equity: paintEquity, latency: paintLatency, books: paintBooks, decisions: paintDecisions,
   positions: paintPositions, orders: paintOrders, fills: paintFills, gates: paintGates, instruments: paintQuality,
-  execution: paintExecution, performance: () => paintEquity(regions.equity ?? {}), limits: paintLimits, alerts: paintAlerts, approvals: paintApprovals,
+  execution: paintExecution, performance: () => paintEquity(regions.equity ?? {}), limits: paintLimits, alerts: paintAlerts, approvals: () => paintApprovals(),
 };
 
 function render() {
@@ -560,18 +561,6 @@ function paintPositions(positions) {
     ["Mark", (p) => grouped(p.mark_price), "num"], ["Value", (p) => money(p.value), "num"], ["Unrealized", (p) => money(p.unrealized_pnl), "num"],
     ["Realized", (p) => money(p.realized_pnl), "num"], ["Stop", stopText, "num"], ["Leaving", (p) => p.exit_reason || ""], ["Your own", (p) => trimmed(p.user_qty), "num"],
   ], positions, "No managed position.");
-}
-
-/* This page sends nothing: the command is copied to where an operator may use it. */
-function paintApprovals(approvals) {
-  byId("approvals-card").hidden = !approvals.length;
-  setText("approvals-count", approvals.length ? `${approvals.length} waiting · copy a command to answer; docs/approve.md` : "");
-  paintTable("approvals", [
-    ["Id", (a) => count(a.id), "num"], ["Instrument", (a) => a.instrument], ["Side", (a) => a.side, sideClass], ["Quantity", (a) => trimmed(a.qty), "num"],
-    ["Price", (a) => grouped(a.price), "num"], ["Value", (a) => `${money(a.notional)} ${a.currency}`, "num"], ["State", (a) => words(a.state)],
-    ["Age", (a) => duration(a.age_s * 1e9), "num"], ["Expires in", (a) => duration(a.expires_in_s * 1e9), (a) => (a.expires_in_s < 15 ? "num warn" : "num")],
-    ["To approve", (a) => a.approve, "command"], ["To decline", (a) => a.decline, "command"],
-  ], approvals, "Nothing waits for an operator.");
 }
 
 const CLOSED = new Set(["filled", "canceled", "rejected", "expired", "free"]);

@@ -81,6 +81,7 @@ cpdef enum EventKind:
     OUT_APPROVAL = 72       # an opening that waited for an operator does so no more
     OUT_ADOPTION = 73       # coins of the user's became managed, or there were none to take up
     OUT_SIGNAL = 74         # what scores made the ensemble want of an instrument
+    OUT_ANSWER = 75         # whether a command was taken, and why not
 
 cpdef enum OrderState:
     ORDER_FREE = 0

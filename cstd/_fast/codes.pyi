@@ -83,6 +83,7 @@ class EventKind(IntEnum):
     OUT_APPROVAL = 72
     OUT_ADOPTION = 73
     OUT_SIGNAL = 74
+    OUT_ANSWER = 75
 
 class OrderState(IntEnum):
     ORDER_FREE = 0

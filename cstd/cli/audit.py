@@ -1,8 +1,9 @@
 """`cstd audit`: who asked the daemon for what, and when: every command in the journal, between its starts and stops.
 
-Read from the journal alone, whose chain is proven on the way, with a daemon or without. It is what was asked, and what came of it
-where that follows from the records without a replay: limits are judged again by the start's configuration, and what is never
-refused was taken. Refused tries to connect never reach the journal; the log's channel `security` has them.
+Read from the journal alone, whose chain is proven on the way, with a daemon or without. It is what was asked, and what the
+engine wrote of it behind the command. In a journal that is older than such records it is what follows without a replay: limits
+are judged again by the start's configuration, and what is never refused was taken. Refused tries to connect never reach the
+journal; the log's channel `security` has them.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ import msgspec
 
 from cstd import __version__
 from cstd._fast.codes import EventKind
+from cstd._fast.journal_scan import Record
+from cstd._fast.rerun import first_output
 from cstd.config import from_canonical_json
 from cstd.decision.limits import limits_in_force
 from cstd.decision.operator_limits import OperatorLimits
@@ -32,6 +35,7 @@ from cstd.storage.run_dir import JOURNAL_DIR
 COLUMNS = ("when", "what", "who", "pid", "result", "with")
 BOOT_FIELDS = ("mode", "version", "boot_epoch", "config_hash")
 NEVER_REFUSED = frozenset({"pause", "halt", "kill", "flatten", "reload"})
+Result = Literal["taken", "refused", "asked"]  # asked: the first of two steps, which changed nothing
 LIMITS = frozenset({"limits_set", "limits_reset", "limits_reload"})
 
 
@@ -46,8 +50,9 @@ class AuditRow(TypedDict):
     gid: int | None
     pid: int | None
     user: str | None  # the name that this host has for the uid now
+    via: Literal["page"] | None  # page: by a token of that user's; None: by the admin socket, or the daemon's own
     args: dict[str, Any]
-    result: Literal["taken", "refused"] | None  # None: a start or stop, or only a replay can tell
+    result: Result | None  # None: a start or stop, or an old journal, where a replay alone can tell
     refusal: str | None  # why, as its sender was told
 
 
@@ -67,8 +72,8 @@ class _Judge:
             self._limits = OperatorLimits()
             self._limits.configure(cfg)
 
-    def of(self, command: dict[str, Any]) -> tuple[Literal["taken", "refused"] | None, str | None]:
-        """Return what came of a command, and why where it was refused."""
+    def of(self, command: dict[str, Any]) -> tuple[Result | None, str | None]:
+        """Return what came of a command of which no record tells, and why where it was refused."""
         verb = command["verb"]
         if verb in NEVER_REFUSED:
             return "taken", None
@@ -108,26 +113,39 @@ def main(args: argparse.Namespace) -> int:
 
 def trail(directory: Path) -> Iterator[AuditRow]:
     """Yield the rows of a journal, oldest first."""
-    judge = _Judge()
+    judge, asked = _Judge(), None
     for record in records(directory):
+        if asked is not None and record.kind == EventKind.OUT_ANSWER:
+            answer = msgspec.json.decode(record.payload)
+            yield {**asked, "result": answer["result"], "refusal": answer["refusal"]}
+            asked = None
+        elif asked is not None and record.kind < first_output:  # the next event: nothing was written of the one before
+            yield asked
+            asked = None
         if record.kind == EventKind.EVENT_COMMAND:
-            command = msgspec.json.decode(record.payload)
-            uid = command.get("uid")
-            result, refusal = judge.of(command)
-            yield {"seq": record.seq, "wall_ns": record.wall_ns, "what": "command", "verb": command["verb"], "uid": uid,
-                   "gid": command.get("gid"), "pid": command.get("pid"), "user": user_name(uid), "args": command["args"],
-                   "result": result, "refusal": refusal}
+            asked = _command(record, judge)
         elif record.kind == EventKind.EVENT_BOOT:
             boot = msgspec.json.decode(record.payload)
             judge.boot(boot)
             yield _own(record.seq, record.wall_ns, "start", {name: boot[name] for name in BOOT_FIELDS})
         elif record.kind == EventKind.EVENT_STOP:
             yield _own(record.seq, record.wall_ns, "stop", {})
+    if asked is not None:
+        yield asked
+
+
+def _command(record: Record, judge: _Judge) -> AuditRow:
+    command = msgspec.json.decode(record.payload)
+    uid = command.get("uid")
+    result, refusal = judge.of(command)
+    return {"seq": record.seq, "wall_ns": record.wall_ns, "what": "command", "verb": command["verb"], "uid": uid,
+            "gid": command.get("gid"), "pid": command.get("pid"), "user": user_name(uid), "via": command.get("via"),
+            "args": command["args"], "result": result, "refusal": refusal}
 
 
 def _own(seq: int, wall_ns: int, what: Literal["start", "stop"], args: dict[str, Any]) -> AuditRow:
     return {"seq": seq, "wall_ns": wall_ns, "what": what, "verb": None, "uid": None, "gid": None, "pid": None, "user": None,
-            "args": args, "result": None, "refusal": None}
+            "via": None, "args": args, "result": None, "refusal": None}
 
 
 def user_name(uid: int | None) -> str | None:
@@ -139,7 +157,8 @@ def user_name(uid: int | None) -> str | None:
 
 
 def _who(row: AuditRow) -> str:
-    return "-" if row["uid"] is None else f"{row['uid']} ({row['user']})" if row["user"] else str(row["uid"])
+    who = "-" if row["uid"] is None else f"{row['uid']} ({row['user']})" if row["user"] else str(row["uid"])
+    return f"{who} by the {row['via']}" if row["via"] else who
 
 
 def _with(args: dict[str, Any]) -> str:

@@ -130,8 +130,8 @@ examples:
   cstd audit --since 1d --verb limits_set
   cstd audit /mnt/elsewhere/cstd -o json          of a backup, a line each
 
-result: taken or refused; - where only a replay can tell (resume, kill_clear, approve, decline,
-account_read; another version's limits).
+result: taken, refused, or asked: the first of two steps, which changed nothing; - where the journal is
+older than records of it, and only a replay can tell.
 Exit 3 where the journal is not what was written. docs/access.md
 """
 

@@ -25,6 +25,7 @@ from cstd._fast.recorder import Recorder
 from cstd.config import Config, from_canonical_json
 from cstd.decision.setup import give_tactics
 from cstd.engine import arrivals, condition_feed, handover, venue_clock
+from cstd.engine.answers import recorded
 from cstd.engine.booked import record_fills
 from cstd.engine.congestion import Congestion
 from cstd.engine.ensemble import Ensemble
@@ -151,7 +152,7 @@ class Engine:
                 self._on_rest_reply(msgspec.json.decode(payload))
             case EventKind.EVENT_COMMAND:
                 command = msgspec.json.decode(payload)
-                self.replies[command["id"]] = self._on_command(command, mono_ns, wall_ns)
+                self.replies[command["id"]] = recorded(self, command, self._on_command(command, mono_ns, wall_ns))
             case EventKind.EVENT_SCORES:
                 self.ensemble.on_scores(self, payload, mono_ns)
             case EventKind.EVENT_STOP:

@@ -83,6 +83,29 @@ def test_a_refused_command_is_told_from_one_that_took_effect(tmp_path: Path, cap
     assert "is no limit of a gate" in str(found[2]["refusal"]) and found[0]["refusal"] is None
 
 
+def test_what_the_engine_wrote_of_a_command_is_its_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of every verb, also where other records came in between; a command that a crash cut off has none. The page is named."""
+    sent = [("resume", {}, {}), ("approve", {"id": "41"}, {"via": "page"}), ("kill_clear", {}, {}), ("resume", {}, {})]
+    answers = [("refused", "the kill switch is latched: operator"), ("taken", None), ("asked", None)]
+    with open_journal(tmp_path / "journal", tmp_path / "ring", ring_bytes=1 << 20, segment_bytes=1 << 20,
+                      sync_interval_ms=1) as journal:
+        for number, (verb, args, via) in enumerate(sent):
+            payload = {"id": number, "verb": verb, "args": args, "uid": 0, "gid": 0, "pid": 77, **via}
+            journal.append_py(EventKind.EVENT_COMMAND, 0, 1, 1, msgspec.json.encode(payload))
+            if number < len(answers):
+                journal.append_py(EventKind.OUT_STATE, 0, 1, 1, b"{}")
+                result, refusal = answers[number]
+                journal.append_py(EventKind.OUT_ANSWER, 0, 1, 1, msgspec.json.encode(
+                    {"id": number, "verb": verb, "result": result, "refusal": refusal}))
+        journal.append_py(EventKind.EVENT_STOP, 0, 1, 1, b"{}")
+        journal.sync()
+    found = rows(capsys, str(tmp_path))
+    assert [(row["result"], row["refusal"]) for row in found] == [*answers, (None, None), (None, None)]
+    assert [row["via"] for row in found] == [None, "page", None, None, None]
+    assert main(["audit", str(tmp_path), "--verb", "approve"]) == EXIT_OK
+    assert "0 (root) by the page" in capsys.readouterr().out
+
+
 def test_the_trail_is_narrowed(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """By time, verb and user; nothing left is said as a table says it."""
     assert [row["verb"] for row in rows(capsys, str(run_dir), "--verb", "limits_set")] == ["limits_set"]

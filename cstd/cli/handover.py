@@ -25,7 +25,7 @@ def main(args: argparse.Namespace) -> int:
 
     Raises:
         UsageError: there is no journal.
-        OperatorError: the daemon runs, an order may be open, or the journal does not end with a stop.
+        OperatorError: the file is there already and `args.force` is not given, the daemon runs, an order may be open, or the journal does not end with a stop.
         VerificationError: this build does not decide what the journal says, or the journal is damaged.
     """
     run_dir = run_dir_of(args)
@@ -34,8 +34,12 @@ def main(args: argparse.Namespace) -> int:
         raise UsageError(f"there is no journal in {run_dir}", suggestion="name the run directory of a daemon, with --run-dir")
     if is_being_written(journal):
         raise OperatorError(f"the daemon of {run_dir} runs", suggestion="stop it first: what it does next would be forgotten")
+    path = Path(args.file).resolve()
+    if path.exists() and not args.force:
+        raise OperatorError(f"{path} exists already: it may be what an earlier upgrade must not forget",
+                            suggestion="name another file, or overwrite it with --force")
     with lock_directory(journal):  # so that none starts meanwhile
-        row = _hand_over(journal, state_dir(run_dir), Path(args.file).resolve())
+        row = _hand_over(journal, state_dir(run_dir), path)
     print_row(row, args.output)
     return EXIT_OK
 

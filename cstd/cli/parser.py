@@ -146,7 +146,8 @@ def _backup(parser: argparse.ArgumentParser) -> None:
 
 
 def _handover(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", metavar="FILE", help="the file to write")
+    parser.add_argument("file", metavar="FILE", help="the file to write; one that is there already is an error")
+    parser.add_argument("--force", action="store_true", help="overwrite FILE")
     parser.add_argument("--run-dir", metavar="DIR", help="the session, stopped (default: CSTD__RUN__DIR, or .run/current)")
     output(parser)
 

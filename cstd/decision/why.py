@@ -297,9 +297,9 @@ def explain(row: np.void, spec: InstrumentSpec, *, currency: str = "", cluster: 
 
     Returns:
         the row's facts and `gates`, fifteen dicts in order, policy first. A failed gate that could not refuse this
-        intent (an exit's, or a re-judged order's) has `recorded` set. Exits have an `exit_reason` (EXIT_TEXTS), a
-        `route` (socket or rest) and a `price_from` (book or rest_snapshot); openings an `approval` (ASKED), where an
-        operator has to do with it. Decisions of the ensemble have a `signal` (cstd.decision.scored), None where it is
+        intent (an exit's, or a re-judged order's) has `recorded` set. All have a `route`, socket or rest; openings take the
+        socket alone. Exits have an `exit_reason` (EXIT_TEXTS) and a `price_from` (book or rest_snapshot); openings an
+        `approval` (ASKED), where an operator has to do with it. Decisions of the ensemble have a `signal` (cstd.decision.scored), None where it is
         not kept any more.
     """
     words = _words()
@@ -334,7 +334,7 @@ def explain(row: np.void, spec: InstrumentSpec, *, currency: str = "", cluster: 
         "depth": money("depth_acct_raw"), "exit_cost_bps": _shown(int(row["exit_cost_mbps"]), Measure("", "bps", 3)),
         "checksum": int(row["checksum"]), "cl_ord_id": bytes(row["cl_ord_id"]).decode("ascii", "replace"),
         "child": int(row["child"]), "attempt": int(row["attempt"]),
-        "approval": None if exit_ else ASKED.get(int(row["rest"])), **(_ways(row) if exit_ else {}),
+        "approval": None if exit_ else ASKED.get(int(row["rest"])), **(_ways(row) if exit_ else {"route": "socket"}),
         **({"signal": scored.shown(signal, int(row["decided_wall_ns"])) if signal else None}
            if words.strategy.get(int(row["strategy"])) == "ensemble" else {}),
         "config_hash8": bytes(row["config_hash8"]).hex(), "agents_hash8": bytes(row["agents_hash8"]).hex(),

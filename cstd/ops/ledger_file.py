@@ -128,7 +128,8 @@ def explained(path: Path, id_: str) -> tuple[dict[str, Any] | None, int]:
             f"{column} = ?)", (value,)).fetchone()
         place = connection.execute("SELECT seq FROM place").fetchone()
     try:
-        kept = json.loads(zlib.decompress(found[0])) if found is not None else None
+        # Ledgers that are older than the route of openings left it out: they took the socket, as all do.
+        kept = {"route": "socket", **json.loads(zlib.decompress(found[0]))} if found is not None else None
     except (TypeError, ValueError, zlib.error) as error:
         raise OperatorError(f"{path} holds what no ledger of cstd does: {type(error).__name__}: {error}",
                             suggestion="`cstd db rebuild` makes it anew") from error

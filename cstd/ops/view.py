@@ -407,12 +407,12 @@ class Decision(TypedDict):
     cl_ord_id: str
     child: int
     attempt: int
+    route: str  # socket, rest; an opening takes the socket alone
     approval: str | None  # of an opening: waits, approved, no_room; None where no operator has to do with it
     config_hash8: str
     agents_hash8: str
     gates: list[DecisionGate]
     exit_reason: NotRequired[str | None]  # of an exit: stop, target, time, flip, flatten, escalation
-    route: NotRequired[str]  # of an exit: socket, rest
     price_from: NotRequired[str]  # of an exit: book, rest_snapshot
     signal: NotRequired[Signal | None]  # of the ensemble: what it was made under; None where that is not kept any more
 

@@ -136,7 +136,9 @@ class FakeView:
             "time_in_force": "ioc" if exit_ else "gtd", "size_multiplier": "1", "currency": "USD", "equity": "9999.65",
             "notional": "25.0165", "depth": "84210.12", "exit_cost_bps": "3.1", "checksum": 3_310_070_434,
             "cl_ord_id": f"ct{hashlib.sha256(str(seq).encode()).hexdigest()[:16]}", "child": 0, "attempt": 0,
-            "approval": None, "config_hash8": "5f" * 8, "agents_hash8": "a0" * 8, "gates": gates,
+            "approval": None, "route": "rest" if exit_ and seq % 8 == 0 else "socket",
+            **({"exit_reason": "stop", "price_from": "rest_snapshot" if seq % 8 == 0 else "book"} if exit_ else {}),
+            "config_hash8": "5f" * 8, "agents_hash8": "a0" * 8, "gates": gates,
         }
 
     def _gate(self, row: tuple[int, str, str, str, str], *, failing: bool, recorded: bool) -> dict[str, object]:

@@ -80,7 +80,7 @@ def test_the_page_shows_what_the_view_says(page: Any, reader: RunningReader) -> 
     assert page.locator(".book .level").count() >= 40
     assert page.locator(".decision").count() >= 15
     assert page.locator(".gate-table tbody tr:not(.group)").count() == 15
-    assert page.locator("#gates tbody tr").count() == 15
+    assert page.locator("#gates tbody td:nth-child(2)").all_inner_texts() == ["execution"] * 7 + ["risk"] * 8
     deadline_s = time.monotonic() + 30
     while True:  # the market moves on while the page is read
         newest = page.locator("#fills tbody tr").first.inner_text()
@@ -101,6 +101,10 @@ def test_what_waits_for_an_operator_is_shown_with_the_commands(page: Any, reader
     assert "12.5 s" in text and "47.5 s" in text and "15.00 USD" in text
     assert "the page needs an operator's token" in text
     assert card.locator(".answer button:visible").count() == 0
+    asked = {**reader.view.decision_rows[0], "intent_seq": 41, "approval": "waits", "kind": "opening"}
+    reader.view.decisions = lambda limit: [asked]  # type: ignore[method-assign]
+    card.locator(".margins", has_text="% used").wait_for(timeout=30_000)
+    assert card.locator(".margins").inner_text().count("left") == 2
     reader.view.approvals = list  # nothing waits any more
     card.wait_for(state="hidden", timeout=30_000)
 
@@ -182,6 +186,27 @@ def test_a_refusal_shows_its_gate(page: Any) -> None:
     assert "passes:" in failing.inner_text()
     assert "refused: over limit" in page.locator(".summary").inner_text()
     assert set(page.locator(".decision .tag").all_inner_texts()) == {"refuse"}
+
+
+def test_a_decision_says_what_cstd_why_says_of_it(page: Any, reader: RunningReader) -> None:
+    """The cluster at its gate, the route of the order, and of an exit why it goes and where its price is from."""
+    rows = reader.view.decision_rows
+    by_rest, opening = (next(row for row in rows if row["kind"] == kind and row["route"] == route)
+                        for kind, route in (("exit", "rest"), ("opening", "socket")))
+    page.locator("#find").fill(str(by_rest["intent_seq"]))
+    page.keyboard.press("Enter")
+    summary = page.locator("#waterfall .summary")
+    summary.filter(has_text="REST: the private socket stays down").wait_for(timeout=30_000)
+    assert "stop: the verified mid reached it" in summary.inner_text()
+    assert "a REST snapshot: the book cannot be used" in summary.inner_text()
+    cluster = ", ".join(by_rest["cluster"])  # type: ignore[arg-type]
+    assert f"together with it: {cluster}" in page.locator(".gate-table tr", has_text="correlation").inner_text()
+    page.locator("#find").fill(str(opening["intent_seq"]))
+    page.keyboard.press("Enter")
+    summary.filter(has_text="websocket").wait_for(timeout=30_000)
+    assert "Exit by" not in summary.inner_text()
+    if SCREENSHOTS:
+        page.locator("#decisions").screenshot(path=f"{SCREENSHOTS}/decision.png")
 
 
 def test_the_decisions_are_usable_by_keyboard(page: Any) -> None:

@@ -394,6 +394,21 @@ def test_nothing_is_handed_over_while_the_daemon_runs(tmp_path: Path) -> None:
     assert not (tmp_path / "file").exists()
 
 
+def test_a_file_that_is_there_is_overwritten_only_when_told_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be what an earlier upgrade must not forget: exit 1 with what to do, and it is as it was; --force overwrites it."""
+    (tmp_path / "journal").mkdir()
+    path = tmp_path / "file"
+    path.write_text("of an earlier upgrade")
+    written_to: list[Path] = []
+    monkeypatch.setattr(cli_handover, "_hand_over", lambda _journal, _state, to: written_to.append(to) or {})
+    words = ["handover", str(path), "--run-dir", str(tmp_path), "-o", "json"]
+    with pytest.raises(OperatorError, match=r"file exists already") as refused:
+        cli_handover.main(parse(words))
+    assert "--force" in refused.value.suggestion and (path.read_text(), written_to) == ("of an earlier upgrade", [])
+    assert cli_handover.main(parse([*words, "--force"])) == 0
+    assert written_to == [path]
+
+
 def put(key: str, value: Any) -> Callable[[dict[str, Any]], None]:
     """Change one key of a document."""
     return lambda content: content.update({key: value})

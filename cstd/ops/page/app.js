@@ -443,7 +443,7 @@ function paintWaterfall(decision) {
     ["Notional", `${money(decision.notional)} ${decision.currency ?? ""}`],
     ["Level", `${words(decision.level)}${decision.shadow ? " · shadow" : ""}${decision.rejudged ? " · re-judged" : ""}`],
   ];
-  summary.append(...[...facts, ...signalFacts(decision.signal)].map(fact));
+  summary.append(...[...facts, ...wayFacts(decision), ...signalFacts(decision.signal)].map(fact));
   const table = el("table", "gate-table");
   const head = el("tr");
   for (const [text, cls] of [["Gate", "c-gate"], ["Value", "r"], ["Limit", "r c-limit"], ["Limit used", "c-use"], ["Margin", "r c-margin"], ["Result", "c-result"]]) {
@@ -461,12 +461,26 @@ function paintWaterfall(decision) {
       row.append(cell);
       body.append(row);
     }
-    body.append(gateRow(gate, firstFailing(decision)?.name === gate.name));
+    body.append(gateRow(gate, firstFailing(decision)?.name === gate.name, gate.name === "correlation" ? decision.cluster : null));
   }
   const thead = el("thead");
   thead.append(head);
   table.append(thead, body);
   root.replaceChildren(summary, table);
+}
+
+// As `cstd why` says it: why an exit goes, which way the order takes, and where its price is from.
+const EXIT_TEXTS = {
+  stop: "stop: the verified mid reached it", target: "target: the best bid reached it", time: "time: held for exits.horizon_s",
+  flip: "flip: the strategy wants to be flat", flatten: "flatten: an operator's", escalation: "escalation: the level is Emergency or above",
+  quote: "quote: the strategy rests it at a price of its own",
+};
+
+function wayFacts(decision) {
+  const facts = [["Route", decision.route === "rest" ? "REST: the private socket stays down" : "websocket"]];
+  if (decision.kind === "exit") facts.push(["Exit by", EXIT_TEXTS[decision.exit_reason] ?? words(decision.exit_reason)]);
+  if (decision.price_from === "rest_snapshot") facts.push(["Price from", "a REST snapshot: the book cannot be used"]);
+  return facts;
 }
 
 function signalFacts(signal) {
@@ -492,9 +506,10 @@ function outcome(decision) {
   return `refused: ${words(decision.verdict_reason)}`;
 }
 
-function gateRow(gate, first) {
+function gateRow(gate, first, cluster) {
   const row = el("tr", first ? "first-failing" : "");
   const name = el("td", "c-gate", words(gate.name));
+  if (cluster?.length) name.append(el("div", "would cluster", `together with it: ${cluster.join(", ")}`));
   if (!gate.passed && gate.would_pass) name.append(el("div", "would", `passes: ${gate.would_pass}`));
   const used = limitUsed(gate);
   const use = el("td", "c-use");
@@ -614,7 +629,7 @@ function unknownOf(figures) {
 
 function paintGates(gates) {
   paintTable("gates", [
-    ["Gate", (g) => words(g.name)], ["Group", (g) => g.group], ["Limit", (g) => `${number(g.limit)} ${unitOf(g)}`, "num"],
+    ["Gate", (g) => words(g.name)], ["Kind", (g) => (g.group === "policy" ? "execution" : "risk")], ["Limit", (g) => `${number(g.limit)} ${unitOf(g)}`, "num"],
     ["Last", (g) => number(g.last_value), "num"], ["Passed", (g) => count(g.passed), "num"], ["Failed", (g) => count(g.failed), "num"], ["Noted", (g) => count(g.noted), "num"],
     ["First failing", (g) => count(g.first_failed), "num"],
   ], gates, "No gate was asked yet.");

@@ -114,7 +114,7 @@ function setNode(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-/* The two gates that leave least of their limit, of the decision that asked. */
+/* The two gates that leave least of their limit, of the decision that asked; the deadline is the same for every order. */
 function marginsOf(id) {
   const known = margins.get(id);
   if (known?.text) return known.text;
@@ -137,7 +137,7 @@ async function askDecision(id) {
 }
 
 function nearest(decision) {
-  const bounded = (decision.gates ?? []).map((gate) => [gate, limitUsed(gate)]).filter(([, used]) => used !== null);
+  const bounded = (decision.gates ?? []).map((gate) => [gate, limitUsed(gate)]).filter(([gate, used]) => used !== null && gate.name !== "time_in_force");
   bounded.sort(([, a], [, b]) => b - a);
   return bounded.slice(0, 2).map(([gate, used]) =>
     `${words(gate.name)} ${(used * 100).toFixed(0)} % used, ${number(gate.margin)} ${gate.unit} left`).join("; ") || "–";

@@ -25,7 +25,8 @@ def main(args: argparse.Namespace) -> int:
 
     Raises:
         UsageError: there is no journal.
-        OperatorError: the file is there already and `args.force` is not given, the daemon runs, an order may be open, or the journal does not end with a stop.
+        OperatorError: the file is there already and `args.force` is not given, the daemon runs, an order may be open, or
+            the journal does not end with a stop.
         VerificationError: this build does not decide what the journal says, or the journal is damaged.
     """
     run_dir = run_dir_of(args)

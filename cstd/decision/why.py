@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from cstd.decision import scored
+from cstd.decision import published, scored
 from cstd.units import INT64_MAX, INT64_MIN, format_raw
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class GateInfo:
         code: 1-7 policy, 11-18 risk. name, group: as in metrics and on pages.
         measure: of the gate's main condition.
         reads, passes_when: the four facts of csrc/gates_policy.h and gates_risk.h, in one line each.
-        on_fail: refuse or reduce. rule: the published rule whose purpose it serves, named no more closely than was looked up.
+        on_fail: refuse or reduce. rules: the published rules whose purpose it serves (published.py), at least one.
     """
 
     code: int
@@ -77,7 +77,7 @@ class GateInfo:
     reads: str
     passes_when: str
     on_fail: str
-    rule: str
+    rules: tuple[published.Rule, ...]
 
     @property
     def group(self) -> str:
@@ -95,56 +95,56 @@ class GateInfo:
         return self.measure.unit
 
 
-PRE_TRADE = "RTS 6 Art. 15, pre-trade controls"
+P = published
 
 GATES: tuple[GateInfo, ...] = (
     GateInfo(1, "idempotency", Measure("policy.parents_per_instrument_hour_max", "parents/h"),
              "client order id, dedupe key, UNKNOWN intents, parents per hour and minute, turnover, losing round trips",
              "the id is new, no parent has the same key in the window, and every count stays within its maximum", "refuse",
-             "RTS 6 Art. 15, repeated-execution throttle"),
+             (P.THROTTLE, P.MESSAGES, P.POST_TRADE, P.SEC_ERRONEOUS, P.FIA_REPEATED, P.FIA_THROTTLE)),
     GateInfo(2, "spread", Measure("policy.spread_bps_max", "bps", 3), "best bid and ask of others",
-             "(ask - bid) / mid <= limit", "refuse", PRE_TRADE),
+             "(ask - bid) / mid <= limit", "refuse", (P.PRE_TRADE, P.FIA_DATA)),
     GateInfo(3, "depth", Measure("policy.depth_value_min", "money", MONEY_DIGITS, "min"),
              "visible value of the exit side within the band around mid, notional",
              "depth >= max(limit, multiple × notional)", "refuse below the floor, reduce below the multiple",
-             PRE_TRADE),
+             (P.PRE_TRADE, P.FIA_SIZE)),
     GateInfo(4, "volume", Measure("policy.volume_hour_min", "money", MONEY_DIGITS, "min"),
              "traded value of the last hour, notional", "volume >= limit and notional <= share of the mean minute", "refuse",
-             "RTS 6 Art. 15(1)(c), order volume"),
+             (P.VOLUME, P.SEC_ERRONEOUS, P.FIA_SIZE)),
     GateInfo(5, "slippage", Measure("policy.exit_cost_bps_max", "bps", 3),
              "walk of the exit side, markout allowance, slippage paid today and its P95",
              "exit cost + allowance <= limit, and today's slippage and P95 within theirs", "refuse",
-             PRE_TRADE),
+             (P.PRE_TRADE, P.POST_TRADE, P.FIA_POST_TRADE)),
     GateInfo(6, "time_in_force", Measure("policy.deadline_ms", "ms", 6), "post-only, time in force, deadline, lifetime",
              "openings: post-only and GTD; exits: IOC or GTD; deadline 1 to 2 s", "refuse",
-             PRE_TRADE),
+             (P.PRE_TRADE, P.FIA_DISCONNECT)),
     GateInfo(7, "price", Measure("policy.price_band_bps_max", "bps", 3),
              "price, quantity, tick, lot, the venue's minimum, mid, reference price",
              "the venue would take it, it does not cross, and it lies within the band; exits: within their collar", "refuse",
-             "RTS 6 Art. 15(1)(a), price collars; SEC 15c3-5(c)(1)(ii), erroneous orders"),
+             (P.COLLARS, P.SEC_ERRONEOUS, P.FIA_PRICE)),
     GateInfo(11, "kill_switch", Measure("", "level", 0, "switch"), "kill latch, state of the daemon, escalation level",
              "nothing is latched, the daemon is ready, the level leaves openings a size", "refuse",
-             "RTS 6 Art. 12, kill functionality"),
+             (P.KILL, P.POST_TRADE, P.FIA_KILL)),
     GateInfo(12, "data_gap", Measure("risk.evidence_s", "s", 9),
              "book state and fault, age of evidence, silence, venue, instrument, private stream, conversion, clock",
              "the book is verified and its quote has evidence within the limit; all streams and the clock are in order",
-             "refuse", "RTS 6 Art. 16, real-time monitoring"),
+             "refuse", (P.MONITORING, P.FIA_DATA)),
     GateInfo(13, "day_loss", Measure("risk.day_loss_critical_bps", "bps", strict=True),
              "the worse of the UTC day and the last 24 h", "loss < limit and loss < the absolute amount", "refuse",
-             "SEC 15c3-5, capital thresholds"),
+             (P.CREDIT, P.POST_TRADE, P.SEC_CAPITAL)),
     GateInfo(14, "drawdown", Measure("risk.drawdown_critical_bps", "bps", strict=True), "drawdown from the persisted peak",
-             "drawdown < limit", "refuse", "SEC 15c3-5, capital thresholds"),
+             "drawdown < limit", "refuse", (P.CREDIT, P.POST_TRADE, P.SEC_CAPITAL)),
     GateInfo(15, "position_count", Measure("risk.positions_max", "positions"), "positions and openings in other instruments",
-             "count, this one included, <= limit", "refuse", PRE_TRADE),
+             "count, this one included, <= limit", "refuse", (P.PRE_TRADE, P.FIA_POSITION)),
     GateInfo(16, "total_exposure", Measure("risk.exposure_bps_max", "money", MONEY_DIGITS),
              "positions, open and UNKNOWN orders, notional, equity", "exposure with this order <= share of equity", "reduce",
-             "SEC 15c3-5, capital thresholds"),
+             (P.CREDIT, P.POST_TRADE, P.SEC_CAPITAL, P.FIA_POSITION)),
     GateInfo(17, "position_size", Measure("risk.position_bps_max", "money", MONEY_DIGITS),
              "exposure of the asset, notional, equity, side", "asset with this order <= share of equity, and it is a long",
-             "reduce", "RTS 6 Art. 15(1)(b), order value"),
+             "reduce", (P.VALUE, P.CREDIT, P.SEC_CAPITAL, P.FIA_SIZE, P.FIA_POSITION)),
     GateInfo(18, "correlation", Measure("risk.cluster_bps_max", "money", MONEY_DIGITS),
              "exposure of what moves together, notional, equity", "cluster with this order <= share of equity", "reduce",
-             PRE_TRADE),
+             (P.CREDIT, P.SEC_CAPITAL, P.FIA_POSITION)),
 )
 BY_CODE: Mapping[int, GateInfo] = {gate.code: gate for gate in GATES}
 BOUND_CODE = 20
@@ -297,10 +297,10 @@ def explain(row: np.void, spec: InstrumentSpec, *, currency: str = "", cluster: 
 
     Returns:
         the row's facts and `gates`, fifteen dicts in order, policy first. A failed gate that could not refuse this
-        intent (an exit's, or a re-judged order's) has `recorded` set. All have a `route`, socket or rest; openings take the
-        socket alone. Exits have an `exit_reason` (EXIT_TEXTS) and a `price_from` (book or rest_snapshot); openings an
-        `approval` (ASKED), where an operator has to do with it. Decisions of the ensemble have a `signal` (cstd.decision.scored), None where it is
-        not kept any more.
+        intent (an exit's, or a re-judged order's) has `recorded` set. All have a `route`, socket or rest; openings take
+        the socket alone. Exits have an `exit_reason` (EXIT_TEXTS) and a `price_from` (book or rest_snapshot); openings an
+        `approval` (ASKED), where an operator has to do with it. Decisions of the ensemble have a `signal`
+        (cstd.decision.scored), None where it is not kept any more.
     """
     words = _words()
     exit_ = words.kind.get(int(row["kind"])) == "exit"

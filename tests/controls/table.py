@@ -16,6 +16,7 @@ import numpy as np
 from cstd import config
 from cstd._fast.gates import Gate, Why
 from cstd.config.schema import ExitsConfig, PolicyConfig, RiskConfig
+from cstd.decision import published
 from cstd.decision import why as explanations
 from cstd.decision.limits import limits_row
 from cstd.venue.messages import InstrumentSpec
@@ -199,7 +200,7 @@ def _gate(gate: Gate) -> Iterator[str]:
     _, _, why = said["Limit"].partition(": ")
     if why:
         yield f"- Why these limits: {why}"
-    yield f"- Of the kind of: {info.rule}."
+    yield f"- Of the kind of: {'; '.join(rule.name for rule in info.rules)}."
     name = word(gate).replace("_", " ")
     faults = sum(mutant.name.split(":")[0] == name for mutant in MUTANTS)
     yield (f"- For all inputs `{PASSED_TEST}` proves that no opening is approved that failed it; {faults} faults planted in it "
@@ -221,6 +222,21 @@ def _limits() -> Iterator[str]:
         tests = ", ".join(f"`{name}`" for name in proving(key)) or "those of its reason"
         cells = (f"`{key}`", unit(key), *(value(key, mode) for mode in MODES), decides, tests)
         yield "| " + " | ".join(cells) + " |"
+    yield ""
+
+
+def _by_rule() -> Iterator[str]:
+    """Each published rule with the gates that serve it, and what else does."""
+    yield "## By published rule"
+    yield ""
+    yield RULES_INTRO
+    yield ""
+    yield "| rule | what it is for | gates | beside the gates |"
+    yield "|---|---|---|---|"
+    for rule in published.RULES:
+        gates = ", ".join(f"{info.code} {info.name.replace('_', ' ')}" for info in explanations.GATES if rule in info.rules)
+        beside = "<br>".join(f"{what}: [{path}](../{path})" for what, path in rule.beside) or "–"
+        yield f"| {rule.name} | {rule.asks} | {gates} | {beside} |"
     yield ""
 
 
@@ -262,6 +278,9 @@ case, an order of 100 USD at an equity of 10,000, under the limits of `config/li
 an intent under the same limits that fails this gate for this reason and no other gate. *Of the kind of* names the published
 rule whose purpose a gate serves: no legal opinion, and no claim that the rule applies to anybody.
 """
+RULES_INTRO = ("RTS 6 is the Commission Delegated Regulation (EU) 2017/589, SEC 15c3-5 the Market Access Rule of the United "
+               "States, FIA the best practices for automated trading risk controls of the Futures Industry Association, by the "
+               "titles of its controls.")
 VERDICT = ("Reasons of the verdict itself, where no gate's reason says it ([gates.h](../cstd/_fast/csrc/gates.h)): a cut that "
            "leaves too little, and the bound on exits.")
 
@@ -275,5 +294,5 @@ def document() -> str:
     lines += _rows(Gate.GATE_NONE, RULES[Gate.GATE_NONE])
     lines += ["", "An exit, by the managed bound:", ""]
     lines += _rows(Gate.GATE_MANAGED_BOUND, RULES[Gate.GATE_MANAGED_BOUND])
-    lines += ["", *_limits(), *_where()]
+    lines += ["", *_by_rule(), *_limits(), *_where()]
     return "\n".join(lines) + "\n"

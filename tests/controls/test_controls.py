@@ -9,7 +9,8 @@ from fnmatch import fnmatchcase
 import pytest
 
 from cstd._fast.gates import GATE_INPUT_DTYPE, LIMITS_DTYPE, Gate, Why
-from cstd.decision.why import _COLLAR, _MEASURE_OF_REASON, _REMEDY, BY_CODE
+from cstd.decision import published
+from cstd.decision.why import _COLLAR, _MEASURE_OF_REASON, _REMEDY, BY_CODE, GATES
 from tests.controls import source, table
 from tests.controls.rules import BESIDE, RULES
 from tests.proof.cases import case_of
@@ -54,7 +55,21 @@ def test_comments_say_what_gates_do(gate: Gate) -> None:
     said = source.rule(gate)
     assert set(said) == set(source.PARTS)
     assert all(said.values())
-    assert BY_CODE[int(gate)].rule
+    assert BY_CODE[int(gate)].rules and set(BY_CODE[int(gate)].rules) <= set(published.RULES)
+
+
+def test_every_published_rule_that_is_asked_for_is_served_by_a_gate() -> None:
+    """RTS 6 by its articles on controls, the Market Access Rule, FIA's titles; each in the table, with its gates."""
+    served = {rule.name for gate in GATES for rule in gate.rules}
+    assert {rule.name for rule in published.RULES} == served, "each rule has a gate, and no gate names another one"
+    for words in ("RTS 6 Art. 12,", "RTS 6 Art. 15,", "RTS 6 Art. 15(1)(a)", "RTS 6 Art. 15(1)(b)", "RTS 6 Art. 15(1)(c)",
+                  "RTS 6 Art. 15(1)(d)", "RTS 6 Art. 15, repeated automated execution throttle", "RTS 6 Art. 16,",
+                  "RTS 6 Art. 17,", "SEC 15c3-5 (c)(1)(i),", "SEC 15c3-5 (c)(1)(ii),", "FIA "):
+        assert any(name.startswith(words) for name in served), words
+    shown = table.document().partition("## By published rule")[2].partition("## Every limit")[0]
+    for rule in published.RULES:
+        assert f"| {rule.name} |" in shown
+        assert all((source.ROOT / path).is_file() for _, path in rule.beside), rule.name
 
 
 def test_comments_name_keys_that_exist() -> None:

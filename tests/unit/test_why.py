@@ -42,7 +42,7 @@ def test_the_table_names_every_gate_once() -> None:
     assert [info.code for info in GATES] == [*range(1, 8), *range(11, 19)]
     compiled = {int(member): member.name.removeprefix("GATE_").lower() for member in gates.Gate}
     assert {info.code: info.name for info in GATES} == {code: compiled[code] for code in why.BY_CODE}
-    assert all(info.reads and info.passes_when and info.on_fail and info.rule for info in GATES)
+    assert all(info.reads and info.passes_when and info.on_fail and info.rules for info in GATES)
 
 
 def test_every_reason_can_be_explained() -> None:

@@ -10,6 +10,7 @@ be read is said on stderr and takes nothing from the daemon's answer.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 from collections import Counter
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from cstd.cli.app import print_error
 from cstd.errors import EXIT_OK, OperatorError, UsageError
 from cstd.ops import client
-from cstd.ops.ledger_file import explained, is_there, ledger_path, opened
+from cstd.ops.ledger_file import explained, is_there, journal_range, ledger_path, opened
 from cstd.printed import aligned
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def one(socket: Path, id_: str) -> JsonDict:
     try:
         with client.AdminClient(os.fspath(socket)) as connection:
             told: JsonDict = connection.request("why", {"id": id_})
-            return told
+        return told | {"journal": _range_of(socket, id_, told)}
     except OperatorError as error:
         if error.category != OperatorError.category:  # it has answered, and it is not that it does not know
             raise
@@ -69,6 +70,16 @@ def one(socket: Path, id_: str) -> JsonDict:
             raise OperatorError(f"there is no decision {id_!r}: {error.message}, and {path} has none up to record {last_seq}",
                                 suggestion="`cstd why --count 20` and `cstd orders --all` name those that there are") from None
         return kept
+
+
+def _range_of(socket: Path, id_: str, told: JsonDict) -> JsonDict:
+    """Return which records a decision of the daemon's is of: as its ledger has it, which may not have come to it yet."""
+    kept = None
+    with contextlib.suppress(OperatorError):
+        path = ledger_path(socket)
+        kept = explained(path, id_)[0] if is_there(path) else None
+    same = kept is not None and kept["event_seq"] == told["event_seq"]
+    return dict(kept["journal"]) if kept is not None and same else journal_range(told)
 
 
 def _print_one(decision: JsonDict, args: argparse.Namespace) -> int:

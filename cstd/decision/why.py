@@ -393,9 +393,18 @@ def waterfall(decision: Mapping[str, Any]) -> str:
         if gate["name"] == "correlation" and decision.get("cluster"):
             lines.append(f"       together with it: {', '.join(decision['cluster'])}")
     lines.append(f"  {_outcome(decision)}")
-    # The record of the decision follows the last one that it was made from.
-    lines.append(f"  journal record {int(decision['event_seq']) + 1}, config {decision['config_hash8']}")
+    lines.append(f"  {_where(decision)}, config {decision['config_hash8']}")
     return "\n".join(lines) + "\n"
+
+
+def _where(decision: Mapping[str, Any]) -> str:
+    """Return where in the journal to look: the decision's own record, and the range that it belongs to where that is known."""
+    # The record of the decision follows the last one that it was made from.
+    own_seq, known = int(decision["event_seq"]) + 1, decision.get("journal") or {}
+    if known.get("from_seq") is None:
+        return f"journal record {own_seq}"
+    order = f"the order is {known['order_state']}" if known.get("order_state") else "no order"
+    return f"journal records {known['from_seq']} to {known['to_seq']} (the decision {own_seq}; {order})"
 
 
 def _outcome(decision: Mapping[str, Any]) -> str:

@@ -110,7 +110,7 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
 def explained(path: Path, id_: str) -> tuple[dict[str, Any] | None, int]:
     """Return a decision as the ledger keeps it, None where it has none of this id; and the last record that it knows of.
 
-    Two look-ups by index. Of an order that was judged again it is the newest decision, as the daemon's is.
+    A few look-ups by index. Of an order that was judged again it is the newest decision, as the daemon's is.
 
     Raises:
         OperatorError: it cannot be read, or is of another schema, or holds what no ledger of cstd does.
@@ -127,10 +127,28 @@ def explained(path: Path, id_: str) -> tuple[dict[str, Any] | None, int]:
             "SELECT decision FROM explained WHERE seq = (SELECT max(seq) FROM decisions WHERE "  # noqa: S608 -- ours
             f"{column} = ?)", (value,)).fetchone()
         place = connection.execute("SELECT seq FROM place").fetchone()
+        order = connection.execute("SELECT last_seq, state FROM orders WHERE cl_ord_id ="
+                                   f" (SELECT cl_ord_id FROM decisions WHERE {column} = ? ORDER BY seq DESC LIMIT 1)",  # noqa: S608
+                                   (value,)).fetchone()
     try:
         # Ledgers that are older than the route of openings left it out: they took the socket, as all do.
         kept = {"route": "socket", **json.loads(zlib.decompress(found[0]))} if found is not None else None
     except (TypeError, ValueError, zlib.error) as error:
         raise OperatorError(f"{path} holds what no ledger of cstd does: {type(error).__name__}: {error}",
                             suggestion="`cstd db rebuild` makes it anew") from error
+    if kept is not None:
+        kept["journal"] = journal_range(kept, order)
     return kept, place[0] if place is not None else 0
+
+
+def journal_range(decision: Mapping[str, Any], order: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return which records of the journal a decision is of: from what its pass began with to the last that is known of its order.
+
+    Args:
+        decision: an explained one, of the ledger or of the daemon, which does not know where a pass began.
+        order: last_seq and state of the order that came of it, as far as the ledger has it; None where none did.
+    """
+    own_seq = int(decision["event_seq"]) + 1  # the record of a decision follows the last one that it was made from
+    from_seq = (decision.get("journal") or {}).get("from_seq")
+    to_seq = own_seq if order is None else max(own_seq, int(order["last_seq"]))
+    return {"from_seq": from_seq, "decision_seq": own_seq, "to_seq": to_seq, "order_state": order["state"] if order else None}

@@ -370,6 +370,15 @@ class DecisionGate(TypedDict):
     would_pass: str | None
 
 
+class JournalRange(TypedDict):
+    """Which records of the journal belong to a decision."""
+
+    from_seq: int | None  # the first frame of its read batch, or the other event whose pass it was made in; None: not known yet
+    decision_seq: int  # of the decision itself
+    to_seq: int  # the last one known of its order: a report, a fill, another judgement
+    order_state: str | None  # as of to_seq, as far as the ledger has it; None: no order, or not in the ledger yet
+
+
 class Decision(TypedDict):
     """One decision row as `cstd.decision.why.explain` tells it."""
 
@@ -414,6 +423,7 @@ class Decision(TypedDict):
     gates: list[DecisionGate]
     exit_reason: NotRequired[str | None]  # of an exit: stop, target, time, flip, flatten, escalation
     price_from: NotRequired[str]  # of an exit: book, rest_snapshot
+    journal: NotRequired[JournalRange]  # where to look in the journal; of the ledger and of `cstd why ID`
     signal: NotRequired[Signal | None]  # of the ensemble: what it was made under; None where that is not kept any more
 
 

@@ -45,7 +45,7 @@ CREATE TABLE orders (
     cl_ord_id TEXT PRIMARY KEY, order_id TEXT, intent_seq INTEGER NOT NULL, instrument TEXT NOT NULL, side TEXT NOT NULL,
     kind TEXT NOT NULL, state TEXT NOT NULL, reason TEXT, time_in_force TEXT NOT NULL, post_only INTEGER NOT NULL,
     price_raw INTEGER NOT NULL, price_precision INTEGER NOT NULL, qty_raw INTEGER NOT NULL, filled_raw INTEGER NOT NULL,
-    qty_precision INTEGER NOT NULL, sent_wall_ns INTEGER, expire_wall_ns INTEGER) STRICT;
+    qty_precision INTEGER NOT NULL, sent_wall_ns INTEGER, expire_wall_ns INTEGER, last_seq INTEGER NOT NULL) STRICT;
 CREATE TABLE fills (
     exec_id TEXT PRIMARY KEY, seq INTEGER NOT NULL UNIQUE, cl_ord_id TEXT NOT NULL, order_id TEXT NOT NULL,
     wall_ns INTEGER NOT NULL, instrument TEXT NOT NULL, side TEXT NOT NULL, kind TEXT NOT NULL, exit_reason TEXT,

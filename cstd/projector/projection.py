@@ -27,11 +27,12 @@ from cstd.projector.database import LedgerDatabase, Row
 from cstd.projector.execution import STEP_BACK_NS, Markouts, arrival_row
 from cstd.projector.performance import UnitRows
 from cstd.signals.agents.loader import LoadedAgents
-from cstd.storage.journal_files import Head
+from cstd.storage.journal_files import Head, last_block
 
 MARK_NS = 60_000_000_000
 # Plain integers, for they are compared with the kind of every record.
 OUT_DECISION, OUT_LEDGER = int(EventKind.OUT_DECISION), int(EventKind.OUT_LEDGER)
+FRAME, BATCH_END = int(EventKind.EVENT_FRAME), int(EventKind.EVENT_BATCH_END)
 PROJECTED = frozenset(map(int, (EventKind.OUT_DECISION, EventKind.OUT_LEDGER, EventKind.OUT_STATE, EventKind.OUT_ADOPTION,
                                 EventKind.EVENT_BOOT)))
 REBUILD = "`cstd db rebuild` makes it anew from the journal"
@@ -76,12 +77,19 @@ class Projection:
         core = self.engine.core
         # Client order ids of orders that may still change.
         self._watched: set[str] = {core.order(index)["cl_ord_id"] for index in core.live_orders()}
-        self._orders: dict[str, Row] = {}
+        self._orders: dict[str, tuple[object, ...]] = {}
         self._balances: dict[str, Decimal] = {}
         self._marked: tuple[int, str] | None = None     # minute and cash flow of the last mark
         self._markouts = Markouts(self.engine)
         self._units = UnitRows(self.engine)
         self._wall_ns = found.times[1]      # of the last record
+        self._frames_seq: int | None = None  # the first frame of the read batch that is under way, None outside one
+        self._pass_seq: int | None = None    # the first record of what the newest pass is of
+        if found.start is not None:
+            for cl_ord_id in self._watched:
+                self._orders[cl_ord_id] = rows.order_row(core.order(core.find_order(cl_ord_id.encode())), self.engine, 0).values
+            for record in last_block(journal, found.start):
+                self._follow_pass(record)
         if known is not None and found.start is not None:
             self._markouts.restore(database.markouts_to_come(found.start.last_seq))
             self._units.restore(database.performance_at(found.start.last_seq))
@@ -106,11 +114,22 @@ class Projection:
         """
         self._play(batch)
         for record in batch:
+            if record.kind < first_output:
+                self._follow_pass(record)
             if record.kind in PROJECTED:
                 self._project(record)
-        self._look_at_orders(place.last_seq)
+        self._look_at_orders(batch)
         self.place = place
         self._check_known(place)
+
+    def _follow_pass(self, record: Record) -> None:
+        """Take note of where a decision pass begins: with the first frame of its read batch, or with the one event that it is of."""
+        kind = record.kind
+        if kind == FRAME:
+            self._frames_seq = self._pass_seq = self._frames_seq or record.seq
+        elif kind < first_output:
+            self._pass_seq = (self._frames_seq if kind == BATCH_END else None) or record.seq
+            self._frames_seq = None
 
     def _play(self, batch: list[Record]) -> None:
         """Feed the engine, and look at its books in between, where an order left, a fill was booked or a markout is due."""
@@ -163,7 +182,7 @@ class Projection:
     def _project(self, record: Record) -> None:
         match record.kind:
             case EventKind.OUT_DECISION:
-                made, cl_ord_id = rows.decision_rows(record, self.engine)
+                made, cl_ord_id = rows.decision_rows(record, self.engine, self._pass_seq)
                 for row in made:
                     self._add(record.seq, row)
                 if cl_ord_id:
@@ -233,8 +252,8 @@ class Projection:
         if row is not None:
             self._add(seq, row)
 
-    def _look_at_orders(self, seq: int) -> None:
-        """Take the present state of every order that may have changed; one that has ended is looked at no more."""
+    def _look_at_orders(self, batch: list[Record]) -> None:
+        """Take the present state of every order that may have changed in a block; one that has ended is looked at no more."""
         core = self.engine.core
         for index in core.live_orders():
             self._watched.add(core.order(index)["cl_ord_id"])
@@ -244,10 +263,16 @@ class Projection:
             if order is None:
                 self._watched.discard(cl_ord_id)    # of a decision whose order a crash kept from being
                 continue
-            row = rows.order_row(order, self.engine)
-            if self._orders.get(cl_ord_id) != row:
-                self._add(seq, row)
-                self._orders[cl_ord_id] = row
+            now = rows.order_row(order, self.engine, 0).values
+            if self._orders.get(cl_ord_id) != now:
+                self._add(batch[-1].seq, rows.order_row(order, self.engine, _last_of(batch, cl_ord_id)))
+                self._orders[cl_ord_id] = now
             if order["state"] in FINAL:
                 self._watched.discard(cl_ord_id)
                 del self._orders[cl_ord_id]
+
+
+def _last_of(batch: list[Record], cl_ord_id: str) -> int:
+    """Return the last record of a block that names an order; the block's last one where none does, as when time alone changed it."""
+    name = cl_ord_id.encode()
+    return next((record.seq for record in reversed(batch) if name in record.payload), batch[-1].seq)

@@ -38,13 +38,17 @@ def state_row(record: Record) -> Row:
     return Row("states", (record.seq, record.wall_ns, state["state"], state["before"], state["reason"]))
 
 
-def decision_rows(record: Record, engine: Engine) -> tuple[tuple[Row, Row], str]:
-    """Return a decision, all that explains it, and the client order id of the order that came of it, "" where none did."""
+def decision_rows(record: Record, engine: Engine, from_seq: int | None = None) -> tuple[tuple[Row, Row], str]:
+    """Return a decision, all that explains it, and the client order id of the order that came of it, "" where none did.
+
+    `from_seq` is the first record of the read batch, or the other event, in whose pass it was made; None where that is unknown.
+    """
     raw = np.frombuffer(record.payload, dtype=DECISION_DTYPE)[0]
     currency = engine.cfg.account.currency if engine.cfg is not None else ""
     number = int(raw["instrument"])
     said: dict[str, Any] = explain(raw, engine.feed.specs[engine.names[number]], currency=currency,
                                    signal=engine.ensemble.signal(number, int(raw["event_seq"])))
+    said["journal"] = {"from_seq": from_seq, "decision_seq": record.seq}
     gate = said["first_failing"] if said["verdict"] == "refuse" else said["reduced_by"]
     by: dict[str, Any] = next((entry for entry in said["gates"] if entry["name"] == gate), {})
     gates = [{key: entry[key] for key in ("gate", "name", "value", "limit", "unit", "passed", "reason")}
@@ -61,15 +65,15 @@ def decision_rows(record: Record, engine: Engine) -> tuple[tuple[Row, Row], str]
     return (row, Row("explained", (record.seq, whole))), str(said["cl_ord_id"]) if sent else ""
 
 
-def order_row(order: dict[str, Any], engine: Engine) -> Row:
-    """Return an order as it is now."""
+def order_row(order: dict[str, Any], engine: Engine, last_seq: int) -> Row:
+    """Return an order as it is now; `last_seq` is the last record that belongs to it."""
     price_digits, qty_digits = engine.tracker.digits(order)
     return Row("orders", (
         order["cl_ord_id"], order["order_id"] or None, order["intent_seq"], engine.names[order["instrument"]],
         _side(order["side"]), IntentKind(order["kind"]).name.lower(), STATE_NAMES[OrderState(order["state"])],
         order.get("reason"), TimeInForce(order["time_in_force"]).name, int(order["post_only"]), order["price_raw"],
         price_digits, order["qty_raw"], order["filled_raw"], qty_digits,
-        order["sent_wall_ns"] or None, order["expire_wall_ns"] or None))
+        order["sent_wall_ns"] or None, order["expire_wall_ns"] or None, last_seq))
 
 
 def fill_rows(record: Record, engine: Engine) -> list[Row]:

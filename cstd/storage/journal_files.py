@@ -32,6 +32,7 @@ BOOT_ID_PATH = Path("/proc/sys/kernel/random/boot_id")
 
 _SEGMENT_NAME = re.compile(r"segment-(\d{6,})\.cstd(?:\.zst)?")
 _SEGMENT = struct.Struct("<8sIIQQQq16s32s32s")
+_BLOCK = struct.Struct("<IIQQQ32s32s")
 _HEAD = struct.Struct("<8sIIQQQQ16s32s")
 _RING = struct.Struct("<8sIIQ16s16s72xQ56xQQQ40x")
 _RING_MAGIC = b"CSTDRNG1"
@@ -177,6 +178,17 @@ def read_segment_header(path: Path, data: bytes | mmap.mmap) -> SegmentHeader:
     if header_bytes != _SEGMENT.size:
         raise damaged(f"the segment header says that it has {header_bytes} bytes, not {_SEGMENT.size}", path, offset=12)
     return SegmentHeader(number, first_index, first_seq, created_wall_ns, journal_id, prev, digest)
+
+
+def last_block(directory: Path, place: Head) -> list[journal_scan.Record]:
+    """Return the records of the block that ends at a place that was proven; none where the place is a segment's beginning."""
+    data, offset = mapped(segment_path(directory, place.segment)), SegmentHeader.BYTES
+    while offset + _BLOCK.size <= place.segment_bytes:
+        end = offset + _BLOCK.size + _BLOCK.unpack_from(data, offset)[1]
+        if end == place.segment_bytes:
+            return journal_scan.scan_records(bytes(data[offset + _BLOCK.size:end]))[0]
+        offset = end
+    return []
 
 
 def read_head(directory: Path) -> Head | None:

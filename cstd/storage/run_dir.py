@@ -8,5 +8,5 @@ DATABASE_FILE = "ledger.db"  # beside the journal, where that really is
 HANDOVER_FILE = "handover.json"  # beside the journal too: waits for its first start
 TAKEN_FILE = "handover-taken.json"  # what it is called once the journal has it
 MANIFEST_FILE = "backup.json"  # of a backup, beside the journal in it
-LEDGER_SCHEMA = 5  # of the database, its user_version
+LEDGER_SCHEMA = 6  # of the database, its user_version
 LEDGER_BUSY_S = 5.0  # how long one waits for who writes it

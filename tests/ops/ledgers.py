@@ -29,7 +29,7 @@ def made(run_dir: Path, orders: int = 3) -> Path:
         rows += [
             Row("arrivals", (name, seq, now_ns - 10**9 * (orders - number), "BTC/USD", "100.00", "seen", 0, 2 * 10**8, 10**8, 8)),
             Row("orders", (name, f"O{number}", number, "BTC/USD", "buy", "opening", state, state, "GTD", 1, 10010, 2, 10**8,
-                           10**8 if filled else 0, 8, now_ns, now_ns))]
+                           10**8 if filled else 0, 8, now_ns, now_ns, seq + 1))]
         if filled:
             rows += [Row("fills", (f"T{number}", seq + 1, name, f"O{number}", now_ns, "BTC/USD", "buy", "opening", None, "maker",
                                    10**8, 8, "100.10", "100.10", 0, "0", "0")), Row("fees", (f"T{number}", "USD", "0.05"))]
@@ -39,6 +39,13 @@ def made(run_dir: Path, orders: int = 3) -> Path:
     database.write(rows, Head(1, 1, 1, 10 * orders, bytes(16), bytes(32)))
     database.close()
     return run_dir / "ledger.db"
+
+
+def told(said: Mapping[str, Any]) -> dict[str, Any]:
+    """What the ledger of `decided` tells of a decision: no cluster, and of the journal its own record alone."""
+    own_seq = int(said["event_seq"]) + 1
+    return {**said, "cluster": None,
+            "journal": {"from_seq": None, "decision_seq": own_seq, "to_seq": own_seq, "order_state": None}}
 
 
 def decided(run_dir: Path, decisions: Iterable[Mapping[str, Any]]) -> Path:

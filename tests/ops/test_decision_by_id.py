@@ -71,7 +71,7 @@ def test_an_older_one_is_as_the_command_tells_it(reader: RunningReader, run_dir:
     assert len(reader.view.decision_rows) > DECISIONS_KEPT + DECISIONS_PER_PUBLISH_MAX
     for id_ in (oldest["intent_seq"], oldest["cl_ord_id"]):
         assert main(["why", "--run-dir", str(run_dir), str(id_), "-o", "json"]) == 0
-        assert asked(reader, id_).json() == json.loads(capsys.readouterr().out) == {**oldest, "cluster": None}
+        assert asked(reader, id_).json() == json.loads(capsys.readouterr().out) == ledgers.told(oldest)
 
 
 @pytest.mark.parametrize("unknown", ["999999", "9" * 40, "none", "' OR 1=1 --", "-1", "007", "a/b", "٣", "\0", "%00", "{id}"])
@@ -139,7 +139,7 @@ def test_the_newer_of_both_is_told(tmp_path: Path) -> None:
         view.step()
     board.publish(view)
     assert sight.overflowed()["decisions"]
-    assert asyncio.run(sight.decision("1")) == {**again, "cluster": None}
+    assert asyncio.run(sight.decision("1")) == ledgers.told(again)
     again["event_seq"] = first["event_seq"]  # both have the same: the board names the cluster
     assert asyncio.run(DecisionSight(tmp_path / "ledger.db").newest("1", {**again, "event_seq": 10**6}))["cluster"]
     sight.close()
@@ -147,7 +147,7 @@ def test_the_newer_of_both_is_told(tmp_path: Path) -> None:
 
 
 def test_the_ledger_is_searched_by_its_indexes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither statement of a look-up scans the decisions, however many there are."""
+    """No statement of a look-up scans the decisions or the orders, however many there are."""
     view = FakeView()
     view.step()
     path = ledgers.decided(tmp_path, view.decision_rows)
@@ -166,7 +166,7 @@ def test_the_ledger_is_searched_by_its_indexes(tmp_path: Path, monkeypatch: pyte
     with contextlib.closing(sqlite3.connect(path)) as connection:
         plans = [row[3] for text in said for row in connection.execute(f"EXPLAIN QUERY PLAN {text}")]
     assert [plan for plan in plans if "SCAN" in plan and "place" not in plan] == []
-    assert sum("USING" in plan and "INDEX decisions_by_" in plan for plan in plans) == 2
+    assert sum("USING" in plan and "INDEX decisions_by_" in plan for plan in plans) == 4  # the decision, and its order's id
 
 
 def test_look_ups_hold_up_nobody_and_take_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

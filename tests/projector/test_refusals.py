@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cstd._fast.codes import Verdict
+from cstd._fast.codes import EventKind, Verdict
 from cstd._fast.gates import DECISION_DTYPE
 from cstd.cli.app import main
 from cstd.cli.why import from_ledger, one
@@ -21,6 +21,7 @@ from cstd.engine.recovery import recover
 from cstd.errors import OperatorError
 from cstd.ops.ledger_file import explained
 from cstd.projector.rebuild import rebuild
+from cstd.storage.journal_reader import records
 from cstd.storage.run_dir import DATABASE_FILE
 from tests.projector.sessions import columns, written
 from tests.schemas import assert_fits
@@ -162,12 +163,41 @@ def test_the_ledger_explains_a_decision_as_the_daemon_does(run_dir: Path, view: 
         told = view.find_decision(str(intent_seq))
         assert told is not None
         kept, last_seq = explained(path, str(intent_seq))
-        assert kept is not None and kept == json.loads(json.dumps({**told, "cluster": None}))
+        assert kept is not None
+        assert kept | {"journal": None} == json.loads(json.dumps({**told, "cluster": None, "journal": None}))
         assert explained(path, cl_ord_id)[0] == one(run_dir / "cstd.sock", cl_ord_id)
         assert_fits("why", kept)
         assert waterfall(kept).startswith(kept["verdict"].upper()) and kept["event_seq"] < last_seq
         (recorded,) = columns(path, f"SELECT seq FROM decisions WHERE seq = {kept['event_seq'] + 1}")
-        assert f"journal record {recorded[0]}" in waterfall(kept)
+        assert f"the decision {recorded[0]};" in waterfall(kept)
+
+
+def test_a_decision_names_the_records_that_belong_to_it(run_dir: Path) -> None:
+    """From the first frame of its read batch, or the one event of its pass, to the last record that names its order."""
+    written_records = {record.seq: record for record in records(run_dir / "journal")}
+    kinds = {seq: record.kind for seq, record in written_records.items()}
+    ended = 0
+    for (id_,) in columns(run_dir / DATABASE_FILE, "SELECT DISTINCT intent_seq FROM decisions"):
+        kept, _ = explained(run_dir / DATABASE_FILE, str(id_))
+        assert kept is not None
+        found = kept["journal"]
+        before = [kind for seq in range(found["from_seq"], found["decision_seq"]) if (kind := kinds[seq]) < 64]
+        assert kinds[found["decision_seq"]] == EventKind.OUT_DECISION
+        if before[0] == EventKind.EVENT_FRAME:  # one whole read batch, and nothing of the one before it
+            assert set(before[:-1]) <= {EventKind.EVENT_FRAME} and before[-1] in (EventKind.EVENT_FRAME, EventKind.EVENT_BATCH_END)
+            earlier = next(kinds[seq] for seq in range(found["from_seq"] - 1, 0, -1) if kinds[seq] < 64)
+            assert earlier != EventKind.EVENT_FRAME
+        else:
+            assert len(before) == 1
+        if found["order_state"] is None:
+            assert found["to_seq"] == found["decision_seq"]
+            continue
+        name = kept["cl_ord_id"].encode()
+        assert found["to_seq"] >= found["decision_seq"]
+        fills = columns(run_dir / DATABASE_FILE, f"SELECT max(seq) FROM fills WHERE cl_ord_id = '{kept['cl_ord_id']}'")[0][0]
+        assert found["to_seq"] >= (fills or 0)
+        ended += found["order_state"] in ("filled", "canceled") and name in written_records[found["to_seq"]].payload
+    assert ended > 5
 
 
 @pytest.mark.parametrize("unknown", ["999999999", "9" * 40, "none", "' OR 1=1 --", "-1"])

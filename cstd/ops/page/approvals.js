@@ -120,7 +120,8 @@ function marginsOf(id) {
   if (known?.text) return known.text;
   const decision = (regions.decisions ?? []).find((row) => row.intent_seq === id && row.approval === "waits");
   if (decision) return margins.set(id, { text: nearest(decision), askedMs: 0 }).get(id).text;
-  if (!known || performance.now() - known.askedMs > LOOK_AGAIN_MS) {
+  const passedBy = (regions.decisions ?? []).some((row) => row.intent_seq > id); // the newest ones have it no more
+  if (passedBy && (!known || performance.now() - known.askedMs > LOOK_AGAIN_MS)) {
     margins.set(id, { text: "", askedMs: performance.now() });
     askDecision(id);
   }

@@ -112,6 +112,14 @@ def _journal_verify(parser: argparse.ArgumentParser) -> None:
     output(parser)
 
 
+def _journal_show(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("dir", nargs="?", default=".run/current", metavar="DIR", help="a run directory or a journal (default "
+                        ".run/current); a daemon may be writing it")
+    parser.add_argument("--from", dest="from_", type=count, metavar="SEQ", required=True, help="the first record")
+    parser.add_argument("--to", type=count, metavar="SEQ", help="the last one (default: the first one alone)")
+    output(parser)
+
+
 def _db_rebuild(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dir", nargs="?", default=".run/current", metavar="DIR", help="a run directory (default .run/current)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="make this file instead of DIR/ledger.db")
@@ -443,6 +451,8 @@ VERBS = (
          "cstd.research.weights", _weights),
     *(Verb((word,), gives, module, add, examples=examples) for word, gives, module, add, examples in train_words.VERBS),
     Verb(("journal", "verify"), "whether a journal is what was written", "cstd.storage.verify", _journal_verify),
+    Verb(("journal", "show"), "records of a journal as they are written, such as those that `cstd why ID` names",
+         "cstd.storage.journal_show", _journal_show),
     Verb(("journal", "checkpoint"), "the state at a journal's end, so that a start need not replay it all",
          "cstd.daemon.checkpointer", _journal_checkpoint),
     Verb(("alerts", "ack"), "an alert is in hand: it tells nobody again for a while", "cstd.cli.alerts", _alerts_ack,

@@ -87,6 +87,12 @@ def _audit() -> tuple[Any, ...]:
     return (AuditRow,)
 
 
+def _journal_record() -> tuple[Any, ...]:
+    from cstd.storage.journal_show import JournalRecord
+
+    return (JournalRecord,)
+
+
 def _jobs() -> tuple[Any, ...]:
     from cstd.jobs.records import JobRow
 
@@ -144,6 +150,7 @@ SCHEMAS: dict[str, Named] = {
     "train": Named("the version that was written", _trained),
     "evaluate": Named("", _evaluated),
     "journal verify": Named("", _outputs("JournalProven", "JournalBroken")),
+    "journal show": Named("each line", _journal_record),
     "journal checkpoint": Named("", _outputs("JournalCheckpoint")),
     "alerts": Named("what fires, or with --acks what was acknowledged", _outputs("Alert[]", "AlertAck[]")),
     "alerts ack": Named("", _outputs("AlertAcked[]")),

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -58,7 +59,7 @@ def one(socket: Path, id_: str) -> JsonDict:
     try:
         with client.AdminClient(os.fspath(socket)) as connection:
             told: JsonDict = connection.request("why", {"id": id_})
-        return told | {"journal": _range_of(socket, id_, told)}
+        return told | {"journal": _with_command(socket, _range_of(socket, id_, told))}
     except OperatorError as error:
         if error.category != OperatorError.category:  # it has answered, and it is not that it does not know
             raise
@@ -69,7 +70,14 @@ def one(socket: Path, id_: str) -> JsonDict:
         if kept is None:
             raise OperatorError(f"there is no decision {id_!r}: {error.message}, and {path} has none up to record {last_seq}",
                                 suggestion="`cstd why --count 20` and `cstd orders --all` name those that there are") from None
-        return kept
+        return kept | {"journal": _with_command(socket, kept["journal"])}
+
+
+def _with_command(socket: Path, found: JsonDict) -> JsonDict:
+    """Return a range of the journal with the command that shows it."""
+    first_seq = found["from_seq"] if found["from_seq"] is not None else found["decision_seq"]
+    place = shlex.quote(str(ledger_path(socket).parent))
+    return found | {"command": f"cstd journal show {place} --from {first_seq} --to {found['to_seq']}"}
 
 
 def _range_of(socket: Path, id_: str, told: JsonDict) -> JsonDict:

@@ -394,6 +394,8 @@ def waterfall(decision: Mapping[str, Any]) -> str:
             lines.append(f"       together with it: {', '.join(decision['cluster'])}")
     lines.append(f"  {_outcome(decision)}")
     lines.append(f"  {_where(decision)}, config {decision['config_hash8']}")
+    if (decision.get("journal") or {}).get("command"):
+        lines.append(f"  {decision['journal']['command']}")
     return "\n".join(lines) + "\n"
 
 

@@ -5,7 +5,7 @@ port last read of it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -127,9 +127,9 @@ def explained(path: Path, id_: str) -> tuple[dict[str, Any] | None, int]:
             "SELECT decision FROM explained WHERE seq = (SELECT max(seq) FROM decisions WHERE "  # noqa: S608 -- ours
             f"{column} = ?)", (value,)).fetchone()
         place = connection.execute("SELECT seq FROM place").fetchone()
-        order = connection.execute("SELECT last_seq, state FROM orders WHERE cl_ord_id ="
-                                   f" (SELECT cl_ord_id FROM decisions WHERE {column} = ? ORDER BY seq DESC LIMIT 1)",  # noqa: S608
-                                   (value,)).fetchone()
+        order = connection.execute(
+            "SELECT last_seq, state FROM orders WHERE cl_ord_id = (SELECT cl_ord_id FROM decisions WHERE "  # noqa: S608 -- ours
+            f"{column} = ? ORDER BY seq DESC LIMIT 1)", (value,)).fetchone()
     try:
         # Ledgers that are older than the route of openings left it out: they took the socket, as all do.
         kept = {"route": "socket", **json.loads(zlib.decompress(found[0]))} if found is not None else None

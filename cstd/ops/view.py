@@ -376,6 +376,7 @@ class JournalRange(TypedDict):
     from_seq: int | None  # the first frame of its read batch, or the other event whose pass it was made in; None: not known yet
     decision_seq: int  # of the decision itself
     to_seq: int  # the last one known of its order: a report, a fill, another judgement
+    command: NotRequired[str]  # `cstd why ID`: what shows them
     order_state: str | None  # as of to_seq, as far as the ledger has it; None: no order, or not in the ledger yet
 
 

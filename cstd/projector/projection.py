@@ -123,7 +123,7 @@ class Projection:
         self._check_known(place)
 
     def _follow_pass(self, record: Record) -> None:
-        """Take note of where a decision pass begins: with the first frame of its read batch, or with the one event that it is of."""
+        """Take note of where a decision pass begins: with the first frame of its read batch, or with its one event."""
         kind = record.kind
         if kind == FRAME:
             self._frames_seq = self._pass_seq = self._frames_seq or record.seq
@@ -273,6 +273,6 @@ class Projection:
 
 
 def _last_of(batch: list[Record], cl_ord_id: str) -> int:
-    """Return the last record of a block that names an order; the block's last one where none does, as when time alone changed it."""
+    """Return the last record of a block that names an order; the block's last one where none does: time alone changed it."""
     name = cl_ord_id.encode()
     return next((record.seq for record in reversed(batch) if name in record.payload), batch[-1].seq)

@@ -11,9 +11,10 @@ import mmap
 import os
 import re
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from cstd._fast import journal_scan
 from cstd.errors import OperatorError, VerificationError
@@ -33,6 +34,7 @@ BOOT_ID_PATH = Path("/proc/sys/kernel/random/boot_id")
 _SEGMENT_NAME = re.compile(r"segment-(\d{6,})\.cstd(?:\.zst)?")
 _SEGMENT = struct.Struct("<8sIIQQQq16s32s32s")
 _BLOCK = struct.Struct("<IIQQQ32s32s")
+_BLOCK_MAGIC = int.from_bytes(b"CBLK", "little")
 _HEAD = struct.Struct("<8sIIQQQQ16s32s")
 _RING = struct.Struct("<8sIIQ16s16s72xQ56xQQQ40x")
 _RING_MAGIC = b"CSTDRNG1"
@@ -180,15 +182,44 @@ def read_segment_header(path: Path, data: bytes | mmap.mmap) -> SegmentHeader:
     return SegmentHeader(number, first_index, first_seq, created_wall_ns, journal_id, prev, digest)
 
 
+def first_header(path: Path) -> SegmentHeader:
+    """Return a segment's header, of a compressed one too, without reading what follows it."""
+    with path.open("rb") as file:
+        if path.suffix != PACKED_SUFFIX:
+            return read_segment_header(path, file.read(SegmentHeader.BYTES))
+        import zstandard
+
+        try:
+            return read_segment_header(path, zstandard.ZstdDecompressor().stream_reader(file).read(SegmentHeader.BYTES))
+        except zstandard.ZstdError as error:
+            raise damaged(f"the compressed segment cannot be unpacked ({error})", path, offset=0) from error
+
+
+class Block(NamedTuple):
+    """Where in a segment the records of a block are; nothing of it is proven."""
+
+    first_seq: int
+    last_seq: int
+    begin: int
+    end: int
+
+
+def blocks(data: bytes | mmap.mmap, end: int) -> Iterator[Block]:
+    """Yield the blocks of a segment that end at an offset or before, by their headers alone."""
+    offset = SegmentHeader.BYTES
+    while offset + _BLOCK.size <= end:
+        magic, payload_bytes, first_seq, last_seq, *_ = _BLOCK.unpack_from(data, offset)
+        offset += _BLOCK.size + payload_bytes
+        if magic != _BLOCK_MAGIC or offset > end:
+            return
+        yield Block(first_seq, last_seq, offset - payload_bytes, offset)
+
+
 def last_block(directory: Path, place: Head) -> list[journal_scan.Record]:
     """Return the records of the block that ends at a place that was proven; none where the place is a segment's beginning."""
-    data, offset = mapped(segment_path(directory, place.segment)), SegmentHeader.BYTES
-    while offset + _BLOCK.size <= place.segment_bytes:
-        end = offset + _BLOCK.size + _BLOCK.unpack_from(data, offset)[1]
-        if end == place.segment_bytes:
-            return journal_scan.scan_records(bytes(data[offset + _BLOCK.size:end]))[0]
-        offset = end
-    return []
+    data = mapped(segment_path(directory, place.segment))
+    last = next((block for block in blocks(data, place.segment_bytes) if block.end == place.segment_bytes), None)
+    return journal_scan.scan_records(bytes(data[last.begin:last.end]))[0] if last is not None else []
 
 
 def read_head(directory: Path) -> Head | None:

@@ -66,12 +66,15 @@ def test_one_of_the_newest_is_the_daemons_own(reader: RunningReader) -> None:
 
 def test_an_older_one_is_as_the_command_tells_it(reader: RunningReader, run_dir: Path,
                                                  capsys: pytest.CaptureFixture[str]) -> None:
-    """Of the ledger, with no daemon that could be asked: the same JSON."""
+    """Of the ledger, with no daemon that could be asked: the same JSON, and the command that shows its records."""
     oldest = reader.view.decision_rows[-1]
     assert len(reader.view.decision_rows) > DECISIONS_KEPT + DECISIONS_PER_PUBLISH_MAX
     for id_ in (oldest["intent_seq"], oldest["cl_ord_id"]):
         assert main(["why", "--run-dir", str(run_dir), str(id_), "-o", "json"]) == 0
-        assert asked(reader, id_).json() == json.loads(capsys.readouterr().out) == ledgers.told(oldest)
+        told = json.loads(capsys.readouterr().out)
+        own_seq = told["journal"]["decision_seq"]
+        assert told["journal"].pop("command") == f"cstd journal show {run_dir} --from {own_seq} --to {own_seq}"
+        assert asked(reader, id_).json() == told == ledgers.told(oldest)
 
 
 @pytest.mark.parametrize("unknown", ["999999", "9" * 40, "none", "' OR 1=1 --", "-1", "007", "a/b", "٣", "\0", "%00", "{id}"])

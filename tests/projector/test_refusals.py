@@ -165,7 +165,10 @@ def test_the_ledger_explains_a_decision_as_the_daemon_does(run_dir: Path, view: 
         kept, last_seq = explained(path, str(intent_seq))
         assert kept is not None
         assert kept | {"journal": None} == json.loads(json.dumps({**told, "cluster": None, "journal": None}))
-        assert explained(path, cl_ord_id)[0] == one(run_dir / "cstd.sock", cl_ord_id)
+        told_by_command = one(run_dir / "cstd.sock", cl_ord_id)
+        first_seq, to_seq = kept["journal"]["from_seq"], kept["journal"]["to_seq"]
+        assert told_by_command["journal"].pop("command") == f"cstd journal show {run_dir} --from {first_seq} --to {to_seq}"
+        assert explained(path, cl_ord_id)[0] == told_by_command
         assert_fits("why", kept)
         assert waterfall(kept).startswith(kept["verdict"].upper()) and kept["event_seq"] < last_seq
         (recorded,) = columns(path, f"SELECT seq FROM decisions WHERE seq = {kept['event_seq'] + 1}")
@@ -184,7 +187,8 @@ def test_a_decision_names_the_records_that_belong_to_it(run_dir: Path) -> None:
         before = [kind for seq in range(found["from_seq"], found["decision_seq"]) if (kind := kinds[seq]) < 64]
         assert kinds[found["decision_seq"]] == EventKind.OUT_DECISION
         if before[0] == EventKind.EVENT_FRAME:  # one whole read batch, and nothing of the one before it
-            assert set(before[:-1]) <= {EventKind.EVENT_FRAME} and before[-1] in (EventKind.EVENT_FRAME, EventKind.EVENT_BATCH_END)
+            assert set(before[:-1]) <= {EventKind.EVENT_FRAME}
+            assert before[-1] in (EventKind.EVENT_FRAME, EventKind.EVENT_BATCH_END)
             earlier = next(kinds[seq] for seq in range(found["from_seq"] - 1, 0, -1) if kinds[seq] < 64)
             assert earlier != EventKind.EVENT_FRAME
         else:

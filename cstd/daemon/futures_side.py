@@ -1,4 +1,4 @@
-"""The futures feed's socket, where the configuration has one: its link, its connector, and the pings that keep it open."""
+"""The futures feed's socket, asked for where the configuration has [futures]: its link, its connector, and the pings that keep it open."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from cstd._fast.codes import Link as LinkCode
 from cstd._fast.sink import FrameSink
 from cstd.clock import Clock
 from cstd.venue.backoff import ReconnectPolicy
@@ -21,15 +22,20 @@ class FuturesSide:
     Args:
         url: the mode's address of the feed.
         core: where frames go. after_batch: as of every link.
-        on_up, on_down, on_failure: as of a connector.
+        on_up: called with the link's code and the link; on_event: with code, whether it is up, and why not; on_failure: with the
+            link's name, the error and how many attempts failed in a row; on_fault: with what must not happen.
     """
 
     def __init__(self, url: str, core: FrameSink, after_batch: Callable[[], None], *, policy: ReconnectPolicy, clock: Clock,
-                 on_up: Callable[[Any], None], on_down: Callable[[Any, str], None],
-                 on_failure: Callable[[str, int], None]) -> None:
+                 on_up: Callable[[int, Any], None], on_event: Callable[[int, bool, str], None],
+                 on_failure: Callable[[str, str, int], None], on_fault: Callable[[Exception], None]) -> None:
+        code = int(LinkCode.LINK_FUTURES)
         self.link = FuturesLink(core, after_batch)
-        self.connector = Connector(self.link, url, policy=policy, clock=clock, on_up=on_up, on_down=on_down,
-                                   on_failure=on_failure)
+        self.link.on_fault = on_fault
+        self.connector = Connector(
+            self.link, url, policy=policy, clock=clock, on_up=lambda link: on_up(code, link),
+            on_down=lambda _link, reason: on_event(code, False, reason),
+            on_failure=lambda error, failures: on_failure("futures", error, failures))
         self._keeping: asyncio.Task[None] | None = None
 
     def start(self) -> None:

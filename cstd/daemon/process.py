@@ -187,7 +187,7 @@ class TradingProcess:
         self.host.settle(loop)
         await self.reader.start()
         self._public.start()
-        if self._futures is not None:
+        if self.cfg.futures is not None:
             self._futures.start()
         timers = [asyncio.create_task(self._ticks()), asyncio.create_task(self._publishes()),
                   asyncio.create_task(self.checkpoints.keep()), asyncio.create_task(self._open_private(checking)),
@@ -318,17 +318,13 @@ class TradingProcess:
             on_down=lambda _link, reason: self._link_event(Link.LINK_PRIVATE, False, reason),
             on_failure=lambda error, failures: self._on_no_connection("private", error, failures))
         self._connectors = {int(Link.LINK_PUBLIC): self._public, int(Link.LINK_PRIVATE): self._private}
-        self._futures = self._make_futures(ReconnectPolicy(seed + 2, limiter)) if self.cfg.futures is not None else None
-
-    def _make_futures(self, policy: ReconnectPolicy) -> FuturesSide:
-        code = Link.LINK_FUTURES
-        side = FuturesSide(
-            self._endpoints.ws_futures, self.engine.core, self._flush, policy=policy, clock=self.clock,
-            on_up=lambda link: self._link_up(code, link), on_down=lambda _link, reason: self._link_event(code, False, reason),
-            on_failure=lambda error, failures: self._on_no_connection("futures", error, failures))
-        side.link.on_fault = self._on_link_fault
-        self._links[int(code)], self._connectors[int(code)] = side.link, side.connector
-        return side
+        self._futures = FuturesSide(
+            self._endpoints.ws_futures, self.engine.core, self._flush, policy=ReconnectPolicy(seed + 2, limiter),
+            clock=self.clock, on_up=self._link_up, on_event=self._link_event, on_failure=self._on_no_connection,
+            on_fault=self._on_link_fault)
+        if self.cfg.futures is not None:
+            self._links[int(Link.LINK_FUTURES)] = self._futures.link
+            self._connectors[int(Link.LINK_FUTURES)] = self._futures.connector
 
     def _make_durable(self, port: TokenPort) -> None:
         """With `journal.durable_intents`, have the port put an order's records on disk before its frame leaves."""
@@ -553,8 +549,7 @@ class TradingProcess:
             self.log.warning("stopped with orders that may be open: the dead man's switch stays armed", orders=left)
         await self._public.stop()
         await self._private.stop()
-        if self._futures is not None:
-            await self._futures.stop()
+        await self._futures.stop()
         return 0
 
     def _write_summary(self) -> None:

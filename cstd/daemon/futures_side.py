@@ -1,4 +1,4 @@
-"""The futures feed's socket, asked for where the configuration has [futures]: its link, its connector, and the pings that keep it open."""
+"""The futures feed's socket, asked for by [futures]: its link, its connector, and the pings that keep it open."""
 
 from __future__ import annotations
 

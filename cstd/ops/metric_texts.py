@@ -35,7 +35,7 @@ NOW: dict[str, tuple[str, str, float]] = {
 # Counters by the board's name; the exposition adds `cstd_` and `_total`.
 COUNTERS: dict[str, str] = {
     "adoption_waits": "Looks at balances that found coins which cannot be adopted yet, by instrument.",
-    "frames": "Frames from the venue, both sockets.",
+    "frames": "Frames from the venue, all sockets.",
     "batches": "Reads of a socket after which the engine decided.",
     "checksums_ok": "Book messages whose checksum agreed, all instruments.",
     "checksums_bad": "Book messages whose checksum did not agree, all instruments.",

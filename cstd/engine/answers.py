@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from cstd._fast.codes import EventKind
+from cstd.errors import OperatorError
 
 if TYPE_CHECKING:
     from cstd.engine.flow import Engine
@@ -23,3 +24,12 @@ def recorded(engine: Engine, command: dict[str, Any], answer: dict[str, Any]) ->
                "refusal": answer["message"] if result == "refused" else None}
     engine.recorder.output_py(EventKind.OUT_ANSWER, 0, engine.core.mono_ns, engine.core.wall_ns, msgspec.json.encode(payload))
     return answer
+
+
+def still_halted(engine: Engine) -> dict[str, Any] | None:
+    """Return what an operator is told who would resume a halt that is not his to end; None where it is."""
+    if engine.state != "halted" or engine.risk.halt_reason is not None or engine.risk.killed:
+        return None
+    return OperatorError(f"still halted: {engine.state_reason}", suggestion=(
+        "it ends with its cause, or with a start where it says so; a practice exchange that was started anew knows nothing of "
+        "this journal: start both with a new --run-dir")).to_json()

@@ -25,7 +25,7 @@ from cstd._fast.recorder import Recorder
 from cstd.config import Config, from_canonical_json
 from cstd.decision.setup import give_tactics
 from cstd.engine import arrivals, condition_feed, handover, venue_clock
-from cstd.engine.answers import recorded
+from cstd.engine.answers import recorded, still_halted
 from cstd.engine.booked import record_fills
 from cstd.engine.congestion import Congestion
 from cstd.engine.ensemble import Ensemble
@@ -488,11 +488,8 @@ class Engine:
         """Let the risk desk apply a command; a halt that is not the operator's to end is said instead of resumed."""
         if command["verb"] == "account_read":
             return self.account_reads.ask(command["args"], mono_ns)
-        not_his = self.state == "halted" and self.risk.halt_reason is None and not self.risk.killed
-        if command["verb"] == "resume" and not_his:
-            return {"error": "operator", "message": f"still halted: {self.state_reason}", "retryable": False,
-                    "suggestion": "it ends with its cause, or with a start where it says so; a practice exchange that "
-                                  "was started anew knows nothing of this journal: start both with a new --run-dir"}
+        if command["verb"] == "resume" and (refusal := still_halted(self)) is not None:
+            return refusal
         answer = self.risk.on_command(command, mono_ns, wall_ns)
         if "flattening" in answer:
             answer["flattening"] = [self.names[number] for number in answer["flattening"]]

@@ -15,6 +15,7 @@ from typing import TypedDict
 
 from cstd._fast.codes import EventKind
 from cstd._fast.journal_scan import Record, scan_records
+from cstd.clock import utc_text
 from cstd.errors import EXIT_OK, UsageError
 from cstd.printed import one_line
 from cstd.storage import journal_files as files
@@ -104,7 +105,5 @@ def _row(record: Record) -> JournalRecord:
 
 
 def _line(row: JournalRecord) -> str:
-    from cstd.ops.client import utc
-
     text = "-" if row["text"] is None else one_line(row["text"][:TEXT_SHOWN]) + ("…" if len(row["text"]) > TEXT_SHOWN else "")
-    return f"{row['seq']}  {utc(row['wall_ns'])}  {row['kind']:<{KIND_CHARS}} {row['tag']:>3}  {text}\n"
+    return f"{row['seq']}  {utc_text(row['wall_ns'])}  {row['kind']:<{KIND_CHARS}} {row['tag']:>3}  {text}\n"

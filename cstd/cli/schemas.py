@@ -211,7 +211,8 @@ def names() -> tuple[str, ...]:
 def _name(words: list[str]) -> str:
     """Return the name that words of a command line mean: of a verb of two words they may be joined by a dash."""
     name = " ".join(words)
-    return name if name in SCHEMAS else name.replace("-", " ")
+    spaced = name.replace("-", " ")
+    return next((known for known in SCHEMAS if known.replace("-", " ") == spaced), spaced)
 
 
 def schema(name: str) -> JsonDict:

@@ -115,6 +115,15 @@ examples:
 What each part is, and how it is rounded: docs/performance.md.
 """
 
+OPPORTUNITIES_EXAMPLES = """\
+examples:
+  cstd opportunities                              three rankings: of the next hour, four hours, and day
+  cstd opportunities --horizon 4h
+  cstd opportunities --instrument BTC/USD -o json     asked of the gates now
+
+Nothing is ordered by it, and nothing is promised: every figure has its interval. docs/opportunities.md
+"""
+
 REBASE_EXAMPLES = """\
 examples:
   cstd pause --reason "drawdown looked into"      it is refused while openings are possible

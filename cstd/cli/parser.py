@@ -23,6 +23,7 @@ from cstd.cli.examples import (
     EXPORT_EXAMPLES,
     JOBS_EXAMPLES,
     LIVE_CHECK_EXAMPLES,
+    OPPORTUNITIES_EXAMPLES,
     PERFORMANCE_EXAMPLES,
     REBASE_EXAMPLES,
     RELOAD_EXAMPLES,
@@ -424,6 +425,11 @@ def _clusters(parser: argparse.ArgumentParser) -> None:
                         "exposure, then of the first instruments)")
 
 
+def _opportunities(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--horizon", choices=("1h", "4h", "24h"), help="of this horizon alone")
+    parser.add_argument("--instrument", metavar="NAME", help="of this instrument alone, looked at now")
+
+
 def _limits_reset(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("key", metavar="KEY", help="the limit's key in the configuration, as `cstd limits` lists it")
     _limit_of(parser)
@@ -502,6 +508,8 @@ VERBS = (
     Verb(("performance",), "the account's value in units, and what its change consists of", "cstd.cli.performance", _performance,
          examples=PERFORMANCE_EXAMPLES),
     _admin("what moves together: clusters with exposure, and correlations of pairs", "clusters", _clusters),
+    _admin("every instrument by the net return that the models' scores say, and what the gates would let pass", "opportunities",
+           _opportunities, OPPORTUNITIES_EXAMPLES),
     _admin("a tighter limit of the gates from now on; the configuration's is the loosest", "limits set", _limits_set),
     _admin("take back what commands made of a limit", "limits reset", _limits_reset),
     _admin("measure drawdown from the present value on, in two steps, while paused or killed", "limits rebase-peak", _flatten,

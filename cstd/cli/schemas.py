@@ -52,6 +52,12 @@ def _view(*names: str) -> Callable[[], tuple[Any, ...]]:
     return types
 
 
+def _opportunities() -> tuple[Any, ...]:
+    from cstd.ops.opportunity_shapes import Opportunity
+
+    return (list[Opportunity],)
+
+
 def _models(*names: str) -> Callable[[], tuple[Any, ...]]:
     """Return what gives types of `cstd.cli.models_outputs`, a list for `Row[]`."""
     def types() -> tuple[Any, ...]:
@@ -185,6 +191,7 @@ SCHEMAS: dict[str, Named] = {
     "fills": Named("", _view("Fill[]")),
     "gates": Named("", _view("Gate[]")),
     "clusters": Named("", _view("Clusters")),
+    "opportunities": Named("by horizon, the best first", _opportunities),
     "limits": Named("", _view("Limit[]")),
     "limits set": Named("", _view("ChangedLimit")),
     "limits reset": Named("", _view("EndedLimit")),

@@ -578,7 +578,7 @@ class TradingProcess:
             "children": {"reader": self.reader.alive,
                          **({"projector": self.projector.alive} if self.projector.started else {}),
                          **({"scorer": self.scoring.alive} if self.scoring.started else {})},
-            "scorer": self.scoring.status(), "bar_rows": self.scoring.bar_rows(),
+            "scorer": self.scoring.status(), "bar_rows": self.scoring.bar_rows(), "unscored": self.scoring.unscored,
             "durable": self._port.durable_status(),
             "projector": self._projector_status(stats["synced_seq"]),
             "flight": self.flight.status(), "admin": self.admin.counts,

@@ -18,13 +18,14 @@ from cstd._fast import features
 from cstd.config.schema import ScorerConfig
 from cstd.daemon.bar_rows_shown import BarRowsShown
 from cstd.daemon.children import Child, scorer_child
+from cstd.daemon.opportunities import Unscored
 from cstd.engine import Engine
 from cstd.engine.bar_rows import BarRows
 from cstd.engine.score_events import fill_row, payload_of
 from cstd.errors import OperatorError
 from cstd.ops import view_models as shapes
 from cstd.signals.scorer.rows import BARS_FILE, FEATURES_FILE, SCORE_ROW, SCORES_FILE, BarRowsWanted, ScoreStatus, feature_row
-from cstd.signals.scorer.sheet import SheetReader, SheetWriter
+from cstd.signals.scorer.sheet import Rows, SheetReader, SheetWriter
 from cstd.units import NS_PER_S
 
 INSTRUMENTS_PER_TICK = 64  # a row costs some microseconds; a thousand at once would hold up the loop
@@ -57,6 +58,7 @@ class Scoring:
         self._seen = 0
         self._waiting: list[dict[str, Any]] = []
         self._note: dict[str, Any] = {}
+        self.unscored = Unscored()  # of the newest sheet
         self._model: str | None = None  # whose scores went to the engine last
         self._event_count = 0
 
@@ -162,6 +164,7 @@ class Scoring:
                 self._want_bars(self._note.get("bars"))
         except (OperatorError, msgspec.ValidationError) as error:
             self._log.warning("rows of bars cannot be computed", error=str(error))
+        self.unscored = _unscored(rows[rows["status"] != ScoreStatus.SCORED], self._note)
         usable = rows[rows["status"] == ScoreStatus.SCORED]
         self._note_model(bytes(usable["model"][0]).hex() if len(usable) else None)
         for start in range(0, len(usable), ROWS_PER_EVENT):
@@ -209,3 +212,9 @@ class Scoring:
         if self._features is not None:
             self._features.close()
             self._features = None
+
+
+def _unscored(rows: Rows, note: dict[str, Any]) -> Unscored:
+    """Return why rows of a sheet have no probability, and which horizons its model has."""
+    pairs = zip(rows["instrument"].tolist(), rows["horizon_s"].tolist(), strict=True)
+    return Unscored(tuple(horizon_s for horizon_s, _, _ in note.get("horizons", ())), dict(zip(pairs, rows["status"].tolist(), strict=True)))

@@ -24,6 +24,7 @@ from cstd.daemon import models
 from cstd.daemon.approval_rows import approval_rows, where
 from cstd.daemon.clusters import ClustersView
 from cstd.daemon.futures_rows import futures_counters, reference_row, references_seen
+from cstd.daemon.opportunities import OpportunitiesView
 from cstd.decision.refused import tally
 from cstd.decision.why import GATES, explain
 from cstd.engine import Engine
@@ -33,6 +34,7 @@ from cstd.market.audit import INCONCLUSIVE
 from cstd.market.evidence import ENDS
 from cstd.ops import view as shapes
 from cstd.ops.cluster_shapes import Clusters
+from cstd.ops.opportunity_shapes import Opportunity
 from cstd.ops.view_models import Models
 from cstd.orders.approvals import COUNT_WORDS as APPROVAL_WORDS
 from cstd.orders.exit_policy import REASON_WORDS, reason_word
@@ -79,6 +81,7 @@ class LiveView:
         self._decisions = np.zeros(DECISIONS_KEPT, dtype=DECISION_DTYPE)  # decision n at n % DECISIONS_KEPT
         self._decisions_copied = 0
         self._clusters = ClustersView(engine)
+        self._opportunities = OpportunitiesView(engine, process)
 
     # State.
 
@@ -421,6 +424,11 @@ class LiveView:
         """What moves together."""
         return self._clusters(instrument)
 
+    def opportunities(self, *, horizon: str | None = None, instrument: str | None = None,
+                      first: int | None = None) -> list[Opportunity]:
+        """Instruments by horizon, the best first."""
+        return self._opportunities(horizon=horizon, instrument=instrument, first=first)
+
     # Counters.
 
     def counters(self) -> dict[str, int]:
@@ -476,6 +484,7 @@ class LiveView:
         for reason in INCONCLUSIVE:
             values[f"book_audit_inconclusive_{reason}"] = engine.audit.inconclusive[reason]
         values |= self._clusters.figures()
+        values |= self._opportunities.figures()
         process = self._process()
         values["loop_lag_ns"] = process["lag"].last_ns
         values["clock_offset_ns"] = self._clock_offset_ns()

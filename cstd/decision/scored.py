@@ -27,21 +27,22 @@ def shown(signal: Mapping[str, Any], decided_wall_ns: int) -> dict[str, object]:
     return {
         "wish": signal["wish"], "scored_wall_ns": signal["decided_wall_ns"], "horizon_s": signal["horizon_s"],
         "card_sha256": signal["model"], "model_state": signal["model_state"], "model_verdict": signal["model_verdict"],
-        "votes": [{"member": name, "probability": _text(vote)} for name, vote in signal["votes"]],
+        "votes": [{"member": name, "probability": decimal_text(vote)} for name, vote in signal["votes"]],
         "members": signal["members"], "members_registered": signal["registered"], "members_needed": signal["members_needed"],
-        "score": _text(signal["stacked_e6"]), "calibration": signal["calibration"],
-        "probability": _text(signal["probability_e6"]), "probability_min": _text(signal["probability_min_e6"]),
-        "probability_exit": _text(signal["probability_exit_e6"]), "probability_faded": _text(signal["decayed_e6"]),
-        "age_ns": signal["age_ns"], "age_at_decision_ns": age_ns, "weight": _text(signal["weight_e6"]),
-        "lower": _text(signal["lower_e6"]), "upper": _text(signal["upper_e6"]),
-        "edge": _text(signal["edge_ppm"]), "error": _text(signal["error_ppm"]), "volatility": _text(signal["volatility_ppm"]),
-        "steps": [{"step": name, "share": _text(share)} for name, share in signal["steps"]], "size": _text(signal["size_ppm"]),
+        "score": decimal_text(signal["stacked_e6"]), "calibration": signal["calibration"],
+        "probability": decimal_text(signal["probability_e6"]), "probability_min": decimal_text(signal["probability_min_e6"]),
+        "probability_exit": decimal_text(signal["probability_exit_e6"]), "probability_faded": decimal_text(signal["decayed_e6"]),
+        "age_ns": signal["age_ns"], "age_at_decision_ns": age_ns, "weight": decimal_text(signal["weight_e6"]),
+        "lower": decimal_text(signal["lower_e6"]), "upper": decimal_text(signal["upper_e6"]),
+        "edge": decimal_text(signal["edge_ppm"]), "error": decimal_text(signal["error_ppm"]), "volatility": decimal_text(signal["volatility_ppm"]),
+        "steps": [{"step": name, "share": decimal_text(share)} for name, share in signal["steps"]], "size": decimal_text(signal["size_ppm"]),
         "reason": signal["reason"] or None, "open_until_wall_ns": signal["open_until_wall_ns"],
         "hold_until_wall_ns": signal["hold_until_wall_ns"], "ended": decided_wall_ns >= signal["hold_until_wall_ns"],
     }
 
 
-def _text(millionths: int) -> str:
+def decimal_text(millionths: int) -> str:
+    """Return millionths as decimal text, without zeros at its end."""
     whole, _, fraction = format_raw(millionths, MILLIONTHS).partition(".")
     return f"{whole}.{fraction.rstrip('0')}" if fraction.rstrip("0") else whole
 

@@ -230,6 +230,13 @@ def gate_name(code: int) -> str | None:
     return BOUND_NAME if code == BOUND_CODE else BY_CODE[code].name
 
 
+def failing_gates(row: np.void) -> dict[str, str]:
+    """Return the gates of a row (dtype DECISION_DTYPE) that fail and may refuse it, in their order, with the reason of each."""
+    recorded, why = int(row["recorded_mask"]), _words().why
+    return {gate.name: why[reason] for index, (gate, reason) in enumerate(zip(GATES, row["reason"].tolist(), strict=True))
+            if reason and not recorded >> index & 1}
+
+
 def _shown(raw: int, measure: Measure) -> int | str | None:
     """Return a raw integer as the measure reads; None where the row holds no number."""
     if raw in (INT64_MAX, INT64_MIN):

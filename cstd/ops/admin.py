@@ -35,6 +35,7 @@ import orjson
 from cstd.decision.names import gate_named, instrument_named
 from cstd.errors import CstdError, OperatorError, UsageError
 from cstd.ops.access import NOBODY, OPERATE, SOURCES_MAX, Groups, Lockout, Peer, Role, peer_of, role_of
+from cstd.ops.opportunity_shapes import HORIZONS
 from cstd.ops.page_tokens import LASTS_S, PAGE_VERBS, PageTokens
 from cstd.ops.socket_path import socket_address
 from cstd.ops.view import EngineView
@@ -69,6 +70,7 @@ READ_VERBS: dict[str, dict[str, type]] = {
     "approvals": {},
     "limits": {"instrument": str},
     "clusters": {"instrument": str},
+    "opportunities": {"horizon": str, "instrument": str, "limit": int, "offset": int},
     "books": {"depth": int},
     "orders": {"all": bool, "limit": int, "offset": int},
     "fills": {"all": bool, "limit": int, "offset": int},
@@ -349,6 +351,8 @@ class AdminServer:
             return view.limits(self._instrument(args))
         if verb == "clusters":
             return view.clusters(self._instrument(args))
+        if verb == "opportunities":
+            return self._opportunities(args)
         if verb == "refusals":
             return self._refusals(args)
         answers: dict[str, Callable[[], object]] = {
@@ -360,6 +364,14 @@ class AdminServer:
     def _instrument(self, args: JsonDict) -> str | None:
         """Return the instrument that a request names, as it is configured; None where it names none."""
         return instrument_named(args["instrument"], self._view.instrument_names()) if "instrument" in args else None
+
+    def _opportunities(self, args: JsonDict) -> object:
+        horizon = args.get("horizon")
+        if horizon is not None and horizon not in HORIZONS:
+            raise UsageError(f"no horizon {str(horizon)[:40]!r}", suggestion=f"one of {', '.join(HORIZONS)}")
+        rows = self._view.opportunities(horizon=horizon, instrument=self._instrument(args))
+        offset = max(0, args.get("offset", 0))
+        return rows[offset:offset + _bounded(args, "limit", PAGE_ROWS_MAX)]
 
     def _refusals(self, args: JsonDict) -> object:
         if "since_wall_ns" not in args:

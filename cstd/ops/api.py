@@ -24,6 +24,7 @@ from cstd.ops.alerts_sight import AlertsSeen
 from cstd.ops.cluster_shapes import Clusters
 from cstd.ops.execution import ExecutionSeen
 from cstd.ops.page_commands import REASON_CHARS_MAX
+from cstd.ops.opportunity_shapes import HORIZONS, STANDINGS, Opportunity
 from cstd.ops.performance import PerformanceSeen
 from cstd.ops.sight import Sight
 from cstd.ops.view import (
@@ -47,6 +48,8 @@ from cstd.orders.lifecycle import STATE_NAMES
 ROWS_MAX = 1_000
 # The words that a filter takes; any other is an error, because an empty list would read as "there are none".
 WORDS: dict[str, tuple[str, ...]] = {
+    "horizon": tuple(HORIZONS),
+    "standing": STANDINGS,
     "verdict": ("approve", "reduce", "refuse"),
     "state": tuple("UNKNOWN" if state == OrderState.ORDER_UNKNOWN else name for state, name in STATE_NAMES.items()
                    if state != OrderState.ORDER_FREE),
@@ -165,6 +168,16 @@ def _rows(region: str) -> Callable[[Sight, Query], bytes]:
     return answer
 
 
+def _opportunities(sight: Sight, query: Query) -> bytes:
+    answer = _rows("opportunities")(sight, query)
+    # A configured instrument that is none of the first: that none is shown must not read as "there is none".
+    if "instrument" in query and not any(_keep(row, {"instrument": query["instrument"].lower()})
+                                         for row in sight.value("opportunities")):
+        raise OperatorError(f"{query['instrument'][:40]} is none of the first of any horizon",
+                            suggestion="cstd opportunities --instrument NAME asks the daemon itself")
+    return answer
+
+
 async def _decision(sight: Sight, query: Query) -> bytes:
     return orjson.dumps(await sight.decision(query["id"]))
 
@@ -211,7 +224,8 @@ def parse_filters(query: Query, sight: Sight) -> dict[str, Any]:
     for name, known in words.items():
         if name in query and query[name].lower() not in {word.lower() for word in known}:
             raise UsageError(f"no {name} {query[name][:40]!r}", suggestion=f"one of {', '.join(known)}")
-    wanted: dict[str, Any] = {name: query[name].lower() for name in ("instrument", "verdict", "state") if name in query}
+    wanted: dict[str, Any] = {name: query[name].lower() for name in
+                              ("instrument", "verdict", "state", "horizon", "standing") if name in query}
     if "refused_by" in query:
         wanted["refused_by"] = gate_named(query["refused_by"])
     if "since" in query:
@@ -226,7 +240,8 @@ def _keep(row: JsonRow, wanted: Mapping[str, Any]) -> bool:
     """Return whether a row is of the instrument, the verdict, the state and the gate that are wanted, and not before `since`."""
     instrument = row.get("instrument") or row.get("symbol") or row.get("name")
     has = {"instrument": instrument, "verdict": row.get("verdict"), "state": row.get("state"),
-           "refused_by": row.get("first_failing")}
+           "refused_by": row.get("first_failing") or row.get("refused_by"), "horizon": row.get("horizon"),
+           "standing": row.get("standing")}
     return (all(str(has[name]).lower() == word for name, word in wanted.items() if name in has)
             and row.get("decided_wall_ns", 0) >= wanted.get("since", 0))
 
@@ -271,6 +286,10 @@ ROUTES: tuple[Route, ...] = (
           lambda sight, _query: sight.ledger("performance")[1], {}, of_board=False),
     Route("/api/v1/models", "The scorer process, what its sessions run on, and the scores that the engine knows.", Models,
           _raw("models"), {}),
+    Route("/api/v1/opportunities", "Instruments by the net return that scores say, and what the gates would let pass; the first "
+          "forty of each horizon.", list[Opportunity], _opportunities, {
+              **_INSTRUMENT, "limit": f"At most this many rows, the best first; 1 to {ROWS_MAX}.", "horizon": "Of this horizon only.", "standing": "tradable, refused, abstains or no_score.",
+              "refused_by": "Those that this gate would refuse first, by its name or its code."}),
     Route("/api/v1/alerts", "What fires, as the Alertmanager that is named has it; unknown where it does not answer.", AlertsSeen,
           lambda sight, _query: orjson.dumps(sight.alerts.seen(time.time_ns())), {}, of_board=False),
     Route("/api/v1/jobs", "Scheduled jobs: how each stands, and its newest runs.", list[JobRow],

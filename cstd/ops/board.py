@@ -35,7 +35,7 @@ import orjson
 from cstd.errors import OperatorError
 from cstd.ops.view import EngineView, Order
 
-MAGIC = b"CSTDBRD5"
+MAGIC = b"CSTDBRD6"
 HEADER_BYTES = 4096
 WORD_BYTES = 8
 REGION_HEADER_BYTES = 64
@@ -55,6 +55,7 @@ DECISIONS_KEPT = 48
 DECISIONS_PER_PUBLISH_MAX = 8  # explaining one costs tens of microseconds
 ROWS_SHOWN = 60  # orders and fills
 TRADES_SHOWN = 60
+OPPORTUNITIES_SHOWN = 40  # of each horizon
 READ_TRIES = 200
 
 _KIB = 1024
@@ -78,6 +79,7 @@ REGIONS: dict[str, int] = {
     "latency": 128 * _KIB,
     "tape": 32 * _KIB,
     "models": 128 * _KIB,
+    "opportunities": 192 * _KIB,
 }
 
 _JSON_OPTIONS = orjson.OPT_SERIALIZE_NUMPY
@@ -240,6 +242,7 @@ class BoardWriter:
             ("latency", plain(view.latency)),
             ("tape", plain(lambda: view.tape(TRADES_SHOWN))),
             ("models", plain(view.models)),
+            ("opportunities", plain(lambda: view.opportunities(first=OPPORTUNITIES_SHOWN))),
         ]
 
     def _encode_if_other(self, name: str, value: object) -> tuple[bytes | None, bool]:

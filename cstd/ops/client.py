@@ -29,7 +29,7 @@ PAGES_MAX = 2_000
 DECISIONS_MAX = 20
 OWN_NAMED = 20  # instruments in one question
 VERBS = ("status", "positions", "orders", "fills", "gates", "why", "pause", "resume", "kill", "flatten", "approve",
-         "decline", "clusters", "limits",
+         "decline", "clusters", "opportunities", "limits",
          "limits set", "limits reset", "limits rebase-peak", "reload", "page token")
 
 JsonDict = dict[str, Any]
@@ -55,7 +55,7 @@ EXIT_CODES = {"usage": EXIT_USAGE, "configuration": EXIT_CONFIG}
 # What reads the same from the session's ledger.db.
 WITHOUT_DAEMON = {"orders": "`cstd export orders`", "fills": "`cstd export fills`",
                   "why": "`cstd why ID`, `cstd why --since 1d`, `cstd export decisions`"}
-ROW_KEYS = {"orders": "cl_ord_id", "fills": "exec_id"}
+ROW_KEYS = {"orders": ("cl_ord_id",), "fills": ("exec_id",), "opportunities": ("instrument", "horizon_s")}
 
 
 class DaemonError(OperatorError):
@@ -124,14 +124,14 @@ class AdminClient:
         return reply["data"]
 
     def rows(self, verb: str, args: Mapping[str, object]) -> list[JsonDict]:
-        """Return all rows of a paged verb, newest first, each once."""
+        """Return all rows of a paged verb, in its order, each once."""
         seen: dict[object, JsonDict] = {}
         key = ROW_KEYS[verb]
         for page_number in range(PAGES_MAX):
             page = self.request(verb, {**args, "limit": PAGE_ROWS, "offset": page_number * PAGE_ROWS})
             for row in page:
                 # Rows that came in meanwhile push others onto the next page: those are met twice.
-                seen.setdefault(row[key], row)
+                seen.setdefault(tuple(row[name] for name in key), row)
             if len(page) < PAGE_ROWS:
                 return list(seen.values())
         raise OperatorError(f"more than {PAGES_MAX * PAGE_ROWS} rows", suggestion="read the ledger instead")
@@ -174,7 +174,7 @@ def main(verb: str, args: argparse.Namespace) -> int:
 
     Reads of `args`: socket, output ("json" or "table"), and by verb: all (orders, fills); id, last, instrument,
     refused_by, count (why); hold, clear, yes, reason (kill); yes, reason (flatten); reason (pause, resume);
-    id, list, yes, reason (approve, decline); instrument (limits, clusters);
+    id, list, yes, reason (approve, decline); instrument (limits, clusters, opportunities); horizon (opportunities);
     key, value, instrument, yes, reason (limits set, limits reset); yes, reason (limits rebase-peak).
     """
     as_json = _output(args) == "json"
@@ -211,6 +211,8 @@ def _without_daemon(verb: str, args: argparse.Namespace) -> str:
 
 
 def _run(client: AdminClient, verb: str, args: argparse.Namespace) -> Any:
+    if verb == "opportunities":
+        return client.rows(verb, _given(args, "horizon", "instrument"))
     if verb in ROW_KEYS:
         return client.rows(verb, {"all": bool(_get(args, "all"))})
     if verb == "why":
@@ -365,6 +367,10 @@ def _to_text(verb: str, data: Any) -> str:
         from cstd.decision.clusters import text
 
         return text(data)
+    if verb == "opportunities":
+        from cstd.decision.opportunities import text as opportunities_text
+
+        return opportunities_text(data)
     if verb in ("limits set", "limits reset") and isinstance(data, dict):
         verb, data = "limits set", [data, *data.get("ended", ())]
     if isinstance(data, list):

@@ -51,7 +51,7 @@ OLD_NAMES: dict[str, tuple[tuple[str, ...], str]] = {
     "cpu_usage_percent": (("cstd_process_cpu_seconds_total",), "seconds; `rate()` gives the part of one CPU"),
     "database_connections": (("cstd_projector_lag_seconds",), "SQLite has no connections; how far it is behind"),
     "queue_size": (("cstd_link_backlog_bytes", "cstd_link_send_queue_bytes"), ""),
-    "opportunity_count": (("cstd_intents_total",), ""),
+    "opportunity_count": (("cstd_opportunities_tradable",), ""),
     "var_usd": ((), "not built"),
     "model_predictions_total": ((), "not exported"),
     "model_accuracy": ((), "not exported"),

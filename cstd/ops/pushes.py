@@ -19,7 +19,7 @@ from aiohttp import web
 from cstd.ops.sight import Sight
 
 RAW = ("status", "instruments", "books", "positions", "equity", "orders", "approvals", "fills", "decisions", "gates", "limits",
-       "counters", "tape")
+       "counters", "tape", "opportunities")
 DERIVED = ("latency",)
 SEND_TIMEOUT_S = 5.0
 

@@ -21,6 +21,7 @@ from typing import NotRequired, Protocol, TypedDict
 import numpy as np
 
 from cstd.ops.cluster_shapes import Clusters
+from cstd.ops.opportunity_shapes import Opportunity
 from cstd.ops.view_models import EnsembleStatus, Models, ScorerStatus, Signal
 
 
@@ -575,6 +576,13 @@ class EngineView(Protocol):
 
     def clusters(self, instrument: str | None = None) -> Clusters:
         """Return what moves together, with pairs of an instrument or of the first ones; the same object while nothing changed."""
+
+    def opportunities(self, *, horizon: str | None = None, instrument: str | None = None,
+                      first: int | None = None) -> list[Opportunity]:
+        """Return instruments by horizon, the best first, at most `first` of each; asking changes nothing of the engine.
+
+        Those of one instrument are looked at now; of all, a bounded part in turn, so that the others are as of an earlier question.
+        """
 
     def counters(self) -> dict[str, int]:
         """Return all counters since the boot; the set of names is fixed for the life of the process."""

@@ -21,6 +21,7 @@ import numpy as np
 from cstd.config import load, template
 from cstd.decision.operator_limits import OperatorLimits
 from cstd.ops.board import PUBLISH_INTERVAL_S, BoardWriter
+from cstd.ops.opportunity_shapes import HORIZONS, Opportunity
 from cstd.units import format_raw
 
 SPECS = [("BTC/USD", 1, 8, 1_042_356, 25_000_000), ("ETH/USD", 2, 8, 348_712, 900_000_000)]
@@ -47,6 +48,23 @@ def edges_ns() -> np.ndarray:
     for index in range(16, 256):
         edges.append((8 + (index - 16) % 8 + 1) << (4 + (index - 16) // 8 - 3))
     return np.asarray(edges, dtype=np.int64)
+
+
+def opportunity(name: str, horizon: str, wall_ns: int) -> dict[str, object]:
+    """Of the first instrument what the gates would let pass within an hour, of others what they refuse; beyond, no score."""
+    scored, tradable = horizon == "1h", name == SPECS[0][0]
+    row: dict[str, object] = dict.fromkeys(Opportunity.__annotations__)
+    row |= {"instrument": name, "horizon": horizon, "horizon_s": HORIZONS[horizon], "strategy_horizon": scored, "standing": "no_score",
+            "reason": "no_score", "reasons": ["scorer.enabled is false: no score can come"], "risk_reasons": ["spread 1 bps: low"],
+            "held": False, "currency": "USD", "failing": [], "judged_wall_ns": wall_ns}
+    if scored:
+        row |= {"standing": "tradable" if tradable else "refused", "reason": None if tradable else "over_limit", "expected": "0.012",
+                "lower": "0.004", "upper": "0.02", "probability": "0.85", "age_ns": 5, "card_sha256": "ab" * 32,
+                "model_state": "production", "model_verdict": "holds", "members": 3, "members_registered": 3, "risk": "low",
+                "price": "100000.0", "qty": "0.00025", "up_to_qty": "0.00025" if tradable else "0", "up_to": "25" if tradable else "0",
+                "refused_by": None if tradable else "spread", "failing": [] if tradable else ["spread"],
+                "reasons": ["3 of 3 members say 0.85, calibrated; it opens from 0.8", *(() if tradable else ("refused by spread",))]}
+    return row
 
 
 class FakeView:
@@ -321,6 +339,14 @@ class FakeView:
                  for a, b in itertools.combinations(names, 2) if instrument in (None, a, b)]
         self.cluster_rows["pairs"] = pairs
         return self.cluster_rows if instrument is None else {**self.cluster_rows}
+
+    def opportunities(self, *, horizon: str | None = None, instrument: str | None = None,
+                      first: int | None = None) -> list[dict[str, object]]:
+        """See EngineView."""
+        self._fails("opportunities")
+        found = [opportunity(name, word, self.wall_ns) for word in HORIZONS if horizon in (None, word)
+                 for name in [name for name, *_ in SPECS][:first]]
+        return [row for row in found if instrument in (None, row["instrument"])]
 
     def counters(self) -> dict[str, int]:
         """See EngineView."""

@@ -62,6 +62,7 @@ def test_read_verbs_answer_from_the_view(served: tuple[Path, FakeDaemon, AdminSe
         assert client.request("limits", {"instrument": "eth/usd"}) == view.limits("ETH/USD") != view.limits()
         assert client.request("clusters", {"instrument": "eth/usd"}) == view.clusters("ETH/USD")
         assert client.request("instruments") == view.instruments()
+        assert client.request("opportunities", {"limit": 3, "offset": 1}) == view.opportunities()[1:4]
         assert len(client.request("books", {"depth": 3})[0]["bids"]) == 3
     assert daemon.commands == []
 

@@ -163,6 +163,27 @@ def test_clusters_are_told(daemon: FakeDaemon, tmp_path: Path, view: FakeView, c
     assert pair.split() == ["BTC/USD", "ETH/USD", "0.812", "linked", "400", "returns"]
 
 
+def test_opportunities_are_told(daemon: FakeDaemon, tmp_path: Path, view: FakeView, capsys: pytest.CaptureFixture[str]) -> None:
+    """As the daemon says them in JSON, every page of them; as text a ranking a horizon; of one horizon and instrument."""
+    assert run(tmp_path, "opportunities") == 0
+    assert json.loads(capsys.readouterr().out) == view.opportunities()
+    assert run(tmp_path, "opportunities", horizon="4h", instrument="eth/usd") == 0
+    assert json.loads(capsys.readouterr().out) == view.opportunities(horizon="4h", instrument="ETH/USD")
+    assert run(tmp_path, "opportunities", output="table", horizon="1h") == 0
+    told = capsys.readouterr().out
+    assert "refused by spread" in told and "+0.40 % to +2.00 %" in told and "Nothing is promised" in told
+    assert run(tmp_path, "opportunities", output="table", horizon="24h") == 0
+    assert "scorer.enabled is false" in capsys.readouterr().out
+
+
+def test_opportunities_of_nothing_are_errors(daemon: FakeDaemon, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A horizon that there is not is usage, and names those that there are; an instrument that is not configured is named."""
+    assert run(tmp_path, "opportunities", horizon="2h") == 2
+    assert json.loads(capsys.readouterr().err)["suggestion"] == "one of 1h, 4h, 24h"
+    assert run(tmp_path, "opportunities", instrument="DOGE/USD") == 1
+    assert "DOGE/USD is no instrument" in json.loads(capsys.readouterr().err)["message"]
+
+
 def test_limits_are_listed_set_and_reset(daemon: FakeDaemon, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The list says who changed what; a change needs --yes where nobody can be asked, a refusal comes without asking."""
     change = {"key": "spread_bps_max", "value": "20"}

@@ -79,6 +79,27 @@ def test_limits_are_shown_and_not_changed(reader: RunningReader) -> None:
     assert (row["key"], row["value"], row["configured"], row["set_by_uid"]) == ("risk.grace_ms", "500", "1000", 7)
 
 
+def test_opportunities_can_be_filtered(reader: RunningReader) -> None:
+    """By horizon, standing, instrument and the gate that refuses; an instrument that is not among the first is no empty list."""
+    assert reader.get("/api/v1/opportunities").json() == reader.view.opportunities()
+    rows = reader.get("/api/v1/opportunities?horizon=1h&standing=refused&refused_by=2").json()
+    assert [(row["instrument"], row["horizon"]) for row in rows] == [("ETH/USD", "1h")]
+    assert len(reader.get("/api/v1/opportunities?instrument=btc/usd&limit=2").json()) == 2
+    for wrong in ("horizon=2h", "standing=great", "refused_by=99", "instrument=DOGE/USD", "verdict=approve"):
+        assert reader.get(f"/api/v1/opportunities?{wrong}").status == 400
+
+
+def test_an_instrument_beyond_the_first_opportunities_is_not_told_as_none(tmp_path: Path) -> None:
+    """What the board has no room for is a 503 that names the command which asks."""
+    view = FakeView()
+    whole = view.opportunities
+    view.opportunities = lambda **_: whole(instrument="BTC/USD")  # type: ignore[method-assign]
+    with reader_of(tmp_path, view) as reader:
+        assert len(reader.get("/api/v1/opportunities?instrument=BTC/USD").json()) == 3
+        answer = reader.get("/api/v1/opportunities?instrument=ETH/USD")
+        assert (answer.status, "cstd opportunities" in answer.json()["suggestion"]) == (503, True)
+
+
 def test_rows_can_be_limited_and_filtered(reader: RunningReader) -> None:
     """limit, instrument and verdict narrow a list; they combine."""
     rows = reader.get("/api/v1/decisions?verdict=refuse&instrument=btc/usd&limit=2").json()

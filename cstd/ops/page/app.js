@@ -99,6 +99,7 @@ const PAINTERS = {
   status: paintStatus, equity: paintEquity, latency: paintLatency, books: paintBooks, decisions: paintDecisions,
   positions: paintPositions, orders: paintOrders, fills: paintFills, gates: paintGates, instruments: paintQuality,
   execution: paintExecution, performance: () => paintEquity(regions.equity ?? {}), limits: paintLimits, alerts: paintAlerts, approvals: () => paintApprovals(),
+  opportunities: paintOpportunities,
 };
 
 function render() {
@@ -663,6 +664,7 @@ byId("decision-list").addEventListener("click", (event) => {
   paintDecisions();
 });
 for (const id of ["filter-verdict", "filter-instrument"]) byId(id).addEventListener("change", paintDecisions);
+byId("filter-horizon").addEventListener("change", () => paintOpportunities(regions.opportunities ?? []));
 byId("find").addEventListener("change", () => find(byId("find").value.trim()));
 for (const id of ["orders", "execution-orders"]) {
   byId(id).addEventListener("click", (event) => {

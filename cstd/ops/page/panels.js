@@ -1,8 +1,8 @@
 // Panels of what is true beside the trading: limits that are not the configuration's, and alerts that fire.
 "use strict";
 
-/* global setText, byId, paintTable, number, clock, words: app.js, format.js */
-/* exported paintLimits, paintAlerts */
+/* global setText, byId, paintTable, number, clock, words, money, grouped: app.js, format.js */
+/* exported paintLimits, paintAlerts, paintOpportunities */
 
 const LIMIT_SOURCES = { operator: "a command", reload: "a reload", override: "the instrument's own", rules: "the venue's rules" };
 const ALERT_STATES = {
@@ -33,4 +33,26 @@ function paintAlerts(seen) {
     ["Since", (a) => a.since.replace("T", " ").slice(0, 19)], ["In hand", (a) => a.acknowledged_by ?? "nobody", (a) => (a.acknowledged_by ? "good" : "warn")],
     ["What", (a) => a.summary], ["Runbook", (a) => a.runbook || "–"],
   ], seen.alerts, said);
+}
+
+const STANDING_CLASSES = { tradable: "good", refused: "warn", abstains: "quiet", no_score: "quiet" };
+
+function netReturn(text) {
+  return text === null ? "–" : `${grouped((Number(text) * 100).toFixed(2))} %`;
+}
+
+/* No figure without its interval: what a model says of a return is no promise. */
+function paintOpportunities(rows) {
+  const wanted = byId("filter-horizon").value || (rows.find((row) => row.strategy_horizon) ?? { horizon: "4h" }).horizon;
+  const shown = rows.filter((row) => row.horizon === wanted);
+  const scored = shown.filter((row) => row.expected !== null).length;
+  setText("opportunities-count", `net return over ${wanted}: ${scored ? `${scored} with a score; expected is the middle of the interval, nothing is promised` : "no score that may be used"}`);
+  paintTable("opportunities", [
+    ["Instrument", (o) => o.instrument], ["Standing", (o) => words(o.standing), (o) => STANDING_CLASSES[o.standing] ?? "quiet"],
+    ["Expected", (o) => netReturn(o.expected), "num"],
+    ["90 % interval", (o) => (o.expected === null ? "–" : `${netReturn(o.lower)} to ${netReturn(o.upper)}`), "num"],
+    ["Probability", (o) => number(o.probability), "num"], ["Risk", (o) => o.risk ?? "not known"],
+    ["Up to", (o) => (o.standing === "tradable" ? `${money(o.up_to)} ${o.currency}` : "–"), "num"],
+    ["Refused by", (o) => words(o.refused_by)], ["Why", (o) => o.reasons.join("; ")],
+  ], shown, "No instrument.");
 }

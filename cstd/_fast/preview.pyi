@@ -1,0 +1,3 @@
+from cstd._fast.core import Core
+
+def opening(core: Core, number: int, size_ppm: int, lifetime_ns: int) -> bytes | None: ...

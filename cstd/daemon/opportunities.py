@@ -1,0 +1,234 @@
+"""Opportunities: every instrument at each horizon, by what the models' scores say and the gates would let pass.
+
+Nothing here decides or changes anything of the engine. A score is judged by the ensemble's own rule (decision/ensemble.py), as
+old as it is now; the gates are asked about an opening of the ensemble's own size (`cstd._fast.preview`). What a question may
+cost is bounded: PAIRS_AT_ONCE of instrument and horizon are looked at in turn, each time the board or a client asks, and the
+rows of the others are as they were looked at last.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+
+from cstd._fast import features, preview
+from cstd._fast.codes import BookState, Verdict
+from cstd._fast.gates import DECISION_DTYPE
+from cstd.config import Config
+from cstd.decision.ensemble import REASON_TEXTS, Rule, judge, rule_of
+from cstd.decision.ensemble import Verdict as Judged
+from cstd.decision.opportunities import horizon_word
+from cstd.decision.risk_class import risk_class
+from cstd.decision.scored import decimal_text
+from cstd.decision.sizing import edge_of, millionths
+from cstd.decision.why import failing_gates, gate_name
+from cstd.engine import Engine
+from cstd.engine.ensemble import WAITING
+from cstd.engine.scores import Score
+from cstd.ledger.nav import MONEY_PRECISION
+from cstd.ops import view_models
+from cstd.ops.opportunity_shapes import HORIZONS, STANDINGS, Opportunity
+from cstd.signals.scorer.rows import ScoreStatus
+from cstd.units import NS_PER_S, format_raw, seconds_to_ns
+
+PAIRS_AT_ONCE = 24  # about 25 us each where there is a score
+SPREAD, VOLATILITY = map(features.NAMES.index, ("SPREAD_BPS", "M5_RVOL"))
+LEFT_OUT_TEXTS = {ScoreStatus.NOT_READY: "the scorer left it out: a feature that the model reads is not ready",
+                  ScoreStatus.NOT_FINITE: "the scorer left it out: a feature or a result was no finite number"}
+
+
+class Unscored(NamedTuple):
+    """What the scorer's last sheet has no score of. horizons: of its model; rows: (instrument, horizon) -> ScoreStatus."""
+
+    horizons: tuple[int, ...] = ()
+    rows: Mapping[tuple[int, int], int] = {}
+
+
+class Found(NamedTuple):
+    """A row with its place: those with figures first, by the middle of the interval, then by its lower end."""
+
+    place: tuple[int, int, int, int]
+    row: Opportunity
+
+
+class OpportunitiesView:
+    """Reads an engine between two events.
+
+    Args:
+        engine: the engine. process: as LiveView's; "unscored" may be missing.
+    """
+
+    def __init__(self, engine: Engine, process: Callable[[], dict[str, Any]]) -> None:
+        self._engine, self._process = engine, process
+        self._cfg: Config | None = None
+        self._epoch = -1
+        self._horizons: tuple[int, ...] = ()
+        self._rule: Rule | None = None
+        self._found: dict[int, list[Found | None]] = {}
+        self._next = 0
+
+    def __call__(self, *, horizon: str | None = None, instrument: str | None = None, first: int | None = None) -> list[Opportunity]:
+        """Return rows by horizon, the best first: of one horizon or all, of one instrument or all, at most `first` of each.
+
+        Rows of one instrument are looked at now; of the others the next in turn.
+        """
+        if self._begin() == 0:
+            return []
+        if instrument is not None:
+            number = self._engine.names.index(instrument)
+            self._look([(horizon_s, number) for horizon_s in self._horizons])
+        else:
+            self._look(self._in_turn())
+        rows: list[Opportunity] = []
+        for horizon_s in self._horizons:
+            if horizon is None or horizon_word(horizon_s) == horizon:
+                found = sorted(filter(None, self._found[horizon_s]), key=lambda row: row.place)
+                rows += [row for _, row in found[:first] if instrument is None or row["instrument"] == instrument]
+        return rows
+
+    def figures(self) -> dict[str, int]:
+        """Return how many instruments stand how, at the strategy's horizon, or the first one where there is none; not yet looked
+        at are in none."""
+        counts: Counter[str] = Counter()
+        if self._begin():
+            horizon_s = self._rule.horizon_s if self._rule is not None else self._horizons[0]
+            counts.update(found.row["standing"] for found in self._found[horizon_s] if found is not None)
+        return {f"opportunities_{standing}": counts[standing] for standing in STANDINGS}
+
+    def _begin(self) -> int:
+        """Make room for the instruments and horizons of this boot; returns how many instruments there are."""
+        engine = self._engine
+        if engine.cfg is None:
+            return 0
+        if self._cfg is not engine.cfg or self._epoch != engine.boot_epoch:
+            self._cfg, self._epoch = engine.cfg, engine.boot_epoch
+            self._rule, self._next = rule_of(engine.cfg), 0
+            known = set(HORIZONS.values()) | ({self._rule.horizon_s} if self._rule is not None else set())
+            self._horizons = tuple(sorted(known))
+            self._found = {horizon_s: [None] * len(engine.names) for horizon_s in self._horizons}
+        return len(engine.names)
+
+    def _in_turn(self) -> list[tuple[int, int]]:
+        count = len(self._engine.names)
+        pairs = count * len(self._horizons)
+        at = [(self._next + step) % pairs for step in range(min(PAIRS_AT_ONCE, pairs))]
+        self._next = (self._next + len(at)) % pairs
+        return [(self._horizons[place // count], place % count) for place in at]
+
+    def _look(self, pairs: list[tuple[int, int]]) -> None:
+        process = self._process()
+        for horizon_s, number in pairs:
+            self._found[horizon_s][number] = self._judged(number, horizon_s, process)
+
+    def _judged(self, number: int, horizon_s: int, process: dict[str, Any]) -> Found:
+        """Look at one instrument and horizon."""
+        engine, rule = self._engine, self._rule
+        assert engine.cfg is not None
+        core, slot = engine.core, engine.core.slots[number]
+        values, valid = slot.feature_row()
+
+        def feature(at: int) -> float | None:
+            return values[at] if valid[at // 64] >> at % 64 & 1 and slot.data_mono_ns else None
+
+        year = feature(VOLATILITY)
+        risk, risk_reasons = risk_class(year, feature(SPREAD) if slot.book.state == BookState.BOOK_VERIFIED else None)
+        row: Opportunity = {
+            "instrument": engine.names[number], "horizon": horizon_word(horizon_s), "horizon_s": horizon_s,
+            "strategy_horizon": engine.ensemble.rule is not None and engine.ensemble.rule.horizon_s == horizon_s,
+            "standing": "no_score", "reason": None, "reasons": [], "expected": None, "lower": None, "upper": None, "probability": None,
+            "age_ns": None, "card_sha256": None, "model_state": None, "model_verdict": None, "members": None,
+            "members_registered": None, "risk": risk, "risk_reasons": risk_reasons, "held": slot.position_qty_raw > 0, "price": None,
+            "qty": None, "up_to_qty": None, "up_to": None, "currency": engine.cfg.account.currency, "refused_by": None,
+            "reduced_by": None, "failing": [], "judged_wall_ns": core.wall_ns}
+        score = engine.scores.newest(number, horizon_s)
+        if rule is None:
+            row["reason"], row["reasons"] = "no_rule", ["strategy.ensemble is not configured: no rule says which score may be used"]
+            return Found((1, 0, 0, number), row)
+        if score is None:
+            row["reason"], row["reasons"] = "no_score", [self._missing(number, horizon_s, process)]
+            return Found((1, 0, 0, number), row)
+        at_horizon = rule._replace(horizon_s=horizon_s)
+        verdict = judge(at_horizon, score, core.mono_ns - score.event_mono_ns, millionths(year) if year is not None else None)
+        row["age_ns"], row["card_sha256"] = verdict.age_ns, score.model
+        row["model_state"], row["model_verdict"] = score.state or None, score.verdict or None
+        row["members"], row["members_registered"] = score.members, score.registered
+        row["reason"] = verdict.reason or None
+        if verdict.reason in WAITING:
+            row["reasons"] = [_not_used(at_horizon, score, verdict)]
+            return Found((1, 0, 0, number), row)
+        edge, _ = edge_of(score.lower_e6, score.upper_e6)
+        row["expected"], row["lower"], row["upper"] = map(decimal_text, (edge, score.lower_e6, score.upper_e6))
+        row["probability"] = decimal_text(score.probability_e6)
+        row["standing"], row["reasons"] = "abstains", [_said(at_horizon, score)]
+        if verdict.reason:
+            row["reasons"].append(f"the ensemble opens nothing: {REASON_TEXTS[verdict.reason]}")
+        else:
+            self._ask_gates(row, number, verdict)
+        return Found((0, -edge, -score.lower_e6, number), row)
+
+    def _ask_gates(self, row: Opportunity, number: int, verdict: Judged) -> None:
+        """Fill in what the fifteen gates would make of an opening of the ensemble's own size."""
+        engine = self._engine
+        assert engine.cfg is not None and engine.cfg.strategy.ensemble is not None
+        raw = preview.opening(engine.core, number, verdict.size_ppm, seconds_to_ns(engine.cfg.strategy.ensemble.lifetime_s))
+        if raw is None:
+            row["reason"] = "no_size"
+            row["reasons"].append("the ensemble's size comes to less than one lot")
+            return
+        spec = engine.feed.specs.get(row["instrument"])
+        decision = np.frombuffer(raw, dtype=DECISION_DTYPE)[0]
+        qty_digits, price_digits = (spec.qty_precision, spec.price_precision) if spec is not None else (0, 0)
+        code, price_raw = int(decision["verdict"]), int(decision["price_raw"])
+        failing = failing_gates(decision)
+        row["failing"] = list(failing)
+        row["price"] = format_raw(price_raw, price_digits) if price_raw > 0 else None
+        row["qty"] = format_raw(int(decision["qty_requested_raw"]), qty_digits)
+        row["reasons"].append(f"its size: {decimal_text(verdict.size_ppm)} of equity")
+        if code == Verdict.REFUSE:
+            row["standing"], row["up_to_qty"], row["up_to"] = "refused", format_raw(0, qty_digits), format_raw(0, MONEY_PRECISION)
+            gate = row["refused_by"] = gate_name(int(decision["first_failing"]))
+            word = row["reason"] = failing.get(str(gate), "over_limit")
+            row["reasons"].append(f"refused by {gate}: {word.replace('_', ' ')}")
+            return
+        row["standing"], row["up_to_qty"] = "tradable", format_raw(int(decision["qty_final_raw"]), qty_digits)
+        row["up_to"] = format_raw(int(decision["notional_acct_raw"]), MONEY_PRECISION)
+        if code == Verdict.REDUCE:
+            row["reduced_by"] = gate_name(int(decision["reduced_by"]))
+            row["reasons"].append(f"reduced by {row['reduced_by'] or 'level'}")
+        if engine.core.shadow:
+            row["reasons"].append("in shadow: it would be decided and not sent")
+
+    def _missing(self, number: int, horizon_s: int, process: dict[str, Any]) -> str:
+        """Say why no score is known."""
+        scorer = cast("view_models.Scorer", process["scorer"])
+        unscored: Unscored = process.get("unscored") or Unscored()
+        if scorer["state"] == "off":
+            return "scorer.enabled is false: no score can come"
+        if scorer["state"] != "ready":
+            return f"the scorer is {scorer['state']}" + (f": {scorer['reason']}" if scorer["reason"] else "")
+        if unscored.horizons and horizon_s not in unscored.horizons:
+            return f"the model in production scores no horizon of {horizon_word(horizon_s)}"
+        bars = cast("view_models.BarRows | None", process.get("bar_rows"))
+        shown = bars["instruments"] if bars is not None else []
+        if number < len(shown) and shown[number]["reason"]:
+            return f"its row of closed bars is not there: {shown[number]['reason']}"
+        left_out = unscored.rows.get((number, horizon_s))
+        return LEFT_OUT_TEXTS[ScoreStatus(left_out)] if left_out is not None else "the scorer has given none in this boot yet"
+
+
+def _not_used(rule: Rule, score: Score, verdict: Judged) -> str:
+    """Say why a score that is known may not be used."""
+    if verdict.reason == "stale":
+        return f"the score's features are {verdict.age_ns // NS_PER_S} s old, at most {max(rule.fresh_ns, 0) // NS_PER_S} s count"
+    if verdict.reason == "model_state":
+        return (f"the model is {score.state or 'of no told state'}, its verdict {score.verdict or 'not told'}: what may trade here is "
+                f"{' or '.join(rule.states)} with the verdict holds")
+    return f"{score.members} of {score.registered} members were ready, {verdict.needed} have to be"
+
+
+def _said(rule: Rule, score: Score) -> str:
+    return (f"{score.members} of {score.registered} members say {decimal_text(score.probability_e6)}, calibrated; "
+            f"it opens from {decimal_text(rule.probability_e6)}")

@@ -217,4 +217,5 @@ class Scoring:
 def _unscored(rows: Rows, note: dict[str, Any]) -> Unscored:
     """Return why rows of a sheet have no probability, and which horizons its model has."""
     pairs = zip(rows["instrument"].tolist(), rows["horizon_s"].tolist(), strict=True)
-    return Unscored(tuple(horizon_s for horizon_s, _, _ in note.get("horizons", ())), dict(zip(pairs, rows["status"].tolist(), strict=True)))
+    horizons = tuple(horizon_s for horizon_s, _, _ in note.get("horizons", ()))
+    return Unscored(horizons, dict(zip(pairs, rows["status"].tolist(), strict=True)))

@@ -34,8 +34,10 @@ def shown(signal: Mapping[str, Any], decided_wall_ns: int) -> dict[str, object]:
         "probability_exit": decimal_text(signal["probability_exit_e6"]), "probability_faded": decimal_text(signal["decayed_e6"]),
         "age_ns": signal["age_ns"], "age_at_decision_ns": age_ns, "weight": decimal_text(signal["weight_e6"]),
         "lower": decimal_text(signal["lower_e6"]), "upper": decimal_text(signal["upper_e6"]),
-        "edge": decimal_text(signal["edge_ppm"]), "error": decimal_text(signal["error_ppm"]), "volatility": decimal_text(signal["volatility_ppm"]),
-        "steps": [{"step": name, "share": decimal_text(share)} for name, share in signal["steps"]], "size": decimal_text(signal["size_ppm"]),
+        "edge": decimal_text(signal["edge_ppm"]), "error": decimal_text(signal["error_ppm"]),
+        "volatility": decimal_text(signal["volatility_ppm"]),
+        "steps": [{"step": name, "share": decimal_text(share)} for name, share in signal["steps"]],
+        "size": decimal_text(signal["size_ppm"]),
         "reason": signal["reason"] or None, "open_until_wall_ns": signal["open_until_wall_ns"],
         "hold_until_wall_ns": signal["hold_until_wall_ns"], "ended": decided_wall_ns >= signal["hold_until_wall_ns"],
     }

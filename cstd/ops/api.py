@@ -288,7 +288,8 @@ ROUTES: tuple[Route, ...] = (
           _raw("models"), {}),
     Route("/api/v1/opportunities", "Instruments by the net return that scores say, and what the gates would let pass; the first "
           "forty of each horizon.", list[Opportunity], _opportunities, {
-              **_INSTRUMENT, "limit": f"At most this many rows, the best first; 1 to {ROWS_MAX}.", "horizon": "Of this horizon only.", "standing": "tradable, refused, abstains or no_score.",
+              **_INSTRUMENT, "limit": f"At most this many rows, the best first; 1 to {ROWS_MAX}.",
+              "horizon": "Of this horizon only.", "standing": "tradable, refused, abstains or no_score.",
               "refused_by": "Those that this gate would refuse first, by its name or its code."}),
     Route("/api/v1/alerts", "What fires, as the Alertmanager that is named has it; unknown where it does not answer.", AlertsSeen,
           lambda sight, _query: orjson.dumps(sight.alerts.seen(time.time_ns())), {}, of_board=False),

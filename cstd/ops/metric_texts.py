@@ -31,7 +31,7 @@ NOW: dict[str, tuple[str, str, float]] = {
     "correlation_pairs_apart": ("correlation_pairs_apart", "Pairs of instruments that are measured to move apart.", 1),
     "opportunities_tradable": ("opportunities_tradable", "Instruments of which the gates would let an opening pass now.", 1),
     "opportunities_refused": ("opportunities_refused", "Instruments that the ensemble would open and a gate would refuse.", 1),
-    "opportunities_abstains": ("opportunities_abstains", "Instruments with a score that opens nothing by the ensemble's rule.", 1),
+    "opportunities_abstains": ("opportunities_abstains", "Instruments whose score opens nothing by the ensemble's rule.", 1),
     "opportunities_no_score": ("opportunities_no_score", "Instruments without a score that may be used.", 1),
     "reconcile_differences": ("reconcile_differences", "Differences with the venue that are remembered.", 1),
 }

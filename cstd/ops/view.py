@@ -581,7 +581,7 @@ class EngineView(Protocol):
                       first: int | None = None) -> list[Opportunity]:
         """Return instruments by horizon, the best first, at most `first` of each; asking changes nothing of the engine.
 
-        Those of one instrument are looked at now; of all, a bounded part in turn, so that the others are as of an earlier question.
+        Those of one instrument are looked at now; of all, a bounded part in turn: the others are as of before.
         """
 
     def counters(self) -> dict[str, int]:

@@ -54,16 +54,20 @@ def opportunity(name: str, horizon: str, wall_ns: int) -> dict[str, object]:
     """Of the first instrument what the gates would let pass within an hour, of others what they refuse; beyond, no score."""
     scored, tradable = horizon == "1h", name == SPECS[0][0]
     row: dict[str, object] = dict.fromkeys(Opportunity.__annotations__)
-    row |= {"instrument": name, "horizon": horizon, "horizon_s": HORIZONS[horizon], "strategy_horizon": scored, "standing": "no_score",
-            "reason": "no_score", "reasons": ["scorer.enabled is false: no score can come"], "risk_reasons": ["spread 1 bps: low"],
+    row |= {"instrument": name, "horizon": horizon, "horizon_s": HORIZONS[horizon], "strategy_horizon": scored,
+            "standing": "no_score", "reason": "no_score", "reasons": ["scorer.enabled is false: no score can come"],
+            "risk_reasons": ["spread 1 bps: low"],
             "held": False, "currency": "USD", "failing": [], "judged_wall_ns": wall_ns}
     if scored:
-        row |= {"standing": "tradable" if tradable else "refused", "reason": None if tradable else "over_limit", "expected": "0.012",
-                "lower": "0.004", "upper": "0.02", "probability": "0.85", "age_ns": 5, "card_sha256": "ab" * 32,
-                "model_state": "production", "model_verdict": "holds", "members": 3, "members_registered": 3, "risk": "low",
-                "price": "100000.0", "qty": "0.00025", "up_to_qty": "0.00025" if tradable else "0", "up_to": "25" if tradable else "0",
+        row |= {"standing": "tradable" if tradable else "refused", "reason": None if tradable else "over_limit",
+                "expected": "0.012", "lower": "0.004", "upper": "0.02", "probability": "0.85",
+                "age_ns": 5, "card_sha256": "ab" * 32,
+                "model_state": "production", "model_verdict": "holds", "members": 3, "members_registered": 3,
+                "risk": "low", "price": "100000.0", "qty": "0.00025", "up_to_qty": "0.00025" if tradable else "0",
+                "up_to": "25" if tradable else "0",
                 "refused_by": None if tradable else "spread", "failing": [] if tradable else ["spread"],
-                "reasons": ["3 of 3 members say 0.85, calibrated; it opens from 0.8", *(() if tradable else ("refused by spread",))]}
+                "reasons": ["3 of 3 members say 0.85, calibrated; it opens from 0.8",
+                            *(() if tradable else ("refused by spread: over limit",))]}
     return row
 
 

@@ -81,6 +81,10 @@ def test_the_page_shows_what_the_view_says(page: Any, reader: RunningReader) -> 
     assert page.locator(".decision").count() >= 15
     assert page.locator(".gate-table tbody tr:not(.group)").count() == 15
     assert page.locator("#gates tbody td:nth-child(2)").all_inner_texts() == ["execution"] * 7 + ["risk"] * 8
+    first, second = page.locator("#opportunities tbody tr").all_inner_texts()
+    assert "0.40 % to 2.00 %" in first and "25.00 USD" in first and "spread" in second
+    page.select_option("#filter-horizon", "24h")
+    assert "scorer.enabled is false" in page.locator("#opportunities tbody tr").first.inner_text()
     deadline_s = time.monotonic() + 30
     while True:  # the market moves on while the page is read
         newest = page.locator("#fills tbody tr").first.inner_text()

@@ -77,6 +77,20 @@ def test_the_ranking_is_by_the_middle_of_the_interval_then_by_its_lower_end() ->
     assert [row["strategy_horizon"] for row in rows] == [True, True, False, False, False, False]
 
 
+def test_a_row_that_is_looked_at_again_takes_its_new_place() -> None:
+    """One and the same table over many scores is ranked as if it were made anew, each instrument once."""
+    of = two()
+    view = view_of(of)
+    for lower in (4_000, -5_000, 19_000, 3_000, 4_000):
+        of.step()
+        say(of, 0, lower_e6=lower)
+        say(of, 1, lower_e6=3_000, age_s=0.25)
+        assert view() == view_of(of)() and len(view()) == 6
+        assert sum(view.figures().values()) == 2
+    of.run(200)
+    assert {row["standing"] for row in view()} == {"no_score"} and view.figures()["opportunities_no_score"] == 2
+
+
 def test_the_best_of_two_without_a_score_is_the_one_with_one() -> None:
     """A score is ranked before none, however bad it is."""
     of = two()
@@ -120,7 +134,8 @@ def test_what_refuses_is_named(what: str, gate: str, reason: str) -> None:
         of.command(what)
         of.step()  # the state follows at a tick
     elif what == "spread":
-        of.book(BTC, asks=[(price, 0) for price in list(of.books[BTC].asks)] + [(1_010_000 + n, 5_000_000_000) for n in range(25)])
+        gone = [(price, 0) for price in of.books[BTC].asks]
+        of.book(BTC, asks=gone + [(1_010_000 + n, 5_000_000_000) for n in range(25)])
     elif what == "stale":
         of.answering = False  # nor is evidence fetched
         of.run(7)
@@ -136,7 +151,8 @@ def test_what_refuses_is_named(what: str, gate: str, reason: str) -> None:
 
 
 @pytest.mark.parametrize(("changes", "standing", "reason"), [
-    ({}, "tradable", None), ({"probability_e6": 700_000}, "abstains", "probability_below"), ({"lower_e6": 0}, "abstains", "lower_bound"),
+    ({}, "tradable", None), ({"probability_e6": 700_000}, "abstains", "probability_below"),
+    ({"lower_e6": 0}, "abstains", "lower_bound"),
     ({"age_s": 180.5}, "no_score", "stale"), ({"verdict": "rejected"}, "no_score", "model_state"),
     ({"state": "shadow"}, "no_score", "model_state"), ({"members": 2}, "no_score", "member_missing"),
     ({"horizon_s": 4 * HOUR}, "no_score", "no_score")])
@@ -166,11 +182,13 @@ def test_a_score_expires_without_an_event_of_its_own() -> None:
 
 @pytest.mark.parametrize(("scorer", "unscored", "bars", "said"), [
     ({"state": "off", "reason": ""}, None, None, "scorer.enabled is false: no score can come"),
-    ({"state": "refused", "reason": "no version is in production"}, None, None, "the scorer is refused: no version is in production"),
+    ({"state": "refused", "reason": "no version is in production"}, None, None,
+     "the scorer is refused: no version is in production"),
     ({"state": "down", "reason": ""}, None, None, "the scorer is down"),
     (READY, None, None, "the scorer has given none in this boot yet"),
     (READY, Unscored((4 * HOUR,), {}), None, "the model in production scores no horizon of 1h"),
-    (READY, Unscored((HOUR,), {(0, HOUR): 1}), None, "the scorer left it out: a feature that the model reads is not ready"),
+    (READY, Unscored((HOUR,), {(0, HOUR): 1}), None,
+     "the scorer left it out: a feature that the model reads is not ready"),
     (READY, Unscored((HOUR,), {(0, HOUR): 2}), None, "the scorer left it out: a feature or a result was no finite number"),
     (READY, Unscored((HOUR,), {}), "warming up", "its row of closed bars is not there: warming up")])
 def test_what_is_missing_is_said(scorer: dict[str, Any], unscored: Unscored | None, bars: str | None, said: str) -> None:
@@ -184,8 +202,8 @@ def test_what_is_missing_is_said(scorer: dict[str, Any], unscored: Unscored | No
 def test_without_the_table_of_the_ensemble_there_is_no_rule() -> None:
     """A score that nobody's rule may use has no figure."""
     cfg = config()
-    of = LivelyWorld(msgspec.structs.replace(cfg, strategy=msgspec.structs.replace(cfg.strategy, name="rehearsal", ensemble=None)))
-    of.ready()
+    strategy = msgspec.structs.replace(cfg.strategy, name="rehearsal", ensemble=None)
+    of = LivelyWorld(msgspec.structs.replace(cfg, strategy=strategy)).ready()
     say(of)
     rows = view_of(of)()
     assert [(row["horizon"], row["reason"], row["expected"]) for row in rows] == [
@@ -242,8 +260,9 @@ def test_the_question_is_judged_as_the_decision_is() -> None:
     asked = judged(of) if not of.live(IntentKind.OPENING) else asked
     (raw,) = of.core.decision_rows(1)
     made = np.frombuffer(raw, dtype=DECISION_DTYPE)[0]
-    names = ("policy_limit", "risk_limit", "policy_pass_mask", "risk_pass_mask", "recorded_mask", "reason", "verdict", "qty_requested_raw",
-             "qty_final_raw", "price_raw", "kind", "side", "time_in_force", "level", "notional_acct_raw", "equity_acct_raw")
+    names = ("policy_limit", "risk_limit", "policy_pass_mask", "risk_pass_mask", "recorded_mask", "reason", "verdict",
+             "qty_requested_raw", "qty_final_raw", "price_raw", "kind", "side", "time_in_force", "level",
+             "notional_acct_raw", "equity_acct_raw")
     assert int(made["verdict"]) == Verdict.APPROVE
     assert {name: asked[name].tolist() for name in names} == {name: made[name].tolist() for name in names}
 
@@ -262,7 +281,8 @@ def test_the_windows_that_a_question_reads_stay_as_they_were() -> None:
     assert same, "a question left its mark"
 
 
-ACTIONS = st.lists(st.sampled_from(("tick", "step", "long", "say", "late", "back", "pause", "resume", "cut", "wide")), max_size=14)
+ACTIONS = st.lists(st.sampled_from(("tick", "step", "long", "say", "late", "back", "pause", "resume", "cut", "wide")),
+                   max_size=14)
 
 
 def act(of: World, action: str) -> None:
@@ -306,8 +326,8 @@ def test_asking_changes_no_byte_of_the_engine_and_no_later_decision(actions: lis
 def test_a_look_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a thousand instruments a question looks at a bounded part; in turn every one is looked at."""
     of = world()
-    say(of)
-    view, (empty,) = view_of(of), hour(of)
+    (empty,) = hour(of)
+    view = view_of(of)
     monkeypatch.setattr(of.engine, "names", [f"C{n}/USD" for n in range(1_000)])
     looked: list[tuple[int, int]] = []
 
@@ -320,7 +340,9 @@ def test_a_look_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         rows = view(first=40)
         assert len(looked) == turn * PAIRS_AT_ONCE and len(rows) <= 3 * 40
     assert len(set(looked)) == 3_000
-    assert len(view()) == 3_000 and len(view(instrument="C7/USD")) == 0
+    assert len(view()) == 3_000 and sum(view.figures().values()) == 1_000
+    before = len(looked)
+    assert len(view(instrument="C7/USD", horizon="4h")) == 1 and looked[before:] == [(7, 4 * HOUR)]
 
 
 def test_figures_count_instruments_at_the_strategys_horizon() -> None:

@@ -147,6 +147,7 @@ def test_scores_become_events(desk: Desk) -> None:
     write(sheet, rows)
     payload = desk.tick(1.0)
     assert payload is not None
+    assert desk.scoring.unscored.rows == {(1, 3_601): ScoreStatus.NOT_READY}
     told = json.loads(payload)
     at_ns = int(rows["event_mono_ns"][0])
     assert told["model"] == "ab" * 32

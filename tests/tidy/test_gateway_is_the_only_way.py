@@ -101,6 +101,14 @@ def test_only_a_judged_opening_can_wait_and_only_an_approved_one_is_taken_up(rep
     assert "self.waiting.given(" in take_up and "APPROVAL_WAITS" not in take_up
 
 
+def test_a_question_to_the_gates_calls_nothing_that_counts_records_or_sends(repository: Path) -> None:
+    """Of the engine the preview calls what fills in the gates' input and a look into the table of ids; no port, no recorder."""
+    text = "".join(body for _, body in functions(repository / "cstd/_fast/preview.pyx").values())
+    assert set(re.findall(r"\bcore\.(\w+)\(", text)) == {"_fill_input", "_id_seen"}
+    assert not re.search(r"\bcore\.\w+(\.\w+)* [-+|]?= ", text.replace("core.minute.tail = minute_tail", ""))
+    assert not re.search(r"\b(recorder|port|counters|correlations|orders)\b", text)
+
+
 @pytest.mark.parametrize("name", ["_intend", "_encode_order", "_cancel", "_out", "_keep", "_next_id", "_decide", "_pass",
                                   "port", "frame_bytes", "encode_add", "encode_cancel", "send", "_exit_terms", "ids",
                                   "_exit_by_rest", "_take_up", "waiting", "taken", "rest_exits", "encode_exit_rest", "_amend",

@@ -23,8 +23,8 @@ from cstd.jobs.records import JobRow
 from cstd.ops.alerts_sight import AlertsSeen
 from cstd.ops.cluster_shapes import Clusters
 from cstd.ops.execution import ExecutionSeen
-from cstd.ops.page_commands import REASON_CHARS_MAX
 from cstd.ops.opportunity_shapes import HORIZONS, STANDINGS, Opportunity
+from cstd.ops.page_commands import REASON_CHARS_MAX
 from cstd.ops.performance import PerformanceSeen
 from cstd.ops.sight import Sight
 from cstd.ops.view import (

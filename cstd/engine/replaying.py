@@ -9,6 +9,7 @@ from cstd._fast.core import Core
 from cstd._fast.journal_scan import Record
 from cstd._fast.rerun import first_output, rerun
 from cstd.engine.flow import Engine
+from cstd.errors import VerificationError
 from cstd.signals.code import MissingCodeError
 
 DIFFERENCES_SHOWN = 3
@@ -24,6 +25,14 @@ def apply_event(core: Core, kind: int, tag: int, mono_ns: int, wall_ns: int, pay
         core.timer(mono_ns, wall_ns)
     else:
         core.event(kind, tag, mono_ns, wall_ns, payload)
+
+
+def _version_of(seq: int, payload: bytes) -> str:
+    """Return the version of cstd that a boot names; raises VerificationError where the record holds no boot's words."""
+    try:
+        return str(msgspec.json.decode(payload)["version"])
+    except (msgspec.DecodeError, KeyError, TypeError) as error:
+        raise VerificationError(f"record {seq}: what was journaled as a start is no start: {error}") from None
 
 
 class JournalReplay:
@@ -75,7 +84,7 @@ class JournalReplay:
             self.missing.clear()
         self.events += 1
         if kind == EventKind.EVENT_BOOT:
-            version = str(msgspec.json.decode(payload)["version"])
+            version = _version_of(seq, payload)
             self.versions += [version] if version not in self.versions else []
         apply_event(self.engine.core, kind, tag, mono_ns, wall_ns, payload)
         self.engine.discard_outgoing()

@@ -88,7 +88,7 @@ MATRIX: dict[str, dict[str, Cell]] = {
         inverted="crossing inverted, band inverted, reference band inverted, collar inverted, minimum quantity inverted",
         loosened="band loosened, band one-sided, collar loosened, collar without its maximum",
         off_by_one="band off by one, reference band off by one, crossing off by one, collar off by one,"
-                   " venue's minimum off by one, venue's maximum off by one, minimum quantity off by one",
+                   " minimum quantity off by one",
         nan=("integers: numbers out of their domain, and prices that are missing",
              ("wild numbers let through, wild reference let through, missing reference let through, no book let through,"
              " wild bid let through, missing bid as a price, REST age below 0 let through, REST bid 0 or less let through")),

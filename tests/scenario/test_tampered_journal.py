@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import pytest
 from test_replay import session
 
+from cstd._fast.codes import EventKind
 from cstd._fast.journal_scan import crc32c
 from cstd.cli.parser import parse
 from cstd.errors import EXIT_OK, EXIT_VERIFICATION, VerificationError
@@ -30,7 +31,7 @@ from tests.journals import striped
 SEGMENT_BYTES = 1 << 17
 RECORDS_A_BLOCK = 40
 SEGMENT_HEADER, BLOCK_HEADER, RECORD_HEADER = 128, 96, 48
-SEQ_AT, PAYLOAD_BYTES_AT = 16, 4
+SEQ_AT, PAYLOAD_BYTES_AT, KIND_AT = 16, 4, 8
 TAMPERED = "segment-000002.cstd"
 
 
@@ -137,7 +138,9 @@ def target_of(path: Path, *, last: bool = False) -> Target:
     data = path.read_bytes()
     blocks = blocks_of(data)
     block = blocks[-1] if last else next(block for block in blocks[:-1] if len(block.records) >= 10)
-    full = [end - begin > RECORD_HEADER for begin, end in block.records]
+    # A start's words are read as its record is met: another test's.
+    full = [end - begin > RECORD_HEADER and struct.unpack_from("<H", data, begin + KIND_AT)[0] != EventKind.EVENT_BOOT
+            for begin, end in block.records]
     if last:
         return Target(data, block, full.index(True))
     return Target(data, block, next(n for n in range(2, len(full) - 3) if full[n] and full[n + 1]))
@@ -267,6 +270,18 @@ def test_a_last_block_that_was_made_to_fit_is_found(at_the_end: bool, journal_di
     else:
         assert (place["file"], place["block"], place["seq"]) == (following.name, target.block.index + 1, last_seq + 1)
         assert "hash of the block before" in again["error"]
+
+
+def test_a_start_that_is_no_words_any_more_is_told_by_its_record(journal_dir: Path, tmp_path: Path,
+                                                                  capsys: pytest.CaptureFixture[str]) -> None:
+    """The record is met before the block behind it, whose chain is broken: a sentence all the same, no traceback."""
+    folder = Path(shutil.copytree(journal_dir, tmp_path / "journal", symlinks=True))
+    path = folder / "segment-000001.cstd"
+    data = path.read_bytes()
+    path.write_bytes(changed(Target(data, blocks_of(data)[0], 0), checks=True, seals=True))
+    _, again, codes = said(folder, capsys)
+    assert codes == [EXIT_VERIFICATION, EXIT_VERIFICATION]
+    assert "record 1: " in again["error"] and "no start" in again["error"]
 
 
 @pytest.mark.parametrize("fits", [True, False], ids=["its header's hash as ours", "its header hashed otherwise"])

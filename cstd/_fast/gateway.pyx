@@ -163,13 +163,13 @@ cdef class Gateway(Exposure):
             before = cycles()
             verdict = judge(&input, &slot.limits, &row)
             self.hist.observe(STAGE_GATES, before, cycles())
-        row.shadow = self.shadow
+        row.shadow = self.shadow or (slot.shadow and wish.kind == OPENING)
         if wish.kind == EXIT:
             self._note_exit(slot, wish, &row)
         else:
             row.rest = self._asked(&row)
         # Without the private socket nothing but an exit leaves, whatever the gates said; and no exit that may wait.
-        if (verdict != REFUSE and not self.shadow and (self.private_up or wish.kind == EXIT)
+        if (verdict != REFUSE and not row.shadow and (self.private_up or wish.kind == EXIT)
                 and (wish.kind == EXIT or not row.rest & ASKED_WAITS)
                 and (wish.reason != EXIT_QUOTE or self._may_quote(slot, &row))):
             row.order_slot = self.orders.take()
@@ -194,7 +194,7 @@ cdef class Gateway(Exposure):
         """Whether an opening waits for an operator, as its row's `rest` says it; 0: it leaves as the gates let it out."""
         if self.taken >= 0:
             return ASKED_GIVEN
-        if (self.waiting.above_acct_raw < 0 or row.verdict == REFUSE or self.shadow
+        if (self.waiting.above_acct_raw < 0 or row.verdict == REFUSE or row.shadow
                 or row.notional_acct_raw <= self.waiting.above_acct_raw):
             return 0
         return ASKED_WAITS if self.waiting.free() >= 0 else ASKED_NO_ROOM

@@ -233,6 +233,7 @@ cdef int _slot(Image image, InstrumentSlot slot) except -1:
     image.field(b"rate_episode", &slot.rate_episode, sizeof(slot.rate_episode))
     image.field(b"follow_ticks", &slot.follow_ticks, sizeof(slot.follow_ticks))
     image.field(b"follow_amends_max", &slot.follow_amends_max, sizeof(slot.follow_amends_max))
+    image.field(b"shadow", &slot.shadow, sizeof(slot.shadow))
     image.field(b"last_episode", &slot.last_episode, sizeof(slot.last_episode))
     image.field(b"last_episode_ns", &slot.last_episode_ns, sizeof(slot.last_episode_ns))
     image.field(b"agent_state", &slot.agent_state, sizeof(slot.agent_state))

@@ -152,7 +152,7 @@ cdef class RestingGateway(ExitGateway):
         if order.follow_amends >= slot.follow_amends_max or self.mono_ns < order.follow_not_before_ns:
             return False
         # Without the socket nothing but cancels and exits leaves; an amend that comes when the order ends finds nothing.
-        return (slot.book.state == BOOK_VERIFIED and self.private_up and not self.shadow
+        return (slot.book.state == BOOK_VERIFIED and self.private_up and not self.shadow and not slot.shadow
                 and order.expire_wall_ns - self.wall_ns > self.deadline_ns)
 
     cdef void _follow(self, InstrumentSlot slot, int index, int64_t bid_raw) noexcept:

@@ -71,6 +71,7 @@ cdef class InstrumentSlot:
     cdef readonly int64_t rate_held     # openings and amends that waited for it
     cdef public bint rate_episode       # one waited, and since then it has not fallen far enough to be over
     cdef readonly int64_t follow_ticks, follow_amends_max   # of resting openings, see resting.pyx
+    cdef public bint shadow             # openings are decided and not sent; engine.ensemble is the one writer
     cdef int64_t last_episode[2]        # by side: sell, buy
     cdef int64_t last_episode_ns[2]
     # Agents.

@@ -57,6 +57,7 @@ class InstrumentSlot:
     follow_ticks: int
     follow_amends_max: int
     rate_episode: bool
+    shadow: bool
     def __init__(self, number: int, name: bytes, depth: int) -> None: ...
     strategy_faults: int
     strategy_fault_run: int

@@ -184,6 +184,13 @@ def _print_steps(args: argparse.Namespace, steps: Sequence[Step]) -> int:
     return EXIT_OK
 
 
+def drift(args: argparse.Namespace) -> int:
+    """Print whether the model that scores has drifted; returns 0, or 3 where that asks for something."""
+    from cstd.cli import models_drift  # asks the daemon; nothing else here does
+
+    return models_drift.run(args)
+
+
 def diff(args: argparse.Namespace) -> int:
     """Print where the cards of two versions differ, files by their hashes; returns 0.
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, TypedDict
 
+from cstd.ops.view_models import ModelDrift
+
 
 class ModelVersion(TypedDict):
     """`cstd models list`: one version. Of one that does not verify nothing of its card is told."""
@@ -41,6 +43,23 @@ class ModelStep(TypedDict):
     who: str
     when: str
     reason: str
+
+
+class DriftTrigger(TypedDict):
+    """What drift asks for."""
+
+    name: str  # drift_broken, drift_shadow, drift_no_reference
+    asks: str  # rollback, retraining
+    reason: str
+
+
+class ModelDriftChecked(TypedDict):
+    """`cstd models drift`."""
+
+    version: str | None  # that scores
+    drift: ModelDrift | None  # None before the first score
+    triggers: list[DriftTrigger]
+    steps: list[ModelStep]  # of a rollback that was done
 
 
 class ModelShown(TypedDict):

@@ -17,6 +17,7 @@ examples:
   cstd models sign hourly 0003 --key models.key           as it was trained, to be registered
   cstd models promote hourly 0003 --key models.key --reason "beats 0002 by 0.4 % Brier skill"
   cstd models rollback hourly --key models.key --yes --reason drift
+  cstd models drift --run-dir .run/current                 as the running daemon knows it; the job drift-check
   cstd models diff hourly 0002 0003 --key models.key
 
 The key signs cards and log: (umask 077; openssl rand -hex 32 > models.key). Without --key it is systemd's credential
@@ -78,6 +79,14 @@ def rollback(parser: argparse.ArgumentParser) -> None:
     _step(parser)
 
 
+def drift(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `models drift`."""
+    parser.add_argument("-c", "--config", action="append", default=[], metavar="FILE",
+                        help="for its socket, its [scorer], and whether drift.rollback lets it roll back")
+    parser.add_argument("--run-dir", metavar="DIR", help="the session (default: [run] dir)")
+    output(parser)
+
+
 def diff(parser: argparse.ArgumentParser) -> None:
     """Arguments of `models diff`."""
     parser.add_argument("model", metavar="MODEL", help="its name")
@@ -94,5 +103,6 @@ VERBS = (
     ("sign", "a version that was trained without the key, signed and registered", sign, "sign"),
     ("promote", "a version's next state, or the one that --to names", promote, "promote"),
     ("rollback", "the production version aside, the one before it back", rollback, "rollback"),
+    ("drift", "whether the model that scores has drifted, and what that asks for; exit 3 if something", drift, "drift"),
     ("diff", "where the cards of two versions differ", diff, "diff"),
 )

@@ -181,6 +181,7 @@ SCHEMAS: dict[str, Named] = {
     "models sign": Named("the step that was logged", _models("ModelStep[]")),
     "models promote": Named("the steps that were logged", _models("ModelStep[]")),
     "models rollback": Named("the steps that were logged", _models("ModelStep[]")),
+    "models drift": Named("", _models("ModelDriftChecked")),
     "models diff": Named("", _models("ModelDifference[]")),
     "chaos": Named("", _outputs("Chaos")),
     "doctor": Named("", _outputs("Doctor")),

@@ -207,6 +207,9 @@ def _ensemble(config: Config) -> Iterator[Problem]:
         yield Problem(key="strategy.ensemble.probability_exit", value=str(found.probability_exit),
                       limit=f"at most {found.probability_min}",
                       reason="must not exceed probability_min: what opens would be left at once")
+    if config.drift is None:
+        yield Problem(key="drift", reason="required key is missing: it has no default",
+                      suggestion="add [drift] with watch_size_frac: docs/drift.md has it")
     if found.members_min == 1:
         yield Problem(key="strategy.ensemble.members_min", value="1", limit="0 for all of them, or at least 2",
                       reason="one member is no ensemble")

@@ -443,6 +443,14 @@ class ScorerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     age_s_max: Annotated[int, _int(1, 7 * 86_400, "seconds from the features to the use of their score")]
 
 
+class DriftConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the ensemble does where live rows move away from those of training; docs/drift.md."""
+
+    watch_size_frac: Annotated[Decimal, Bounds(0, 1, "a factor of the size while it drifts a little or nobody can say",
+                                               above=True, places=6)]
+    rollback: bool = False  # by the job drift-check, where half of the instruments are broken
+
+
 class LogsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How much is logged."""
 
@@ -476,6 +484,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     admin: AdminConfig = AdminConfig()
     jobs: JobsConfig = JobsConfig()
     scorer: ScorerConfig | None = None
+    drift: DriftConfig | None = None
     logs: LogsConfig = LogsConfig()
     overrides: dict[str, OverrideConfig] = {}  # by instrument
     practice: PracticeConfig | None = None

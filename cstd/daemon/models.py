@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from cstd.decision.ensemble import REASON_TEXTS
 from cstd.engine import Engine
 from cstd.engine.bar_rows import REASONS
 from cstd.engine.scores import MILLION
 from cstd.ops import view_models as shapes
+from cstd.signals.drift import STATES
 
 SCORES_SHOWN = 200
+# What an operator should see first: what stops openings, then what makes them smaller.
+WORST_FIRST = ("broken", "not assessable", "drifted", "watch", "gathering", "none")
 
 
 def seen(scorer: shapes.Scorer, engine: Engine, mono_ns: int, bars: shapes.BarRows | None = None) -> shapes.Models:
@@ -48,6 +53,21 @@ def ensemble(scorer: shapes.Scorer, engine: Engine) -> shapes.EnsembleStatus | N
             "verdicts": verdicts, "now": now}
 
 
+def drift(scorer: shapes.Scorer, engine: Engine) -> shapes.ModelDrift | None:
+    """Return how far the instruments' rows are from those of the model's training, the furthest of them; None without scores."""
+    drifts = engine.scores.drifts
+    if not drifts:
+        return None
+    counted = Counter(one.state for one in drifts.values())
+    worst = next(state for state in WORST_FIRST if state in counted)
+    number = max((number for number, one in drifts.items() if one.state == worst), key=lambda number: drifts[number].beyond_e6)
+    one = drifts[number]
+    return {"state": worst, "instrument": engine.names[number], "feature": one.feature, "beyond": one.beyond_e6 / MILLION,
+            "psi": one.psi_e6 / MILLION, "ks": one.ks_e6 / MILLION, "rows": one.rows,
+            "states": {state: counted.get(state, 0) for state in STATES}, "windows": scorer.get("drift_windows", ""),
+            "left_out": scorer.get("drift_left_out", 0)}
+
+
 def _nothing(scorer: shapes.Scorer, now: dict[str, int]) -> str:
     """Why no model that may trade says anything."""
     if scorer["state"] == "off":
@@ -55,5 +75,6 @@ def _nothing(scorer: shapes.Scorer, now: dict[str, int]) -> str:
     if scorer["state"] != "ready":
         return f"the scorer is {scorer['state']}" + (f": {scorer['reason']}" if scorer["reason"] else "")
     # What stands against the model says more than that there is nothing, or nothing young enough.
-    word = next((reason for reason in ("model_state", "member_missing", "stale", "no_score") if reason in now), "no_score")
+    order = ("model_state", "member_missing", "drift", "stale", "no_score")
+    word = next((reason for reason in order if reason in now), "no_score")
     return REASON_TEXTS[word]

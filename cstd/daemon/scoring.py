@@ -112,7 +112,7 @@ class Scoring:
     def _fill(self, sheet: SheetWriter) -> Iterator[None]:
         """Write one row an instrument, a part a tick; a reader sees them when the last is there."""
         slots = self._engine.core.slots
-        with sheet.writing(len(slots)) as rows:
+        with sheet.writing(len(slots), {"instruments": self._engine.names}) as rows:
             for number in range(len(slots)):
                 fill_row(rows[number:number + 1], self._engine, number)
                 if number % INSTRUMENTS_PER_TICK == INSTRUMENTS_PER_TICK - 1:
@@ -127,7 +127,8 @@ class Scoring:
         self._bars_shown.tick()
         if self._bars_written != before == self._bars.change_count:
             wanted, self._bars_written = self._bars.wanted, before
-            note = {"bar_s": wanted.bar_s, "features_hash": wanted.features_hash, "begun_seq": self._bars.begun_seq}
+            note = {"bar_s": wanted.bar_s, "features_hash": wanted.features_hash, "begun_seq": self._bars.begun_seq,
+                    "instruments": self._engine.names}
             with self._bars_sheet.writing(len(self._bars.rows), note) as out:
                 out[:] = self._bars.rows
 
@@ -190,7 +191,9 @@ class Scoring:
         """Return what the scorer says of itself, whether it lives, and what came of it."""
         told, child = self._note, self._child
         state = "off" if child is None else "down" if child.started and not child.alive else told.get("state", "starting")
+        drift = told.get("drift", {})
         return {
+            "drift_windows": drift.get("windows", ""), "drift_left_out": drift.get("left_out", 0),
             "state": state, "reason": told.get("reason", ""), "version": told.get("version"), "alive": self.alive,
             "rows": self._bars_shown.said if self._bars_shown is not None else "",
             "restarts": child.restart_count if child is not None else 0, "events": self._event_count, "name": told.get("name"),

@@ -120,7 +120,7 @@ class LiveView:
             "children": process["children"],
             "scorer": {"state": process["scorer"]["state"], "reason": process["scorer"]["reason"],
                        "version": process["scorer"]["version"], "rows": process["scorer"].get("rows", "")},
-            "ensemble": models.ensemble(process["scorer"], engine),
+            "ensemble": models.ensemble(process["scorer"], engine), "model_drift": models.drift(process["scorer"], engine),
         }
 
     def _link_names(self) -> tuple[tuple[int, str], ...]:

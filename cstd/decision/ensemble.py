@@ -19,16 +19,29 @@ MEMBERS_LEAST = 2
 HALF_PPM = PPM // 2
 # Every reason to want nothing, in the order in which they are looked at; the first that holds is counted. `stale` is looked at
 # twice: beyond the lifetime in its place here, and beyond what may open after `member_missing`.
-REASONS = ("no_score", "stale", "model_state", "member_missing", "probability_below", "lower_bound", "no_volatility", "no_size")
+REASONS = ("no_score", "stale", "model_state", "member_missing", "drift", "probability_below", "lower_bound", "no_volatility",
+           "no_size")
 REASON_TEXTS = {
     "no_score": "there is no score of this horizon", "stale": "the score's features are too old",
     "model_state": "the model may not trade in this mode", "member_missing": "fewer members were ready than have to be",
+    "drift": "the instrument's rows are too far from those that the model was trained on, or nobody can say",
     "probability_below": "the calibrated probability is below probability_min",
     "lower_bound": "the lower end of the 90 % interval of the net return is not above zero",
     "no_volatility": "the volatility is not known", "no_size": "the size comes to nothing",
 }
+# By the drift of the instrument's rows (docs/drift.md). What a score does not tell, or a card cannot, opens nothing.
+DRIFT_OPENS = ("none", "gathering", "watch", "drifted")
+DRIFT_SMALLER = ("gathering", "watch", "drifted")
+DRIFT_SHADOW = ("drifted",)
 # Registry states (docs/models-registry.md) whose models may trade, by mode. A rejected or unassessable one is in none of them.
 STATES = {"live": ("production",), "paper": ("production", "canary"), "practice": ("production", "canary")}
+
+
+class DriftSeen(Protocol):
+    """What of an instrument's drift is read here: `cstd.signals.drift.Drift`."""
+
+    @property
+    def state(self) -> str: ...
 
 
 class ScoreSeen(Protocol):
@@ -48,6 +61,8 @@ class ScoreSeen(Protocol):
     def state(self) -> str: ...
     @property
     def verdict(self) -> str: ...
+    @property
+    def drift(self) -> DriftSeen | None: ...
 
 
 class Rule(NamedTuple):
@@ -64,13 +79,15 @@ class Rule(NamedTuple):
     size_ppm_max: int
     target_ppm: int
     states: tuple[str, ...]
+    drift_ppm: int | None = None  # of the size, of what drifts a little; None: drift is not looked at
 
 
 class Verdict(NamedTuple):
     """What came of one score.
 
-    reason: why nothing may be opened, "" where something may. usable: the score counts for what is held too. hold_ns: how much
-    longer what is held is held, 0: not at all. steps: (name, millionths) of the size, in order; what ended it is the last.
+    reason: why nothing may be opened, "" where something may. shadow: that is decided and not sent. usable: the score counts for
+    what is held too. hold_ns: how much longer what is held is held, 0: not at all. steps: (name, millionths) of the size, in
+    order; what ended it is the last.
     """
 
     reason: str
@@ -85,6 +102,7 @@ class Verdict(NamedTuple):
     volatility_ppm: int = 0
     steps: tuple[tuple[str, int], ...] = ()
     size_ppm: int = 0
+    shadow: bool = False
 
 
 def rule_of(cfg: Config) -> Rule | None:
@@ -96,7 +114,8 @@ def rule_of(cfg: Config) -> Rule | None:
     return Rule(
         found.score_horizon_s, _ppm(found.probability_min), _ppm(found.probability_exit), found.members_min, fresh_ns,
         seconds_to_ns(found.score_lifetime_s), seconds_to_ns(found.decay_half_life_s), _ppm(found.decay_floor),
-        _ppm(found.size_frac_max), found.volatility_target_bps * 100, STATES[cfg.mode])
+        _ppm(found.size_frac_max), found.volatility_target_bps * 100, STATES[cfg.mode],
+        _ppm(cfg.drift.watch_size_frac) if cfg.drift is not None else None)
 
 
 def _ppm(value: Decimal) -> int:
@@ -154,6 +173,9 @@ def judge(rule: Rule, score: ScoreSeen | None, age_ns: int, year_ppm: int | None
     verdict = verdict._replace(usable=True, hold_ns=holds_for(rule, score.probability_e6, age_ns))
     if age_ns > rule.fresh_ns:
         return verdict._replace(reason="stale")
+    drift = score.drift.state if score.drift is not None else ""
+    if rule.drift_ppm is not None and drift not in DRIFT_OPENS:
+        return verdict._replace(reason="drift")
     if score.probability_e6 < rule.probability_e6 or not verdict.hold_ns:
         return verdict._replace(reason="probability_below")
     if score.lower_e6 <= 0:
@@ -174,7 +196,12 @@ def _sized(rule: Rule, score: ScoreSeen, verdict: Verdict, year_ppm: int | None)
     for name, ppm in (("decay", verdict.weight_e6), ("volatility_target", volatility_scale(measured, rule.target_ppm))):
         share = part(share, ppm)
         steps.append((name, share))
-    return verdict._replace(reason="" if share else "no_size", steps=tuple(steps), size_ppm=share)
+    drift = score.drift.state if score.drift is not None else ""
+    if rule.drift_ppm is not None and drift in DRIFT_SMALLER:
+        share = part(share, rule.drift_ppm)
+        steps.append(("drift", share))
+    return verdict._replace(reason="" if share else "no_size", steps=tuple(steps), size_ppm=share,
+                            shadow=rule.drift_ppm is not None and drift in DRIFT_SHADOW)
 
 
 def told(verdict: Verdict) -> dict[str, Any]:

@@ -14,6 +14,7 @@ MILLIONTHS = 6
 STEP_TEXTS = {
     "quarter_kelly": "a quarter of Kelly's share of the shrunk edge", "size_frac_max": "at most strategy.ensemble.size_frac_max",
     "decay": "times the score's weight", "volatility_target": "times the volatility target",
+    "drift": "times drift.watch_size_frac",
 }
 
 
@@ -39,8 +40,18 @@ def shown(signal: Mapping[str, Any], decided_wall_ns: int) -> dict[str, object]:
         "steps": [{"step": name, "share": decimal_text(share)} for name, share in signal["steps"]],
         "size": decimal_text(signal["size_ppm"]),
         "reason": signal["reason"] or None, "open_until_wall_ns": signal["open_until_wall_ns"],
+        "drift": _drift(signal), "shadow": signal.get("shadow", False),
         "hold_until_wall_ns": signal["hold_until_wall_ns"], "ended": decided_wall_ns >= signal["hold_until_wall_ns"],
     }
+
+
+def _drift(signal: Mapping[str, Any]) -> dict[str, object] | None:
+    """Return how the instrument's rows stood to those of training; None where it was not looked at, or not told."""
+    if signal.get("drift") is None:
+        return None
+    state, beyond, psi, ks, feature, rows = signal["drift"]
+    return {"state": state, "beyond": decimal_text(beyond), "psi": decimal_text(psi), "ks": decimal_text(ks), "feature": feature,
+            "rows": rows}
 
 
 def decimal_text(millionths: int) -> str:
@@ -61,6 +72,8 @@ def lines(signal: Mapping[str, Any], multiplier: object) -> Iterator[str]:
     yield (f"     age           {signal['age_ns'] // NS_PER_S} s when judged: weight {signal['weight']}, faded to "
            f"{signal['probability_faded']}, left below {signal['probability_exit']}")
     yield f"     interval 90 % {signal['lower']} to {signal['upper']} of net return"
+    if drift := signal["drift"]:
+        yield f"     drift         {_drift_line(drift)}" + ("; in shadow: decided, not sent" if signal["shadow"] else "")
     if signal["steps"]:
         yield f"     edge          {signal['edge']}, error {signal['error']}, volatility {signal['volatility']} over the horizon"
         for step in signal["steps"]:
@@ -70,6 +83,13 @@ def lines(signal: Mapping[str, Any], multiplier: object) -> Iterator[str]:
         yield f"     opens nothing: {str(signal['reason']).replace('_', ' ')}"
     if signal["ended"]:
         yield "     what is held is left: the score faded through its exit threshold, or its life is over"
+
+
+def _drift_line(drift: Mapping[str, Any]) -> str:
+    if not drift["feature"]:
+        return str(drift["state"])
+    return (f"{drift['state']}: {drift['feature']} has a PSI of {drift['psi']}, {drift['beyond']} beyond training's own, KS "
+            f"{drift['ks']}, {drift['rows']} rows")
 
 
 def _span(seconds: int) -> str:

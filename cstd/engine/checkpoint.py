@@ -29,7 +29,7 @@ STATE_MODULES = ("cstd.config.", "cstd.decision.", "cstd.engine.", "cstd.ledger.
 STATE_CLASSES = {("builtins", "getattr"), ("builtins", "set"), ("builtins", "frozenset"), ("collections", "Counter"),
                  ("collections", "deque"), ("collections", "OrderedDict"), ("decimal", "Decimal"),
                  ("msgspec._utils", "rebuild"), ("cstd._fast.gateway", "RestCancel"),
-                 ("cstd._fast.gateway", "RestExit")}
+                 ("cstd._fast.gateway", "RestExit"), ("cstd.signals.drift", "Drift")}
 
 
 @cache

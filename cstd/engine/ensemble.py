@@ -31,7 +31,7 @@ SIGNALS_EACH_MIN = 8
 OPEN_UNTIL, HOLD_UNTIL, WISH, TAKEN = map(AIM.index, ("open_until_ns", "hold_until_ns", "wish", "taken"))
 PAST_NS = 1  # a deadline that is over, where 0 is none
 VOLATILITY = features.NAMES.index("M5_RVOL")
-WAITING = frozenset(("no_score", "stale", "model_state", "member_missing"))  # none of these is the market's word
+WAITING = frozenset(("no_score", "stale", "model_state", "member_missing", "drift"))  # none of these is the market's word
 
 
 class Wish(NamedTuple):
@@ -71,6 +71,8 @@ class Ensemble:
         self.counts.clear()
         self.latest.clear()
         self._next_look_ns, self._look_at = 0, None
+        for slot in engine.core.slots:
+            slot.shadow = False
         if self.rule is None:
             self._wishes.clear()
             return
@@ -155,7 +157,8 @@ class Ensemble:
         self._wishes[number] = Wish(wish, stands, opens, hold_until_ns)
         # Of an age up to fresh_ns, that nanosecond included.
         open_until_ns = wall_ns + rule.fresh_ns - verdict.age_ns + 1 if opens else 0
-        slot.aim((wall_ns, open_until_ns, hold_until_ns, verdict.size_ppm, wish))
+        slot.aim((wall_ns, open_until_ns, hold_until_ns, verdict.size_ppm, wish, slot.aimed(len(AIM))[TAKEN], verdict.shadow))
+        slot.shadow = verdict.shadow or verdict.reason == "drift"  # what an operator approves meanwhile is not sent either
         if opens or before.opens or before.stands != stands or slot.position_qty_raw > 0:
             self._record(engine, number, {
                 "instrument": engine.names[number], "horizon_s": rule.horizon_s, "decided_wall_ns": wall_ns,
@@ -164,7 +167,8 @@ class Ensemble:
                 "stacked_e6": score.stacked_e6, "calibration": score.calibration, "probability_e6": score.probability_e6,
                 "probability_min_e6": rule.probability_e6, "probability_exit_e6": rule.exit_e6, "lower_e6": score.lower_e6,
                 "upper_e6": score.upper_e6, **told(verdict), "wish": wish, "open_until_wall_ns": open_until_ns,
-                "hold_until_wall_ns": hold_until_ns})
+                "hold_until_wall_ns": hold_until_ns,
+                **({"drift": score.drift, "shadow": verdict.shadow} if rule.drift_ppm is not None else {})})
 
     def _record(self, engine: Engine, number: int, signal: dict[str, Any]) -> None:
         payload = msgspec.json.encode(signal)

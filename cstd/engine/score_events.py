@@ -12,6 +12,7 @@ import numpy as np
 
 from cstd.engine.flow import Engine
 from cstd.engine.scores import FIELDS, MILLION, ROW_FIELDS
+from cstd.signals.drift import STATES, Drift
 from cstd.signals.scorer.sheet import Rows
 
 RETURN_MAX = 1_000.0  # a return beyond a thousand times the notional is no figure
@@ -38,6 +39,12 @@ def in_millionths(rows: Rows) -> tuple[list[int], list[int], list[int]]:
     return probability.tolist(), lower.tolist(), upper.tolist()
 
 
+def _drift(rows: Rows, features: dict[str, str]) -> list[Drift]:
+    """Return how the instrument of each row stands to the model's reference."""
+    return [Drift(STATES[int(row["drift"])], int(row["beyond_e6"]), int(row["psi_e6"]), int(row["ks_e6"]),
+                  features.get(str(int(row["drift_feature"])), ""), int(row["drift_rows"])) for row in rows]
+
+
 def payload_of(rows: Rows, note: dict[str, Any]) -> dict[str, Any]:
     """Return the event of some scores of one model, as `scores.Told` reads it.
 
@@ -55,6 +62,7 @@ def payload_of(rows: Rows, note: dict[str, Any]) -> dict[str, Any]:
     votes = np.rint(np.nan_to_num(rows["votes"]) * MILLION).astype(np.int64).tolist()
     details = [(joined, said[:counts.get(int(row["horizon_s"]), 0)])
                for row, joined, said in zip(rows, stacked, votes, strict=True)]
-    payload |= {"state": note.get("stage", ""), "verdict": note.get("verdict", ""), "horizons": horizons, "details": details}
+    payload |= {"state": note.get("stage", ""), "verdict": note.get("verdict", ""), "horizons": horizons, "details": details,
+                "drift": _drift(rows, note.get("worst_features", {}))}
     begun_seq, bars = note.get("begun_seq", 0), note.get("bars")
     return {**payload, "bars": (begun_seq, bars["bar_s"])} if begun_seq and bars else payload

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from cstd.signals.drift import Drift
 from cstd.signals.registry.card import HORIZONS_MAX
 
 MILLION = 1_000_000
@@ -35,6 +36,7 @@ class Score(NamedTuple):
     stacked_e6: int = 0
     calibration: str = ""
     votes: tuple[tuple[str, int], ...] = ()
+    drift: Drift | None = None  # of the instrument's rows, None where the scorer did not tell it
 
 
 class Told(msgspec.Struct, forbid_unknown_fields=True):
@@ -47,6 +49,7 @@ class Told(msgspec.Struct, forbid_unknown_fields=True):
     verdict: str = ""
     horizons: list[tuple[int, str, list[str]]] = []  # seconds, calibration, names of the members
     details: list[tuple[int, list[int]]] = []  # of each row: probability before calibration, members' in their order
+    drift: list[Drift] = []  # of each row
     # Of rows of bars: the record behind which they were begun, and a bar's length in seconds. Nothing here needs it.
     bars: tuple[int, int] | None = None
 
@@ -62,6 +65,7 @@ class Scores:
     """The table.
 
     Attributes:
+        drifts: how each instrument's rows stand to the model's reference, as the newest of its scores told.
         newest_mono_ns: of the newest features that a score is of, 0 for none.
         boot_mono_ns: since when scores count.
         taken_count, refused_count: rows; those refused are of no instrument, no probability, of another time than this boot's,
@@ -70,6 +74,7 @@ class Scores:
 
     def __init__(self) -> None:
         self._rows: dict[int, dict[int, Score]] = {}  # by instrument and horizon
+        self.drifts: dict[int, Drift] = {}
         self._age_ns_max = 0
         self.boot_mono_ns = 0
         self.newest_mono_ns = 0
@@ -79,6 +84,7 @@ class Scores:
     def boot(self, age_ns_max: int, mono_ns: int) -> None:
         """Begin anew: what was known before counts on a clock, and for a configuration, that may be another. 0: none counts."""
         self._rows.clear()
+        self.drifts.clear()
         self.newest_mono_ns = 0
         self._age_ns_max, self.boot_mono_ns = age_ns_max, mono_ns
 
@@ -104,8 +110,9 @@ class Scores:
             number, horizon_s = row[:2]
             calibration, names = horizons.get(horizon_s, ("", []))
             stacked_e6, votes = told.details[at] if len(told.details) == len(told.rows) else (0, [])
+            drift = told.drift[at] if len(told.drift) == len(told.rows) else None
             score = Score._make((*row[2:len(FIELDS)], told.model, told.state, told.verdict, len(names), stacked_e6, calibration,
-                                 tuple(zip(names, votes, strict=False))))
+                                 tuple(zip(names, votes, strict=False)), drift))
             sound = (0 <= number < instruments and horizon_s > 0 and 0 <= score.probability_e6 <= MILLION
                      and score.lower_e6 <= score.upper_e6 and score.members > 0
                      and self.boot_mono_ns <= score.event_mono_ns <= mono_ns)
@@ -115,6 +122,8 @@ class Scores:
                 self.refused_count += 1
             elif known is None or score.event_mono_ns >= known.event_mono_ns:
                 self._rows.setdefault(number, rows)[horizon_s] = score
+                if score.drift is not None:
+                    self.drifts[number] = score.drift
                 self.newest_mono_ns = max(self.newest_mono_ns, score.event_mono_ns)
                 self.taken_count += 1
                 taken.append((number, horizon_s))
@@ -138,8 +147,9 @@ class Scores:
         kept = {number: {horizon_s: score for horizon_s, score in rows.items() if score.model != model}
                 for number, rows in self._rows.items()}
         self._rows = {number: rows for number, rows in kept.items() if rows}
+        self.drifts = {number: drift for number, drift in self.drifts.items() if number in self._rows}
         self.newest_mono_ns = max((score.event_mono_ns for _, _, score in self.rows()), default=0)
 
     def state(self) -> dict[str, Any]:
         """Return all of it as plain values, for comparison."""
-        return {"rows": self.rows(), "taken": self.taken_count, "refused": self.refused_count}
+        return {"rows": self.rows(), "drifts": dict(self.drifts), "taken": self.taken_count, "refused": self.refused_count}

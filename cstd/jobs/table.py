@@ -47,6 +47,8 @@ JOBS = (
         HOUR_S, attempts=3, waits_for=("statement",)),
     Job("doctor", "whether the host is still fit, its keys left out",
         ("doctor", "{config}", "--run-dir", "{run_dir}", "--without-keys"), DAY_S, limit_s=30),
+    Job("drift-check", "whether the model that scores has drifted; with drift.rollback, the version before it back",
+        ("models", "drift", "{config}", "--run-dir", "{run_dir}"), HOUR_S, limit_s=30, attempts=2, pauses=True),
     Job("journal-verify", "the journal's chain and signatures", ("journal", "verify", "{run_dir}/journal"), DAY_S,
         attempts=2, pauses=True),
     # After the chain: to compute decisions again from a damaged journal would name the wrong thing.

@@ -157,6 +157,7 @@ def _status_families(status: Mapping[str, Any]) -> Iterator[Metric]:
     yield _gauge("ensemble_trades", "1 while the ensemble has scores of a model that may trade.", float(ensemble["trades"]))
     yield _labelled(CounterMetricFamily, "ensemble_verdicts", "Scores that the ensemble judged: opens, or why nothing opened.",
                     ["verdict"], (((word,), count) for word, count in ensemble["verdicts"].items()))
+    yield from _drift_families(status.get("model_drift"))
     yield _gauge("shadow", "1 while it decides without sending.", float(status["shadow"]))
     yield _gauge("uptime_seconds", "Time since the process started.", status["uptime_s"])
     yield _gauge("boot_epoch", "The second of this start, or one more than the start before.", status["boot_epoch"])
@@ -196,6 +197,22 @@ _LINK_FLOW = (
     (GaugeMetricFamily, "link_send_queue_bytes", "queued_bytes", "Bytes to send that wait in the process."),
     (CounterMetricFamily, "link_openings_held", "openings_held", "Openings refused at the socket because the peer did not read."),
 )
+
+
+def _drift_families(drift: Mapping[str, Any] | None) -> Iterator[Metric]:
+    """How far the rows that models are given are from those of training; without a score there is none."""
+    found = drift or {"states": {}}
+    yield _labelled(GaugeMetricFamily, "model_drift_instruments", "Instruments by how their rows stand to the model's training.",
+                    ["state"], (((state,), count) for state, count in found["states"].items()))
+    if drift is None:
+        return
+    yield _gauge("model_drift_psi", "PSI of the furthest instrument's furthest feature.", drift["psi"])
+    yield _gauge("model_drift_beyond_psi", "The same, less the greatest PSI that training's own rows had: 0.1, 0.25 and 0.5 act.",
+                 drift["beyond"])
+    yield _gauge("model_drift_ks", "Kolmogorov-Smirnov distance of that feature, 0 to 1.", drift["ks"])
+    yield _gauge("model_drift_rows", "Rows of that instrument's window; 500 fill it.", drift["rows"])
+    yield _counter("model_drift_rows_left_out", "Rows of closed bars that are in no window: a feature was missing.",
+                   drift["left_out"])
 
 
 def _link_flow(links: Mapping[str, Any]) -> Iterator[Metric]:

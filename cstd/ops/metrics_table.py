@@ -72,6 +72,7 @@ _STATUS = {
     "journal": {"seq": 0, "synced_seq": 0, "lag_ms": 0, "bytes": 0, "disk_free_bytes": 0, "checkpoint_seq": 0, "checkpoints": 0,
                 "checkpoint_failures": 0, "error": None},
     "children": {},
+    "model_drift": {"states": {}, "psi": 0.0, "beyond": 0.0, "ks": 0.0, "rows": 0, "left_out": 0},
 }
 _SPECIMEN: dict[str, Any] = {
     "status": _STATUS, "equity": {"currency": "USD", "day_loss_bps": 0, "drawdown_bps": 0}, "positions": [], "instruments": [],

@@ -22,7 +22,7 @@ import numpy as np
 
 from cstd.ops.cluster_shapes import Clusters
 from cstd.ops.opportunity_shapes import Opportunity
-from cstd.ops.view_models import EnsembleStatus, Models, ScorerStatus, Signal
+from cstd.ops.view_models import EnsembleStatus, ModelDrift, Models, ScorerStatus, Signal
 
 
 class LinkStatus(TypedDict):
@@ -121,6 +121,7 @@ class Status(TypedDict):
     children: dict[str, bool]  # name of a child process ("reader") -> it lives
     scorer: ScorerStatus
     ensemble: EnsembleStatus | None  # None for another strategy
+    model_drift: ModelDrift | None  # None before the first score
 
 
 class ReferenceStatus(TypedDict):

@@ -24,6 +24,21 @@ class EnsembleStatus(TypedDict):
     now: dict[str, int]  # the newest of each instrument -> instruments
 
 
+class ModelDrift(TypedDict):
+    """How far the rows of the instruments that are scored are from those of the model's training; docs/drift.md."""
+
+    state: str  # the worst of all instruments: none, watch, drifted, broken; gathering, not assessable
+    instrument: str | None  # the furthest; figures are of its furthest feature
+    feature: str
+    beyond: float  # its PSI less the greatest that training's own rows had
+    psi: float
+    ks: float
+    rows: int  # of its window
+    states: dict[str, int]  # -> instruments
+    windows: str  # whether the windows of before are kept, in words
+    left_out: int  # rows that were none: a feature was missing, or no number
+
+
 class SignalVote(TypedDict):
     """What one member of the ensemble said."""
 
@@ -34,8 +49,19 @@ class SignalVote(TypedDict):
 class SignalStep(TypedDict):
     """One step of the size: what it left, as a share of equity."""
 
-    step: str  # quarter_kelly, size_frac_max, decay, volatility_target
+    step: str  # quarter_kelly, size_frac_max, decay, volatility_target, drift
     share: str
+
+
+class SignalDrift(TypedDict):
+    """How an instrument's rows stood to those of training; docs/drift.md."""
+
+    state: str  # none, watch, drifted, broken, gathering, not assessable
+    beyond: str  # the PSI of `feature`, the furthest one, less the greatest that training's own rows had
+    psi: str
+    ks: str
+    feature: str
+    rows: int  # of the window
 
 
 class Signal(TypedDict):
@@ -68,6 +94,8 @@ class Signal(TypedDict):
     steps: list[SignalStep]
     size: str  # of equity, before level and caps
     reason: str | None  # why it opens nothing
+    drift: SignalDrift | None  # where it was looked at
+    shadow: bool  # because of it, decided and not sent
     open_until_wall_ns: int
     hold_until_wall_ns: int
     ended: bool  # what is held is left
@@ -89,6 +117,8 @@ class Scorer(ScorerStatus):
     alive: bool
     restarts: int
     events: int  # batches of scores that the engine was given
+    drift_windows: str  # whether the windows that drift is measured by were kept, in words
+    drift_left_out: int  # rows that are in none
     name: str | None
     card_sha256: str | None
     device: str | None

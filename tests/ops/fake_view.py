@@ -226,7 +226,9 @@ class FakeView:
             "digest": hashlib.sha256(str(self.steps).encode()).hexdigest(), "children": {"reader": True},
             "scorer": {"state": "ready", "reason": "", "version": "0003", "rows": ""},
             "ensemble": {"trades": True, "reason": "", "horizon_s": 14_400, "verdicts": {"opens": 2, "probability_below": 40},
-                         "now": {"probability_below": 2}}}
+                         "now": {"probability_below": 2}},
+            "model_drift": {"state": "watch", "instrument": SPECS[0][0], "feature": "log_atr", "beyond": 0.12, "psi": 0.61,
+                            "ks": 0.2, "rows": 500, "states": {"none": 1, "watch": 1}, "windows": "kept", "left_out": 3}}
 
     def instrument_names(self) -> list[str]:
         """See EngineView."""
@@ -369,6 +371,7 @@ class FakeView:
         return {"scorer": {"state": "ready", "reason": "", "version": "0003", "rows": "", "alive": True, "restarts": 0,
                            "events": 2, "name": "hourly", "card_sha256": "ab" * 32, "device": "cpu", "threads": 1,
                            "warm_ns": 900_000, "batches": 2, "batch_rows": 2, "batch_ns": 400_000,
+                           "drift_windows": "kept", "drift_left_out": 3,
                            "sessions": [{"horizon": "1h", "member": "lightgbm", "form": "onnx",
                                          "providers": ["CPUExecutionProvider"], "nodes": {"CPUExecutionProvider": 3}}]},
                 "bars": {"bar_s": 3_600, "features": 1, "features_hash": "cd" * 32, "ready": 1, "rows": 2,

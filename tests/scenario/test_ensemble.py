@@ -29,6 +29,7 @@ HOUR = 3_600
 MODEL = "ab" * 32
 GOOD = {"probability_e6": 850_000, "lower_e6": 4_000, "upper_e6": 20_000, "members": 3}
 NAMES = ["lightgbm", "logistic", "network"]
+NO_DRIFT = ("none", -40_000, 60_000, 50_000, "rsi14", 500)
 
 
 def config(mode: str = "practice", names: tuple[str, ...] = (BTC,), **changes: Any) -> Config:
@@ -64,12 +65,13 @@ def world(cfg: Config | None = None, journal: Any = None) -> World:
 
 def say(of: World, number: int = 0, age_s: float = 0.0, **changes: Any) -> None:
     """One score in an event of the scorer's side."""
-    fields = GOOD | {"horizon_s": HOUR, "state": "production", "verdict": "holds", "names": NAMES} | changes
+    fields = GOOD | {"horizon_s": HOUR, "state": "production", "verdict": "holds", "names": NAMES, "drift": NO_DRIFT} | changes
     at_ns = of.mono_ns - int(age_s * S)
     row = [number, fields["horizon_s"], *(fields[name] for name in GOOD), at_ns, of.now_ns - int(age_s * S), at_ns]
     of.event(EventKind.EVENT_SCORES, 0, json.dumps({
         "model": MODEL, "rows": [row], "state": fields["state"], "verdict": fields["verdict"],
-        "horizons": [[HOUR, "isotonic", fields["names"]]], "details": [[810_000, [820_000, 790_000, 830_000]]]}).encode())
+        "horizons": [[HOUR, "isotonic", fields["names"]]], "details": [[810_000, [820_000, 790_000, 830_000]]],
+        **({"drift": [fields["drift"]]} if fields["drift"] else {})}).encode())
 
 
 def passes(of: World, seconds: float = 2.0, number: int = 0) -> None:

@@ -30,6 +30,12 @@ def card(horizons: dict[str, Any] | None = None, *, verdict: str = "holds", feat
             "verdict": verdict}
 
 
+def reference(features: list[str], *, psi_max: float = 0.05) -> dict[str, Any]:
+    """What drift is measured against: each feature half below zero and half above."""
+    one = {"edges": [0.0], "counts": [500, 500], "psi_max": psi_max}
+    return {"rows": 1_000, "window_rows": 500, "features": dict.fromkeys(features, one)}
+
+
 def key_file(folder: Path, key: bytes = KEY) -> Path:
     """Write a key that nobody else may read."""
     path = folder / "models.key"
@@ -70,7 +76,8 @@ def in_production(folder: Path, horizons: dict[str, Any], key: bytes = KEY, weig
 
     line = linear([weight] * len(BOOK_FEATURES), 0.0)
     files = {f"{name}.linear.onnx": line for name in horizons} | {"1h.tree.onnx": trees(3)}
-    registry.write_version(folder / "models", "hourly", card(horizons, features=BOOK_FEATURES), files, KEY)
+    told = card(horizons, features=BOOK_FEATURES) | {"reference": reference(BOOK_FEATURES, psi_max=1_000.0)}
+    registry.write_version(folder / "models", "hourly", told, files, KEY)
     promoted(folder / "models", "0001")
     key_file(folder, key)
     return folder / "models"

@@ -20,12 +20,13 @@ cdef enum:
     SIZE_PPM = 3        # of equity, in millionths
     WISH = 4            # its number
     TAKEN = 5           # the last wish that something was bought for: none is opened for again
+    SHADOW = 6          # 1: what is wished for is decided and not sent, once for each wish
     EPISODE = 8
     WISH_SEEN = 9
     TRIED_NS = 10
     ENDED_SEEN = 11     # openings_ended when the last opening was wished for
 
-AIM = ("open_since_ns", "open_until_ns", "hold_until_ns", "size_ppm", "wish", "taken")
+AIM = ("open_since_ns", "open_until_ns", "hold_until_ns", "size_ppm", "wish", "taken", "shadow")
 
 # Words of the parameter row, in the order of PARAMS.
 cdef enum:
@@ -83,11 +84,13 @@ cdef int ensemble(const StrategyView *view, int64_t *state, Wish *wish) noexcept
         return leave(view, state, wish)
     may_open = (state[SIZE_PPM] > 0 and state[OPEN_SINCE_NS] <= view.now_wall_ns < state[OPEN_UNTIL_NS])
     if view.openings_live:
-        if may_open:
+        if may_open and not state[SHADOW]:
             return 0
         wish.kind = WISH_CANCEL_BID
         return 1
     if not may_open or state[TAKEN] == state[WISH] or view.exits_live:
+        return 0
+    if state[SHADOW] and state[WISH] == state[WISH_SEEN]:
         return 0
     return open_long(view, state, wish)
 

@@ -494,6 +494,7 @@ function signalFacts(signal) {
     ["Members", `${votes} · ${count(signal.members)} of ${count(signal.members_registered)} ready, ${count(signal.members_needed)} needed`],
     ["Probability", `${signal.probability} · ${signal.score} before calibration (${signal.calibration || "not told"}) · opens from ${signal.probability_min}`],
     ["Weight by age", `${signal.weight} · faded to ${signal.probability_faded} · left below ${signal.probability_exit}`],
+    ...(signal.drift ? [["Drift", `${signal.drift.state} · ${signal.drift.feature || "no feature"}: PSI ${signal.drift.psi}, ${signal.drift.beyond} beyond training's own · KS ${signal.drift.ks} · ${count(signal.drift.rows)} rows${signal.shadow ? " · decided, not sent" : ""}`]] : []),
     ["90 % interval", `${signal.lower} to ${signal.upper} of net return`],
     ["Size", steps ? `${steps}; then level and caps by the gates` : `none: ${words(signal.reason)}`],
   ];

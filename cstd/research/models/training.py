@@ -13,7 +13,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from cstd.research.models import dataset, ensemble, evaluation, folds, labels, m
 from cstd.research.models.dataset import Floats, Ints
 from cstd.research.models.extras import need
 from cstd.research.models.labels import Costs, Sample
-from cstd.signals import bar_features
+from cstd.signals import bar_features, drift
 from cstd.signals.registry import features_hash
 from cstd.signals.registry.card import worst
 
@@ -63,6 +63,7 @@ class Horizon:
     scored: stored.Scored
     importance: dict[str, Floats]
     window: evaluation.Window
+    reference: dict[str, Any] | None = None  # of the features, what drift is measured against; the same for each horizon
 
 
 class Fits:
@@ -142,7 +143,10 @@ def train(series: Sequence[dataset.Series], horizons: Sequence[str], settings: S
     cutoff_s = _cutoff(rows)
     window = evaluation.Window(series, cutoff_s, int(rows.decided_s[-1]) + 1)
     looks = 1 + sum(from_s < window.to_s and window.from_s < to_s for from_s, to_s in judged)
-    return {name: _train_horizon(name, rows, window, settings, fits, looks) for name in horizons}
+    early = rows.take(rows.decided_s < cutoff_s)
+    reference = drift.reference_of(bar_features.NAMES, early.features, early.series)
+    found = {name: _train_horizon(name, rows, window, settings, fits, looks) for name in horizons}
+    return {name: replace(one, reference=reference) for name, one in found.items()}
 
 
 def _cutoff(rows: dataset.Rows) -> int:
@@ -339,7 +343,8 @@ def card_of(name: str, version: str, created: str, series: Sequence[dataset.Seri
     if len(provenances := sorted({one.provenance for one in series})) != 1:
         raise OperatorError(f"bars of different provenance make no model: {', '.join(provenances)}")
     first = min(int(one.time_s[0]) for one in series)
-    cutoff = next(iter(found.values())).window.from_s
+    one = next(iter(found.values()))
+    cutoff, reference = one.window.from_s, one.reference
     return {
         "schema": 1, "name": name, "version": version, "created": created,
         "features": list(bar_features.NAMES), "features_hash": features_hash(bar_features.NAMES), "dtype": "float32",
@@ -347,4 +352,5 @@ def card_of(name: str, version: str, created: str, series: Sequence[dataset.Seri
         "training": {"bars": [one.card() for one in series], "window": {"from": dataset.utc(first), "to": dataset.utc(cutoff)},
                      "seed": settings.seed, "provenance": provenances[0]},
         "verdict": worst([one.card["verdict"] for one in found.values()]),
+        **({"reference": reference} if reference is not None else {}),
     }

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from cstd.signals.registry.reference import Reference, problem_of
 from cstd.signals.registry.refusals import refuse
 
 CARD_SCHEMA = 1
@@ -143,6 +144,7 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     horizons: dict[str, Horizon]
     training: Training
     verdict: Verdict
+    reference: Reference | None = None  # what drift is measured against; cards of before it have none
 
     def members(self) -> Iterator[Member]:
         """Yield the members of all horizons."""
@@ -169,6 +171,8 @@ def decode(raw: bytes) -> Card:
         raise refuse("name", f"{card.name!r} {card.version!r} name no version of a model")
     _check_features(card)
     _check_files(card)
+    if card.reference is not None and (wrong := problem_of(card.reference, card.features)):
+        raise refuse("features", f"the reference of the features does not hold: {wrong}")
     if not 0 < len(card.horizons) <= HORIZONS_MAX:
         raise refuse("horizon", f"1 to {HORIZONS_MAX} horizons are needed, not {len(card.horizons)}")
     for name, horizon in card.horizons.items():

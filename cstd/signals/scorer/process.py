@@ -29,6 +29,7 @@ from cstd.signals import registry
 from cstd.signals.registry import log as registry_log
 from cstd.signals.registry.card import HORIZONS_MAX
 from cstd.signals.registry.refusals import RefusedVersionError, refuse
+from cstd.signals.scorer.drifting import Drifting, window_file
 from cstd.signals.scorer.model import ScoredModel
 from cstd.signals.scorer.rows import (
     BARS_FILE,
@@ -68,6 +69,7 @@ class Scorer:
         self._bars: SheetReader | None = None
         self._wanted: BarRowsWanted | None = None  # rows of bars that the model reads, None where it reads the engine's
         self._model: ScoredModel | None = None
+        self._drifting: Drifting | None = None
         self._seen = 0
         self._looked_ns: int | None = None
         self._log = (0, registry_log.NO_HASH)  # lines and head of the registry's log as it was last read
@@ -212,19 +214,42 @@ class Scorer:
             return  # rows of another length of bars, that a model before asked for
         began_ns = self._clock.mono_ns()
         scores = model.score(rows, began_ns, self._clock.wall_ns())
+        drifting = self._drifting_of(model, tuple(told.get("instruments", ())))
+        matrix, ready, _ = model.matrix(rows)
+        drifting.mark(rows, matrix, ready, scores, began_ns)
         took_ns = self._clock.mono_ns() - began_ns
         self._batches += 1
         # Which rows of bars these are, where they are such: who put them there may have begun others by now.
-        note = {**self._told(took_ns, len(rows)), "begun_seq": told.get("begun_seq", 0)}
+        note = {**self._told(took_ns, len(rows)), "begun_seq": told.get("begun_seq", 0),
+                "drift": {"windows": drifting.said, "left_out": drifting.left_out},
+                "worst_features": _worst_features(model, scores)}
         with self._scores.writing(len(scores), note) as out:
             out[:] = scores
 
+    def _drifting_of(self, model: ScoredModel, instruments: tuple[str, ...]) -> Drifting:
+        """Return the windows of a model and these instruments: those that go on, or those that were kept."""
+        found = self._drifting
+        if found is None or found.card_sha256 != model.card_sha256 or found.instruments != instruments:
+            self._keep_windows()
+            found = self._drifting = Drifting(model.card, model.card_sha256, window_file(self._run_dir, self._name), instruments)
+        return found
+
+    def _keep_windows(self) -> None:
+        if self._drifting is not None:
+            self._drifting.save(self._clock.mono_ns(), at_once=True)
+
     def close(self) -> None:
-        """Say that it ends, and unmap the sheets."""
+        """Say that it ends, keep what drift is measured by, and unmap the sheets."""
+        self._keep_windows()
         self._tell("stopped", "")
         for sheet in (self._features, self._bars, self._scores):
             if sheet is not None:
                 sheet.close()
+
+
+def _worst_features(model: ScoredModel, scores: Any) -> dict[str, str]:
+    """Return the names of the features that rows of scores name by their place."""
+    return {str(at): model.card.features[at] for at in np.unique(scores["drift_feature"]).tolist() if at >= 0}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -86,12 +86,14 @@ def feature_row(count: int) -> np.dtype[np.void]:
 # One instrument at one horizon. event_*: the feature row's. lower, upper: of the net return, a fraction. members: that were
 # ready. model: the SHA-256 of the card. stacked: the probability before it was calibrated. votes: what the members said, in the
 # card's order. after_seq: the feature row's; row_hash: of what the model was given of it, see `row_hashes`. A row whose status
-# is not SCORED has no probability.
+# is not SCORED has no probability. drift: a place in drift.STATES, with the figures of drift.Drift; drift_feature: a place in the
+# card's features.
 SCORE_ROW = np.dtype([
     ("instrument", "<i4"), ("horizon_s", "<i4"), ("status", "<i4"), ("members", "<i4"), ("probability", "<f8"),
     ("lower", "<f8"), ("upper", "<f8"), ("event_mono_ns", "<i8"), ("event_wall_ns", "<i8"), ("scored_mono_ns", "<i8"),
     ("scored_wall_ns", "<i8"), ("after_seq", "<i8"), ("row_hash", "<i8"), ("model", "u1", (32,)), ("stacked", "<f8"),
-    ("votes", "<f8", (VOTES_MAX,))])
+    ("votes", "<f8", (VOTES_MAX,)), ("drift", "<i4"), ("drift_feature", "<i4"), ("drift_rows", "<i4"), ("beyond_e6", "<i8"),
+    ("psi_e6", "<i8"), ("ks_e6", "<i8")])
 
 
 class ScoreStatus(IntEnum):

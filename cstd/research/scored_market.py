@@ -42,7 +42,8 @@ class Scored:
         rows = [(numbers[row[0]], *row[1:EVENT], row[EVENT] + later_ns, *row[EVENT + 1:SCORED], row[SCORED] + later_ns,
                  *row[SCORED + 1:]) for row in (told.rows[at] for at in kept)]
         details = [told.details[at] for at in kept] if len(told.details) == len(told.rows) else []
-        return msgspec.json.encode(msgspec.structs.replace(told, rows=rows, details=details))
+        drift = [told.drift[at] for at in kept] if len(told.drift) == len(told.rows) else []
+        return msgspec.json.encode(msgspec.structs.replace(told, rows=rows, details=details, drift=drift))
 
 
 def _read(payload: bytes) -> Told | None:

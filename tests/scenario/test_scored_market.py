@@ -103,11 +103,14 @@ def test_scores_find_their_instrument_by_its_name() -> None:
     """For an engine of other instruments in another order, later by its clock; rows of those that it has not are left out."""
     scored = Scored([BTC, ETH, "SOL/USD"])
     rows = [[number, HOUR, 850_000, 1, 2, 3, 10 * S, 11 * S, 12 * S, 7, 8] for number in (0, 1, 2)]
-    payload = msgspec.json.encode({"model": "ab", "rows": [*rows, [1, 2]], "details": [[1, [2]], [3, [4]], [5, [6]], [0, []]]})
+    drift = [["none", 0, 0, 0, feature, 500] for feature in "abcd"]
+    payload = msgspec.json.encode({"model": "ab", "rows": [*rows, [1, 2]], "details": [[1, [2]], [3, [4]], [5, [6]], [0, []]],
+                                   "drift": drift})
     scored.note(payload)
     assert scored.horizons == {0: {HOUR}, 1: {HOUR}, 2: {HOUR}}
     told = json.loads(scored.told(payload, ["SOL/USD", BTC], 100 * S))
     assert [row[0] for row in told["rows"]] == [1, 0] and told["details"] == [[1, [2]], [5, [6]]]
+    assert told["drift"] == [drift[0], drift[2]]
     assert dict(zip(FIELDS, told["rows"][0], strict=False)) == dict(zip(FIELDS, [1, *rows[0][1:]], strict=False)) | {
         "event_mono_ns": 110 * S, "scored_mono_ns": 112 * S}
     assert scored.told(b"no event", [BTC], 1) == b"no event"

@@ -1,10 +1,9 @@
 """The view: all that control and sight may know of the trading process, as a Protocol.
 
-The daemon implements `EngineView` over the engine; `board.BoardWriter` calls every method of it four times a second in
-the trading process, and `admin.AdminServer` calls them to answer read verbs. So each method must be cheap (together
-well below 1 ms), must not block, log or allocate without bound, and must return plain values: dicts, lists, strings,
-ints, floats, bools, None, and numpy arrays where stated. What is returned may be a live array: the caller copies it
-at once and never writes to it.
+The daemon implements `EngineView` over the engine; `board.BoardWriter` calls every method of it four times a second in the
+trading process, and `admin.AdminServer` calls them to answer read verbs. So each method must be cheap (together well below 1 ms),
+must not block, log or allocate without bound, and must return plain values: dicts, lists, strings, ints, floats, bools, None, and
+numpy arrays where stated. What is returned may be a live array: the caller copies it at once and never writes to it.
 
 Conventions, which hold in every dict here:
 - prices, quantities and money are **decimal strings** ("104.20"), except where a key ends in `_raw` (int, value ×

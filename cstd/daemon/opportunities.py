@@ -35,7 +35,7 @@ from cstd.ops.opportunity_shapes import HORIZONS, STANDINGS, Opportunity
 from cstd.signals.scorer.rows import ScoreStatus
 from cstd.units import NS_PER_S, format_raw, seconds_to_ns
 
-PAIRS_AT_ONCE = 12  # about 60 us each where there is a score, 15 us where there is none
+PAIRS_AT_ONCE = 6  # about 60 us each where there is a score, 15 us where there is none: the loop waits for all of them
 SPREAD, VOLATILITY = map(features.NAMES.index, ("SPREAD_BPS", "M5_RVOL"))
 NO_RULE_TEXT = "strategy.ensemble is not configured: no rule says which score may be used"
 LEFT_OUT_TEXTS = {ScoreStatus.NOT_READY: "the scorer left it out: a feature that the model reads is not ready",

@@ -223,7 +223,7 @@ class OpportunitiesView:
         if code == Verdict.REDUCE:
             row["reduced_by"] = gate_name(int(decision["reduced_by"]))
             row["reasons"].append(f"reduced by {row['reduced_by'] or 'level'}")
-        if engine.core.shadow:
+        if engine.core.shadow or verdict.shadow:
             row["reasons"].append("in shadow: it would be decided and not sent")
 
     def _missing(self, number: int, horizon_s: int, process: dict[str, Any]) -> str:
@@ -251,7 +251,10 @@ def _not_used(rule: Rule, score: Score, verdict: Judged) -> str:
     if verdict.reason == "model_state":
         return (f"the model is {score.state or 'of no told state'}, its verdict {score.verdict or 'not told'}: "
                 f"what may trade here is {' or '.join(rule.states)} with the verdict holds")
-    return f"{score.members} of {score.registered} members were ready, {verdict.needed} have to be"
+    if verdict.reason == "member_missing":
+        return f"{score.members} of {score.registered} members were ready, {verdict.needed} have to be"
+    drift = f" (drift: {score.drift.state})" if verdict.reason == "drift" and score.drift is not None else ""
+    return f"{REASON_TEXTS[verdict.reason]}{drift}"
 
 
 def _said(rule: Rule, score: Score) -> str:

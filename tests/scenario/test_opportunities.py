@@ -168,6 +168,18 @@ def test_a_figure_is_there_only_where_a_score_may_be_used(changes: dict[str, Any
     assert row["reasons"] and (standing == "tradable") == (row["up_to"] is not None)
 
 
+@pytest.mark.parametrize(("state", "standing", "told"), [
+    ("none", "tradable", "its size: 0.0025 of equity"), ("watch", "tradable", "its size: 0.00125 of equity"),
+    ("drifted", "tradable", "in shadow: it would be decided and not sent"), ("broken", "no_score", "(drift: broken)")])
+def test_drift_is_said(state: str, standing: str, told: str) -> None:
+    """A smaller size, in shadow, or no figure: as the ensemble takes the score."""
+    of = world()
+    say(of, drift=(state, 310_000, 900_000, 250_000, "log_atr", 500))
+    (row,) = hour(of)
+    assert (row["standing"], row["expected"] is None) == (standing, standing == "no_score")
+    assert any(reason.endswith(told) for reason in row["reasons"]), row["reasons"]
+
+
 def test_a_score_expires_without_an_event_of_its_own() -> None:
     """Time alone takes the figure away, and says how old it is."""
     of = world()

@@ -332,7 +332,8 @@ def test_files_that_are_not_those_of_the_card_are_refused(version: Path, what: s
     changed = json.loads(path.read_text())
     match what:
         case "byte":
-            file.write_bytes(file.read_bytes()[:-1] + b"x")
+            content = file.read_bytes()
+            file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
         case "missing":
             file.unlink()
         case "features":

@@ -211,7 +211,8 @@ def test_the_minute_is_the_one_before_the_record_in_question(run_dir: Path) -> N
 def test_without_a_checkpoint_before_it_a_bundle_makes_its_own(run_dir: Path) -> None:
     """The one that the daemon has made may be newer, damaged or of another build: the bundle still begins near the minute."""
     (path,) = checkpoints.paths(run_dir / "journal")
-    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     bundle, manifest = made(run_dir)
     assert 60 <= manifest["journal"]["covered_s"] < 65
     assert manifest["journal"]["replay_from_seq"] > 1 and len(checkpoints.paths(bundle / "journal")) == 1

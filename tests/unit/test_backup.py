@@ -295,7 +295,8 @@ def test_a_damaged_backup_is_not_to_be_brought_back_from_itself(run_dir: Path, t
     back_up(run_dir, target)
     for journal in (target / "journal", run_dir / "journal"):
         path = segment_paths(journal)[1][1]
-        path.write_bytes(path.read_bytes()[:-1] + b"\0")
+        content = path.read_bytes()
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(VerificationError) as caught:
         restore(target, tmp_path / "new")
     assert "restore another backup" in caught.value.suggestion and "into a new folder" in caught.value.suggestion

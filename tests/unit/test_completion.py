@@ -82,7 +82,7 @@ def test_bash_offers_verbs_files_and_names(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     assert set(bash_offers(tmp_path, "cstd", "")) == {form.words[0] for form in TABLE}
     assert bash_offers(tmp_path, "cstd", "stat") == ["statement", "status"]
-    assert bash_offers(tmp_path, "cstd", "journal", "") == ["verify", "checkpoint"]
+    assert bash_offers(tmp_path, "cstd", "journal", "") == ["verify", "show", "checkpoint"]
     assert bash_offers(tmp_path, "cstd", "run", "-c", "my") == ["my.toml"]
     assert "my.toml" not in bash_offers(tmp_path, "cstd", "status", "--run-dir", "") and bash_offers(
         tmp_path, "cstd", "status", "--run-dir", "fol") == ["folder"]

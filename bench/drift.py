@@ -31,7 +31,10 @@ PAIRS = {
 
 def rows_of(name: str) -> np.ndarray:
     """Return the rows of features of a file of bars."""
-    path = Path(os.environ["CSTD_DATA"]) / "bars" / name
+    data = os.environ.get("CSTD_DATA")
+    if not data:
+        raise SystemExit("CSTD_DATA must name a folder with bars/: there are no rows to measure on")
+    path = Path(data) / "bars" / name
     return dataset.rows(dataset.read([path], now_s=int(time.time()))).features
 
 

@@ -11,6 +11,7 @@
     │   └── ProtocolViolationError what came is not what was promised: resync
     ├── InvariantError             ours: latch the kill switch, flush the journal, exit
     └── VerificationError          a checksum, sequence or chain does not hold: exit 3
+        └── ParityError            what was decided comes out otherwise
 
 A refusal by a gate is a value, never an exception.
 """

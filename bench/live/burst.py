@@ -212,10 +212,14 @@ def private_side(venue: Venue) -> Iterator[None]:
     Orders unanswered for seconds are a fault of the venue, at which the daemon rightly stops to open.
     """
     ending = threading.Event()
+    failed: list[Exception] = []
 
     def serve() -> None:
-        while not ending.is_set():
-            venue.serve(PRIVATE_WAIT_S, ("private",))
+        try:
+            while not ending.is_set():
+                venue.serve(PRIVATE_WAIT_S, ("private",))
+        except Exception as error:  # noqa: BLE001 -- told where it can be seen: without answers the daemon would get the blame
+            failed.append(error)
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
@@ -224,6 +228,8 @@ def private_side(venue: Venue) -> Iterator[None]:
     finally:
         ending.set()
         thread.join()
+        if failed:
+            raise SystemExit(f"the venue's private side failed: {failed[0]!r}")
 
 
 def write_all(client: Client, blob: bytes) -> None:

@@ -19,7 +19,7 @@ from cstd.cli.models import _now, _step
 from cstd.cli.models_outputs import DriftTrigger, ModelDriftChecked, ModelStep
 from cstd.config import load
 from cstd.config.schema import Config
-from cstd.errors import EXIT_OK, EXIT_VERIFICATION
+from cstd.errors import EXIT_OK, EXIT_VERIFICATION, CstdError
 from cstd.ops.client import AdminClient
 from cstd.signals import registry
 from cstd.signals.registry import log as registry_log
@@ -54,8 +54,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the check; returns 0, or 3 where something is asked for.
 
     Raises:
-        OperatorError: no daemon answers, or the registry cannot be read.
-        RefusedVersionError: there is no version to go back to.
+        OperatorError: no daemon answers.
     """
     _, socket, _ = places(args)
     with AdminClient(socket, HEALTH_TIMEOUT_S) as client:
@@ -64,7 +63,12 @@ def run(args: argparse.Namespace) -> int:
     triggers = triggers_of(drift)
     cfg = load(args.config, os.environ) if args.config else None
     asked = next((one for one in triggers if one["asks"] == "rollback"), None)
-    steps = _rolled_back(cfg, version, f"{asked['name']}: {asked['reason']}") if cfg is not None and asked is not None else []
+    steps: list[ModelStep] = []
+    if cfg is not None and asked is not None:
+        try:
+            steps = _rolled_back(cfg, version, f"{asked['name']}: {asked['reason']}")
+        except CstdError as error:  # what asks for it is told all the same, and last
+            sys.stderr.write(f"cstd: not rolled back: {error.message}\n")
     _print(args, ModelDriftChecked(version=version, drift=drift, triggers=triggers, steps=steps))
     return EXIT_VERIFICATION if triggers else EXIT_OK
 

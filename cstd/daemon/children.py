@@ -81,7 +81,10 @@ class Child:
             failures = 0 if loop.time() - began > HEALTHY_S else failures + 1
             wait_s = self._restart_s[min(failures, len(self._restart_s) - 1)]
             self._log.error(f"{self.name} ended", exit_code=code, restart_in_s=wait_s)
-            self._on_end(code)
+            try:
+                self._on_end(code)
+            except Exception as error:  # noqa: BLE001 -- whatever its parent made of it, it is started again
+                self._log.error(f"{self.name}: its end was not taken", error=f"{type(error).__name__}: {error}")
             await self._start_again(wait_s)
 
     async def _start_again(self, wait_s: float) -> None:

@@ -204,6 +204,14 @@ def _sized(rule: Rule, score: ScoreSeen, verdict: Verdict, year_ppm: int | None)
                             shadow=rule.drift_ppm is not None and drift in DRIFT_SHADOW)
 
 
+def held_back(rule: Rule, score: ScoreSeen | None) -> bool:
+    """Tell whether the rows of a score are too far from training's for anything of its instrument to be sent."""
+    if rule.drift_ppm is None or score is None:
+        return False
+    state = score.drift.state if score.drift is not None else ""
+    return state not in DRIFT_OPENS or state in DRIFT_SHADOW
+
+
 def told(verdict: Verdict) -> dict[str, Any]:
     """Return a verdict as plain values for the journal; figures in millionths."""
     return {"reason": verdict.reason, "age_ns": verdict.age_ns, "weight_e6": verdict.weight_e6, "decayed_e6": verdict.decayed_e6,

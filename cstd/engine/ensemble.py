@@ -15,7 +15,7 @@ import msgspec
 
 from cstd._fast import features
 from cstd._fast.codes import EventKind
-from cstd.decision.ensemble import Rule, Verdict, judge, rule_of, told
+from cstd.decision.ensemble import Rule, Verdict, held_back, judge, rule_of, told
 from cstd.decision.sizing import millionths
 from cstd.decision.strategies.ensemble import AIM
 from cstd.engine.scores import Score
@@ -158,7 +158,7 @@ class Ensemble:
         # Of an age up to fresh_ns, that nanosecond included.
         open_until_ns = wall_ns + rule.fresh_ns - verdict.age_ns + 1 if opens else 0
         slot.aim((wall_ns, open_until_ns, hold_until_ns, verdict.size_ppm, wish, slot.aimed(len(AIM))[TAKEN], verdict.shadow))
-        slot.shadow = verdict.shadow or verdict.reason == "drift"  # what an operator approves meanwhile is not sent either
+        slot.shadow = held_back(rule, score)  # what an operator approves meanwhile is not sent either
         if opens or before.opens or before.stands != stands or slot.position_qty_raw > 0:
             self._record(engine, number, {
                 "instrument": engine.names[number], "horizon_s": rule.horizon_s, "decided_wall_ns": wall_ns,

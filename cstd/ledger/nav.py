@@ -65,10 +65,9 @@ class Nav:
         return (loss, divide(loss * 10_000, base, "up") if base > 0 else 10_000,
                 divide((self.peak - nav) * 10_000, self.peak, "up") if self.peak > 0 else 10_000)
 
-    def rebase_peak(self) -> int:
-        """Measure drawdown from the value of the last mark on; returns the peak until now."""
-        before, self.peak, self.drawdown_bps = self.peak, self.nav, 0
-        return before
+    def rebase_peak(self) -> None:
+        """Measure drawdown from the value of the last mark on."""
+        self.peak, self.drawdown_bps = self.nav, 0
 
     def take_flow(self, value: int) -> None:
         """Coins came in that are worth so much at the bid: what losses are measured from moves with them, and profit does not.

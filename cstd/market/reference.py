@@ -96,7 +96,7 @@ class ReferencePrices:
             reason = "no_index"
         elif index <= 0:
             reason = "not_positive"
-        elif ticker.pair and ticker.pair.rpartition(":")[2] != name.rpartition("/")[2]:
+        elif ticker.pair.rpartition(":")[2] != name.rpartition("/")[2]:
             reason = "other_quote"
         elif spec is None:
             reason = "no_digits"

@@ -311,7 +311,7 @@ class AdminServer:
         """Give who operates a token for the page, or end those that he has. The log has who asked; the token is in none."""
         self._audit({"what": "page token", "end": args.get("end", False), "uid": peer.uid, "gid": peer.gid, "pid": peer.pid})
         if args.get("end"):
-            return {"token": None, "uid": peer.uid, "expires_in_s": 0, "ended": self._tokens.end(peer.uid)}
+            return {"token": None, "uid": peer.uid, "expires_in_s": 0, "ended": self._tokens.end(peer.uid, time.monotonic())}
         return {"token": self._tokens.issue(peer, time.monotonic()), "uid": peer.uid, "expires_in_s": int(LASTS_S), "ended": 0}
 
     async def _command_by_page(self, verb: str, args: JsonDict, peer: Peer, token: object) -> JsonDict:

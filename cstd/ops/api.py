@@ -350,7 +350,8 @@ def _answer_operation(answered: Mapping[str, Any], problem: Mapping[str, Any], m
         ("400", "The answer is malformed."), ("401", "No token, or none that is good."),
         ("403", "The Origin header is not this page's own, or a token does not give this."),
         ("404", "This is no number of an opening."), ("409", "It waits no more, or is answered already."),
-        ("413", "The answer is too long."), ("429", "Too many at once."), ("503", "The daemon is gone, or does not answer."))}
+        ("413", "The answer is too long."), ("429", "Too many at once."), ("503", "The daemon is gone."),
+        ("504", "Nobody knows: it was handed on, and no answer came."))}
     refusals["401"]["headers"] = {"WWW-Authenticate": {"description": "Bearer.", "schema": {"type": "string"}}}
     body = {"type": "object", "required": ["answer"], "additionalProperties": False, "properties": {
         "answer": {"type": "string", "enum": ["approve", "decline"]},

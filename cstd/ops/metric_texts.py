@@ -65,7 +65,7 @@ COUNTERS: dict[str, str] = {
     "strategy_faults": "Times that a strategy of your own failed; three without a sound wish between stop its openings.",
     "handler_faults": "Faults of the engine itself; one halts trading.",
     "journal_faults": "Records that the journal did not take; one halts trading.",
-    "shadowed": "Orders decided and not sent, because the daemon is in shadow.",
+    "shadowed": "Orders decided and not sent, because the daemon or the instrument is in shadow.",
     "resyncs": "Resyncs of books, all instruments.",
     "timers": "Ticks of the engine, ten a second.",
     "unused_frames": "Frames that carry nothing the engine uses.",

@@ -211,7 +211,7 @@ def _drift_families(drift: Mapping[str, Any] | None) -> Iterator[Metric]:
                  drift["beyond"])
     yield _gauge("model_drift_ks", "Kolmogorov-Smirnov distance of that feature, 0 to 1.", drift["ks"])
     yield _gauge("model_drift_rows", "Rows of that instrument's window; 500 fill it.", drift["rows"])
-    yield _counter("model_drift_rows_left_out", "Rows of closed bars that are in no window: a feature was missing.",
+    yield _counter("model_drift_rows_left_out", "Rows that are in no window: a feature was missing.",
                    drift["left_out"])
 
 

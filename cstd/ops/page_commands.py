@@ -19,7 +19,7 @@ from aiohttp import web
 
 from cstd.errors import OperatorError
 from cstd.ops.admin import TokenBucket
-from cstd.ops.client import AdminClient, DaemonError
+from cstd.ops.client import AdminClient, DaemonError, NoDaemonError
 from cstd.ops.page_tokens import TOKEN_CHARS_MAX
 
 COMMANDS_PER_S, COMMAND_BURST = 2.0, 10.0
@@ -28,6 +28,8 @@ ANSWER_WAIT_S = 12.0  # a little longer than the admin socket lets a command tak
 ID_DIGITS_MAX = 18
 REASON_CHARS_MAX = 200
 # Categories of an error, and the status that says so.
+UNKNOWN = 504
+LOOK = "look at `cstd approve --list` before you send it again"
 STATUSES = {"token": 401, "access": 403, "usage": 400, "rate_limit": 429, "operator": 409}
 
 
@@ -48,7 +50,7 @@ class Refused(TypedDict):
 
 
 class CommandError(Exception):
-    """Nothing was done; `status` is that of the answer."""
+    """Nothing was done, or, where it is not retryable with status 504, nobody knows; `status` is that of the answer."""
 
     def __init__(self, status: int, error: str, message: str, suggestion: str = "") -> None:
         super().__init__(message)
@@ -94,9 +96,12 @@ class PageCommands:
                 answered: dict[str, Any] = client.request(said.answer, args, token=token)
                 return answered
         except DaemonError as error:
-            raise CommandError(STATUSES.get(error.category, 503), error.category, error.message, error.suggestion) from None
-        except OperatorError as error:  # nobody listens, it broke off, or it did not answer in time
+            unknown = 503 if error.retryable else UNKNOWN  # it may have been taken: that is not refused
+            raise CommandError(STATUSES.get(error.category, unknown), error.category, error.message, error.suggestion) from None
+        except NoDaemonError as error:
             raise CommandError(503, "no_daemon", error.message, error.suggestion) from None
+        except OperatorError as error:  # it broke off, or it did not answer in time: after the command was sent
+            raise CommandError(UNKNOWN, "unknown", error.message, error.suggestion or LOOK) from None
 
 
 def _token(request: web.Request) -> str:

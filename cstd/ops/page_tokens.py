@@ -41,12 +41,12 @@ class PageTokens:
         found = self._owners.get(_hash(token))
         return found[0] if found is not None and now_s < found[1] else None
 
-    def end(self, uid: int) -> int:
-        """Forget every token of a user; return how many there were."""
-        ended = [key for key, (peer, _) in self._owners.items() if peer.uid == uid]
+    def end(self, uid: int, now_s: float) -> int:
+        """Forget every token of a user; return how many were good until now."""
+        ended = {key: until_s for key, (peer, until_s) in self._owners.items() if peer.uid == uid}
         for key in ended:
             del self._owners[key]
-        return len(ended)
+        return sum(now_s < until_s for until_s in ended.values())
 
 
 def _hash(token: str) -> bytes:

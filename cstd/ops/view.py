@@ -468,7 +468,7 @@ class Refusals(TypedDict):
     approved: int
     reduced: int
     refused: int
-    shadowed: int  # of those approved or reduced: not sent, as the daemon was in shadow
+    shadowed: int  # of those approved or reduced: not sent: the daemon or the instrument in shadow
     gates: list[RefusingGate]  # most refusals first
     states: list[StateChange] | None  # None: its source does not keep them
     fills: int | None

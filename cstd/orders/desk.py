@@ -216,7 +216,7 @@ class RiskDesk:
     def _printed_above(self, number: int, wall_ns: int) -> Decimal:
         """What a position is worth more at its last trade than at the bid; 0 where that is old or lower."""
         slot = self.core.slots[number]
-        if wall_ns - slot.last_trade_wall_ns > TRADE_AGE_MAX_NS or slot.last_trade_raw <= slot.last_verified_bid_raw:
+        if abs(wall_ns - slot.last_trade_wall_ns) > TRADE_AGE_MAX_NS or slot.last_trade_raw <= slot.last_verified_bid_raw:
             return Decimal(0)
         return self.ledger.positions[number].value_at(slot.last_trade_raw) - self._value(number)
 

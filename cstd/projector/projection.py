@@ -206,12 +206,15 @@ class Projection:
 
     def _check(self, batch: list[Record]) -> None:
         fault = self.engine.core.fault
-        if self._replay.difference_count:
-            raise ParityError("the engine does not make of the journal what it holds: "
-                              + "; ".join(self._replay.differences), place={"seq": batch[0].seq})
         if fault is not None and any(record.kind == EventKind.EVENT_BOOT for record in batch):
             raise VerificationError(f"a boot up to record {batch[-1].seq} cannot be replayed here: {fault}",
                                     place={"seq": batch[-1].seq})
+        if isinstance(fault, MemoryError | OSError):
+            raise VerificationError(f"what follows record {batch[0].seq} could not be replayed: {fault!r}",
+                                    place={"seq": batch[0].seq})
+        if self._replay.difference_count:
+            raise ParityError("the engine does not make of the journal what it holds: "
+                              + "; ".join(self._replay.differences), place={"seq": batch[0].seq})
 
     def _check_known(self, place: Head) -> None:
         """Once, where the database's place is reached: it must be one of this journal."""

@@ -183,7 +183,12 @@ def read_segment_header(path: Path, data: bytes | mmap.mmap) -> SegmentHeader:
 
 
 def first_header(path: Path) -> SegmentHeader:
-    """Return a segment's header, of a compressed one too, without reading what follows it."""
+    """Return a segment's header, of a compressed one too, without reading what follows it.
+
+    A plain file that is gone may have been compressed since it was listed.
+    """
+    if path.suffix != PACKED_SUFFIX and not path.exists() and packed_path(path).exists():
+        path = packed_path(path)
     with path.open("rb") as file:
         if path.suffix != PACKED_SUFFIX:
             return read_segment_header(path, file.read(SegmentHeader.BYTES))

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import TypedDict
 
 from cstd._fast.codes import EventKind
-from cstd._fast.journal_scan import Record, scan_records
+from cstd._fast.journal_scan import JournalFault, Record, scan_records
 from cstd.clock import utc_text
 from cstd.errors import EXIT_OK, UsageError
 from cstd.printed import one_line
 from cstd.storage import journal_files as files
+from cstd.storage.journal_faults import WHAT_DIFFERS
 from cstd.storage.run_dir import JOURNAL_DIR
 
 TEXT_SHOWN = 160  # characters of a record's text in a table
@@ -64,17 +65,20 @@ def between(directory: Path, first_seq: int, last_seq: int) -> Iterator[Record]:
     """Yield the records of a journal from one to another, as far as there are; of the disk, then what only the ring holds."""
     if not directory.is_dir():
         raise UsageError(f"there is no journal directory {directory}")
-    head = files.read_head(directory)  # before the segments, which only grow
+    # In this order: what reaches the disk between two of these reads is seen twice, never not at all.
     ring_path = files.linked_ring(directory)
     ring = files.read_ring(ring_path) if ring_path is not None else None
+    head = files.read_head(directory)
     segments = [path for _, path in files.segment_paths(directory)]
     # Sealed segments are in order of their first records: none is opened that cannot hold one of the range.
     at = max(0, bisect_right(segments, first_seq, key=lambda path: files.first_header(path).first_seq) - 1)
-    next_seq = first_seq
+    next_seq, found = first_seq, False
     for path in segments[at:]:
         for record in _of_segment(path, head, next_seq, last_seq):
+            if found and record.seq != next_seq:
+                raise files.damaged("records are missing before this one", path, offset=0, seq=record.seq)
             yield record
-            next_seq = record.seq + 1
+            next_seq, found = record.seq + 1, True
         if next_seq > last_seq:
             return
     for record in scan_records(ring.pending)[0] if ring is not None else ():
@@ -90,9 +94,13 @@ def _of_segment(path: Path, head: files.Head | None, first_seq: int, last_seq: i
     for block in files.blocks(data, end):
         if block.first_seq > last_seq:
             return
-        if block.last_seq >= first_seq:
-            yield from (record for record in scan_records(bytes(data[block.begin:block.end]))[0]
-                        if first_seq <= record.seq <= last_seq)
+        if block.last_seq < first_seq:
+            continue
+        records, offset, fault = scan_records(bytes(data[block.begin:block.end]))
+        if fault != JournalFault.JOURNAL_END or not records or records[-1].seq != block.last_seq:
+            raise files.damaged(WHAT_DIFFERS.get(JournalFault(fault), "a block does not end with its last record"), path,
+                                offset=block.begin + offset, seq=records[-1].seq + 1 if records else block.first_seq)
+        yield from (record for record in records if first_seq <= record.seq <= last_seq)
 
 
 def _row(record: Record) -> JournalRecord:
@@ -100,8 +108,9 @@ def _row(record: Record) -> JournalRecord:
         text = None if record.kind in (EventKind.OUT_DECISION, EventKind.OUT_PASS) else bytes(record.payload).decode()
     except UnicodeDecodeError:
         text = None
-    return {"seq": record.seq, "kind": EventKind(record.kind).name.lower(), "tag": record.tag, "mono_ns": record.mono_ns,
-            "wall_ns": record.wall_ns, "bytes": len(record.payload), "text": text}
+    known = record.kind in EventKind._value2member_map_  # of a newer cstd there may be others
+    return {"seq": record.seq, "kind": EventKind(record.kind).name.lower() if known else f"kind_{record.kind}",
+            "tag": record.tag, "mono_ns": record.mono_ns, "wall_ns": record.wall_ns, "bytes": len(record.payload), "text": text}
 
 
 def _line(row: JournalRecord) -> str:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
-from typing import Any
 
 import msgspec
 
@@ -50,16 +49,22 @@ class _Subscription:
     def __init__(self, product: str) -> None:
         self.product = product
         self.delays = RetryDelays()
+        self.time_ms = 0    # of the newest ticker of this connection
+        self.before_ms = 0  # of the newest one of those before
         self.begin()
 
     def begin(self) -> None:
-        """Nothing was heard of it on this connection, or since it was left."""
+        """Nothing was heard of it since it was left, or the connection is another. What was newest is not made newer by that."""
         self.state = State.WANTED
         self.not_before_ns = 0
         self.heard = False
         self.silent_since_ns = 0
-        self.time_ms = 0
         self.seq: int | None = None
+
+    def begin_connection(self) -> None:
+        """A connection may tell an earlier time than the one before, whose clock was set back; never the very same one."""
+        self.before_ms, self.time_ms = self.time_ms or self.before_ms, 0
+        self.begin()
 
     def frame(self) -> bytes:
         """Return the request that its state asks for."""
@@ -123,7 +128,7 @@ class FuturesMachine:
         self.want_close, self._asked = None, None
         self.out.clear()
         for subscription in self._all.values():
-            subscription.begin()
+            subscription.begin_connection()
         self._wanting = dict(self._all)
         self.lost.extend(self.products)
 
@@ -163,8 +168,9 @@ class FuturesMachine:
             if before is not None and ticker.seq != before + 1:
                 self._leave(subscription, "gap")
                 return None
-        if ticker.time_ms <= subscription.time_ms:
-            self.counts["repeated" if ticker.time_ms == subscription.time_ms else "backwards"] += 1
+        if ticker.time_ms <= subscription.time_ms or ticker.time_ms == subscription.before_ms:
+            same = ticker.time_ms in (subscription.time_ms, subscription.before_ms)
+            self.counts["repeated" if same else "backwards"] += 1
             return None
         if subscription is self._asked:
             self._asked = None  # data may come before its acknowledgement
@@ -183,6 +189,8 @@ class FuturesMachine:
                 subscription.state, subscription.silent_since_ns = State.LIVE, now_ns
             elif not answer.subscribed and subscription.state is State.LEAVING:
                 self._retry(subscription, now_ns)
+            else:
+                continue  # late: what is asked for now is not answered by it
             if subscription is self._asked:
                 self._asked = None
 
@@ -191,7 +199,7 @@ class FuturesMachine:
         asked, self._asked = self._asked, None
         if asked is None:
             return
-        if asked.product != HEARTBEAT and len(self.refusals) < REFUSALS_KEPT:
+        if asked.product != HEARTBEAT and (asked.product in self.refusals or len(self.refusals) < REFUSALS_KEPT):
             self.refusals[asked.product] = text
         # Said at once it would be refused at once; and what cannot be left is taken anew all the same.
         self._retry(asked, now_ns, at_once=asked.state is State.LEAVING)
@@ -238,10 +246,3 @@ class FuturesMachine:
         self.out.append(first.frame())
         first.state = State.ASKED if first.state is State.WANTED else State.LEAVING
         self._asked, self._asked_ns = first, now_ns
-
-    def status(self) -> dict[str, Any]:
-        """Return what an operator sees."""
-        return {"up": self.up, "live": sum(self.live(product) for product in self.products), "products": len(self.products),
-                "not_live": {product: self.refusals.get(product, self._all[product].state.value)
-                             for product in self.products if not self.live(product)},
-                **self.counts}

@@ -165,7 +165,7 @@ def test_what_could_not_be_answered_is_said_at_its_row(page: Any, reader: Runnin
     assert "expired" in said.inner_text()
     reader.view.approvals = lambda: row  # type: ignore[method-assign]
     page.locator(".approval:not(.ended)").wait_for(timeout=30_000)
-    server._tokens.end(os.getuid())
+    server._tokens.end(os.getuid(), 0.0)
     page.get_by_role("button", name="Refuse opening 41").click()
     said.filter(has_text="the token is not known to this daemon").wait_for(timeout=30_000)
     assert page.get_by_label("Token").is_visible() and page.locator(".answer button:visible").count() == 0

@@ -153,7 +153,7 @@ def test_a_token_ends_and_only_the_newest_are_known() -> None:
     assert tokens.owner(first, page_tokens.LASTS_S - 1) is peer
     assert tokens.owner(first, page_tokens.LASTS_S) is None
     its = tokens.issue(other, 0.0)
-    assert (tokens.end(peer.uid), tokens.owner(first, 1.0), tokens.owner(its, 1.0)) == (1, None, other)
+    assert (tokens.end(peer.uid, 1.0), tokens.owner(first, 1.0), tokens.owner(its, 1.0)) == (1, None, other)
     newer = [tokens.issue(peer, 0.0) for _ in range(page_tokens.TOKENS_MAX)]
     assert tokens.owner(its, 1.0) is None and all(tokens.owner(token, 1.0) is peer for token in newer)
     assert [tokens.owner(what, 1.0) for what in (None, "", 7, "x" * 129, "\ud800")] == [None] * 5

@@ -128,7 +128,8 @@ def stream(drifting: Drifting, values: np.ndarray, from_ns: int = 1) -> Any:
     for at, value in enumerate(values):
         rows = rows_of(np.array([value]), from_ns + at)
         scores = np.zeros(2, SCORE_ROW)  # two horizons
-        drifting.mark(rows, rows["values"].astype(np.float32), np.ones(1, np.bool_), scores, at)
+        drifting.mark(rows, rows["values"].astype(np.float32), np.ones(1, np.bool_), scores)
+        drifting.save(at, at_once=False)
     return scores
 
 
@@ -152,7 +153,7 @@ def test_a_shift_is_found_and_each_step_has_its_word(tmp_path: Path) -> None:
     assert state(stream(drifting, np.zeros(1), from_ns=WINDOW_ROWS - 1)) == "gathering"
     rows = rows_of(np.array([np.nan]), WINDOW_ROWS)
     for _ in range(2):
-        drifting.mark(rows, rows["values"].astype(np.float32), np.ones(1, np.bool_), np.zeros(1, SCORE_ROW), 0)
+        drifting.mark(rows, rows["values"].astype(np.float32), np.ones(1, np.bool_), np.zeros(1, SCORE_ROW))
     assert drifting.left_out == 1
     assert state(stream(drifting, random.standard_normal(1), from_ns=WINDOW_ROWS)) == "none"
     seen = []
@@ -173,7 +174,7 @@ def test_windows_outlive_the_process_by_the_instruments_names(tmp_path: Path) ->
     assert again.said == "kept"
     rows = rows_of(np.array([0.1, 5.0]), WINDOW_ROWS)  # BTC's is the row that was taken last
     scores = np.zeros(2, SCORE_ROW)
-    again.mark(rows, rows["values"].astype(np.float32), np.ones(2, np.bool_), scores, 0)
+    again.mark(rows, rows["values"].astype(np.float32), np.ones(2, np.bool_), scores)
     assert scores["drift_rows"].tolist() == [1, WINDOW_ROWS]
     assert [drift.STATES[number] for number in scores["drift"]] == ["gathering", "broken"]
     assert "another version" in begun(path, sha256="cd" * 32).said

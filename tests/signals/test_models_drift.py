@@ -106,4 +106,5 @@ def test_where_it_may_it_goes_back_once(check: Any, tmp_path: Path) -> None:
     assert found["steps"][0]["reason"].startswith("drift_broken: 2 of 2")
     assert check(drift(broken=2), "0002", 3, rollback=True)[0]["steps"] == [] and production(tmp_path) == "0001"
     told, said = check(drift(broken=2), "0001", 3, rollback=True)
-    assert told is None and "no earlier production version" in said and production(tmp_path) == "0001"
+    assert told["steps"] == [] and "not rolled back: " in said and "no earlier production version" in said
+    assert said.strip().splitlines()[-1].startswith("cstd: drift_broken asks for rollback") and production(tmp_path) == "0001"

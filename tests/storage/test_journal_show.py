@@ -84,3 +84,16 @@ def test_a_segment_that_was_changed_is_not_shown(journal: Path, tmp_path: Path) 
     journal_files.segment_path(tmp_path / "journal", 1).write_bytes(raw)
     assert main(["journal", "show", str(tmp_path), "--from", "1"]) == 3
     assert main(["journal", "show", str(tmp_path / "none"), "--from", "1"]) == EXIT_USAGE
+
+
+def test_a_record_that_was_changed_is_not_passed_over(journal: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its own checksum finds it: what is before it is shown, then exit 3 with its number, and nothing of what is behind it."""
+    (tmp_path / "journal").mkdir()
+    raw = bytearray(journal_files.segment_path(journal / "journal", 2).read_bytes())
+    blocks = list(journal_files.blocks(bytes(raw), len(raw)))
+    raw[blocks[3].end - 9] ^= 1
+    journal_files.segment_path(tmp_path / "journal", 2).write_bytes(raw)
+    assert main(["journal", "show", str(tmp_path), "--from", str(blocks[2].first_seq), "--to", "999", "-o", "json"]) == 3
+    told = capsys.readouterr()
+    assert [json.loads(line)["seq"] for line in told.out.splitlines()] == list(range(blocks[2].first_seq, blocks[3].first_seq))
+    assert f"seq {blocks[3].first_seq}" in told.err

@@ -201,6 +201,37 @@ def test_a_product_that_falls_silent_is_taken_anew_while_the_others_go_on() -> N
     assert socket.machine.counts["silent"] >= 1 and socket.machine.counts["unanswered"] == 1
 
 
+def test_a_price_that_stands_still_is_not_made_new_by_asking_anew() -> None:
+    """Left and taken anew, or on another connection: the same time again tells nothing, until a newer one comes."""
+    socket = Socket(BTC).settle()
+    frozen = socket.time_ms
+    for again in ("subscription", "connection"):
+        if again == "subscription":
+            assert socket.wait(PRODUCT_SILENT_NS + 1) == [f"unsubscribe {BTC}"]
+            socket.answer("unsubscribed", BTC)
+            assert socket.asked() == [f"subscribe {BTC}"]
+            socket.answer("subscribed", BTC)
+        else:
+            socket.machine.on_down(socket.now_ns)
+            socket.machine.on_up(socket.now_ns)
+            for name in (socket.asked()[0].split()[1], *[word.split()[1] for word in socket.asked()]):
+                socket.answer("subscribed", "" if name == "heartbeat" else name)
+        assert socket.tell(BTC, time_ms=frozen) is None and socket.machine.counts["repeated"] >= 1
+    assert socket.tell(BTC, time_ms=frozen + 1) is not None
+
+
+def test_a_late_answer_to_what_is_not_asked_any_more_leaves_the_question_open() -> None:
+    """A ticker came before its acknowledgement, then a gap: what is being left is timed out, not forgotten."""
+    socket = Socket(BTC)
+    socket.asked()
+    socket.answer("subscribed")
+    assert socket.asked() == [f"subscribe {BTC}"]
+    socket.tell(BTC, seq=1)
+    assert socket.tell(BTC, seq=9) is None and socket.asked() == [f"unsubscribe {BTC}"]
+    socket.answer("subscribed", BTC)  # of before
+    assert socket.wait(10 * S + 1) == [f"subscribe {BTC}"]
+
+
 def test_a_request_without_an_answer_is_made_again() -> None:
     """Ten seconds are enough for an answer; then the request is out no longer."""
     socket = Socket(BTC)
@@ -225,13 +256,15 @@ def test_a_silent_connection_is_given_up() -> None:
 def test_nothing_holds_beyond_its_connection() -> None:
     """Every product is lost when the connection goes, and asked for anew on the next one."""
     socket = Socket(BTC, ETH).settle()
+    socket.time_ms = 100
+    assert socket.tell(BTC) is not None and socket.tell(ETH) is not None
     socket.machine.lost.clear()
     socket.machine.on_down(socket.now_ns)
     assert socket.machine.lost == [BTC, ETH] and not socket.machine.up and socket.wait(60 * S) == []
     socket.machine.on_up(socket.now_ns)
     assert socket.asked() == ["subscribe heartbeat"] and not socket.machine.live(BTC)
     socket.answer("subscribed")
-    socket.time_ms = 0  # a venue whose clock was set back is believed on a new connection
+    socket.time_ms = 50  # a venue whose clock was set back is believed on a new connection
     socket.settle()
     assert socket.machine.live(BTC) and socket.machine.live(ETH)
 

@@ -70,7 +70,7 @@ function newApproval(id) {
 function answerButton(name, press) {
   const button = el("button", name);
   button.type = "button";
-  button.addEventListener("click", press);
+  button.addEventListener("click", (event) => { if (event.detail < 2) press(); }); // the second half of a double click is none
   button.addEventListener("keydown", (event) => {
     if (event.repeat) event.preventDefault(); // a key that is held is one press
     if (event.key === "Escape") disarm();
@@ -191,7 +191,8 @@ async function send(id, what) {
   }
   answer.sending = false;
   if (status === 401) operatorToken = "";
-  if (status !== 200) say(id, `Not taken: ${told.message}${told.suggestion ? `. ${told.suggestion}` : ""}`, true);
+  const unknown = status === 0 || status === 504;
+  if (status !== 200) say(id, `${unknown ? "Not known whether it was taken" : "Not taken"}: ${told.message}${told.suggestion ? `. ${told.suggestion}` : ""}`, true);
   else if (told.answer === "approved") say(id, "Approved: the gates judge it again in the next pass; Decisions shows what they say.");
   else say(id, "Refused: it is not sent.");
 }

@@ -72,7 +72,7 @@ class Drifting:
         """Rows that were none: a feature was missing, or no number."""
         return self._windows.left_out if self._windows is not None else 0
 
-    def mark(self, rows: Rows, matrix: np.ndarray, ready: np.ndarray, scores: Rows, mono_ns: int) -> None:
+    def mark(self, rows: Rows, matrix: np.ndarray, ready: np.ndarray, scores: Rows) -> None:
         """Take the rows that were scored, and write into the scores how their instruments stand.
 
         Args:
@@ -88,7 +88,6 @@ class Drifting:
             part["drift_rows"] = [one.rows for one in found]
             for name in ("beyond_e6", "psi_e6", "ks_e6"):
                 part[name] = [getattr(one, name) for one in found]
-        self.save(mono_ns, at_once=False)
 
     def _taken(self, row: np.void, values: np.ndarray, ready: bool) -> Drift:
         if self._windows is None:

@@ -216,7 +216,7 @@ class Scorer:
         scores = model.score(rows, began_ns, self._clock.wall_ns())
         drifting = self._drifting_of(model, tuple(told.get("instruments", ())))
         matrix, ready, _ = model.matrix(rows)
-        drifting.mark(rows, matrix, ready, scores, began_ns)
+        drifting.mark(rows, matrix, ready, scores)
         took_ns = self._clock.mono_ns() - began_ns
         self._batches += 1
         # Which rows of bars these are, where they are such: who put them there may have begun others by now.
@@ -225,6 +225,7 @@ class Scorer:
                 "worst_features": _worst_features(model, scores)}
         with self._scores.writing(len(scores), note) as out:
             out[:] = scores
+        drifting.save(self._clock.mono_ns(), at_once=False)  # a disk that is slow holds no score up
 
     def _drifting_of(self, model: ScoredModel, instruments: tuple[str, ...]) -> Drifting:
         """Return the windows of a model and these instruments: those that go on, or those that were kept."""

@@ -24,6 +24,7 @@ from cstd.ops.board import BoardHealth
 from cstd.ops.execution import ExecutionQuality, Figures
 from cstd.ops.metric_texts import NOW, all_counters
 from cstd.ops.sight import Sight
+from cstd.signals.drift import STATES as DRIFT_STATES
 from cstd.venue.errors_table import ERRORS
 
 NS_PER_S = 1e9
@@ -99,11 +100,11 @@ class BoardCollector:
             yield from _host_families()
 
 
-def _gauge(name: str, help_text: str, value: float) -> GaugeMetricFamily:
+def _gauge(name: str, help_text: str, value: float | None) -> GaugeMetricFamily:
     return GaugeMetricFamily(f"cstd_{name}", help_text, value=value)
 
 
-def _counter(name: str, help_text: str, value: float) -> CounterMetricFamily:
+def _counter(name: str, help_text: str, value: float | None) -> CounterMetricFamily:
     return CounterMetricFamily(f"cstd_{name}", help_text, value=value)
 
 
@@ -200,19 +201,16 @@ _LINK_FLOW = (
 
 
 def _drift_families(drift: Mapping[str, Any] | None) -> Iterator[Metric]:
-    """How far the rows that models are given are from those of training; without a score there is none."""
-    found = drift or {"states": {}}
+    """How far the rows that models are given are from those of training; without a score there is no figure."""
+    found: Mapping[str, Any] = drift or {"states": dict.fromkeys(DRIFT_STATES, 0)}
     yield _labelled(GaugeMetricFamily, "model_drift_instruments", "Instruments by how their rows stand to the model's training.",
                     ["state"], (((state,), count) for state, count in found["states"].items()))
-    if drift is None:
-        return
-    yield _gauge("model_drift_psi", "PSI of the furthest instrument's furthest feature.", drift["psi"])
+    yield _gauge("model_drift_psi", "PSI of the furthest instrument's furthest feature.", found.get("psi"))
     yield _gauge("model_drift_beyond_psi", "The same, less the greatest PSI that training's own rows had: 0.1, 0.25 and 0.5 act.",
-                 drift["beyond"])
-    yield _gauge("model_drift_ks", "Kolmogorov-Smirnov distance of that feature, 0 to 1.", drift["ks"])
-    yield _gauge("model_drift_rows", "Rows of that instrument's window; 500 fill it.", drift["rows"])
-    yield _counter("model_drift_rows_left_out", "Rows that are in no window: a feature was missing.",
-                   drift["left_out"])
+                 found.get("beyond"))
+    yield _gauge("model_drift_ks", "Kolmogorov-Smirnov distance of that feature, 0 to 1.", found.get("ks"))
+    yield _gauge("model_drift_rows", "Rows of that instrument's window; 500 fill it.", found.get("rows"))
+    yield _counter("model_drift_rows_left_out", "Rows that are in no window: a feature was missing.", found.get("left_out"))
 
 
 def _link_flow(links: Mapping[str, Any]) -> Iterator[Metric]:

@@ -14,6 +14,7 @@ from functools import cache
 from itertools import product
 from typing import Any
 
+import msgspec
 import pytest
 
 from cstd._fast.codes import EventKind, IntentKind, Link, OrderState
@@ -50,8 +51,9 @@ SIGNS: dict[tuple[str, Value], tuple[EventKind, bytes]] = {
 @cache
 def config() -> Config:
     """The simulation's, with books audited often."""
-    return load([str(template("practice"))], {**QUICK, "CSTD__VENUE__UNKNOWN_ABSENT_S": str(ABSENT_S),
-                                              "CSTD__INSTRUMENTS__AUDIT_INTERVAL_S": "10"})
+    cfg = load([str(template("practice"))], {**QUICK, "CSTD__VENUE__UNKNOWN_ABSENT_S": str(ABSENT_S),
+                                             "CSTD__INSTRUMENTS__AUDIT_INTERVAL_S": "10"})
+    return msgspec.structs.replace(cfg, futures=None)  # as the simulation's own
 
 
 def with_reading(name: str, value: Value) -> Readings:
